@@ -1,0 +1,105 @@
+# make setup | run [PORT=8000] | test | check | bench | bench-rivals | test-slow | test-docker
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PORT ?= 8000
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+# A venv of our own: another project's PYTHONPATH must not leak into it.
+unexport PYTHONPATH PYTHONHOME
+BUNDLE := bundles/cancer
+SOURCES := $(shell find src -name '*.py' 2>/dev/null)
+RIVALS := benchmarks/.venv-rivals
+
+# The first Python of 3.11 or later that can make a venv (Debian's python3 cannot without python3-venv).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+  "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+.PHONY: help setup run test test-slow test-docker check format bench bench-rivals docs chromium clean
+
+help: ## Say what there is to make
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: $(VENV)/dev.stamp chromium ## Make .venv with everything for development
+
+run: $(BUNDLE)/bundle.json ## Ship a model from real data and serve it on 127.0.0.1:PORT
+	@exec $(BIN)/deepseek serve $(BUNDLE) --port $(PORT)
+
+test: $(VENV)/dev.stamp chromium ## Run every test but the slow ones
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS)
+
+test-slow: $(VENV)/dev.stamp chromium ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+test-docker: ## Run the tests of the container image
+	@test -d tests/docker || { echo "error: there is no container image yet, so there is nothing to test" >&2; exit 2; }
+	@$(MAKE) $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest -q tests/docker $(ARGS)
+
+check: $(VENV)/dev.stamp ## Lint, formatting, types and floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python .ci/floors.py
+
+format: $(VENV)/dev.stamp ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/dev.stamp ## Make the generated pages again
+	$(BIN)/python docs/make_cli.py
+
+bench: $(VENV)/dev.stamp ## Measure every claim; ends with a table (ARGS=--quick for five minutes)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-rivals: $(RIVALS)/done.stamp ## Install the rivals into a venv of their own
+
+clean: ## Remove what was made, but not .venv
+	rm -rf bundles .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
+
+$(BUNDLE)/bundle.json: $(VENV)/run.stamp $(SOURCES)
+	@$(BIN)/deepseek ship --example cancer --out $(BUNDLE) --overwrite --budget 30s
+
+# A stamp is written last, so an install that was cut off is done again; pip finishes what is half there.
+$(VENV)/run.stamp: pyproject.toml
+	@$(call venv)
+	@echo "Installing what 'make run' needs into $(VENV) (about a minute, longer on a slow line) ..." >&2
+	@$(PIP) -e '.[tabular,automl,serve]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml
+	@$(call venv)
+	@echo "Installing everything for development into $(VENV) (some minutes) ..." >&2
+	@$(PIP) -e '.[all,dev]'
+	@touch $(VENV)/run.stamp $@
+
+$(RIVALS)/done.stamp: benchmarks/rivals.txt
+	@$(call python)
+	@test -x $(RIVALS)/bin/python || "$(PYTHON)" -m venv $(RIVALS)
+	@$(RIVALS)/bin/python -m pip install --disable-pip-version-check --quiet -r $<
+	@touch $@
+
+define python
+test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later with venv. To mend it: apt-get install python3-venv, or make PYTHON=/path/to/python" >&2; exit 2; }
+endef
+
+define venv
+$(call python); $(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
+endef
+
+# Page tests need a real browser and fail without one.
+chromium:
+	@for browser in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  if command -v $$browser >/dev/null; then exit 0; fi; done; \
+	ls ~/.cache/ms-playwright/chromium*/ >/dev/null 2>&1 && exit 0; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo='sudo -n'; \
+	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+	  echo "Installing Chromium for the page tests ..." >&2; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends chromium >/dev/null && exit 0; fi; \
+	if [ -x $(BIN)/playwright ]; then $(BIN)/playwright install chromium && exit 0; fi; \
+	echo "error: Chromium is missing and could not be installed. To mend it: install chromium" >&2; exit 2

@@ -1,0 +1,138 @@
+"""benchmarks/results/NAME.json: what a benchmark found, on which commit, with which versions, on which machine.
+
+A claim is a dict: claim, ours, rival, rival_name, ratio, unit, op ("<=" or ">="), bar, holds, num_seeds, note. `bar`
+speaks of `ratio` where there is one, else of `ours`; a claim without a bar has op and bar None and holds None: it is
+shown, not judged.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = (
+    "deepseek", "numpy", "scikit-learn", "xgboost-cpu", "xgboost", "torch", "optuna", "onnxruntime", "skl2onnx",
+    "pyarrow", "starlette", "uvicorn", "fastapi", "pydantic",
+)  # fmt: skip
+FIELDS = ("claim", "ours", "rival", "rival_name", "ratio", "unit", "op", "bar", "holds", "num_seeds", "note")
+
+
+def claim(
+    name: str,
+    *,
+    ours: float,
+    unit: str,
+    op: str | None = None,
+    bar: float | None = None,
+    rival: float | None = None,
+    rival_name: str = "",
+    ratio: float | None = None,
+    num_seeds: int = 1,
+    note: str = "",
+) -> dict[str, Any]:
+    """One claim, judged.
+
+    >>> claim("size", ours=2.0, rival=30.0, ratio=15.0, unit="MB", op=">=", bar=10.0)["holds"]
+    True
+    """
+    judged = ours if ratio is None else ratio
+    holds = None
+    if bar is not None:
+        holds = bool(judged <= bar if op == "<=" else judged >= bar)
+    return {
+        "claim": name, "ours": ours, "rival": rival, "rival_name": rival_name, "ratio": ratio, "unit": unit, "op": op,
+        "bar": bar, "holds": holds, "num_seeds": num_seeds, "note": note,
+    }  # fmt: skip
+
+
+def write_result(
+    name: str,
+    claims: Sequence[Mapping[str, Any]],
+    command: str,
+    *,
+    not_run: Sequence[str] = (),
+    versions: Mapping[str, str] | None = None,
+    folder: Path = RESULTS,
+) -> Path:
+    """Write NAME.json. `not_run` lists what was left out of this run; `versions` adds those of the rivals."""
+    for each in claims:
+        missing = [field for field in FIELDS if field not in each]
+        if missing:
+            raise ValueError(f"claim {each.get('claim')!r} of {name} lacks {', '.join(missing)}")
+    record = {
+        "name": name,
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "machine": machine(),
+        "versions": {**installed(PACKAGES), "python": platform.python_version(), **(versions or {})},
+        "claims": [dict(each) for each in claims],
+        "not_run": list(not_run),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def commit() -> str:
+    """The commit that was measured, with -dirty when tracked or new files differ from it; "unknown" outside git."""
+    head = _git("rev-parse", "HEAD")
+    if not head:
+        return "unknown"
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs/benchmarks.md")
+    return head + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def machine() -> dict[str, Any]:
+    """The processor by name, and how many cores this process may use."""
+    names = [line.split(":", 1)[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": names[0] if names else platform.processor(), "num_cores": num_cores}
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those packages that are installed here."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def print_claims(claims: Sequence[Mapping[str, Any]]) -> None:
+    """The claims as lines on stdout."""
+    print(f"\n{'claim':<44}{'ours':>10}{'rival':>10}{'ratio':>9}{'bar':>11}  holds")
+    for each in claims:
+        bar = "" if each["bar"] is None else f"{each['op']} {each['bar']:g}"
+        holds = {True: "yes", False: "NO", None: "-"}[each["holds"]]
+        numbers = "".join(
+            f"{'' if each[name] is None else format(each[name], '.4g'):>{width}}"
+            for name, width in (("ours", 10), ("rival", 10), ("ratio", 9))
+        )
+        print(f"{each['claim']:<44}{numbers}{bar:>11}  {holds:<5}{each['rival_name']}")
+        if each["note"]:
+            print(f"    {each['note']}")

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Makes one venv for each rival AutoML, in the repository root (git-ignored). Neither fits beside the framework: AutoGluon
+# replaces the xgboost folder, FLAML wants xgboost < 3. Run by `make bench-rivals`; a venv that already imports is kept.
+# Ranges, not pins: tried with AutoGluon 1.6 and FLAML 2.7 on Python 3.11.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-.venv/bin/python}
+
+make_venv() { # folder, module that proves it, requirements...
+    local folder=$1 module=$2
+    shift 2
+    if "$folder/bin/python" -c "import $module" 2>/dev/null; then
+        echo "$folder: ready"
+        return
+    fi
+    echo "$folder: installing $*"
+    "$python" -m venv --clear "$folder"
+    "$folder/bin/python" -m pip install --quiet "$@"
+    "$folder/bin/python" -c "import $module"
+    echo "$folder: installed"
+}
+
+make_venv .venv-flaml flaml.automl 'flaml[automl]>=2.3,<3' 'xgboost<3' 'pandas>=2.2,<4' 'pyarrow>=18' 'scikit-learn>=1.5,<2'
+make_venv .venv-autogluon autogluon.tabular 'autogluon.tabular[lightgbm,catboost,xgboost,fastai,ray]>=1.4,<2' 'pyarrow>=18'

@@ -1,0 +1,50 @@
+"""This framework as a contender of ship_quality.py (see rivals/contender.py): one `ship`, then its bundle predicts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "rivals"))
+from contender import Job, measured, read_job, report, size_of
+
+import deepseek as ds
+
+METRICS = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}  # by which the contest is judged
+
+
+def fit(job: Job) -> Path:
+    shipped = ds.ship(
+        job.folder / "train.parquet",
+        target=job.target,
+        validation=job.folder / "validation.parquet",
+        test=job.folder / "test.parquet",
+        out=job.out / "bundle",
+        budget_s=job.budget_s,
+        seed=job.seed,
+        metric=METRICS[job.task],
+        overwrite=True,
+    )
+    return Path(shipped.path)
+
+
+def main() -> None:
+    job = read_job()
+    bundle, cost = measured(lambda: fit(job))
+    found = ds.load(bundle).predict(job.part("test").drop(columns=[job.target]))
+    if job.task == "regression":
+        job.write("predictions", found.values)
+    else:
+        job.write("predictions", found.probabilities, found.labels_known)
+    evidence = {
+        name: json.loads((bundle / "evidence" / f"{name}.json").read_text()) for name in ("validation", "search")
+    }
+    report(
+        cost, ["numpy", "scikit-learn"], size_bytes=size_of(bundle), validation=evidence["validation"],
+        models=[part["family"] for part in evidence["search"]["blend"]], num_trials=evidence["search"]["num_trials"],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""`ship` against HistGradientBoosting's defaults, AutoGluon medium_quality and FLAML: loss, size, budget.
+
+    python benchmarks/ship_quality.py [--quick] [--only CLAIM] [--budget 40] [--datasets cancer,wine] [--fresh]
+
+Six data sets. Every contender gets the same training and validation rows of five splits that were fixed beforehand, the
+same budget in CPU seconds, a process of its own, one after the other in turn, and is judged on test rows that it never
+saw. The loss is log loss, or root mean squared error; of a data set the mean over its splits; of all data sets the
+geometric mean of the ratios. CPU seconds are those of the call that fits, what it imports late included, all threads
+and children counted.
+Rivals' runs are kept (see contest.py); the note says how many were. `--fresh` runs everything anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from contest import AUTOGLUON, CONTENDERS, FLAML, HISTGB, OURS, Contender, Run, compete, total
+from quality_data import DATASETS, SEEDS
+from result import claim, print_claims, write_result
+
+Plan = tuple[tuple[str, ...], tuple[int, ...], tuple[Contender, ...]]  # data sets, seeds, contenders
+FULL: Plan = (tuple(DATASETS), SEEDS, (OURS, AUTOGLUON, FLAML, HISTGB))
+QUICK: Plan = (("cancer", "wine", "concrete"), SEEDS[:1], (OURS, AUTOGLUON, HISTGB))
+NUM_RESAMPLES = 400
+Runs = dict[tuple[str, str], list[Run]]  # by contender and data set, in the order of the seeds
+
+
+def run_all(datasets: Sequence[str], seeds: Sequence[int], names: Sequence[str], options: argparse.Namespace) -> Runs:
+    """Every contender on every split, in turn."""
+    print(f"{'data set':<12}{'seed':>5} {'who':<11}{'loss':>9}{'CPU s':>7}{'wall s':>7}{'MB':>8}  measures")
+    runs: Runs = {}
+    for dataset in datasets:
+        for seed in seeds:
+            for name in names:
+                fresh = options.fresh or (name == OURS.name and options.fresh_ours)
+                run = compete(CONTENDERS[name], dataset, seed, options.budget, fresh=fresh)
+                runs.setdefault((name, dataset), []).append(run)
+                show(run)
+    return runs
+
+
+def show(run: Run) -> None:
+    facts = run.facts
+    measures = ", ".join(f"{key} {value:.4f}" for key, value in run.measures().items())
+    print(
+        f"{run.dataset.name:<12}{run.seed:>5} {run.contender:<11}{run.loss():>9.4f}{facts['cpu_s']:>7.1f}"
+        f"{facts['wall_s']:>7.1f}{facts.get('size_bytes', 0) / 1e6:>8.2f}  {measures}{' (kept)' if run.cached else ''}",
+        flush=True,
+    )
+
+
+def mean_loss(runs: Sequence[Run], *, train_only: bool = False) -> float:
+    """The mean over the splits of a data set."""
+    chosen = [run.train_only if train_only else run.predictions for run in runs]
+    losses = [total(run.dataset.task, run.losses(found)) for run, found in zip(runs, chosen, strict=True)]
+    return float(np.mean(losses))
+
+
+def resampled(ours: Sequence[Run], theirs: Sequence[Run]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Mean losses (NUM_RESAMPLES,) of both with the test rows drawn anew, the same rows for both (paired bootstrap).
+
+    Splits of one data set share rows, which this leaves out: its intervals are somewhat narrow. Where all splits have
+    the same test rows they are drawn once for all.
+    """
+    rng = np.random.default_rng(0)
+    task = ours[0].dataset.task
+    losses = [np.stack([a.losses(), b.losses()]) for a, b in zip(ours, theirs, strict=True)]
+    same = all(run.truth.equals(ours[0].truth) for run in ours)
+    found = np.empty((NUM_RESAMPLES, 2))
+    for index in range(NUM_RESAMPLES):
+        rows = rng.integers(losses[0].shape[1], size=losses[0].shape[1])
+        drawn = [each[:, rows if same else rng.integers(each.shape[1], size=each.shape[1])] for each in losses]
+        found[index] = np.mean([total(task, each) for each in drawn], axis=0)
+    return found[:, 0], found[:, 1]
+
+
+def interval(values: np.ndarray[Any, Any]) -> str:
+    """The middle 95 %."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return f"95 % interval {low:.4g} to {high:.4g}"
+
+
+def loss_claims(runs: Runs, datasets: Sequence[str], rival: str, label: str, bar: float | None) -> list[dict[str, Any]]:
+    """The ratio on every data set with the interval of the difference, and the geometric mean of all."""
+    claims, ratios, draws = [], [], []
+    for dataset in datasets:
+        ours, theirs = runs[OURS.name, dataset], runs[rival, dataset]
+        mine, others = mean_loss(ours), mean_loss(theirs)
+        drawn = resampled(ours, theirs)
+        note = f"test difference {mine - others:+.4g}, {interval(drawn[0] - drawn[1])}"
+        if theirs[0].train_only is not None:
+            note += f"; fitted on the training rows alone it has {mean_loss(theirs, train_only=True):.4g}"
+        unit = "RMSE" if DATASETS[dataset].task == "regression" else "log loss"
+        claims.append(
+            claim(
+                f"loss_vs_{rival}_{dataset}", ours=mine, rival=others, rival_name=label, ratio=mine / others,
+                unit=unit, num_seeds=len(ours), note=note,
+            )
+        )  # fmt: skip
+        ratios.append(np.log(mine / others))
+        draws.append(np.log(drawn[0] / drawn[1]))
+    mean = float(np.exp(np.mean(ratios)))
+    note = f"{len(datasets)} data sets, {interval(np.exp(np.mean(draws, axis=0)))}; {kept_note(runs, rival)}"
+    claims.append(
+        claim(
+            f"loss_vs_{rival}", ours=mean, rival=1.0, rival_name=label, ratio=mean,
+            unit="geometric mean of loss ratios", op=None if bar is None else "<=", bar=bar,
+            num_seeds=len(runs[rival, datasets[0]]), note=note,
+        )
+    )  # fmt: skip
+    return claims
+
+
+def kept_note(runs: Runs, rival: str) -> str:
+    """How many of the rival's runs come from this run, and how much CPU it used."""
+    many = [run for (name, _), found in runs.items() if name == rival for run in found]
+    kept = sum(run.cached for run in many)
+    dates = sorted(run.facts["date"][:10] for run in many)
+    cpu = float(np.mean([run.facts["cpu_s"] for run in many]))
+    when = "all of this run" if not kept else f"{kept} of {len(many)} kept from runs on {dates[0]} to {dates[-1]}"
+    return f"its runs: {when}, {cpu:.1f} CPU s each"
+
+
+def validation_claim(runs: Runs, datasets: Sequence[str]) -> dict[str, Any]:
+    """Never below HistGradientBoosting on the rows that ours tunes on: the worst ratio over all runs."""
+    ratios = {}
+    for dataset in datasets:
+        key = "rmse" if DATASETS[dataset].task == "regression" else "log_loss"
+        for run in runs[OURS.name, dataset]:
+            found = run.facts["validation"]
+            ratios[dataset, run.seed] = found["metrics"][key]["value"] / found["baseline"][key]["value"]
+    worst = max(ratios, key=lambda each: ratios[each])
+    mean = np.mean(list(ratios.values()))
+    note = f"the worst of {len(ratios)} runs is {worst[0]}, seed {worst[1]}; mean ratio {mean:.3f}"
+    return claim(
+        "validation_vs_histgb", ours=ratios[worst], rival=1.0, rival_name="HistGradientBoosting", ratio=ratios[worst],
+        unit="ratio of validation losses", op="<=", bar=1.0, num_seeds=len(runs[OURS.name, datasets[0]]), note=note,
+    )  # fmt: skip
+
+
+def size_claims(runs: Runs, datasets: Sequence[str]) -> list[dict[str, Any]]:
+    """How many times smaller the bundle is than AutoGluon's folder: on each data set, and of all together."""
+
+    def sizes(name: str, dataset: str, key: str = "size_bytes") -> float:
+        return float(np.mean([run.facts[key] for run in runs[name, dataset]])) / 1e6
+
+    claims = []
+    for names, label in [
+        *(((each,), f"size_vs_autogluon_{each}") for each in datasets),
+        (tuple(datasets), "size_vs_autogluon"),
+    ]:
+        mine = sum(sizes(OURS.name, each) for each in names)
+        theirs = sum(sizes(AUTOGLUON.name, each) for each in names)
+        deployed = sum(sizes(AUTOGLUON.name, each, "deployed_bytes") for each in names)
+        note = f"its clone_for_deployment has {deployed:.2f} MB"
+        claims.append(
+            claim(
+                label, ours=mine, rival=theirs, rival_name="AutoGluon's folder", ratio=theirs / mine, unit="MB",
+                op=">=", bar=10.0, num_seeds=len(runs[OURS.name, names[0]]), note=note,
+            )
+        )  # fmt: skip
+    return claims
+
+
+def budget_claim(runs: Runs, budget_s: float) -> dict[str, Any]:
+    """The largest share of the budget that one of our runs used."""
+    used = [run.facts["cpu_s"] / budget_s for (name, _), found in runs.items() if name == OURS.name for run in found]
+    note = f"the largest of {len(used)} runs of {budget_s:g} CPU s; mean {np.mean(used):.2f}"
+    return claim(
+        "budget_cpu", ours=max(used), unit="share of the budget", op="<=", bar=1.05, num_seeds=len(used), note=note
+    )
+
+
+def make_claims(runs: Runs, datasets: Sequence[str], names: Sequence[str], budget_s: float) -> list[dict[str, Any]]:
+    claims = [validation_claim(runs, datasets), budget_claim(runs, budget_s)]
+    claims += loss_claims(runs, datasets, HISTGB.name, "HistGradientBoosting", None)
+    if AUTOGLUON.name in names:
+        claims += loss_claims(runs, datasets, AUTOGLUON.name, "AutoGluon medium_quality", 1.0)
+        claims += size_claims(runs, datasets)
+    if FLAML.name in names:
+        claims += loss_claims(runs, datasets, FLAML.name, "FLAML", None)
+    return claims
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="three data sets, one split, without FLAML; the same bars")
+    parser.add_argument("--only", default="", help="claims whose name has this in it")
+    parser.add_argument("--budget", type=float, default=40.0, help="CPU seconds of one fit")
+    parser.add_argument("--datasets", help="names with commas between; nothing is recorded")
+    parser.add_argument("--seeds", help="numbers with commas between; nothing is recorded")
+    parser.add_argument("--fresh", action="store_true", help="run everybody anew")
+    parser.add_argument("--fresh-ours", action="store_true", help="run ours anew, whether its source changed or not")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = read_options()
+    datasets, seeds, contenders = QUICK if options.quick else FULL
+    if options.datasets:
+        datasets = tuple(options.datasets.split(","))
+    if options.seeds:
+        seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    names = [each.name for each in contenders if each.ready]
+    runs = run_all(datasets, seeds, names, options)
+    claims = [each for each in make_claims(runs, datasets, names, options.budget) if options.only in each["claim"]]
+    print_claims(claims)
+    not_run = [f"data set {each}" for each in DATASETS if each not in datasets]
+    not_run += [f"split seed {each}" for each in SEEDS if each not in seeds]
+    not_run += [f"rival {each}" for each in CONTENDERS if each not in names]
+    if not_run:
+        print("\nnot run:", ", ".join(not_run), "" if AUTOGLUON.ready else "(make bench-rivals sets the rivals up)")
+    if not (options.datasets or options.seeds):
+        versions = {
+            f"{package} ({name})": version
+            for (name, _), many in runs.items()
+            if name != OURS.name
+            for package, version in many[0].facts["versions"].items()
+        }
+        write_result("ship_quality", claims, " ".join(["python", *sys.argv]), not_run=not_run, versions=versions)
+    return 3 if any(each["holds"] is False for each in claims) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Makes docs/cli.md from the program's own help: `python docs/make_cli.py`. tests/test_docs.py holds it current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deepseek.cli import VERBS, cli
+
+PAGE = Path(__file__).with_name("cli.md")
+HEAD = """# The command line
+
+Made by `make docs` from the program's own help. Every verb takes `--json` for one object on stdout; everything else goes to stderr.
+
+| Exit code | Meaning |
+| --- | --- |
+| 0 | done |
+| 1 | a bug of ours; `DEEPSEEK_TRACEBACK=1` shows where |
+| 2 | bad usage or input |
+| 3 | a stated limit or check is not met |
+| 130 | interrupted |
+
+With `--json` a failure prints `{"error": {"code", "message", "expected", "fix"}}`.
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parent = click.Context(cli, info_name="deepseek", terminal_width=110)
+    parts = [HEAD]
+    for verb in VERBS:
+        command = cli.get_command(parent, verb)
+        assert command is not None
+        context = click.Context(command, info_name=verb, parent=parent, terminal_width=110)
+        parts.append(f"## deepseek {verb}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""From data to a bundle that carries its evidence: search, blend, ship."""

@@ -1,0 +1,147 @@
+"""The blend: a weighted sum of trials on one additive scale, chosen greedily on held rows.
+
+Bagged ensemble selection with replacement (Caruana et al. 2004, sections 2.1 to 2.3): start from the best trial, then
+again and again add the trial that lowers the loss most; the weights are means over resamples of the held rows. A forest's votes enter as log-odds beside margins; forests alone may also be blended as plain
+shares, where their trees simply make one larger forest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepseek.contracts import Float64
+from deepseek.nn.model import Link, Scale, log_odds, sigmoid, softmax
+from deepseek.train.calibrate import fit_slope, identity, loss_of
+from deepseek.train.candidates import FitData
+from deepseek.train.metrics import MetricInfo
+
+if TYPE_CHECKING:
+    from deepseek.automl.search import Trial
+
+FLOORS = (1e-4, 1e-3, 3e-3, 1e-2)
+MAX_PARTS = 5
+STEPS = 16
+MAX_RESAMPLES = 12
+MIN_WEIGHT = 0.03
+MIN_GAIN = 1e-4  # a further part must lower the loss by this share of it, else the blend stays smaller
+
+
+def chances(data: FitData, margin: Float64) -> Float64:
+    """The output (N, C) or (N, 1) of linked margins (N, K)."""
+    if data.task == "regression":
+        return margin
+    if data.task == "multiclass":
+        return softmax(margin)
+    positive = sigmoid(margin)
+    return np.concatenate([1 - positive, positive], axis=1)
+
+
+def linked(data: FitData, raw: Float64, *, is_share: bool) -> tuple[Link, float, Float64]:
+    """A candidate's raw scores as log-odds: the floor of a forest's votes is the one of least loss."""
+    if data.task == "regression" or not is_share:
+        return "identity", FLOORS[0], raw
+    losses = []
+    for floor in FLOORS:
+        margin = log_odds(raw, floor)
+        found = fit_slope(margin, data.target, data.weight, with_bias=False)
+        losses.append(loss_of(found, margin, data.target, data.weight))
+    floor = FLOORS[int(np.argmin(losses))]
+    return "log_odds", floor, log_odds(raw, floor)
+
+
+def tempered(data: FitData, margin: Float64) -> tuple[float, Float64]:
+    """The trial's own slope, so that margins of families that are too sure and too shy can be added."""
+    if data.task == "regression":
+        return 1.0, margin
+    slope = fit_slope(margin, data.target, data.weight, with_bias=False)
+    if loss_of(slope, margin, data.target, data.weight) >= loss_of(
+        identity(margin.shape[1]), margin, data.target, data.weight
+    ):
+        return 1.0, margin
+    return slope.slope, slope.slope * margin
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Which trials, with which weights (sum 1), on which scale."""
+
+    trials: tuple[Trial, ...]
+    weights: tuple[float, ...]
+    scale: Scale
+    loss: float
+    margin: Float64  # (M, K) on the held rows, on the scale
+
+    def held_log_odds(self, floor: float) -> Float64:
+        """The held margins on the scale that calibration reads."""
+        return log_odds(self.margin, floor) if self.scale == "probability" else self.margin
+
+
+def choose_blend(
+    trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: Scale, *, seed: int
+) -> Blend:
+    """The blend of least loss on the held rows; a single trial when no blend is better."""
+    pool = _pool(trials)
+    choices = [_greedy(pool, [t.margin for t in pool], held, metric, scale, seed)]
+    forests = [t for t in pool if t.shares is not None]
+    if forests:
+        shares = [t.shares for t in forests if t.shares is not None]
+        choices.append(_greedy(forests, shares, held, metric, "probability", seed))
+    return min(choices, key=lambda blend: blend.loss)
+
+
+def _pool(trials: Sequence[Trial]) -> list[Trial]:
+    """The three best trials of each family: enough variety, and a short search."""
+    best: list[Trial] = []
+    for family in dict.fromkeys(t.family for t in trials):
+        best += sorted((t for t in trials if t.family == family), key=lambda t: (t.loss, t.number))[:3]
+    return sorted(best, key=lambda t: (t.loss, t.number))
+
+
+def _greedy(
+    pool: list[Trial], scores: list[Float64], held: FitData, metric: MetricInfo, scale: Scale, seed: int
+) -> Blend:
+    """Selection on all held rows and on resamples of them, averaged, so that no lucky row decides a weight."""
+    random = np.random.default_rng(seed)
+    num_rows = len(held.target)
+    votes = _select(scores, held, metric, scale, held.weight)
+    for _ in range(int(np.clip(100_000 // num_rows, 0, MAX_RESAMPLES))):
+        counts = random.multinomial(num_rows, np.full(num_rows, 1 / num_rows))
+        votes += _select(scores, held, metric, scale, held.weight * counts)
+    votes[np.argsort(-votes, kind="stable")[MAX_PARTS:]] = 0
+    votes[votes < MIN_WEIGHT * votes.sum()] = 0
+    weights = votes / votes.sum()
+    single = int(np.argmin([_loss_at(score, held, metric, scale, held.weight) for score in scores]))
+    margin = np.tensordot(weights, np.stack(scores), axes=1)
+    loss = _loss_at(margin, held, metric, scale, held.weight)
+    alone = _loss_at(scores[single], held, metric, scale, held.weight)
+    if alone <= loss:
+        return Blend((pool[single],), (1.0,), scale, alone, scores[single])
+    used = np.flatnonzero(weights)
+    return Blend(tuple(pool[i] for i in used), tuple(float(weights[i]) for i in used), scale, loss, margin)
+
+
+def _loss_at(total: Float64, held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> float:
+    if scale == "probability":
+        output = np.concatenate([1 - total, total], axis=1) if held.task == "binary" else total
+    else:
+        output = chances(held, total)
+    return metric.loss(held.target, output, weight)
+
+
+def _select(scores: list[Float64], held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> Float64:
+    """Share of the steps that picked each score (P,)."""
+    counts = np.zeros(len(scores))
+    total = np.zeros_like(scores[0])
+    best = np.inf
+    for step in range(STEPS):
+        losses = [_loss_at((total * step + score) / (step + 1), held, metric, scale, weight) for score in scores]
+        pick = int(np.argmin(losses))
+        if losses[pick] > best - MIN_GAIN * abs(best) and step:
+            break
+        best, total = losses[pick], (total * step + scores[pick]) / (step + 1)
+        counts[pick] += 1
+    return counts / counts.sum()

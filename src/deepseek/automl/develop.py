@@ -1,0 +1,122 @@
+"""From prepared rows to a finished model: search, blend, calibrate, refit on all rows, decide.
+
+The held rows of the folds judge, calibrate and set thresholds; the refit then uses every development row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepseek.automl.blend import FLOORS, Blend, chances, choose_blend
+from deepseek.automl.search import YARDSTICK, Budget, Fold, Search, Trial
+from deepseek.contracts import Float64
+from deepseek.nn.model import Model, Part, Scale
+from deepseek.train.calibrate import Calibration, fit_calibration, identity
+from deepseek.train.candidates import Candidate, FitData
+from deepseek.train.metrics import MetricInfo
+
+FINISH_S = 2.0  # export, parity, figures and files of a small model; larger ones add a share of their fits
+
+
+@dataclass(frozen=True)
+class Developed:
+    """A model and what the held rows say of it."""
+
+    model: Model
+    baseline: Model  # the yardstick, refitted on the same rows
+    trials: tuple[Trial, ...]
+    blend: Blend
+    held: FitData
+    held_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row
+    baseline_output: Float64  # the same for the yardstick with its defaults
+
+
+def develop(
+    data: FitData,
+    folds: Sequence[Fold],
+    labels: tuple[str, ...],
+    *,
+    metric: MetricInfo,
+    candidates: tuple[Candidate, ...],
+    seed: int,
+    budget: Budget,
+    num_trials: int | None,
+    progress: Callable[[Trial], None],
+) -> Developed:
+    """Search within the budget, then build the model of the best blend."""
+    search = Search(data, folds, metric, seed, candidates)
+    growth = len(data.target) / len(folds[0][0])  # a refit sees more rows than a fold did
+
+    def reserve(trials: Sequence[Trial]) -> float:
+        best = {t.family: t.fit_s for t in sorted(trials, key=lambda t: -t.loss)}
+        fits = sum(sorted(best.values())[-5:]) + trials[0].fit_s
+        return FINISH_S + 1.4 * growth * fits
+
+    trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
+    held = data.rows(search.held)
+    scale: Scale = "target units" if data.task == "regression" else "log-odds"
+    blend = choose_blend(trials, held, metric, scale, seed=seed)
+    model, output = _finish(data, blend, held, labels, candidates, seed)
+    first = trials[0]
+    alone = Blend((first,), (1.0,), scale, first.loss, first.margin)
+    baseline = _model(data, alone, identity(data.num_margins), labels, candidates, seed)
+    baseline_output = chances(held, first.margin / first.slope)
+    return Developed(model, baseline, tuple(trials), blend, held, output, baseline_output)
+
+
+def _finish(
+    data: FitData,
+    blend: Blend,
+    held: FitData,
+    labels: tuple[str, ...],
+    candidates: tuple[Candidate, ...],
+    seed: int,
+) -> tuple[Model, Float64]:
+    """The refitted model of a blend, and its calibrated output on the held rows."""
+    if data.task == "regression":
+        return _model(data, blend, identity(1), labels, candidates, seed), blend.margin
+    margin = blend.held_log_odds(FLOORS[1])
+    calibration = fit_calibration(margin, held.target, held.weight, seed=seed)
+    return _model(data, blend, calibration, labels, candidates, seed), calibration.apply(margin)
+
+
+def _model(
+    data: FitData,
+    blend: Blend,
+    calibration: Calibration,
+    labels: tuple[str, ...],
+    candidates: tuple[Candidate, ...],
+    seed: int,
+) -> Model:
+    """Refit every part of the blend on all rows."""
+    by_name = {c.name: c for c in candidates}
+    parts: list[Part] = []
+    for trial, weight in zip(blend.trials, blend.weights, strict=True):
+        fitted = by_name[trial.family].fit(data, trial.params, seed=seed)
+        weights = fitted.weights()
+        plain = blend.scale == "probability"
+        share = weight * (1.0 if plain else trial.slope) / len(weights)
+        link = "identity" if plain else trial.link
+        parts += [Part(trial.family, each, share, link, trial.floor) for each in weights]
+    return Model(
+        task=data.task, labels=labels, scale=blend.scale, parts=tuple(parts),
+        slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1],
+    )  # fmt: skip
+
+
+def describe(developed: Developed) -> dict[str, Any]:
+    """The search as evidence: every trial, the blend, and how both did on the held rows."""
+    blend = developed.blend
+    return {
+        "num_trials": len(developed.trials),
+        "trials": [trial.to_dict() for trial in developed.trials],
+        "blend": [
+            {"trial": t.number, "family": t.family, "weight": w} for t, w in zip(blend.trials, blend.weights, strict=True)
+        ],
+        "scale": blend.scale,
+        "held_loss": blend.loss,
+        "yardstick": {"family": YARDSTICK, "held_loss": developed.trials[0].loss},
+    }
+

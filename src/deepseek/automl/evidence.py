@@ -1,0 +1,146 @@
+"""What a risk officer reads: figures by segment, fairness gaps, the environment and the licences of its parts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float64, Task
+from deepseek.data import Table
+from deepseek.errors import InputError
+from deepseek.train.metrics import figures
+
+MIN_ROWS = 30  # a segment below this is listed without figures
+MAX_GROUPS = 20
+PACKAGES = (
+    "deepseek", "numpy", "safetensors", "pyarrow", "pandas", "scikit-learn", "xgboost-cpu", "xgboost", "torch", "optuna",
+    "onnx", "onnxruntime", "cryptography", "click", "rich",
+)  # fmt: skip
+
+
+def groups_of(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
+    """Rows by the value of a column: its levels, or quarters of a number with many values."""
+    if column not in table.names:
+        raise InputError(f"column {column!r} is not in the test rows", expected=f"one of {', '.join(table.names[:20])}")
+    values = table.column(column)
+    if values.dtype.kind == "f" and len(np.unique(values[~np.isnan(values)])) > MAX_GROUPS:
+        cuts = np.unique(np.nanquantile(values, [0.25, 0.5, 0.75]))
+        place = np.searchsorted(cuts, values, side="right")
+        ends = ["-inf", *(f"{cut:.4g}" for cut in cuts), "inf"]
+        names = np.array([f"{ends[i]} to {ends[i + 1]}" for i in range(len(cuts) + 1)], object)[place]
+        names[np.isnan(values)] = "missing"
+    else:
+        names = np.array(["missing" if _missing(v) else _plain(v) for v in values.tolist()], object)
+    found, counts = np.unique(names.astype(str), return_counts=True)
+    kept = found[np.argsort(-counts, kind="stable")][:MAX_GROUPS]
+    return {str(name): np.flatnonzero(names == name) for name in kept}
+
+
+def _missing(value: object) -> bool:
+    return value is None or value != value  # noqa: PLR0124 - NaN and NaT alone differ from themselves
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def segments(task: Task, table: Table, columns: Sequence[str], target: NDArray[Any], output: Float64) -> dict[str, Any]:
+    """Figures of each group of each named column."""
+    report: dict[str, Any] = {}
+    for column in columns:
+        rows = []
+        for name, index in groups_of(table, column).items():
+            row: dict[str, Any] = {"group": name, "num_rows": len(index)}
+            if len(index) >= MIN_ROWS:
+                row["metrics"] = {k: f.to_dict() for k, f in figures(task, target[index], output[index]).items()}
+            rows.append(row)
+        report[column] = rows
+    return report
+
+
+def fairness(
+    task: Task, table: Table, column: str, target: NDArray[Any], output: Float64, decided: NDArray[Any]
+) -> dict[str, Any]:
+    """Gaps between the groups of a column. Classes: the share decided positive (demographic parity), recall (equal
+    opportunity) and false-positive rate (with recall: equalised odds; Hardt et al. 2016); for more than two classes the
+    accuracy. Regression: mean error. `decided` is the class number of the decision (N,), unused for regression."""
+    rows = []
+    for name, index in groups_of(table, column).items():
+        row: dict[str, Any] = {"group": name, "num_rows": len(index)}
+        if len(index) >= MIN_ROWS:
+            row |= _rates(task, target[index], output[index], decided[index])
+        rows.append(row)
+    measures = sorted({key for row in rows for key in row} - {"group", "num_rows"})
+    gaps = {}
+    for measure in measures:
+        values = [row[measure] for row in rows if row.get(measure) is not None]
+        gaps[measure] = max(values) - min(values) if len(values) > 1 else None
+    return {"column": column, "groups": rows, "gaps": gaps, "min_rows": MIN_ROWS}
+
+
+def _rates(task: Task, target: NDArray[Any], output: Float64, decided: NDArray[Any]) -> dict[str, float | None]:
+    if task == "regression":
+        return {"mean_error": float(np.mean(output[:, 0] - target))}
+    if task == "multiclass":
+        return {"accuracy": float(np.mean(decided == target))}
+    chosen, positive = decided == 1, target == 1
+    return {
+        "positive_share": float(chosen.mean()),
+        "recall": float(chosen[positive].mean()) if positive.any() else None,
+        "false_positive_rate": float(chosen[~positive].mean()) if (~positive).any() else None,
+    }
+
+
+def reliability(target: NDArray[Any], output: Float64, *, num_bins: int = 10) -> list[dict[str, float]]:
+    """Predicted against observed chance of the positive class (or of the likeliest class), in bins of equal counts."""
+    binary = output.shape[1] == 2
+    chance = output[:, 1] if binary else output.max(axis=1)
+    hit = (target == 1) if binary else (output.argmax(axis=1) == target)
+    bins = np.array_split(np.argsort(chance, kind="stable"), min(num_bins, len(chance)))
+    return [
+        {"predicted": float(chance[b].mean()), "observed": float(hit[b].mean()), "num_rows": len(b)} for b in bins if len(b)
+    ]
+
+
+def environment(command: Sequence[str] | None) -> dict[str, Any]:
+    """Where and how this was made: platform, versions and licences of the parts, the exact command."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "num_cores": os.cpu_count(),
+        "command": list(command) if command else None,
+        "interpreter": os.path.basename(sys.executable),
+        "packages": {name: {"version": v, "licence": licence} for name, v, licence in _packages()},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the parts."""
+    return {name: version for name, version, _ in _packages()}
+
+
+def _packages() -> list[tuple[str, str, str]]:
+    found = []
+    for name in PACKAGES:
+        try:
+            meta = importlib.metadata.metadata(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        licence = meta.get("License-Expression") or _classifier(meta.get_all("Classifier") or []) or "see the package"
+        found.append((name, meta["Version"], licence))
+    return found
+
+
+def _classifier(classifiers: list[str]) -> str:
+    """'MIT License' from 'License :: OSI Approved :: MIT License'."""
+    return ", ".join(c.rsplit(" :: ", 1)[1] for c in classifiers if c.startswith("License ::"))
+
+

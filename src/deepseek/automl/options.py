@@ -1,0 +1,71 @@
+"""What a person may ask of `ship`, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from deepseek.errors import InputError
+
+Progress = Callable[[str, float], None]  # what is going on, and the share of the work that is done
+
+
+@dataclass(frozen=True)
+class ShipOptions:
+    """Everything but the data. Each field is an argument of `ship` by the same name."""
+
+    target: str
+    out: str | Path | None = None
+    name: str | None = None
+    test: Any = None  # rows of the user's own, read like the data
+    validation: Any = None
+    split: str = "random"  # random, time:COLUMN or group:COLUMN
+    seed: int = 0
+    budget_s: float = 120.0  # CPU seconds of all threads
+    trials: int | None = None  # exactly so many, whatever they cost
+    metric: str | None = None
+    candidates: Sequence[str] | None = None
+    kinds: Mapping[str, str] | None = None
+    drop: Sequence[str] = ()
+    drop_missing_target: bool = False  # leave out rows without a target instead of refusing them
+    weights: str | None = None
+    monotone: Mapping[str, int] | None = None  # column: 1 or -1
+    costs: Any = None
+    max_fpr: float | None = None  # 0..1
+    min_recall: float | None = None  # 0..1
+    interval: float = 0.9  # 0..1
+    segments: Sequence[str] = ()
+    fairness: str | None = None
+    reference: bool = False
+    key: Path | None = None
+    overwrite: bool = False
+    progress: Progress | None = None
+    command: str | None = None
+    allow: Sequence[str] = field(default=())  # findings of the leak check that are accepted, by name
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("seed", 0 <= self.seed < 2**31, "between 0 and 2,147,483,647"),
+            ("budget_s", self.budget_s > 0, "CPU seconds above 0"),
+            ("trials", self.trials is None or self.trials >= 1, "at least 1"),
+            ("interval", 0 < self.interval < 1, "a share between 0 and 1, such as 0.9"),
+            ("max_fpr", self.max_fpr is None or 0 <= self.max_fpr <= 1, "a share between 0 and 1; for 5 % write 0.05"),
+            ("min_recall", self.min_recall is None or 0 <= self.min_recall <= 1, "a share between 0 and 1"),
+        )
+        for name, good, expected in checks:
+            if not good:
+                raise InputError(f"ship.{name} is {getattr(self, name)}", expected=expected)
+        for column, sign in (self.monotone or {}).items():
+            if sign not in (1, -1):
+                raise InputError(f"monotone {column!r} is {sign!r}", expected="1 (rising) or -1 (falling)")
+
+    def config(self) -> dict[str, Any]:
+        """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
+        left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        return {
+            name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else v
+            for name, v in plain.items()
+        }

@@ -1,0 +1,222 @@
+"""From a developed model to the files of its bundle: weights, graph, decision, card and evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepseek.automl import evidence
+from deepseek.automl.develop import Developed, describe
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now
+from deepseek.contracts import Figure, Float32, Float64
+from deepseek.data import make_card
+from deepseek.engines import Source, Tuning, autotune, check_parity, export_onnx
+from deepseek.engines.decide import Decision
+from deepseek.explain import explainer_for
+from deepseek.nn.model import Model
+from deepseek.train.candidates import FitData
+from deepseek.train.decide import check_costs, choose_threshold, conformal_half_width
+from deepseek.train.metrics import figures
+
+if TYPE_CHECKING:
+    from deepseek.automl.work import Work
+
+PARITY_ROWS = 512
+EXPLAIN_ROWS = 100
+REFERENCE_ROWS = 200  # of the opt-in file of real training rows
+
+
+@dataclass(frozen=True)
+class Packed:
+    manifest: Manifest
+    files: dict[str, bytes]
+    metrics: dict[str, Figure]
+    baseline: dict[str, Figure]
+    model_name: str
+    engine: str
+
+
+def make(work: Work, developed: Developed) -> Packed:
+    """Files and manifest. Raises CheckError when the exported graph or a stated limit does not hold."""
+    model, test = developed.model, work.fit_data(work.test)
+    graph = export_onnx(model, test.features.shape[1])
+    parity = check_parity(model, graph, test.features, max_rows=PARITY_ROWS)
+    source = Source(lambda: model, lambda: graph, test.features.shape[1], 1)
+    tuning = autotune(source, parity, test.features, budget_s=1.0)
+    decision = decide(work, developed)
+    output = scored(model, graph, test.features)
+    baseline_output = developed.baseline.score(test.features).output.astype(np.float64)
+    metrics = figures(work.task, test.target, output, test.weight, seed=work.asked.seed)
+    baseline = figures(work.task, test.target, baseline_output, test.weight, seed=work.asked.seed)
+    files = {**model.to_files(), "model.onnx": graph, "preprocess.json": work.preprocessor.to_bytes()}
+    documents = {
+        "decision.json": decision,
+        "card.json": make_card(work.development, work.kinds, work.asked.target),
+        "example.json": work.preprocessor.example(),
+        "evidence/metrics.json": _metrics(work, metrics, baseline, test, output),
+        "evidence/validation.json": _validation(work, developed),
+        "evidence/search.json": describe(developed),
+        "evidence/parity.json": {**parity, "timings": tuning.to_dict()},
+        "evidence/explanation.json": explanation(work, model, test.features),
+        "evidence/environment.json": evidence.environment(work.asked.command),
+        "evidence/data.json": {"warnings": work.warnings, "kinds": work.kinds, "digest": work.development.digest()},
+        **_groups(work, test, output, decision),
+    }
+    files |= {name: _json(document) for name, document in documents.items()}
+    if work.asked.reference:
+        files["reference.parquet"] = _reference(work)
+    manifest = _manifest(work, developed, tuning, decision["threshold"])
+    return Packed(manifest, files, metrics, baseline, _name_of(developed), manifest.engines[0].kind)
+
+
+def scored(model: Model, graph: bytes, features: Float32) -> Float64:
+    """Outputs (N, C) or (N, 1) of the exported graph: the figures are those of what will be served."""
+    from deepseek.engines import open_engine
+
+    engine = open_engine("onnxruntime", Source(lambda: model, lambda: graph, features.shape[1], 1))
+    output = engine.score(features).output.astype(np.float64)
+    engine.close()
+    return output
+
+
+def decide(work: Work, developed: Developed) -> dict[str, Any]:
+    """decision.json, set on the held rows: threshold, costs, interval."""
+    asked, held, output = work.asked, developed.held, developed.held_output
+    decision: dict[str, Any] = {"threshold": None, "threshold_rule": None, "costs": None, "interval": None}
+    if work.task == "regression":
+        half_width = conformal_half_width(held.target, output[:, 0], asked.interval)
+        decision["interval"] = {"level": asked.interval, "half_width": half_width, "num_rows": len(held.target)}
+        return decision
+    costs = None if asked.costs is None else check_costs(asked.costs, work.labels)
+    if work.task == "binary":
+        found = choose_threshold(
+            held.target, output[:, 1], held.weight, max_fpr=asked.max_fpr, min_recall=asked.min_recall, costs=costs
+        )
+        decision |= {"threshold": found.value, "threshold_rule": found.to_dict()}
+    decision["costs"] = None if costs is None else costs.tolist()
+    return decision
+
+
+def explanation(work: Work, model: Model, features: Float32) -> dict[str, Any]:
+    """How explanations of this model are made and how exactly they add up, on test rows spread evenly."""
+    rows = np.unique(np.linspace(0, len(features) - 1, min(EXPLAIN_ROWS, len(features))).round().astype(np.int64))
+    found = explainer_for(model, work.preprocessor.owners()).explain(features[rows])
+    importance = np.abs(found.values).mean(axis=0)
+    order = np.argsort(-importance, kind="stable")
+    return {
+        "method": found.method,
+        "scale": found.scale,
+        "target": found.target,
+        "num_rows": len(rows),
+        "max_residual": float(np.abs(found.residual).max()),
+        "importance": {found.names[i]: float(importance[i]) for i in order},
+    }
+
+
+def _metrics(
+    work: Work, metrics: dict[str, Figure], baseline: dict[str, Figure], test: FitData, output: Float64
+) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "rows": "test",
+        "num_rows": len(test.target),
+        "metrics": {name: found.to_dict() for name, found in metrics.items()},
+        "baseline": {name: found.to_dict() for name, found in baseline.items()},
+        "baseline_name": "HistGradientBoosting with its defaults, the same rows",
+    }
+    if work.task != "regression":
+        report["reliability"] = evidence.reliability(test.target, output)
+        report["num_rows_by_label"] = {
+            label: int(np.sum(test.target == index)) for index, label in enumerate(work.labels)
+        }
+    return report
+
+
+def _validation(work: Work, developed: Developed) -> dict[str, Any]:
+    """Figures on the held rows, by models that had not seen them; the blend and its calibration were chosen on them."""
+    held, seed = developed.held, work.asked.seed
+    ours = figures(work.task, held.target, developed.held_output, held.weight, seed=seed)
+    yardstick = figures(work.task, held.target, developed.baseline_output, held.weight, seed=seed)
+    return {
+        "num_rows": len(held.target),
+        "metrics": {name: found.to_dict() for name, found in ours.items()},
+        "baseline": {name: found.to_dict() for name, found in yardstick.items()},
+        "note": "the blend, its calibration and the threshold were chosen on these rows",
+    }
+
+
+def _groups(work: Work, test: FitData, output: Float64, decision: dict[str, Any]) -> dict[str, Any]:
+    """Evidence by segment and group, where asked."""
+    made: dict[str, Any] = {}
+    if work.asked.segments:
+        made["evidence/segments.json"] = evidence.segments(
+            work.task, work.test, work.asked.segments, test.target, output
+        )
+    if work.asked.fairness:
+        decided = np.zeros(len(output), np.int64)
+        if work.task != "regression":
+            rule = Decision.from_bytes(_json(decision), task=work.task, labels=work.labels)
+            labels = rule.apply(output.astype(np.float32)).labels
+            assert labels is not None
+            decided = np.searchsorted(np.sort(work.labels), labels)
+            decided = np.argsort(work.labels)[decided]
+        made["evidence/fairness.json"] = evidence.fairness(
+            work.task, work.test, work.asked.fairness, test.target, output, decided
+        )
+    return made
+
+
+def _manifest(work: Work, developed: Developed, tuning: Tuning, threshold: float | None) -> Manifest:
+    classes = len(work.labels)
+    outputs = (
+        (Output("value", "float32", ()),)
+        if work.task == "regression"
+        else (Output("label", "str", ()), Output("probabilities", "float32", (classes,)))
+    )
+    config = work.asked.config() | {"trials": len(developed.trials)}
+    from deepseek.automl.work import default_name
+
+    return Manifest(
+        name=default_name(work.asked, work.source),
+        version="1",
+        created=now(),
+        task=work.task,
+        target=work.asked.target,
+        inputs=tuple(Input(**entry) for entry in work.preprocessor.inputs()),
+        outputs=outputs,
+        labels=work.labels,
+        threshold=threshold,
+        engines=tuple(EngineEntry(**entry) for entry in tuning.entries),
+        lineage=Lineage(
+            parent=None, data=work.development.digest(), config=config, seed=work.asked.seed, versions=evidence.versions()
+        ),
+    )
+
+
+def _name_of(developed: Developed) -> str:
+    """'xgboost', or the families of a blend by falling weight: 'blend of extra_trees, mlp'."""
+    total: dict[str, float] = {}
+    for trial, weight in zip(developed.blend.trials, developed.blend.weights, strict=True):
+        total[trial.family] = total.get(trial.family, 0.0) + weight
+    families = sorted(total, key=lambda family: -total[family])
+    return families[0] if len(families) == 1 else "blend of " + ", ".join(families)
+
+
+def _reference(work: Work) -> bytes:
+    """A seeded sample of real training rows, without the target and the weights."""
+    import io
+
+    from deepseek.extras import need
+
+    parquet = need("pyarrow.parquet", extra="tabular")
+    pick = np.random.default_rng(work.asked.seed).permutation(work.development.num_rows)[:REFERENCE_ROWS]
+    hidden = [work.asked.target, *([work.asked.weights] if work.asked.weights else [])]
+    sink = io.BytesIO()
+    parquet.write_table(work.development.take(np.sort(pick)).drop(hidden).to_arrow(), sink)
+    return sink.getvalue()
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=float) + "\n").encode()

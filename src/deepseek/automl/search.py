@@ -1,0 +1,165 @@
+"""The search: candidates tried one by one under a budget, each judged on rows that it was not fitted on.
+
+The order of trials depends on the data, the seed and the losses so far, never on the clock: a budget in seconds decides
+only how many trials there are, so a run can be repeated exactly by that number. First every family with its defaults,
+cheapest first; then optuna's TPE (Bergstra et al. 2011) within the families that lead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl.blend import FLOORS, chances, linked, tempered
+from deepseek.contracts import Float64
+from deepseek.extras import need
+from deepseek.nn.model import Link
+from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
+from deepseek.train.metrics import MetricInfo
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
+YARDSTICK = BUILT_IN[0].name
+#: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
+TURNS = (0, 1, 0, 2, 0, 1)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of knobs of one family, and its scores on the held rows."""
+
+    number: int
+    family: str
+    params: Params  # as they are refitted: early-stopped rounds are fixed numbers
+    link: Link
+    floor: float
+    slope: float  # the trial's own temperature on the held rows
+    margin: Float64  # (M, K) linked and tempered: comparable between families
+    shares: Float64 | None  # (M, K) votes of a forest, else None
+    loss: float
+    fit_s: float  # CPU seconds of one fit
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number, "family": self.family, "params": dict(self.params), "loss": self.loss,
+            "fit_cpu_s": round(self.fit_s, 3),
+        }  # fmt: skip
+
+
+@dataclass
+class Budget:
+    """CPU seconds of this process, all threads counted, from the moment of creation."""
+
+    total_s: float | None
+    start: float = field(default_factory=time.process_time)
+
+    def used_s(self) -> float:
+        return time.process_time() - self.start
+
+    def allows(self, cost_s: float) -> bool:
+        return self.total_s is None or self.used_s() + cost_s <= self.total_s
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to judge trials by."""
+
+    data: FitData
+    folds: Sequence[Fold]
+    metric: MetricInfo
+    seed: int
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def held(self) -> NDArray[np.int64]:
+        """The held rows of all folds, in the order of every trial's margin."""
+        return np.concatenate([held for _, held in self.folds])
+
+    def families(self) -> list[Candidate]:
+        """The yardstick, then the others by rising cost."""
+        others = [c for c in self.candidates if c.name != YARDSTICK and c.supports(self.data)]
+        first = [c for c in self.candidates if c.name == YARDSTICK and c.supports(self.data)]
+        return first + sorted(others, key=lambda c: c.cost_s(self.data))
+
+    def run(
+        self,
+        budget: Budget,
+        *,
+        num_trials: int | None,
+        reserve: Callable[[Sequence[Trial]], float],
+        progress: Callable[[Trial], None],
+    ) -> list[Trial]:
+        """Trials until `num_trials` are done or the next would leave less than `reserve(trials)` seconds."""
+        families = self.families()
+        studies = {family.name: self._study(index) for index, family in enumerate(families)}
+        trials: list[Trial] = []
+        while num_trials is None or len(trials) < num_trials:
+            family = self._next(families, trials)
+            cost = self._cost(family, trials)
+            if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
+                break
+            ask = None
+            if len(trials) < len(families):
+                params = family.defaults(self.data)
+            else:
+                ask = studies[family.name].ask()
+                params = family.suggest(ask, self.data)
+            trial = self._try(len(trials), family, params)
+            if ask is not None:
+                studies[family.name].tell(ask, trial.loss)
+            trials.append(trial)
+            progress(trial)
+        return trials
+
+    def _study(self, index: int) -> Any:
+        optuna = need("optuna", extra="automl")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=self.seed * 100 + index, n_startup_trials=5)
+        return optuna.create_study(direction="minimize", sampler=sampler)
+
+    def _next(self, families: list[Candidate], trials: list[Trial]) -> Candidate:
+        if len(trials) < len(families):
+            return families[len(trials)]
+        tunable = [f for f in families if f.name != YARDSTICK] or families
+        best = {f.name: min(t.loss for t in trials if t.family == f.name) for f in tunable}
+        ranked = sorted(tunable, key=lambda f: (best[f.name], f.name))
+        return ranked[min(TURNS[(len(trials) - len(families)) % len(TURNS)], len(ranked) - 1)]
+
+    def _cost(self, family: Candidate, trials: list[Trial]) -> float:
+        """CPU seconds that a trial may take: the costliest so far of its family, with a margin."""
+        seen = [t.fit_s for t in trials if t.family == family.name]
+        return 1.3 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
+
+    def _try(self, number: int, family: Candidate, params: Params) -> Trial:
+        start = time.process_time()
+        margins, found = [], []
+        for fit_rows, held_rows in self.folds:
+            held = self.data.rows(held_rows)
+            fitted = family.fit(self.data.rows(fit_rows), params, seed=self.seed, validation=held)
+            margins.append(fitted.margin(held.features))
+            found.append(fitted)
+        fit_s = (time.process_time() - start) / len(self.folds)
+        raw = np.concatenate(margins)
+        held = self.data.rows(self.held)
+        link, floor, margin = linked(held, raw, is_share=found[0].is_share)
+        slope, margin = tempered(held, margin)
+        loss = self.metric.loss(held.target, chances(held, margin), held.weight)
+        return Trial(
+            number, family.name, _mean_rounds([f.params for f in found]), link, floor, slope, margin,
+            raw if found[0].is_share else None, loss, fit_s,
+        )  # fmt: skip
+
+
+def _mean_rounds(many: Sequence[Params]) -> Params:
+    """The knobs of a refit: the folds' own, with the mean of their early-stopped rounds."""
+    params = dict(many[0])
+    if "rounds" in params:
+        params["rounds"] = max(1, round(float(np.mean([p["rounds"] for p in many]))))
+    return params
+
+
+__all__ = ["FLOORS", "Budget", "Fold", "Search", "Trial"]

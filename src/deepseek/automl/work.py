@@ -1,0 +1,250 @@
+"""The steps of `ship` with what they share: the table, its split, the fitted preprocessing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl import pack
+from deepseek.automl.develop import Developed, develop
+from deepseek.automl.options import ShipOptions
+from deepseek.automl.search import YARDSTICK, Budget, Fold, Trial
+from deepseek.automl.ship import Shipped
+from deepseek.contracts import Task
+from deepseek.data import (
+    Preprocessor,
+    Split,
+    Table,
+    check_leaks,
+    concat,
+    drop_missing_target,
+    encode_target,
+    find_kinds,
+    fit_preprocessor,
+    folds,
+    infer_task,
+    read_table,
+    split_table,
+)
+from deepseek.errors import CheckError, InputError
+from deepseek.extras import has
+from deepseek.plugins import find, names
+from deepseek.train.candidates import Candidate, FitData
+from deepseek.train.metrics import default_metric, metric_named
+
+LARGE = 20_000  # development rows above which one fold in four judges instead of five folds in turn
+SMALL = 300  # below this, ten folds
+
+
+@dataclass
+class Work:
+    """One run of `ship`."""
+
+    asked: ShipOptions
+    source: Any  # what the data was read from
+    budget: Budget
+    task: Task
+    labels: tuple[str, ...]
+    development: Table  # rows to search and fit on: training, then the user's own validation rows
+    num_validation: int  # how many of them, at the end, are the user's own validation rows
+    test: Table
+    kinds: dict[str, str]
+    warnings: list[str]
+    preprocessor: Preprocessor
+    candidates: tuple[Candidate, ...]
+
+    @classmethod
+    def read(cls, data: Any, asked: ShipOptions) -> Work:
+        """Read, split and check the data; fit the preprocessing on the development rows."""
+        budget = Budget(None if asked.trials else asked.budget_s)
+        if asked.progress:
+            asked.progress("reading", 0.0)
+        candidates, left_out = _candidates(asked)
+        table, split = _read(data, asked)
+        info = infer_task(table, asked.target)
+        if split is None:
+            split = split_table(
+                table, split=asked.split, target=asked.target, task=info.task, seed=asked.seed, validation_share=0.0
+            )
+        development = table.take(np.concatenate([split.train, split.validation]))
+        test = table.take(split.test)
+        _check_classes(development, test, asked.target, info.labels)
+        kinds = find_kinds(development, target=asked.target, overrides=asked.kinds or {})
+        hidden = [*asked.drop, *([asked.weights] if asked.weights else []), *_group_columns(asked)]
+        read = {name: kind for name, kind in kinds.items() if name not in hidden}
+        warnings = [*table.notes, *info.notes, *_leaks(asked, table, split, info.task, read)]
+        preprocessor = fit_preprocessor(development, kinds, target=asked.target, drop=hidden)
+        warnings += [*preprocessor.notes, *left_out]
+        return cls(
+            asked, data, budget, info.task, info.labels, development, len(split.validation), test, kinds, warnings,
+            preprocessor, candidates,
+        )  # fmt: skip
+
+    def fit_data(self, table: Table) -> FitData:
+        """Prepared rows of a table with its target and weights."""
+        features = self.preprocessor.features
+        monotone = self.asked.monotone or {}
+        for column in monotone:
+            kind = next((f.kind for f in features if f.column == column), None)
+            if kind != "numeric":
+                raise InputError(f"monotone names {column!r}, which is not a numeric input", expected="a numeric column")
+        return FitData(
+            features=self.preprocessor.table(table).features,
+            target=encode_target(table, self.asked.target, self.labels),
+            weight=_weight(table, self.asked.weights),
+            task=self.task,
+            num_classes=len(self.labels),
+            kinds=tuple(f.kind for f in features),
+            num_levels=tuple(f.num_levels for f in features),
+            monotone=tuple(monotone.get(f.column, 0) if f.kind == "numeric" else 0 for f in features),
+        )
+
+    def folds(self) -> Sequence[Fold]:
+        """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split."""
+        num_rows = self.development.num_rows
+        if self.num_validation:
+            first = num_rows - self.num_validation
+            return [(np.arange(first), np.arange(first, num_rows))]
+        num_folds = 4 if num_rows > LARGE else 5 if num_rows >= SMALL else 10
+        made = folds(
+            self.development, split=self.asked.split, target=self.asked.target, task=self.task,
+            num_folds=num_folds, seed=self.asked.seed,
+        )  # fmt: skip
+        return made[-1:] if num_rows > LARGE else made
+
+    def develop(self) -> Developed:
+        data = self.fit_data(self.development)
+        if self.task != "regression" and self.asked.max_fpr is not None and self.task != "binary":
+            raise InputError("max_fpr needs a target of two classes", fix="use costs for several classes")
+        metric = metric_named(self.task, self.asked.metric or default_metric(self.task, data.target))
+        return develop(
+            data, self.folds(), self.labels, metric=metric, candidates=self.candidates, seed=self.asked.seed,
+            budget=self.budget, num_trials=self.asked.trials, progress=self._told(),
+        )  # fmt: skip
+
+    def _told(self) -> Callable[[Trial], None]:
+        say, best = self.asked.progress, [float("inf")]
+
+        def told(trial: Trial) -> None:
+            best[0] = min(best[0], trial.loss)
+            if say:
+                done = (trial.number + 1) / self.asked.trials if self.asked.trials else 0.0
+                share = done or min(0.95, self.budget.used_s() / self.asked.budget_s)
+                say(f"trial {trial.number + 1}: {trial.family} {trial.loss:.4g}, best {best[0]:.4g}", share)
+
+        return told
+
+    def pack(self, developed: Developed, clock: tuple[float, float]) -> Shipped:
+        """Evidence and files, then the bundle."""
+        if self.asked.progress:
+            self.asked.progress("exporting, checking, explaining", 0.96)
+        packed = pack.make(self, developed)
+        files, manifest = packed.files, packed.manifest
+        from deepseek.bundle import write_bundle
+
+        out = Path(self.asked.out or manifest.name)
+        bundle = write_bundle(out, manifest, files, overwrite=self.asked.overwrite, key=self.asked.key)
+        if self.asked.progress:
+            self.asked.progress("done", 1.0)
+        return Shipped(
+            path=bundle.path, digest=bundle.digest, task=self.task, target=self.asked.target,
+            model=packed.model_name, engine=packed.engine, metrics=packed.metrics, baseline=packed.baseline,
+            size_bytes=bundle.size_bytes, cpu_s=time.process_time() - clock[1], wall_s=time.perf_counter() - clock[0],
+            seed=self.asked.seed, num_trials=len(developed.trials), warnings=tuple(self.warnings),
+        )  # fmt: skip
+
+
+def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
+    """All rows in one table; the user's own test rows set the split, else it is still to be made."""
+    table = drop_missing_target(read_table(data), asked.target) if asked.drop_missing_target else read_table(data)
+    named = [asked.target, asked.weights, asked.fairness, *asked.segments, *asked.drop, *(asked.monotone or {})]
+    for column in named:
+        if column is not None:
+            table.column(column)  # says which names are near
+    if asked.test is None and asked.validation is None:
+        return table, None
+    parts = [table]
+    for own in (asked.validation, asked.test):
+        parts.append(read_table(own) if own is not None else table.take(np.arange(0)))
+    ends = np.cumsum([part.num_rows for part in parts])
+    train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, parts, strict=True))
+    if asked.test is None:
+        task = infer_task(table, asked.target).task
+        made = split_table(
+            table, split=asked.split, target=asked.target, task=task, seed=asked.seed, validation_share=0.0
+        )
+        train, test = made.train, made.test
+    return concat([part for part in parts if part.num_rows]), Split(train, validation, test)
+
+
+def _check_classes(development: Table, test: Table, target: str, labels: tuple[str, ...]) -> None:
+    """Every class must be among the rows that teach, and the test rows must hold something to measure."""
+    if not labels:
+        return
+    taught = np.bincount(encode_target(development, target, labels), minlength=len(labels))
+    for label, count in zip(labels, taught, strict=True):
+        if not count:
+            raise InputError(
+                f"class {label!r} of {target!r} is only among the test rows",
+                expected="training rows of every class",
+                fix="move the boundary of the split, or leave the class out",
+            )
+
+
+def _group_columns(asked: ShipOptions) -> list[str]:
+    """A column that groups rows is no input: its values do not come again."""
+    method, _, column = asked.split.partition(":")
+    return [column] if method == "group" else []
+
+
+def _leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: dict[str, str]) -> list[str]:
+    """Warnings of the leak checks; a finding that refuses is an error unless it is allowed by name."""
+    found = check_leaks(
+        table, split, target=asked.target, task=task, kinds=kinds, method=asked.split,
+        own_files=asked.test is not None,
+    )  # fmt: skip
+    for finding in found:
+        if finding.level == "refuse" and finding.name not in asked.allow:
+            raise CheckError(finding.message, fix=f"{finding.fix}; or accept it: --allow {finding.name!r}")
+    return [f"{finding.message}; {finding.fix}" for finding in found]
+
+
+def _weight(table: Table, column: str | None) -> NDArray[np.float64]:
+    """Sample weights of mean 1."""
+    if column is None:
+        return np.ones(table.num_rows)
+    weight = table.column(column)
+    if weight.dtype.kind != "f" or not np.isfinite(weight).all() or (weight < 0).any() or weight.sum() <= 0:
+        raise InputError(f"the weights in {column!r} are not all numbers >= 0", expected="finite numbers, not all zero")
+    return np.asarray(weight / weight.mean(), np.float64)
+
+
+def _candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
+    """The candidates that were asked for and can run, the yardstick first; and who was left out."""
+    wanted = list(asked.candidates or names("candidates"))
+    wanted = [YARDSTICK, *(name for name in wanted if name != YARDSTICK)]
+    kept, left_out = [], []
+    for name in wanted:
+        candidate: Candidate = find("candidates", name)
+        absent = [module for module in candidate.needs if not has(module)]
+        if absent:
+            left_out.append(f"{name} was left out: {', '.join(absent)} is not installed (pip install 'deepseek[train]')")
+        else:
+            kept.append(candidate)
+    return tuple(kept), left_out
+
+
+def default_name(asked: ShipOptions, data: Any) -> str:
+    """The name of the model: what was asked, else that of the folder, else that of the file."""
+    if asked.name:
+        return asked.name
+    if asked.out:
+        return Path(asked.out).name
+    return Path(data).stem if isinstance(data, (str, os.PathLike)) else "model"

@@ -1,0 +1,265 @@
+"""bundle.json: what a bundle is, what goes in and comes out, where it came from, and the sha256 of every file.
+
+    manifest = Manifest(name="loans", version="1", created=now(), task="binary", target="default", ...)
+    data = manifest.to_bytes()             # canonical JSON: sorted keys, two spaces, one newline at the end
+    Manifest.from_bytes(data)              # checks every field; IntegrityError when a byte was changed
+
+The file carries `manifest_sha256`, the sha256 of its own canonical form without that field. `digest` names the model:
+it covers what changes an answer, and not when, how fast or with what evidence the bundle was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from deepseek.bundle.fields import parse
+from deepseek.bundle.paths import MANIFEST, paths_problem
+from deepseek.errors import InputError, IntegrityError, TooLargeError
+
+FORMAT = 2
+MAX_MANIFEST_BYTES = 2**20
+SEAL = "manifest_sha256"
+
+#: The same words as contracts.Task, whose module would bring numpy.
+Task = Literal["binary", "multiclass", "regression"]
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_DIGEST_FILES = ("preprocess.json", "model.json", "model.onnx", "decision.json")
+_DIGEST_FIELDS = ("inputs", "outputs", "labels", "threshold", "task", "target")
+_DAMAGED = "copy the bundle again from where it was made, or make it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One raw column."""
+
+    name: str
+    modality: str  # "numeric", "category", "text", ...
+    dtype: str  # "float64", "str", ...
+    shape: tuple[int, ...] = ()  # of one value; -1 is any size
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One array of an answer."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()  # of one row
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    """One way to run the model that passed its parity check."""
+
+    kind: str  # a name in the plugin group "engines"
+    file: str  # what it reads, one of the bundle's files
+    parity: float  # largest difference of an output to the model's numpy twin
+    num_rows: int = 0  # real rows that `parity` was measured on
+    from_rows: int = 1  # it is used for calls of at least so many rows, up to the next entry's
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a bundle was made from."""
+
+    parent: str | None = None  # digest of the bundle that this one was made from
+    data: str | None = None  # sha256 of the content of the training table
+    config: dict[str, Any] = field(default_factory=dict)  # every knob that was set
+    seed: int = 0
+    versions: dict[str, str] = field(default_factory=dict)  # packages that made it
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The whole of bundle.json. write_bundle fills `format`, `files` and `digest`."""
+
+    name: str
+    version: str
+    created: str  # ISO 8601
+    task: Task
+    target: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    labels: tuple[str, ...] = ()  # the classes in order; none for regression
+    threshold: float | None = None  # the positive class is answered from this chance on; binary only
+    engines: tuple[EngineEntry, ...] = ()
+    lineage: Lineage = field(default_factory=Lineage)
+    files: dict[str, str] = field(default_factory=dict)  # path to sha256, without bundle.json and bundle.sig
+    digest: str = ""
+    format: int = FORMAT
+
+    def to_bytes(self) -> bytes:
+        """Canonical bundle.json. InputError for a field that does not fit, TooLargeError over 1 MiB."""
+        top = dataclasses.asdict(Manifest.from_dict(dataclasses.asdict(self)))
+        data = canonical({**top, SEAL: _sha256(canonical(top))})
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise TooLargeError(f"{MANIFEST} would have {len(data)} bytes", expected=f"at most {MAX_MANIFEST_BYTES}")
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """The manifest of the current format. IntegrityError when it was cut or changed, InputError when it is of
+        another format or a field does not fit."""
+        top = decode(data)
+        check_format(top)
+        seal = top.pop(SEAL, None)
+        try:
+            intact = seal == _sha256(canonical(top)) and data == canonical({**top, SEAL: seal})
+        except ValueError:  # a number or a letter that JSON's writer would never have made
+            intact = False
+        if not intact:
+            raise IntegrityError(f"{MANIFEST} was changed: it does not match its {SEAL}", fix=_DAMAGED)
+        return cls.from_dict(top)
+
+    @classmethod
+    def from_dict(cls, top: Mapping[str, Any]) -> Manifest:
+        """Check every field. InputError names the one that does not fit."""
+        manifest: Manifest = parse(cls, dict(top), MANIFEST)
+        _check(manifest)
+        return manifest
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON knows it, without the seal."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    def model_digest(self) -> str:
+        """What `digest` has to be: sha256 over the files and fields that change an answer."""
+        files = {
+            name: sha256 for name, sha256 in self.files.items() if name in _DIGEST_FILES or name.startswith("weights/")
+        }
+        fields = dataclasses.asdict(self)
+        return _sha256(canonical({"files": files, **{name: fields[name] for name in _DIGEST_FIELDS}}))
+
+
+def now() -> str:
+    """The time for `created`, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """The one way in which an object is written: equal objects, equal bytes.
+
+    >>> canonical({"b": 1, "a": "风险"}).decode()
+    '{\\n  "a": "风险",\\n  "b": 1\\n}\\n'
+    """
+    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def decode(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
+    """The JSON object in `data`, or IntegrityError that names the file."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise TooLargeError(f"{name} has more than {MAX_MANIFEST_BYTES} bytes", fix=_DAMAGED)
+    try:
+        top = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{name} was cut or changed: {error}", expected="a JSON object", fix=_DAMAGED) from error
+    if not isinstance(top, dict):
+        raise IntegrityError(f"{name} was changed: it is not a JSON object", expected="a JSON object", fix=_DAMAGED)
+    return top
+
+
+def check_format(top: Mapping[str, Any]) -> None:
+    """InputError unless the manifest is of the format that this version reads."""
+    found = top.get("format")
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise IntegrityError(f"{MANIFEST} has no format number", expected=f'"format": {FORMAT}', fix=_DAMAGED)
+    if found > FORMAT:
+        raise InputError(
+            f"{MANIFEST} is of format {found}, which a newer deepseek wrote",
+            expected=f"format {FORMAT} or older",
+            fix="update deepseek: pip install -U deepseek",
+        )
+    if found < FORMAT:
+        raise InputError(
+            f"{MANIFEST} is of the older format {found}",
+            expected=f"format {FORMAT}",
+            fix="bring it up to date with: deepseek migrate BUNDLE",
+        )
+
+
+def check_files(files: Mapping[str, str]) -> None:
+    """IntegrityError for a name that may not be in a bundle, or a hash that is none."""
+    problem = paths_problem(files)
+    if problem:
+        raise IntegrityError(
+            f"{MANIFEST} lists a file that a bundle may not hold: {problem}", fix="do not use this bundle"
+        )
+    for name, sha256 in files.items():
+        _need(is_hash(sha256), f"files.{name}", sha256, "64 hexadecimal digits")
+
+
+def check_name(text: str, field_name: str = "name") -> None:
+    """InputError unless `text` can stand in a URL's path and as the name of a folder: a model's name, its version."""
+    good = 0 < len(text) <= 128 and text.isprintable() and text == text.strip() and not set(text) & set('/\\:?#%"')
+    expected = '1 to 128 letters, none of / \\ : ? # % ", no dot at the start'
+    _need(good and text[0] != ".", field_name, text, expected)
+
+
+def is_hash(text: object) -> bool:
+    return isinstance(text, str) and _HASH.fullmatch(text) is not None
+
+
+def _check(manifest: Manifest) -> None:
+    """What the types alone do not say."""
+    check_files(manifest.files)
+    check_name(manifest.name, "name")
+    check_name(manifest.version, "version")
+    _need(_is_time(manifest.created), "created", manifest.created, "a time such as 2026-01-31T12:00:00+00:00")
+    _need(bool(manifest.target), "target", manifest.target, "the name of a column")
+    _need(manifest.digest == "" or is_hash(manifest.digest), "digest", manifest.digest, "64 hexadecimal digits")
+    for name in ("parent", "data"):
+        text = getattr(manifest.lineage, name)
+        _need(text is None or is_hash(text), f"lineage.{name}", text, "64 hexadecimal digits, or nothing")
+    _check_labels(manifest)
+    for place, rows in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        names = [row.name for row in rows]
+        _need(len(set(names)) == len(names), place, names, "each name once")
+        for row in rows:
+            _need(all(size >= -1 for size in row.shape), f"{place}.{row.name}.shape", row.shape, "sizes, or -1 for any")
+    for entry in manifest.engines:
+        counts = (entry.num_rows, entry.from_rows)
+        _need(min(counts) >= 0, f"engines.{entry.kind}", counts, "num_rows and from_rows of at least 0")
+        _need(entry.parity >= 0, f"engines.{entry.kind}.parity", entry.parity, "a difference of at least 0")
+        known = not manifest.files or entry.file in manifest.files
+        _need(known, f"engines.{entry.kind}.file", entry.file, "one of the files of the bundle")
+
+
+def _check_labels(manifest: Manifest) -> None:
+    num_labels = len(manifest.labels)
+    _need(len(set(manifest.labels)) == num_labels, "labels", manifest.labels, "each label once")
+    good = {"binary": num_labels == 2, "multiclass": num_labels >= 2, "regression": num_labels == 0}[manifest.task]
+    _need(good, "labels", manifest.labels, f"the classes of a {manifest.task} task (two; two or more; none)")
+    _need(
+        manifest.threshold is None or manifest.task == "binary", "threshold", manifest.threshold, "none but for binary"
+    )
+
+
+def _need(good: bool, where: str, value: object, expected: str) -> None:
+    if not good:
+        raise InputError(f"{MANIFEST}: {where} is {repr(value)[:100]}", expected=expected)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,125 @@
+"""Brings a bundle of an older format to the current one, as a new bundle beside it.
+
+    done = migrate_bundle(Path("loans"))        # writes loans-format2, whose lineage names the old one
+    done.changes                                # what was changed, in words
+
+STEPS holds one step for each older format n: it turns format n into n + 1. A later format adds its step at the end.
+
+Format 1 differs from 2 in this: bundle.json had neither `digest` nor `manifest_sha256`; the threshold stood in
+bundle.json alone, without decision.json; an engine was used for any number of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepseek.bundle.fields import parse
+from deepseek.bundle.folder import Folder
+from deepseek.bundle.manifest import FORMAT, Manifest, canonical, check_files, check_format, decode
+from deepseek.bundle.paths import MANIFEST, SIGNATURE
+from deepseek.bundle.read import compare_listing, content_problems, read_top
+from deepseek.bundle.write import fill, write_bundle
+from deepseek.errors import InputError, IntegrityError
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """A whole bundle in memory: the manifest as plain JSON, without hashes, and the files."""
+
+    manifest: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one format to the next."""
+
+    says: str
+    run: Callable[[Old], Old]
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What was done, or with dry_run what would be."""
+
+    source: Path
+    out: Path
+    from_format: int
+    to_format: int
+    changes: tuple[str, ...]  # empty when the bundle is of the current format already
+    digest: str
+    parent: str  # what lineage.parent says: the digest of the old bundle or, before there was one, bundle.json's sha256
+    was_signed: bool
+    written: bool
+
+
+def migrate_bundle(
+    path: Path | str, *, out: Path | None = None, dry_run: bool = False, key: Path | None = None
+) -> Migrated:
+    """Write the bundle at `path` in the current format to `out` (default: NAME-formatN beside it); the original stays.
+    A signature does not carry over: give the private `key` to sign again.
+
+    InputError for a newer format or a target that exists, IntegrityError when the old bundle is not whole.
+    """
+    source = Path(path)
+    target = out or source.with_name(f"{source.resolve().name}-format{FORMAT}")
+    with Folder(source) as folder:
+        data = read_top(folder)
+        top = decode(data)
+        found = _format(top)
+        if found == FORMAT:
+            digest = Manifest.from_bytes(data).digest
+            return Migrated(source, source, FORMAT, FORMAT, (), digest, digest, False, False)
+        old, was_signed = _read_old(folder, top)
+    parent = hashlib.sha256(data).hexdigest()
+    steps = [STEPS[number] for number in range(found, FORMAT)]
+    for step in steps:
+        old = step.run(old)
+    lineage = {**old.manifest["lineage"], "parent": parent}
+    manifest = fill(Manifest.from_dict({**old.manifest, "format": FORMAT, "lineage": lineage}), old.files)
+    if not dry_run:
+        write_bundle(target, manifest, old.files, key=key)
+    changes = tuple(step.says for step in steps)
+    return Migrated(source, target, found, FORMAT, changes, manifest.digest, parent, was_signed, not dry_run)
+
+
+def _format(top: Mapping[str, Any]) -> int:
+    """The format of a manifest, which is the current one or one that STEPS leads away from."""
+    found = top.get("format")
+    if isinstance(found, bool) or found not in STEPS:
+        check_format(top)
+    return int(top["format"])
+
+
+def _read_old(folder: Folder, top: Mapping[str, Any]) -> tuple[Old, bool]:
+    """The bundle as it is, every file checked against its hash; and whether it was signed."""
+    files = parse(dict[str, str], top.get("files"), f"{MANIFEST}: files")
+    check_files(files)
+    parse(dict[str, Any], top.get("lineage"), f"{MANIFEST}: lineage")
+    sizes, problems = compare_listing(folder, files)
+    problems += list(content_problems(folder, files)) if not problems else []
+    if problems:
+        raise IntegrityError(f"{folder.path}: {problems[0]}", fix="a bundle is migrated only when it is whole")
+    contents = {}
+    for name, sha256 in files.items():
+        contents[name] = folder.read(name, limit=sizes[name] + 1)
+        if hashlib.sha256(contents[name]).hexdigest() != sha256:
+            raise IntegrityError(f"{name} was changed: its sha256 is not the manifest's", fix="find an intact copy")
+    plain = {name: value for name, value in top.items() if name != "files"}
+    return Old(plain, contents), SIGNATURE in sizes
+
+
+def _from_1(old: Old) -> Old:
+    if "decision.json" in old.files:
+        raise InputError("decision.json is in a bundle of format 1, which knew none", fix="make the bundle again")
+    decision = {"threshold": old.manifest.get("threshold"), "costs": None, "interval": None}
+    return Old(old.manifest, {**old.files, "decision.json": canonical(decision)})
+
+
+STEPS: dict[int, Step] = {
+    1: Step("decision.json holds the threshold; bundle.json has a digest and a hash of its own", _from_1),
+}

@@ -1,0 +1,158 @@
+"""Ed25519 signatures (RFC 8032) over bundle.json, and with it over every file that it lists.
+
+    private, public, _ = generate_keys(Path("release-key"))     # release-key (mode 0600) and release-key.pub, both PEM
+    bundle_sig = sign(manifest_bytes, private)
+    check_signature(manifest_bytes, bundle_sig, public_key(public))    # IntegrityError when it is not that key's
+
+bundle.sig is canonical JSON: `algorithm`, `key` (the public key) and `signature`, both in hexadecimal. The signature
+is over the bytes of bundle.json as they are, so that any Ed25519 tool can check it. The key in bundle.sig proves
+nothing by itself: anyone can sign with a key of their own. Trust comes from the public key that the reader brings.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from deepseek.bundle.manifest import canonical, decode
+from deepseek.bundle.paths import SIGNATURE
+from deepseek.errors import InputError, IntegrityError
+from deepseek.extras import need
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+    PublicKey: TypeAlias = Ed25519PublicKey
+
+MAX_KEY_BYTES = 2**16
+MAX_SIGNATURE_BYTES = 4096
+_ALGORITHM = "ed25519"
+_HEX_DIGITS = {"key": 64, "signature": 128}
+_CRYPTOGRAPHY = "cryptography.hazmat.primitives"
+
+
+def generate_keys(out: Path) -> tuple[Path, Path, str]:
+    """Write a new private key to `out` (mode 0600) and its public key to `out`.pub. Returns both paths and the public
+    key in hexadecimal. InputError when one of the files exists: a key is never overwritten."""
+    public_path = out.with_name(f"{out.name}.pub")
+    for path in (out, public_path):
+        if path.is_symlink() or path.exists():
+            raise InputError(f"{path} exists; a key is never overwritten", fix="choose another name")
+    private, forms = _ed25519().Ed25519PrivateKey.generate(), _serialization()
+    pem, plain = forms.Encoding.PEM, forms.NoEncryption()
+    _write_new(out, private.private_bytes(pem, forms.PrivateFormat.PKCS8, plain), 0o600)
+    public = private.public_key()
+    _write_new(public_path, public.public_bytes(pem, forms.PublicFormat.SubjectPublicKeyInfo), 0o644)
+    return out, public_path, public.public_bytes_raw().hex()
+
+
+def sign(manifest: bytes, key: Path) -> bytes:
+    """The bytes of bundle.sig for the bytes of bundle.json, by the private key in the PEM file `key`."""
+    private = _private_key(key)
+    signed = {
+        "algorithm": _ALGORITHM,
+        "key": private.public_key().public_bytes_raw().hex(),
+        "signature": private.sign(manifest).hex(),
+    }
+    return canonical(signed)
+
+
+def read_signature(data: bytes) -> dict[str, str]:
+    """The fields of bundle.sig. IntegrityError unless it is as sign() writes it; no key is asked."""
+    top = decode(data, SIGNATURE)
+    good = top.keys() == {"algorithm", *_HEX_DIGITS} and top["algorithm"] == _ALGORITHM
+    good = good and all(_is_hex(top[name], num_digits) for name, num_digits in _HEX_DIGITS.items())
+    if not good or data != canonical(top):
+        raise IntegrityError(f"{SIGNATURE} was cut or changed", expected="an Ed25519 signature as deepseek writes it")
+    return top
+
+
+def check_signature(manifest: bytes, signature: bytes | None, key: PublicKey) -> None:
+    """IntegrityError unless `key` signed these bytes of bundle.json."""
+    wanted = key.public_bytes_raw().hex()
+    if signature is None:
+        raise IntegrityError(
+            f"{SIGNATURE} is missing: the bundle is not signed",
+            expected=f"a signature by the key {wanted[:16]}...",
+            fix="get the signed bundle, or leave the key out to use it unsigned",
+        )
+    found = read_signature(signature)
+    if found["key"] != wanted:
+        raise IntegrityError(
+            f"{SIGNATURE} is by another key, {found['key'][:16]}...",
+            expected=f"a signature by the key {wanted[:16]}...",
+            fix="do not use this bundle, or check which key its maker signs with",
+        )
+    _check(key, manifest, found["signature"])
+
+
+def check_own_signature(manifest: bytes, signature: bytes) -> None:
+    """IntegrityError when the signature does not fit its own key: it was damaged. Says nothing about who signed."""
+    found = read_signature(signature)
+    _check(_ed25519().Ed25519PublicKey.from_public_bytes(bytes.fromhex(found["key"])), manifest, found["signature"])
+
+
+def _check(public: PublicKey, manifest: bytes, signature: str) -> None:
+    failed = need("cryptography.exceptions", extra="serve").InvalidSignature
+    try:
+        public.verify(bytes.fromhex(signature), manifest)
+    except failed as error:
+        raise IntegrityError(
+            f"{SIGNATURE} does not fit bundle.json: one of the two was changed", fix="do not use this bundle"
+        ) from error
+
+
+def public_key(path: Path) -> PublicKey:
+    """The public key in a PEM file. InputError when it is none."""
+    key = _load(path, "public", _serialization().load_pem_public_key)
+    if not isinstance(key, _ed25519().Ed25519PublicKey):
+        raise InputError(f"{path} is not an Ed25519 public key", fix="give the .pub file that deepseek keygen wrote")
+    found: PublicKey = key
+    return found
+
+
+def _private_key(path: Path) -> Ed25519PrivateKey:
+    key = _load(path, "private", lambda data: _serialization().load_pem_private_key(data, password=None))
+    if not isinstance(key, _ed25519().Ed25519PrivateKey):
+        raise InputError(f"{path} is not an Ed25519 private key", fix="make one with: deepseek keygen NAME")
+    found: Ed25519PrivateKey = key
+    return found
+
+
+def _load(path: Path, what: str, parse: Any) -> Any:
+    """A key from a PEM file. cryptography says ValueError, or TypeError for an encrypted key."""
+    unsupported = need("cryptography.exceptions", extra="serve").UnsupportedAlgorithm
+    try:
+        with Path(path).open("rb") as file:
+            return parse(file.read(MAX_KEY_BYTES))
+    except OSError as error:
+        raise InputError(f"the {what} key {path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, unsupported) as error:
+        raise InputError(
+            f"{path} is not a {what} key",
+            expected=f"an unencrypted Ed25519 {what} key in a PEM file",
+            fix="deepseek keygen NAME writes the private key NAME and the public key NAME.pub",
+        ) from error
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}", fix="choose another place") from error
+
+
+def _is_hex(text: object, num_digits: int) -> bool:
+    return isinstance(text, str) and len(text) == num_digits and set(text) <= set("0123456789abcdef")
+
+
+def _ed25519() -> Any:
+    return need(f"{_CRYPTOGRAPHY}.asymmetric.ed25519", extra="serve")
+
+
+def _serialization() -> Any:
+    return need(f"{_CRYPTOGRAPHY}.serialization", extra="serve")

@@ -1,0 +1,58 @@
+"""Checks every byte of a bundle and says in words all that is wrong, not only the first thing.
+
+problems = verify_bundle(Path("loans"), key=Path("release-key.pub"))      # [] when all is well
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from deepseek.bundle.contents import content_problem
+from deepseek.bundle.folder import Folder
+from deepseek.bundle.read import compare_listing, read_manifest, read_sig, read_top
+from deepseek.bundle.sign import check_own_signature, public_key
+from deepseek.errors import ExtraError, InputError, IntegrityError
+from deepseek.extras import has
+
+
+def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
+    """Every problem of the bundle, each naming its file; [] when every byte is as its manifest says and, when `key` (a
+    public key) is given, that key signed it. MissingError without a folder, InputError for a key that is none."""
+    public = None if key is None else public_key(key)
+    with Folder(Path(path)) as folder:
+        try:
+            manifest, signature = read_manifest(folder, public)
+        except ExtraError:
+            raise
+        except (InputError, IntegrityError) as error:
+            return [str(error)]
+        problems = _own_signature_problems(folder) if signature == "not checked" else []
+        sizes, found = compare_listing(folder, manifest.files)
+        names = [name for name in manifest.files if name in sizes]
+        found += filter(None, (_file_problem(folder, name, manifest.files[name]) for name in names))
+        return problems + found
+
+
+def _file_problem(folder: Folder, name: str, sha256: str) -> str | None:
+    """What is wrong with the bytes of one file."""
+    try:
+        with folder.open(name) as (file, size_bytes):
+            problem = content_problem(name, file, size_bytes)
+            file.seek(0)
+            changed = hashlib.file_digest(file, "sha256").hexdigest() != sha256
+    except (InputError, IntegrityError) as error:
+        return str(error)
+    return f"{name!r} was changed: its sha256 is not the manifest's" if changed else problem
+
+
+def _own_signature_problems(folder: Folder) -> list[str]:
+    """A signature that nobody vouches for is still damaged when it does not fit its own key."""
+    signature = read_sig(folder)
+    if signature is None or not has("cryptography"):
+        return []
+    try:
+        check_own_signature(read_top(folder), signature)
+    except IntegrityError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,130 @@
+"""Writes a bundle so that it is there as a whole or not at all.
+
+    bundle = write_bundle(Path("loans"), manifest, {"model.json": b"...", "weights/part-0.safetensors": b"..."})
+
+Main path: check everything in memory -> fill a folder beside the target, bundle.json last -> fsync -> rename.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from deepseek.bundle.contents import content_problem
+from deepseek.bundle.manifest import FORMAT, Manifest
+from deepseek.bundle.paths import MANIFEST, SIGNATURE, folders_of, paths_problem
+from deepseek.bundle.place import alone, is_free, put_in_place, sync, unfinished
+from deepseek.bundle.read import Bundle, open_bundle
+from deepseek.bundle.sign import sign
+from deepseek.errors import InputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_bundle(
+    out: Path | str, manifest: Manifest, files: Mapping[str, bytes], *, overwrite: bool = False, key: Path | None = None
+) -> Bundle:
+    """Write `files` (bytes by path inside the bundle) and the manifest, whose format, files and digest are filled here,
+    to the folder `out`, signed when `key` (a private key) is given.
+
+    InputError for a field, name or file that a bundle may not hold, for a target that is not empty (with `overwrite`:
+    not a bundle) and for a disk that is full; the target is then as it was. Two writers of one target wait for each
+    other (BusyError after a minute).
+    """
+    filled = fill(manifest, files)
+    data = filled.to_bytes()
+    last = {MANIFEST: data} if key is None else {SIGNATURE: sign(data, key), MANIFEST: data}
+    target = _real(Path(out))
+    with _plain_errors(target, sum(map(len, files.values()))):
+        _check_target(target, overwrite)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with alone(target), unfinished(target) as temporary:
+            _check_target(target, overwrite)
+            _write_files(temporary, {**files, **last})
+            put_in_place(temporary, target)
+            return open_bundle(out)
+
+
+def check_target(out: Path | str, *, overwrite: bool = False, key: Path | None = None) -> None:
+    """InputError when write_bundle would refuse this target or private key: ask before hours of training."""
+    target = _real(Path(out))
+    with _plain_errors(target, 0):
+        _check_target(target, overwrite)
+    if key is not None:
+        sign(b"", key)
+
+
+def fill(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    """The manifest as write_bundle would write it, with every check but those of the disk."""
+    problem = paths_problem(files)
+    if problem:
+        raise InputError(f"a bundle cannot hold these files: {problem}")
+    for name, data in files.items():
+        if not isinstance(data, bytes):
+            raise InputError(f"{name} is given as {type(data).__name__}", expected="bytes")
+        problem = content_problem(name, io.BytesIO(data), len(data))
+        if problem:
+            raise InputError(
+                f"a bundle cannot hold this file: {problem}", expected="safetensors, ONNX, JSON, UBJ, Parquet"
+            )
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    filled = Manifest.from_dict({**asdict(manifest), "format": FORMAT, "files": hashes, "digest": ""})
+    return replace(filled, digest=filled.model_digest())
+
+
+def _real(out: Path) -> Path:
+    """`out` without links, so that what a link names is replaced and not the link."""
+    try:
+        return Path(os.path.realpath(out))
+    except ValueError as error:
+        raise InputError(f"{str(out)!r} is not a path: {error}", expected="the name of a new folder") from error
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    """InputError unless a bundle may be put there."""
+    here = Path.cwd()
+    if target == here or target in here.parents:
+        raise InputError(f"{target} is the folder you are in, or holds it", fix="give the name of a new folder")
+    if is_free(target):
+        return
+    if not target.is_dir():
+        raise InputError(f"{target} is a file", expected="the name of a new folder")
+    if not overwrite:
+        raise InputError(f"{target} is not empty", fix="choose another folder, or replace the bundle with --overwrite")
+    if not (target / MANIFEST).exists():
+        raise InputError(f"{target} is not a bundle, so it is not replaced", fix="choose another folder, or empty it")
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """All files in their order, on the disk when this returns."""
+    inner = [folder / name for name in sorted(folders_of(files))]
+    for path in inner:
+        path.mkdir()
+    for name, data in files.items():
+        with (folder / name).open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    for path in [*reversed(inner), folder]:
+        sync(path)
+
+
+@contextmanager
+def _plain_errors(target: Path, size_bytes: int) -> Iterator[None]:
+    """What the operating system says, as an InputError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InputError(
+                f"{target} was not written: {error.strerror}",
+                expected=f"room for {size_bytes / 1e6:.1f} MB on this disk",
+                fix="free some space or choose a folder on another disk",
+            ) from error
+        raise InputError(f"{target} was not written: {error.strerror}", fix="choose another folder") from error

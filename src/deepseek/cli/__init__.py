@@ -1,0 +1,124 @@
+"""The shell's way in: a table of verbs, and one place where an error becomes an exit code.
+
+`deepseek VERB` imports cli/VERB.py and nothing else; that module's `command` is the verb.
+
+Exit codes: 0 done; 1 our own bug; 2 bad usage or input; 3 a stated limit or check is not met; 130 interrupted.
+With --json a failure prints {"error": {"code", "message", "expected", "fix"}} on stdout as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+
+import click
+
+from deepseek import __version__
+from deepseek.cli.output import fail
+from deepseek.errors import DeepseekError
+
+#: Each verb and its line of help, in the order in which a user meets them.
+VERBS: dict[str, str] = {
+    "ship": "Data in, evidence-carrying bundle out.",
+    "inspect": "Say what a bundle holds.",
+    "verify": "Check every byte of a bundle, and its signature.",
+    "evaluate": "Measure a bundle on labelled data.",
+    "predict": "Score the rows of a file.",
+    "explain": "Say why: attributions as JSON and as a page.",
+    "serve": "Answer over HTTP.",
+    "keygen": "Make a key pair that signs bundles.",
+    "migrate": "Bring a bundle to the current format.",
+    "doctor": "Say what is installed and what is missing.",
+}
+TRACEBACK = "DEEPSEEK_TRACEBACK"
+
+
+class Verbs(click.Group):
+    """Imports a verb only when it is called, so that help stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        found: click.Command = importlib.import_module(f"deepseek.cli.{cmd_name}").command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from deepseek.plugins import did_you_mean
+
+            raise click.UsageError(f"there is no verb {args[0]!r}.{did_you_mean(args[0], VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=Verbs,
+    subcommand_metavar="VERB ...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="deepseek")
+def cli() -> None:
+    """Raw data to a served, explained, watched model.
+
+    \b
+    deepseek ship loans.csv --target default --out loans
+    deepseek serve loans
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code. An exception that is not caught here is a bug of ours."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in args
+    sys.excepthook = _report_bug
+    try:
+        with cli.make_context("deepseek", args or ["--help"]) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except DeepseekError as error:
+        return fail(error.to_dict(), error.exit_code, as_json)
+    except click.ClickException as error:
+        return fail({"code": "bad_usage", **_usage(error)}, 2, as_json)
+    except (click.Abort, KeyboardInterrupt):
+        return fail({"code": "interrupted", "message": "interrupted", "expected": "", "fix": ""}, 130, as_json)
+    except BrokenPipeError:
+        # The reader has seen enough, as in `| head`. Nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return fail({"code": "bad_input", **_trouble(error)}, 2, as_json)
+    return 0
+
+
+def _usage(error: click.ClickException) -> dict[str, str]:
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "deepseek"
+    return {"message": error.format_message(), "expected": "", "fix": f"see {path} --help"}
+
+
+def _trouble(error: OSError) -> dict[str, str]:
+    """A disk that is full, a folder that may not be written: the user's machine, not our bug."""
+    where = f"{error.filename}: " if error.filename else ""
+    return {"message": f"{where}{error.strerror or error}", "expected": "", "fix": ""}
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's last word before exit code 1: one line instead of a traceback, unless it is asked for."""
+    if os.environ.get(TRACEBACK) == "1":
+        sys.__excepthook__(kind, error, trace)
+        return
+    message = f"{kind.__name__}: {error}".rstrip(": ")
+    fix = f"set {TRACEBACK}=1 to see where, and please report it: this is a bug of ours"
+    fail({"code": "internal", "message": message, "expected": "", "fix": fix}, 1, "--json" in sys.argv)

@@ -1,0 +1,141 @@
+"""`deepseek inspect`: what a bundle is, what it takes and gives, how good it is and where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepseek.cli import output
+from deepseek.cli.options import BUNDLE, FILE
+from deepseek.errors import IntegrityError
+from deepseek.look.numbers import number, size
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from deepseek.bundle import Bundle
+
+METRICS = "evidence/metrics.json"
+MAX_COLUMNS = 40
+MAX_LABELS = 12
+
+EPILOG = """\b
+Examples:
+  deepseek inspect loans
+  deepseek inspect loans --json | jq .metrics
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Say what a bundle holds.")
+@click.argument("bundle", type=BUNDLE)
+@click.option("--key", type=FILE, help="Public key that must have signed it (see keygen).")
+@output.json_option
+def command(bundle: Path, key: Path | None, as_json: bool) -> None:
+    """Say what BUNDLE is. Its files are checked by name; `deepseek verify` checks every byte."""
+    from deepseek.bundle import open_bundle
+
+    opened = open_bundle(bundle, key=key)
+    metrics, baseline = figures_of(opened)
+    result = {
+        "bundle": str(bundle),
+        **opened.manifest.to_dict(),
+        "metrics": metrics,
+        "baseline": baseline,
+        "size_bytes": opened.size_bytes,
+        "signature": opened.signature,
+    }
+    output.emit(result, as_json, lambda: report(result))
+
+
+def figures_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The measured figures in the evidence, ours and the baseline's; empty when there are none."""
+    if not bundle.has(METRICS):
+        return {}, {}
+    try:
+        found = json.loads(bundle.read(METRICS))
+        return _figures(found.get("metrics", {})), _figures(found.get("baseline", {}))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise IntegrityError(f"{METRICS} does not hold figures: {error}", fix="make the bundle again") from error
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("value", "low", "high")
+    return {
+        metric: {name: figure[name] for name in names}
+        for metric, figure in found.items()
+        if isinstance(figure, dict) and all(isinstance(figure.get(name), (int, float)) for name in names)
+    }
+
+
+def report(result: Mapping[str, Any]) -> list[object]:
+    """The answer in one sentence, then the figures, then what goes in and out, last where it came from."""
+    parts: list[object] = [_headline(result)]
+    if result["metrics"]:
+        parts += ["", output.figures(_marked(result["metrics"]), _marked(result["baseline"]))]
+    parts += ["", _columns(result["inputs"])]
+    if len(result["inputs"]) > MAX_COLUMNS:
+        parts.append(f"and {len(result['inputs']) - MAX_COLUMNS} more: --json lists them all")
+    return [*parts, "", _provenance(result)]
+
+
+def _headline(result: Mapping[str, Any]) -> str:
+    labels = [_shown(label) for label in result["labels"][:MAX_LABELS]]
+    if len(result["labels"]) > MAX_LABELS:
+        labels.append(f"... {len(result['labels'])} labels in all")
+    what = f"{_shown(result['target'])} is {', '.join(labels) if labels else 'a number'}"
+    sizes = f"{len(result['inputs'])} inputs, {size(result['size_bytes'])}"
+    return f"{result['name']} {result['version']}: {result['task']}, {what}. {sizes}"
+
+
+def _provenance(result: Mapping[str, Any]) -> Table:
+    from rich.markup import escape
+
+    from deepseek.cli.verify import SIGNATURES
+
+    lineage, threshold = result["lineage"], result["threshold"]
+    rows = [
+        ("threshold", "none" if threshold is None else f"{_shown(result['labels'][1])} from {number(threshold)} on"),
+        *[("engine", _engine(entry)) for entry in result["engines"]],
+        ("signature", SIGNATURES[result["signature"]]),
+        ("created", result["created"]),
+        ("format", str(result["format"])),
+        ("seed", str(lineage["seed"])),
+        ("data", lineage["data"] or "not known"),
+        ("parent", lineage["parent"] or "none"),
+        ("digest", result["digest"]),
+    ]
+    return output.facts((name, escape(text)) for name, text in rows)
+
+
+def _marked(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures by names that a table can draw as they are."""
+    from rich.markup import escape
+
+    return {escape(_shown(name)): figure for name, figure in figures.items()}
+
+
+def _engine(entry: Mapping[str, Any]) -> str:
+    rows = f"from {entry['from_rows']} rows on" if entry["from_rows"] > 1 else "from one row on"
+    return f"{_shown(entry['kind'])} {rows}, differs by at most {number(entry['parity'])}"
+
+
+def _columns(inputs: list[dict[str, Any]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("input", "kind", "type", ""):
+        table.add_column(name, overflow="fold")
+    for row in inputs[:MAX_COLUMNS]:
+        words = (_shown(row["name"]), _shown(row["modality"]), _shown(row["dtype"]))
+        table.add_row(*map(escape, words), "" if row["required"] else "may be missing")
+    return table
+
+
+def _shown(text: str) -> str:
+    """A name out of somebody's data; what could drive the terminal is shown as its code."""
+    return text if text.isprintable() else repr(text)

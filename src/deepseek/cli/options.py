@@ -1,0 +1,74 @@
+"""Kinds of options that several verbs share, and how their text is read.
+
+Each is a function for click's `type=`: it returns the value, or raises BadParameter, to which click adds the option.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+BUNDLE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path)
+
+_UNITS_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def duration(text: str) -> float:
+    """Seconds, or a number with a unit.
+
+    >>> duration("90"), duration("120s"), duration("1.5m"), duration("1h")
+    (90.0, 120.0, 90.0, 3600.0)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|)\s*", text)
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is not a time above zero, such as 90, 120s, 2m or 1h")
+    return float(found[1]) * _UNITS_S[found[2]]
+
+
+def pair(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
+    """COLUMN=VALUE, where the value is one of a few words.
+
+    >>> pair(("numeric", "text"))("a=b=text")
+    ('a=b', 'text')
+    """
+
+    def read(text: str) -> tuple[str, str]:
+        name, _, chosen = text.rpartition("=")
+        if not name or chosen not in words:
+            raise click.BadParameter(f"{text!r} is not COLUMN=VALUE with a value of {', '.join(words)}")
+        return name, chosen
+
+    return read
+
+
+def json_text(text: str) -> Any:
+    """JSON in the argument itself, or the path of a file that holds it."""
+    given = text
+    if not text.lstrip().startswith(("{", "[")):
+        try:
+            given = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"{text!r} is neither JSON nor a file that can be read ({error})") from error
+    try:
+        return json.loads(given)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise click.BadParameter(f"not JSON: {error}") from error
+
+
+def share(text: str) -> float:
+    """A number strictly between 0 and 1. A per cent is met so often that it is told how to be a share."""
+    try:
+        found = float(text.removesuffix("%"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a number between 0 and 1") from None
+    if text.endswith("%") or 1 < found < 100:
+        raise click.BadParameter(f"it must be between 0 and 1. For {found:g} % write {found / 100:g}")
+    if not 0 < found < 1:
+        raise click.BadParameter(f"{text} is not between 0 and 1")
+    return found

@@ -1,0 +1,133 @@
+"""What a verb says: one JSON object or one table on stdout, everything else on stderr.
+
+    emit(result, as_json, lambda: facts([("rows", count(12345))]))
+
+rich is imported only when a table is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepseek.look.numbers import UNKNOWN, count, figure, number
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+    from rich.table import Table
+
+Figures = Mapping[str, float]  # value, low, high
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def emit(
+    json_object: Mapping[str, Any],
+    as_json: bool,
+    table: Callable[[], object] | object | None = None,
+) -> None:
+    """Print `json_object` as JSON, or `table`: text, anything that rich draws, a list of these, or a function that
+    makes one of them. Without a table the object's own fields are drawn."""
+    if as_json:
+        click.echo(json.dumps(_plain(json_object), ensure_ascii=False, allow_nan=False))
+        return
+    drawn = table() if callable(table) else table
+    draw(facts(json_object.items()) if drawn is None else drawn)
+
+
+def draw(what: object) -> None:
+    """Print text, a rich renderable or a list of these on stdout."""
+    if isinstance(what, str):
+        click.echo(what)
+    elif isinstance(what, Sequence):
+        for part in what:
+            draw(part)
+    else:
+        from rich.console import Console
+
+        # A pipe has no width: nothing is wrapped there.
+        Console(width=None if sys.stdout.isatty() else 100_000, highlight=False).print(what)
+
+
+def note(message: str) -> None:
+    """One line for the person, on stderr, so that stdout stays clean for a pipe."""
+    click.echo(message, err=True)
+
+
+def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
+    """Say an error on stderr, and on stdout as {"error": ...} when JSON was asked for. Returns `code`."""
+    lines = [f"error: {error['message']}"]
+    lines += [
+        f"  {name}: {error[key]}" for key, name in (("expected", "expected"), ("fix", "to mend it")) if error[key]
+    ]
+    click.echo("\n".join(lines), err=True)
+    if as_json:
+        click.echo(json.dumps({"error": dict(error)}, ensure_ascii=False))
+    return code
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> Table:
+    """One line per fact: its name and its value."""
+    table = _table("", "", value_justify="left")
+    table.show_header = False
+    for name, value in rows:
+        table.add_row(name, word(value))
+    return table
+
+
+def figures(metrics: Mapping[str, Figures], baseline: Mapping[str, Figures]) -> Table:
+    """Measured figures with their intervals; the baseline's in the same row where there is one."""
+    table = _table("", "this bundle", *(["baseline"] if baseline else []))
+    for name, measured in metrics.items():
+        row = [name.replace("_", " "), _figure(measured)]
+        if baseline:
+            row.append(_figure(baseline[name]) if name in baseline else "")
+        table.add_row(*row)
+    return table
+
+
+def _figure(measured: Figures) -> str:
+    return figure(measured["value"], measured["low"], measured["high"])
+
+
+def word(value: object) -> str:
+    """Any value as a person reads it.
+
+    >>> word(12345), word(0.123456), word(True), word(None), word(["a", "b"])
+    ('12,345', '0.123', 'yes', '–', 'a, b')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    if value is None or isinstance(value, float):
+        return number(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(word, value)) or UNKNOWN
+    return str(value)
+
+
+def _table(*names: str, value_justify: JustifyMethod = "right") -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, name in enumerate(names):
+        table.add_column(name, justify=value_justify if place else "left", overflow="fold")
+    return table
+
+
+def _plain(value: Any) -> Any:
+    """Any value as JSON knows it: numpy's scalars and arrays as numbers and lists, paths as text, NaN as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)

@@ -1,0 +1,94 @@
+"""`deepseek predict`: one answer per row of a file, written as it is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepseek.cli import output
+from deepseek.cli.options import BUNDLE, FILE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deepseek.cli.writers import Columns, Writer
+    from deepseek.contracts import Prediction
+    from deepseek.data import Table
+    from deepseek.engines import Runtime
+
+CHUNK_ROWS = 65_536  # bounds the memory for prepared features, whatever the file holds
+
+EPILOG = """\b
+Examples:
+  deepseek predict loans new.csv --out scores.parquet
+  deepseek predict loans new.parquet | head
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Score the rows of a file.")
+@click.argument("bundle", type=BUNDLE)
+@click.argument("data", type=FILE)
+@click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
+@output.json_option
+def command(bundle: Path, data: Path, out: Path | None, as_json: bool) -> None:
+    """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
+
+    For a regression, lower and upper give the prediction interval.
+    """
+    from deepseek.cli.writers import RecordsWriter, check_suffix, open_writer
+    from deepseek.data import read_table
+    from deepseek.engines import Runtime
+
+    if out is not None:
+        check_suffix(out)
+    records = RecordsWriter()
+    with Runtime.open(bundle) as runtime:
+        table = read_table(data)
+        if as_json and out is None:
+            num_flags = score(runtime, table, records)
+        else:
+            with open_writer(out) as writer:
+                num_flags = score(runtime, table, writer)
+    result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
+    result |= {"num_rows": table.num_rows, "num_flags": num_flags}
+    if out is None:
+        result["predictions"] = records.rows
+    else:
+        result["out"] = str(out)
+    if num_flags:
+        output.note(f"{output.word(num_flags)} values were missing or unseen and were replaced")
+    if as_json:
+        output.emit(result, as_json)
+    elif out is not None:
+        output.note(f"{output.word(table.num_rows)} rows scored into {out}")
+
+
+def score(runtime: Runtime, table: Table, writer: Writer) -> int:
+    """Answer every row, a chunk at a time. Returns how many values were imputed or unseen."""
+    import numpy as np
+
+    num_flags = 0
+    for start in range(0, table.num_rows, CHUNK_ROWS):
+        rows = np.arange(start, min(start + CHUNK_ROWS, table.num_rows))
+        prediction = runtime.predict(table.take(rows))
+        writer.write(as_columns(rows, prediction))
+        num_flags += len(prediction.flags)
+    return num_flags
+
+
+def as_columns(rows: NDArray[np.int64], prediction: Prediction) -> Columns:
+    """The columns that are written for rows numbered `rows`."""
+    columns: dict[str, NDArray[Any]] = {"row_id": rows}
+    if prediction.values is not None:
+        columns["prediction"] = prediction.values
+    if prediction.intervals is not None:
+        columns |= {"lower": prediction.intervals[:, 0], "upper": prediction.intervals[:, 1]}
+    if prediction.labels is not None:
+        columns["prediction"] = prediction.labels
+    if prediction.probabilities is not None:
+        for place, label in enumerate(prediction.labels_known):
+            columns[f"probability_{label}"] = prediction.probabilities[:, place]
+    return columns

@@ -1,0 +1,138 @@
+"""`deepseek serve`: answer over HTTP. Wires what the server only knows by protocol: explainers, metrics and logs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepseek.cli.options import FILE
+
+if TYPE_CHECKING:
+    from deepseek.contracts import Attribution, Record
+    from deepseek.engines import Runtime
+
+EPILOG = """\b
+Examples:
+  deepseek serve loans
+  deepseek serve credit=loans/v2 cards --port 8123
+  MODEL_PATH=loans PORT=0 deepseek serve
+
+\b
+The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Answer over HTTP.")
+@click.argument("bundles", nargs=-1, metavar="[NAME=]BUNDLE...")
+@click.option("--host", help="Address to listen on.  [env: HOST; default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="0 picks a free one.  [env: PORT; default: 8000]")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows computed together.  [env: BATCH_SIZE; default: 32]")
+@click.option("--api-keys", type=FILE, help="sha256 of accepted keys, one a line.  [env: DEEPSEEK_API_KEYS_FILE]")
+@click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
+@click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
+@click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
+@click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
+@click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
+@click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
+def command(
+    bundles: tuple[str | Path, ...],
+    host: str | None,
+    port: int | None,
+    batch_size: int | None,
+    api_keys: Path | None,
+    audit_log: Path | None,
+    log_level: str | None,
+    timeout: float | None,
+    max_rows: int | None,
+    key: Path | None,
+) -> None:
+    """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
+
+    Without BUNDLE the environment's MODEL_PATH is served. Open the printed URL for a console.
+    """
+    from deepseek.extras import need
+
+    need("uvicorn", extra="serve")
+    need("httptools", extra="serve")
+    need("prometheus_client", extra="serve")
+    from deepseek.observe.audit import AuditLog
+    from deepseek.observe.live import LiveStats
+    from deepseek.observe.logs import AccessLog
+    from deepseek.observe.metrics import Metrics
+    from deepseek.serve import Pages, Settings, create_app
+    from deepseek.serve.run import bind, run
+
+    settings = Settings.read(
+        os.environ, host=host, port=port, batch_size=batch_size, log_level=log_level, timeout_s=timeout,
+        max_rows=max_rows, api_keys_file=None if api_keys is None else str(api_keys),
+    )  # fmt: skip
+    chosen = bundles or ((settings.model_path,) if settings.model_path else ())
+    if not chosen:
+        raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
+    listener = bind(settings.host, settings.port)
+    models = open_models(chosen, key)
+    metrics, live = Metrics(), LiveStats()
+    logs: list[AccessLog | AuditLog] = [AccessLog(settings.log_level)]
+    if audit_log is not None:
+        logs.append(AuditLog(audit_log))
+    for log in logs:
+        metrics.watch_lost(type(log).__name__, log)
+    app = create_app(
+        models,
+        settings=settings,
+        sinks=[metrics, live, *logs],
+        explainer_for=explainer_of,
+        reason_codes=words_for,
+        pages=Pages(metrics=metrics.exposition, stats=live.snapshot),
+    )
+    try:
+        run(app, listener)
+    finally:
+        for log in logs:
+            log.close()
+
+
+def open_models(bundles: tuple[str | Path, ...], key: Path | None) -> dict[str, Runtime]:
+    """Runtimes by the name that each is served under: the given one, else the bundle's own."""
+    from deepseek.engines import Runtime
+    from deepseek.errors import InputError
+
+    found: dict[str, Runtime] = {}
+    for bundle in bundles:
+        name, path = split_name(str(bundle))
+        runtime = Runtime.open(path, key=key)
+        name = name or runtime.name
+        if name in found:
+            raise InputError(f"two bundles are named {name!r}", fix=f"name one of them: NAME={path}")
+        found[name] = runtime
+    return found
+
+
+def split_name(text: str) -> tuple[str, Path]:
+    """NAME=PATH, or a path alone, which may hold '=' itself.
+
+    >>> split_name("credit=loans/v2"), split_name("loans")
+    (('credit', PosixPath('loans/v2')), ('', PosixPath('loans')))
+    """
+    name, equals, path = text.partition("=")
+    if not equals or "/" in name or Path(text).exists():
+        return "", Path(text)
+    return name, Path(path)
+
+
+def explainer_of(runtime: Runtime) -> Any:
+    """The explainer of a runtime, made when it is first asked."""
+    from deepseek.explain import explainer_for
+
+    # The score of the engine that serves: then the residual covers the difference between engines too.
+    return explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
+
+
+def words_for(attribution: Attribution, record: Record, num_reasons: int, *, row: int, outcome: str) -> list[str]:
+    """Reason codes; the room that writes them is imported when they are first asked for."""
+    from deepseek.explain.reasons import reason_codes
+
+    return reason_codes(attribution, record, num_reasons, row=row, outcome=outcome)

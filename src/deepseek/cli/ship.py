@@ -1,0 +1,167 @@
+"""`deepseek ship`: from a table to a bundle that carries its evidence, and on request to a server."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deepseek.cli import output
+from deepseek.cli.options import BUNDLE, FILE, duration, json_text, pair, share
+from deepseek.cli.progress import Progress
+from deepseek.errors import MissingError
+from deepseek.look import numbers
+
+KINDS = ("numeric", "integer_category", "category", "text", "datetime", "boolean", "identifier", "constant")
+EXAMPLES = ("cancer", "digits", "fraud")
+
+EPILOG = """\b
+Examples:
+  deepseek ship loans.csv --target default --out loans --budget 120s
+  deepseek ship --example cancer --serve
+  deepseek ship cards.parquet --target fraud --split time:when --max-fpr 0.0002
+  deepseek ship prices.csv --target price --monotone area=+1 --interval 0.9
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Data in, evidence-carrying bundle out.")
+@click.argument("data", type=FILE, required=False)
+@click.option("--target", metavar="COLUMN", help="What to predict.")
+@click.option("--example", type=click.Choice(EXAMPLES), help="Ship an example instead of DATA.")
+@click.option("--out", type=BUNDLE, help="Folder of the bundle.  [default: the name of the data]")
+@click.option("--name", help="Name of the model.  [default: the name of the folder]")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--test", type=FILE, help="Your own test rows.")
+@click.option("--validation", type=FILE, help="Your own validation rows.")
+@click.option("--split", default="random", show_default=True, help="random, time:COLUMN or group:COLUMN.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**31 - 1),
+    help="Equal seed and trials, equal digest.",
+)
+@click.option("--budget", "budget_s", default="120s", show_default=True, type=duration, help="CPU time of the search.")
+@click.option("--trials", type=click.IntRange(1), help="Run exactly so many trials, whatever they cost.")
+@click.option("--metric", help="What the search improves.  [default: by task]")
+@click.option("--candidates", metavar="A,B", help="Only these families of models.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="COL=KIND",
+    type=pair(KINDS),
+    help=f"Kind of a column: {', '.join(KINDS)}.",
+)
+@click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")
+@click.option("--weights", metavar="COL", help="Column of sample weights.")
+@click.option(
+    "--monotone",
+    multiple=True,
+    metavar="COL=+1|-1",
+    type=pair(("+1", "1", "-1")),
+    help="The answer only rises (or falls) with a column.",
+)
+@click.option(
+    "--costs", type=json_text, metavar="FILE|JSON", help='What an error costs: {"TRUE": {"PREDICTED": cost}}.'
+)
+@click.option("--max-fpr", type=share, metavar="SHARE", help="Choose the threshold by this limit on false positives.")
+@click.option("--min-recall", type=share, metavar="SHARE", help="Choose the threshold by this least recall.")
+@click.option(
+    "--interval",
+    default="0.9",
+    show_default=True,
+    type=share,
+    metavar="SHARE",
+    help="Coverage of prediction intervals (regression).",
+)
+@click.option("--segment", "segments", multiple=True, metavar="COL", help="Figures for each value of a column.")
+@click.option("--fairness", metavar="COL", help="Gaps between the groups of a column.")
+@click.option(
+    "--reference", is_flag=True, help="Keep a sample of real training rows in the bundle: see the privacy guide."
+)
+@click.option("--key", type=FILE, help="Sign with this private key (see keygen).")
+@click.option("--html", type=FILE, help="Write the explanation report there.")
+@click.option("--serve", "then_serve", is_flag=True, help="Serve the bundle when it is done.")
+@click.option("--host", help="With --serve: address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="With --serve.  [default: 8000]")
+@output.json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    data: Path | None,
+    example: str | None,
+    html: Path | None,
+    then_serve: bool,
+    host: str | None,
+    port: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train, compare, calibrate, check, explain and pack a model for the table DATA (CSV, Parquet or Arrow)."""
+    source, options["target"], options["name"] = _source(data, example, options["target"], options["name"])
+    options["kinds"] = dict(options["kinds"]) or None
+    options["monotone"] = {column: int(sign) for column, sign in options["monotone"]} or None
+    options["candidates"] = tuple(options["candidates"].split(",")) if options["candidates"] else None
+
+    from deepseek.automl.ship import ship
+
+    with closing(Progress()) as progress:
+        shipped = ship(source, **options, progress=progress, command=shlex.join(["deepseek", *sys.argv[1:]]))
+    result = shipped.to_dict()
+    output.emit(result, as_json, lambda: summary(result))
+    if html is not None:
+        from deepseek.cli.explain import explain
+        from deepseek.data import read_table
+        from deepseek.engines import Runtime
+
+        with Runtime.open(shipped.path) as runtime:
+            explain(runtime, read_table(source), html=html)
+    if then_serve:
+        from deepseek.cli.serve import command as serve
+
+        ctx.invoke(serve, bundles=(shipped.path,), host=host, port=port)
+
+
+def _source(
+    data: Path | None, example: str | None, target: str | None, name: str | None
+) -> tuple[Any, str, str | None]:
+    """What to read, the target and the name. Says what is missing before anything heavy is imported."""
+    if (data is None) == (example is None):
+        raise click.UsageError("give either DATA or --example, not both and not neither")
+    if example is not None:
+        from deepseek.data.examples import example as load_example
+
+        table, usual_target, _ = load_example(example)
+        return table, target or usual_target, name or example
+    if target is None:
+        raise click.UsageError("--target COLUMN is missing: which column is to be predicted?")
+    if data is not None and not data.exists():
+        raise MissingError(f"there is no file {data}", expected="a CSV, Parquet or Arrow file")
+    return data, target, name
+
+
+def summary(result: Mapping[str, Any]) -> list[object]:
+    """The answer in one sentence, then the figures, then where it came from."""
+    answer = f"{result['bundle']}: {result['model']} predicts {result['target']} ({result['task']})"
+    parts: list[object] = [
+        f"{answer}; {numbers.size(result['size_bytes'])}",
+        output.figures(result["metrics"], result["baseline"]),
+        output.facts(
+            [
+                ("engine", result["engine"]),
+                ("CPU time", numbers.duration(result["cpu_s"])),
+                ("wall time", numbers.duration(result["wall_s"])),
+                ("seed", str(result["seed"])),
+                ("trials", result["num_trials"]),
+                ("digest", result["digest"]),
+            ]
+        ),
+    ]
+    return parts + [f"warning: {warning}" for warning in result["warnings"]]

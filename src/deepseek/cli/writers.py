@@ -1,0 +1,159 @@
+"""Rows out: CSV, JSON lines, Parquet or Arrow by the file's suffix, chunk by chunk and atomically.
+
+    with open_writer(Path("scores.parquet")) as writer:
+        writer.write({"row_id": ids, "prediction": labels})
+
+The file appears under its name when all is written; a failure leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+Columns = Mapping[str, NDArray[Any]]
+SUFFIXES = (".csv", ".jsonl", ".parquet", ".arrow", ".feather")
+
+
+class Writer(Protocol):
+    def write(self, columns: Columns) -> None:
+        """Add rows: columns of one length, the same names each time."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class CsvWriter:
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._has_header = False
+
+    def write(self, columns: Columns) -> None:
+        if not self._has_header:
+            self._rows.writerow(columns)
+            self._has_header = True
+        # numpy's own text of a float32 is its shortest: 0.1, not 0.10000000149.
+        self._rows.writerows(zip(*(column.astype(str) for column in columns.values()), strict=True))
+
+    def close(self) -> None:
+        self._file.flush()
+
+
+class JsonLinesWriter:
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, columns: Columns) -> None:
+        for row in as_records(columns):
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        self._file.flush()
+
+
+class RecordsWriter:
+    """Rows kept as JSON objects, for an answer that is itself JSON."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def write(self, columns: Columns) -> None:
+        self.rows += as_records(columns)
+
+    def close(self) -> None: ...
+
+
+class ArrowWriter:
+    """Parquet or the Arrow file format, through pyarrow."""
+
+    def __init__(self, path: Path, *, parquet: bool) -> None:
+        self._arrow = need("pyarrow", extra="tabular")
+        self._path = path
+        self._parquet = parquet
+        self._writer: Any = None
+
+    def write(self, columns: Columns) -> None:
+        table = self._arrow.table({name: self._arrow.array(column) for name, column in columns.items()})
+        if self._writer is None:
+            self._writer = self._open(table.schema)
+        self._writer.write_table(table)
+
+    def _open(self, schema: Any) -> Any:
+        if self._parquet:
+            return need("pyarrow.parquet", extra="tabular").ParquetWriter(self._path, schema)
+        return need("pyarrow.ipc", extra="tabular").new_file(str(self._path), schema)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def as_records(columns: Columns) -> list[dict[str, Any]]:
+    """Rows as JSON objects. A float32 is written by its shortest text, not by its double's.
+
+    >>> as_records({"row_id": np.array([0]), "value": np.array([0.1], dtype=np.float32)})
+    [{'row_id': 0, 'value': 0.1}]
+    """
+    plain = [
+        [float(text) for text in column.astype(str)] if column.dtype == np.float32 else column.tolist()
+        for column in columns.values()
+    ]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
+
+
+@contextmanager
+def open_writer(out: Path | None) -> Iterator[Writer]:
+    """A writer for `out`, or for CSV on stdout when it is None."""
+    if out is None:
+        writer: Writer = CsvWriter(sys.stdout)
+        yield writer
+        writer.close()
+        return
+    check_suffix(out)
+    part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    try:
+        with _writer_at(part, out.suffix.lower()) as writer:
+            yield writer
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_suffix(out: Path) -> None:
+    """Refuse a file that cannot be written, before any work is done."""
+    if out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{out}: the kind of file is not known", expected=f"a name that ends in {', '.join(SUFFIXES)}")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent}: there is no such folder", fix=f"mkdir -p {out.parent}")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder", expected="the name of a file")
+
+
+@contextmanager
+def _writer_at(part: Path, suffix: str) -> Iterator[Writer]:
+    if suffix in (".csv", ".jsonl"):
+        with part.open("w", encoding="utf-8", newline="") as file:
+            text: Writer = CsvWriter(file) if suffix == ".csv" else JsonLinesWriter(file)
+            yield text
+            text.close()
+            os.fsync(file.fileno())
+        return
+    table = ArrowWriter(part, parquet=suffix == ".parquet")
+    try:
+        yield table
+    finally:
+        table.close()

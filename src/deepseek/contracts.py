@@ -1,0 +1,146 @@
+"""What passes between rooms, and the protocols that a plugin meets. numpy only: every room may import this.
+
+Shapes: N rows, F prepared features, P raw columns, C classes, K margins (K = 1 for binary and regression, K = C for
+multiclass).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Task = Literal["binary", "multiclass", "regression"]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A value that was changed on the way in, so that the answer can say so."""
+
+    row: int
+    column: str
+    what: Literal["imputed", "unseen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Prepared rows, ready for any engine."""
+
+    features: Float32  # (N, F), C-contiguous, finite: missing values are already imputed
+    flags: tuple[Flag, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What an engine returns for N rows."""
+
+    margin: Float32  # (N, K), the additive scale that explanations speak of, before calibration
+    output: Float32  # (N, C) calibrated probabilities, or (N, 1) values for regression
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Answers for N rows. Classes: labels and probabilities. Regression: values and, where fitted, intervals."""
+
+    labels_known: tuple[str, ...] = ()  # the classes in the order of the columns of probabilities
+    labels: NDArray[np.str_] | None = None  # (N,)
+    probabilities: Float32 | None = None  # (N, C)
+    values: Float32 | None = None  # (N,)
+    intervals: Float32 | None = None  # (N, 2) conformal lower and upper ends
+    flags: tuple[Flag, ...] = ()
+
+    def __len__(self) -> int:
+        found = self.labels if self.labels is not None else self.values
+        return 0 if found is None else len(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Additive explanations of N rows: base_value + values.sum(1) + residual = output, on the stated scale."""
+
+    names: tuple[str, ...]  # (P,) raw columns, not encoded features
+    values: Float64  # (N, P)
+    base_value: Float64  # (N,)
+    output: Float64  # (N,) what is explained: the margin of `target`
+    scale: str  # "log-odds", "probability" or "target units"
+    method: str  # how, in words: "TreeSHAP, exact (path-dependent)"
+    target: str | None = None  # the class explained; None for regression
+
+    @property
+    def residual(self) -> Float64:
+        """What the explanation leaves unexplained, per row (N,). Its largest size is the error bound."""
+        return self.output - self.base_value - self.values.sum(axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened in a server: a request answered, a batch computed, a model loaded."""
+
+    kind: Literal["request", "batch", "explain", "model", "server"]
+    model_name: str = ""
+    model_version: str = ""
+    status: int = 0  # HTTP status of a request
+    num_rows: int = 0
+    duration_s: float = 0.0
+    queue_s: float = 0.0
+    fields: Mapping[str, Any] = field(default_factory=dict)  # request_id, traceparent, route, flags, error, ...
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured number with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs a finished model. Safe to call from several threads."""
+
+    kind: str
+
+    def score(self, features: Float32) -> Scores:
+        """Scores for prepared features (N, F), N >= 1."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Says why. Takes the same prepared features as an engine."""
+
+    def explain(self, features: Float32, *, target: str | None = None) -> Attribution:
+        """Attributions for (N, F). `target` is a class label; by default each binary row's positive class, and the
+        predicted class of the first row for multiclass."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Takes events: metrics, an audit log, a test's list. Must not block and must not raise."""
+
+    def emit(self, event: Event) -> None: ...
+
+
+class Preparer(Protocol):
+    """Fitted preprocessing: raw rows to a Batch, the same in training and in serving."""
+
+    @property
+    def feature_names(self) -> Sequence[str]: ...
+
+    def rows(self, records: Sequence[Record]) -> Batch: ...

@@ -1,0 +1,196 @@
+"""CSV and its relatives: the encoding, the separator and each column's type are found, a broken line is named.
+
+    bytes -> decoded to UTF-8 -> separator from the first lines -> every cell as text (pyarrow.csv) -> types
+
+Encodings: UTF-8 with or without a mark, UTF-16, GB 18030 (so GBK and GB 2312), and Latin-1 when nothing else fits.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from typing import Any
+
+from deepseek.data.arrow import check_names, from_arrow
+from deepseek.data.table import Table
+from deepseek.errors import InputError, MalformedError
+from deepseek.extras import need
+
+SEPARATORS = (",", ";", "\t", "|")
+_SAMPLE_BYTES = 256_000
+_SAMPLE_LINES = 50
+_BLOCK_BYTES = 32 * 2**20
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def read_delimited(data: bytes, where: str) -> Table:
+    """The Table in the bytes of a CSV file. MalformedError names the line that is broken."""
+    encoding = find_encoding(data)
+    if encoding != "utf-8":
+        data = _transcoded(data, encoding, where)
+    _check_nul(data, where)
+    data = data.lstrip(b"\r\n")
+    if not data.strip():
+        raise InputError(f"{where} is empty", expected="a line of column names, then one line for each row")
+    separator = find_separator(data)
+    names, width = _header(data, separator, where)
+    table = from_arrow(_cells(data, separator, names, where), cells=True, decimal_comma=separator == ";")
+    if table.num_rows == 0:
+        raise InputError(f"{where} has column names but no rows", expected="one line for each row")
+    notes = [f"{where} is not UTF-8; it is read as {encoding}"] if encoding in ("gb18030", "latin-1") else []
+    notes += [f"column {place} of {where} has no name; it is called {name!r}" for place, name in width]
+    return Table(table.columns, table.types, (*notes, *table.notes))
+
+
+def find_encoding(data: bytes) -> str:
+    """
+    >>> find_encoding("年龄,城市".encode("gbk")), find_encoding("Zürich,café".encode("latin-1")), find_encoding(b"a,b")
+    ('gb18030', 'latin-1', 'utf-8')
+    """
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    sample = data[:2_000]
+    if len(sample) > 3 and sample[1::2].count(0) > 0.4 * len(sample) / 2 and not sample[::2].count(0):
+        return "utf-16-le"
+    if _decodes(data, "utf-8"):
+        return "utf-8"
+    return "gb18030" if _decodes(data, "gb18030") and _looks_chinese(data) else "latin-1"
+
+
+def find_separator(data: bytes) -> str:
+    """The one of SEPARATORS that cuts the first lines into equally many fields, and most of them.
+
+    >>> find_separator(b"a;b\\n1,5;2\\n2,5;3\\n"), find_separator(b"one\\n1\\n")
+    (';', ',')
+    """
+    sample = data[:_SAMPLE_BYTES].decode("utf-8", "replace")
+    best, best_score = ",", (0.0, 1)
+    for separator in SEPARATORS:
+        counts = _field_counts(sample, separator)
+        if counts and counts[0] > 1:
+            score = (sum(count == counts[0] for count in counts) / len(counts), counts[0])
+            if score > best_score:
+                best, best_score = separator, score
+    return best
+
+
+def _field_counts(sample: str, separator: str) -> list[int]:
+    """Fields in each of the first lines. The last one may be cut off and is left out, but for the header."""
+    counts: list[int] = []
+    try:
+        for row in csv.reader(io.StringIO(sample, newline=""), delimiter=separator):
+            if row:
+                counts.append(len(row))
+            if len(counts) > _SAMPLE_LINES:
+                break
+    except csv.Error:  # a field longer than the sample
+        pass
+    return counts if len(counts) < 2 else counts[:-1]
+
+
+def _header(data: bytes, separator: str, where: str) -> tuple[list[str], list[tuple[int, str]]]:
+    """Column names, and which of them were made here because the file has none (the index of a saved frame)."""
+    end = data.find(b"\n", 1)
+    longest = max(_SAMPLE_BYTES, end + 1)
+    text = io.StringIO(data[: 4 * longest].decode("utf-8", "replace"), newline="")
+    try:
+        given = next(csv.reader(text, delimiter=separator))
+    except csv.Error as error:
+        raise MalformedError(f"{where}, line 1: {error}", expected="a line of column names") from error
+    names = check_names(given)
+    return names, [(place, names[place - 1]) for place, name in enumerate(given, 1) if not name.strip()]
+
+
+def _cells(data: bytes, separator: str, names: list[str], where: str) -> Any:
+    """Every cell as text, in a pyarrow.Table."""
+    pa, csv_reader = need("pyarrow", extra="tabular"), need("pyarrow.csv", extra="tabular")
+    places = [str(place) for place in range(len(names))]
+    try:
+        table = csv_reader.read_csv(
+            pa.BufferReader(data),
+            csv_reader.ReadOptions(
+                column_names=places, skip_rows_after_names=1, block_size=min(len(data) + 1, _BLOCK_BYTES)
+            ),
+            csv_reader.ParseOptions(delimiter=separator, newlines_in_values=b'"' in data),
+            csv_reader.ConvertOptions(column_types=dict.fromkeys(places, pa.string()), strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid as error:
+        raise _broken(data, separator, len(names), where, str(error)) from error
+    if data.count(b'"') % 2:
+        _check_closed(data, separator, where)
+    return table.rename_columns(names)
+
+
+def _check_closed(data: bytes, separator: str, where: str) -> None:
+    """MalformedError when a quote opens a field that never ends: the rest of the file would be one value."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline=""), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for _ in reader:
+            line = reader.line_num + 1
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise MalformedError(
+                f"{where}, line {line}: a quote opens a field that never ends", fix="close it, or write it twice"
+            ) from error
+
+
+def _broken(data: bytes, separator: str, num_columns: int, where: str, reason: str) -> MalformedError:
+    """Find the line that does not fit, with the slower reader of the standard library, which counts lines."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline=""), delimiter=separator)
+    line = 1
+    try:
+        for row in reader:
+            if row and len(row) != num_columns:
+                return MalformedError(
+                    f"{where}, line {line}: {len(row)} fields",
+                    expected=f"{num_columns}, as in the line of column names (separator {separator!r})",
+                    fix="mend the line; a field that holds the separator or a quote is put between double quotes",
+                )
+            line = reader.line_num + 1
+    except csv.Error as error:
+        reason = str(error)
+    return MalformedError(f"{where}, line {line} or later: {reason[:200]}", expected="one row of fields for each line")
+
+
+def _transcoded(data: bytes, encoding: str, where: str) -> bytes:
+    try:
+        return data.decode(encoding).encode("utf-8")
+    except UnicodeError as error:
+        raise MalformedError(
+            f"{where} is not {encoding} throughout: {error.args[-1]}", fix="save it as UTF-8"
+        ) from error
+
+
+def _check_nul(data: bytes, where: str) -> None:
+    place = data.find(b"\x00")
+    if place >= 0:
+        line = data.count(b"\n", 0, place) + 1
+        raise MalformedError(
+            f"{where}, line {line}: a NUL byte", expected="text", fix="export the file again as UTF-8 CSV"
+        )
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        codecs.decode(data, encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _looks_chinese(data: bytes) -> bool:
+    """Whether most letters beyond ASCII are the common ones of GB 2312: Latin-1 read as GB 18030 gives rare ones."""
+    letters = [letter for letter in data.decode("gb18030") if letter > "\x7f"][:10_000]
+    known = sum(_decodes_to_gb2312(letter) for letter in letters)
+    return known > 0.8 * len(letters)
+
+
+def _decodes_to_gb2312(letter: str) -> bool:
+    try:
+        letter.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,183 @@
+"""read_table: whatever holds a table becomes a Table.
+
+read_table("loans.csv")            # also .tsv, .txt, .gz, .zst; Parquet; Arrow and Feather: told apart by their bytes
+read_table(frame)                  # pandas or polars
+read_table({"age": [31, 40], "city": ["Rome", None]})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from deepseek.data.arrow import check_names, from_arrow
+from deepseek.data.delimited import read_delimited
+from deepseek.data.table import Table
+from deepseek.data.values import BadValueError, each, numbers, text_of
+from deepseek.errors import InputError, MalformedError, MissingError
+from deepseek.extras import need
+
+EXPECTED = "a CSV, Parquet, Arrow or Feather file"
+#: First bytes of files that are often taken for tables, and what to do.
+_OTHERS = {
+    b"PK\x03\x04": ("a ZIP or Excel file", "unpack it, or save the sheet as CSV"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", "save the sheet as CSV"),
+    b"SQLite format 3": ("an SQLite database", "export the table as CSV or Parquet"),
+    b"\x89HDF": ("an HDF5 file", "export the table as Parquet"),
+    b"%PDF": ("a PDF", "export the table as CSV"),
+    b"\x80\x04": ("a pickle, which is never read", "save the frame as Parquet"),
+    b"\x80\x05": ("a pickle, which is never read", "save the frame as Parquet"),
+    b"BZh": ("bzip2", "unpack it, or pack it as .gz or .zst"),
+    b"\xfd7zXZ": ("xz", "unpack it, or pack it as .gz or .zst"),
+}
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+def read_table(source: Any) -> Table:
+    """A Table from a path, a pandas or polars frame, an Arrow table, or columns by name.
+
+    InputError (MalformedError, MissingError, TooLargeError) says which file, line or column cannot be used.
+    """
+    if isinstance(source, Table):
+        return source
+    table = _read_path(Path(source)) if isinstance(source, (str, Path)) else _read_object(source)
+    if table.num_rows == 0:
+        raise InputError("the table has no rows", expected="at least one row")
+    return table
+
+
+def _read_path(path: Path) -> Table:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingError(f"there is no file {path}", expected=EXPECTED) from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder", expected=EXPECTED) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{str(path)!r} cannot be read: {error}", expected=EXPECTED) from error
+    if not data:
+        raise InputError(f"{path.name} is empty", expected=EXPECTED)
+    return _read_bytes(data, path)
+
+
+def _read_bytes(data: bytes, path: Path) -> Table:
+    for start, codec in _PACKED.items():
+        if data.startswith(start):
+            return _read_bytes(_unpacked(data, codec, path), path.with_suffix(""))
+    for start, (what, fix) in _OTHERS.items():
+        if data.startswith(start):
+            raise InputError(f"{path.name} is {what}", expected=EXPECTED, fix=fix)
+    if data.startswith(b"PAR1"):
+        return _read_arrow(data, path, "Parquet")
+    if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return _read_arrow(data, path, "Arrow")
+    if path.suffix.lower() in (".parquet", ".pq", ".arrow", ".feather", ".ipc"):
+        raise MalformedError(f"{path.name} is not what its name says", expected=EXPECTED, fix="export it again")
+    if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        raise InputError(f"{path.name} is JSON", expected=EXPECTED, fix="write its rows as CSV or Parquet")
+    return read_delimited(data, path.name)
+
+
+def _unpacked(data: bytes, codec: str, path: Path) -> bytes:
+    pa = need("pyarrow", extra="tabular")
+    try:
+        with pa.input_stream(pa.BufferReader(data), compression=codec) as stream:
+            unpacked: bytes = stream.read()
+    except OSError as error:
+        raise MalformedError(f"{path.name} does not unpack: {error}", fix="make the file again") from error
+    if not unpacked:
+        raise InputError(f"{path.name} is empty", expected=EXPECTED)
+    return unpacked
+
+
+def _read_arrow(data: bytes, path: Path, what: str) -> Table:
+    pa = need("pyarrow", extra="tabular")
+    try:
+        if what == "Parquet":
+            table = need("pyarrow.parquet", extra="tabular").ParquetFile(pa.BufferReader(data)).read()
+        elif data.startswith(b"ARROW1"):
+            table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        else:
+            table = pa.ipc.open_stream(pa.BufferReader(data)).read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise MalformedError(
+            f"{path.name} cannot be read as {what}: {str(error)[:200]}", fix="export it again; it may be cut off"
+        ) from error
+    return from_arrow(table)
+
+
+def _read_object(source: Any) -> Table:
+    pa = need("pyarrow", extra="tabular")
+    if isinstance(source, (pa.Table, pa.RecordBatch)):
+        return from_arrow(pa.Table.from_batches([source]) if isinstance(source, pa.RecordBatch) else source)
+    module = type(source).__module__.partition(".")[0]
+    if module == "polars" and hasattr(source, "collect"):
+        source = source.collect()
+    if module == "polars" and hasattr(source, "get_columns"):
+        return _read_columns([(series.name, series.to_arrow()) for series in source.get_columns()])
+    if module == "pandas" and hasattr(source, "columns"):
+        return _read_columns([(_flat_name(name), source.iloc[:, i]) for i, name in enumerate(source.columns)])
+    if isinstance(source, Mapping):
+        return _read_columns(list(source.items()))
+    raise InputError(
+        f"a table cannot be read from {type(source).__name__}",
+        expected="a path, a pandas or polars frame, an Arrow table, or a dict of columns",
+    )
+
+
+def _flat_name(name: Any) -> str:
+    if isinstance(name, tuple):
+        raise InputError(f"column {name!r} has a name of several levels", fix="join the levels into one name")
+    return str(name)
+
+
+def _read_columns(columns: list[tuple[Any, Any]]) -> Table:
+    """Columns one by one, so that the one that cannot be read is named."""
+    pa = need("pyarrow", extra="tabular")
+    names = check_names([str(name) for name, _ in columns])
+    arrays = [_array(name, values) for name, (_, values) in zip(names, columns, strict=True)]
+    for name, array in zip(names, arrays, strict=True):
+        if len(array) != len(arrays[0]):
+            raise InputError(
+                f"column {name!r} has {len(array)} values and {names[0]!r} has {len(arrays[0])}",
+                expected="columns of one length",
+            )
+    return from_arrow(pa.table(arrays, names=names))
+
+
+def _array(name: str, values: Any) -> Any:
+    """An Arrow array of a series, an array or a list. Mixed objects become text when each of them has one."""
+    pa = need("pyarrow", extra="tabular")
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InputError(f"column {name!r} is {type(values).__name__}", expected="a list or an array of values")
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    values = values if hasattr(values, "__len__") else list(values)
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return _mixed(name, values)
+
+
+def _mixed(name: str, values: Any) -> Any:
+    """Objects of several types: numbers when each can be read as one, else text."""
+    pa = need("pyarrow", extra="tabular")
+    if getattr(values, "ndim", 1) != 1:
+        raise InputError(f"column {name!r} has {values.ndim} dimensions", expected="one value for each row")
+    values = list(values)
+    try:
+        return pa.array(numbers(values), from_pandas=True)
+    except BadValueError:
+        pass
+    try:
+        return pa.array(each(values, text_of), pa.large_string())
+    except BadValueError as error:
+        raise InputError(
+            f"column {name!r}, row {error.row}: {str(error.value)[:80]!r} is of type {type(error.value).__name__}",
+            expected="numbers, true or false, text or dates",
+            fix=f"turn {name!r} into such values, or leave it out",
+        ) from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"column {name!r} holds half a letter (a lone surrogate)", fix="clean the text") from error

@@ -1,0 +1,230 @@
+"""One rule for each kind of value, wherever it comes from: a CSV cell, a frame's object, a JSON value of a request.
+
+    number_of("3.5")            3.5         missing is NaN
+    boolean_of("yes")           1.0         missing is NaN
+    moment_of("2018-04-01")     milliseconds since 1970, missing is None
+    text_of(7.0)                "7"         missing is None
+
+Each raises ValueError for a value of another kind. numbers(), moments() and texts() do the same to a whole column.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float64
+
+Values = NDArray[Any] | Sequence[Any]  # one column: float64, object or datetime64[ms]; or plain Python values
+Result = TypeVar("Result")
+
+#: Text that stands for "no value", in files, frames and requests alike.
+NULL_WORDS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
+TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1"})
+FALSE_WORDS = frozenset({"false", "no", "n", "f", "off", "0"})
+LARGEST = float(np.finfo(np.float32).max)  # features are float32; a number beyond it counts as missing
+EXACT = 2.0**53  # whole numbers beyond it are not exact as float64
+DAY_MS = 86_400_000
+
+_EPOCH = dt.datetime(1970, 1, 1)
+_MS = dt.timedelta(milliseconds=1)
+_DATE = re.compile(
+    r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?)?", re.ASCII
+)
+_FEWEST_MS = -62_135_596_800_000  # year 1
+_MOST_MS = 253_402_300_799_999  # year 9999
+
+
+class BadValueError(ValueError):
+    """A value of a column that cannot be read. `row` counts from 0."""
+
+    def __init__(self, row: int, value: Any) -> None:
+        super().__init__(row, value)
+        self.row, self.value = row, value
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, NaT and the words for "no value".
+
+    >>> [is_missing(value) for value in (None, float("nan"), " NA ", "none", 0)]
+    [True, True, True, False, False]
+    """
+    if isinstance(value, str):
+        return value.strip() in NULL_WORDS
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return value is None or (isinstance(value, (float, np.generic)) and bool(value != value))  # noqa: PLR0124 - NaN, NaT
+
+
+def plain(value: Any) -> Any:
+    """A numpy scalar as Python's own; a missing value as None."""
+    value = value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value
+    if type(value).__name__ in ("NaTType", "NAType"):  # pandas' own, met in records made from a frame
+        return None
+    return None if is_missing(value) else value
+
+
+def number_of(value: Any) -> float:
+    """
+    >>> number_of(" 3.5 "), number_of(True), number_of("1e400")
+    (3.5, 1.0, inf)
+    """
+    value = plain(value)
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        # float() also reads 1_000 and digits of other scripts, which no CSV reader takes for a number
+        if "_" in value or not value.isascii():
+            raise ValueError(value)
+        return float(value)
+    if isinstance(value, (int, float, Decimal)):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.copysign(math.inf, value)
+    raise ValueError(value)
+
+
+def boolean_of(value: Any) -> float:
+    """1.0, 0.0 or NaN. Any other number is handed back as it is.
+
+    >>> boolean_of("Yes"), boolean_of(False), boolean_of("0"), boolean_of(2)
+    (1.0, 0.0, 0.0, 2.0)
+    """
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in TRUE_WORDS:
+            return 1.0
+        if word in FALSE_WORDS:
+            return 0.0
+    return number_of(value)
+
+
+def moment_of(value: Any) -> int | None:
+    """Milliseconds since 1970 in UTC. A time without a zone is taken as it stands.
+
+    >>> moment_of("1970-01-02"), moment_of("1970/1/2 0:01"), moment_of("1970-01-01T01:00:00+01:00")
+    (86400000, 86460000, 0)
+    """
+    value = plain(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = _parse_moment(value.strip())
+    if isinstance(value, np.datetime64):
+        return int(value.astype("M8[ms]").astype(np.int64))
+    if isinstance(value, dt.datetime):
+        zone = value.utcoffset()
+        return since_epoch(value.replace(tzinfo=None) - zone if zone is not None else value.replace(tzinfo=None))
+    if isinstance(value, dt.date):
+        return (value.toordinal() - 719_163) * DAY_MS
+    raise ValueError(value)
+
+
+def since_epoch(moment: dt.datetime) -> int:
+    """Milliseconds since 1970 of a moment without a zone."""
+    return (moment - _EPOCH) // _MS
+
+
+def _parse_moment(text: str) -> dt.datetime:
+    """ISO 8601, or year, month and day between dashes, slashes or points (2018/4/1 9:30)."""
+    if not text.isascii():
+        raise ValueError(text)
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError:
+        found = _DATE.fullmatch(text)
+        if found is None:
+            raise
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    fraction = int((found[7] or "0").ljust(9, "0")[:6])
+    return dt.datetime(year, month, day, hour, minute, second, fraction)
+
+
+def text_of(value: Any) -> str | None:
+    """A level's name. Whole numbers are written without a point, so that 7, 7.0 and "7" are one level.
+
+    >>> text_of(7.0), text_of(" Paris "), text_of("NA"), text_of(True)
+    ('7', 'Paris', None, 'True')
+    """
+    value = plain(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < EXACT else repr(value)
+    if isinstance(value, (bool, int, Decimal)):
+        return str(value)
+    if isinstance(value, (dt.date, np.datetime64)):
+        return moment_text(moment_of(value) or 0)
+    raise ValueError(value)
+
+
+def moment_text(moment_ms: int) -> str:
+    """
+    >>> moment_text(86_400_000), moment_text(1_500)
+    ('1970-01-02', '1970-01-01T00:00:01.500')
+    """
+    if not _FEWEST_MS <= moment_ms <= _MOST_MS:
+        return str(np.datetime64(moment_ms, "ms"))
+    moment = _EPOCH + moment_ms * _MS
+    if moment_ms % DAY_MS == 0:
+        return moment.date().isoformat()
+    return moment.isoformat(timespec="milliseconds" if moment_ms % 1000 else "seconds")
+
+
+def numbers(values: Values, one: Callable[[Any], float] = number_of) -> Float64:
+    """A column as float64 (N,), missing as NaN. BadValueError for the first value that does not fit."""
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind == "f":
+            return values.astype(np.float64, copy=False)
+        values = _listed(values)
+    if set(map(type, values)) <= {float, int, bool, type(None)}:
+        try:
+            return np.array(values, np.float64)
+        except OverflowError:  # a whole number that float64 cannot hold: one by one
+            pass
+    return np.array(each(values, one), np.float64)
+
+
+def moments(values: Values) -> NDArray[np.int64]:
+    """A column as milliseconds since 1970 (N,), missing as the number of NaT. BadValueError as in numbers()."""
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind == "M":
+            return values.astype("M8[ms]").astype(np.int64)
+        values = _listed(values)
+    missing = int(np.datetime64("NaT").astype(np.int64))
+    return np.array([missing if found is None else found for found in each(values, moment_of)], np.int64)
+
+
+def texts(values: Values) -> list[str | None]:
+    """A column as names of levels. BadValueError as in numbers()."""
+    return each(_listed(values) if isinstance(values, np.ndarray) else values, text_of)
+
+
+def _listed(values: NDArray[Any]) -> list[Any]:
+    """Python values; moments stay numpy's, for tolist() would make them bare integers."""
+    return list(values) if values.dtype.kind == "M" else list(values.tolist())
+
+
+def each(values: Sequence[Any], one: Callable[[Any], Result]) -> list[Result]:
+    """one(value) for every value; values that repeat are read once."""
+    seen: dict[tuple[type, Any], Result] = {}
+    found: list[Result] = []
+    for row, value in enumerate(values):
+        try:
+            key = (type(value), value)
+            if key not in seen:
+                seen[key] = one(value)
+            found.append(seen[key])
+        except (ValueError, TypeError, OverflowError) as error:  # TypeError: a list or an object cannot be a key
+            raise BadValueError(row, value) from error
+    return found

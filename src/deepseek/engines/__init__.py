@@ -1,0 +1,39 @@
+"""Export a finished model and run it. Names are imported when first used: running needs no onnx, exporting no server.
+
+graph = export_onnx(model, num_features)         one deterministic ONNX graph
+parity = check_parity(model, graph, features)    every engine against the numpy twin, on real rows
+tuning = autotune(source, parity, features)      which engine for how many rows
+Runtime.open("bundle").predict(rows)             the whole way from raw rows to answers
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepseek.engines.export import export_onnx
+    from deepseek.engines.parity import check_parity
+    from deepseek.engines.registry import ENGINES, Source, open_engine
+    from deepseek.engines.runtime import Runtime
+    from deepseek.engines.tune import Tuning, autotune
+
+__all__ = ["ENGINES", "Runtime", "Source", "Tuning", "autotune", "check_parity", "export_onnx", "open_engine"]
+
+_MODULES = {
+    "ENGINES": "registry",
+    "Runtime": "runtime",
+    "Source": "registry",
+    "Tuning": "tune",
+    "autotune": "tune",
+    "check_parity": "parity",
+    "export_onnx": "export",
+    "open_engine": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'deepseek.engines' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"deepseek.engines.{_MODULES[name]}"), name)

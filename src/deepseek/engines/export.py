@@ -1,0 +1,107 @@
+"""A Model as one ONNX graph: parts, links, blend, calibration and classes together, equal to nn.model.combine.
+
+    features (N, F) float32 -> "margin" (N, K) float32, "output" (N, C) or (N, 1) float32
+
+Trees, linear parts, the blend and the links compute in float64, a perceptron in float32 as its twin does. The bytes are
+a function of the model alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepseek.engines.export_trees import add_trees, ml_version
+from deepseek.engines.graph import DOUBLE, INT64, Graph
+from deepseek.nn.dense import Linear, Perceptron
+from deepseek.nn.model import Model, Part
+from deepseek.nn.trees import TreeTable
+
+INPUT = "features"
+MARGIN = "margin"
+OUTPUT = "output"
+
+
+def export_onnx(model: Model, num_features: int) -> bytes:
+    """The bytes of the graph for features (N, `num_features`); the same model gives the same bytes."""
+    graph = Graph(INPUT, num_features=num_features)
+    tables = [part.weights for part in model.parts if isinstance(part.weights, TreeTable)]
+    version = ml_version(tables)
+    wide = graph.add("Cast", INPUT, to=DOUBLE)
+    linked = [
+        _scaled(graph, _link(graph, part, _raw(graph, part, wide, version), model.num_margins), part.weight)
+        for part in model.parts
+    ]
+    margin = linked[0] if len(linked) == 1 else graph.add("Sum", *linked)
+    graph.output(MARGIN, margin, width=model.num_margins)
+    output = _calibrated(graph, model, margin)
+    graph.output(OUTPUT, output, width=1 if model.task == "regression" else len(model.labels))
+    return graph.to_bytes(ml_version=version)
+
+
+def _scaled(graph: Graph, value: str, factor: float) -> str:
+    return value if factor == 1.0 else graph.add("Mul", value, graph.constant(factor))
+
+
+def _raw(graph: Graph, part: Part, wide: str, version: int) -> str:
+    """The part's raw score (N, K) in float64."""
+    weights = part.weights
+    if isinstance(weights, TreeTable):
+        return add_trees(graph, wide, weights, version=version)
+    if isinstance(weights, Linear):
+        return _linear(graph, weights, wide)
+    return graph.add("Cast", _perceptron(graph, weights), to=DOUBLE)
+
+
+def _linear(graph: Graph, weights: Linear, wide: str) -> str:
+    product = graph.add("MatMul", wide, graph.constant(weights.coef.astype(np.float64)))
+    return graph.add("Add", product, graph.constant(weights.bias.astype(np.float64)))
+
+
+def _perceptron(graph: Graph, weights: Perceptron) -> str:
+    """Float32 (N, K)."""
+    joined = _join(graph, weights)
+    hidden = joined
+    for index, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
+        hidden = graph.add("Gemm", hidden, graph.constant(weight), graph.constant(bias))
+        if index < len(weights.weights) - 1:
+            hidden = graph.add("Relu", hidden)
+    return graph.add("Add", hidden, graph.add("MatMul", joined, graph.constant(weights.skip)))
+
+
+def _join(graph: Graph, weights: Perceptron) -> str:
+    """Standardised numbers beside embeddings, float32 (N, D)."""
+    numbers = graph.add("Gather", INPUT, graph.constant(weights.numeric.astype(np.int64)), axis=1)
+    centred = graph.add("Sub", numbers, graph.constant(weights.mean))
+    pieces = [graph.add("Div", centred, graph.constant(weights.scale))]
+    for table, code in zip(weights.embeddings, weights.codes, strict=True):
+        column = graph.add("Gather", INPUT, graph.constant(np.array(code, np.int64)), axis=1)
+        level = graph.add("Cast", column, to=INT64)
+        last, zero = graph.constant(np.array(len(table) - 1)), graph.constant(np.array(0))
+        beyond = graph.add("Or", graph.add("Less", level, zero), graph.add("Greater", level, last))
+        pieces.append(graph.add("Gather", graph.constant(table), graph.add("Where", beyond, zero, level)))
+    return graph.add("Concat", *pieces, axis=1)
+
+
+def _link(graph: Graph, part: Part, raw: str, num_margins: int) -> str:
+    return raw if part.link == "identity" else _log_odds(graph, raw, part.floor, num_margins)
+
+
+def _log_odds(graph: Graph, raw: str, floor: float, num_margins: int) -> str:
+    """nn.model.log_odds."""
+    factor = 1 - max(2, num_margins) * floor
+    share = graph.add("Add", _scaled(graph, raw, factor), graph.constant(floor))
+    if num_margins > 1:
+        return graph.add("Log", share)
+    return graph.add("Log", graph.add("Div", share, graph.add("Sub", graph.constant(1.0), share)))
+
+
+def _calibrated(graph: Graph, model: Model, margin: str) -> str:
+    """nn.model.calibrated."""
+    if model.task == "regression":
+        return margin
+    z = _log_odds(graph, margin, model.floor, model.num_margins) if model.scale == "probability" else margin
+    z = graph.add("Add", _scaled(graph, z, model.slope), graph.constant(np.asarray(model.bias, np.float64)))
+    if model.task == "multiclass":
+        return graph.add("Softmax", z, axis=1)
+    positive = graph.add("Sigmoid", z)
+    return graph.add("Concat", graph.add("Sub", graph.constant(1.0), positive), positive, axis=1)

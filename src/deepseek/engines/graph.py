@@ -1,0 +1,68 @@
+"""A small writer of ONNX graphs: nodes and constants with names that follow from their order, so that equal models give
+equal bytes. No dates, no versions of this package.
+
+    graph = Graph("features", num_features=3)
+    graph.output("margin", graph.add("Cast", "features", to=DOUBLE), width=1)
+    graph.to_bytes(ml_version=5)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.extras import need
+
+FLOAT: Final = 1  # onnx.TensorProto's numbers of types
+INT64: Final = 7
+DOUBLE: Final = 11
+
+#: Read by onnxruntime 1.23 and later. 17 and 10 are the oldest that have every operator used here.
+OPSET_VERSION: Final = 17
+IR_VERSION: Final = 10
+ML_DOMAIN: Final = "ai.onnx.ml"
+
+
+class Graph:
+    """Collects nodes, constants and outputs; values are known by their names."""
+
+    def __init__(self, input_name: str, *, num_features: int) -> None:
+        self._helper = need("onnx.helper", extra="tabular")
+        self._numpy = need("onnx.numpy_helper", extra="tabular")
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._outputs: list[Any] = []
+        self._input = self._helper.make_tensor_value_info(input_name, FLOAT, ["N", num_features])
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """One node with one result; returns the name of the result."""
+        name = f"{operator}_{len(self._nodes)}"
+        self._nodes.append(self._helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
+        return name
+
+    def constant(self, array: NDArray[Any] | float) -> str:
+        """A stored array (a bare number is float64); returns its name."""
+        name = f"constant_{len(self._constants)}"
+        self._constants.append(self.tensor(np.asarray(array), name))
+        return name
+
+    def tensor(self, array: NDArray[Any], name: str) -> Any:
+        """An array in the form that attributes take."""
+        return self._numpy.from_array(np.array(array, order="C"), name)  # ascontiguousarray would make a number a row
+
+    def output(self, name: str, value: str, *, width: int) -> None:
+        """Give `value` to the caller as float32 (N, width) under `name`."""
+        self._nodes.append(self._helper.make_node("Cast", [value], [name], name=f"to_{name}", to=FLOAT))
+        self._outputs.append(self._helper.make_tensor_value_info(name, FLOAT, ["N", width]))
+
+    def to_bytes(self, *, ml_version: int) -> bytes:
+        """The serialised model."""
+        graph = self._helper.make_graph(self._nodes, "deepseek", [self._input], self._outputs, self._constants)
+        opsets = [self._helper.make_opsetid("", OPSET_VERSION), self._helper.make_opsetid(ML_DOMAIN, ml_version)]
+        model = self._helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="deepseek", producer_version=""
+        )
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data

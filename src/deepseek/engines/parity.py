@@ -1,0 +1,113 @@
+"""Does every engine give the answers of the numpy twin? Measured on real rows, kept as evidence.
+
+check_parity(model, export_onnx(model, F), features) -> {"num_rows", "limits", "engines": {kind: {...}}}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Float32, Scores
+from deepseek.engines.registry import ENGINES, REFERENCE, Source, engine_class
+from deepseek.errors import CheckError, DeepseekError, ExtraError
+from deepseek.nn.model import Model
+
+#: Largest difference of a probability, and of a margin or a predicted value relative to max(1, its size).
+OUTPUT_LIMIT = 1e-5
+MARGIN_LIMIT = 1e-4
+#: The twin walks trees one level at a time: about 1 ms a row for a deep forest.
+MAX_ROWS = 2_000
+
+
+def check_parity(
+    model: Model, graph: bytes, features: Float32, *, max_rows: int = MAX_ROWS, num_threads: int = 1
+) -> dict[str, Any]:
+    """Differences to Model.score of every engine that is installed and fits, on at most `max_rows` of `features`.
+
+    CheckError when the exported graph misses a limit: it is what a bundle is served from. Another engine that misses
+    one is reported with "passes" false, and not used.
+    """
+    rows = features[spread(len(features), max_rows)]
+    expected = model.score(rows)
+    source = Source(lambda: model, lambda: graph, features.shape[1], num_threads)
+    found = {kind: differences(model, expected, rows, kind, source) for kind in kinds_for(model)}
+    report = {
+        "num_rows": len(rows),
+        "limits": {"output": OUTPUT_LIMIT, "margin": MARGIN_LIMIT},
+        "engines": found,
+    }
+    reference = found[REFERENCE]
+    if not reference["passes"]:
+        worst = reference["max_abs_difference"]
+        raise CheckError(
+            f"the exported graph differs from the model: {worst['output']:.2e} in the output, "
+            f"{worst['margin']:.2e} in the margin, on {len(rows)} rows",
+            expected=f"at most {OUTPUT_LIMIT:g} and {MARGIN_LIMIT:g}",
+            fix="report it as a bug of the export, with the model's candidates",
+        )
+    return report
+
+
+def kinds_for(model: Model) -> list[str]:
+    """The engines that are installed here and can run the model, the reference first."""
+    found = []
+    for kind in sorted(ENGINES, key=lambda kind: kind != REFERENCE):
+        try:
+            if engine_class(kind).supports(model):
+                found.append(kind)
+        except ExtraError:
+            if kind == REFERENCE:
+                raise
+    return found
+
+
+def differences(model: Model, expected: Scores, rows: Float32, kind: str, source: Source) -> dict[str, Any]:
+    """One engine against the scores that are expected; an engine that cannot start counts as not passing."""
+    try:
+        engine = engine_class(kind).open(source)
+        scores = engine.score(rows)
+    except DeepseekError as error:
+        if kind == REFERENCE:
+            raise
+        return {
+            "max_abs_difference": {"output": None, "margin": None},
+            "passes": False,
+            "problem": str(error),
+        }
+    engine.close()
+    return compare(model, expected, scores)
+
+
+def compare(model: Model, expected: Scores, scores: Scores) -> dict[str, Any]:
+    """Largest differences of margin and output, and the share of rows with the same most likely label."""
+    margin, output = (
+        np.abs(getattr(scores, name).astype(np.float64) - getattr(expected, name)) for name in ("margin", "output")
+    )
+    relative = margin / np.maximum(1.0, np.abs(expected.margin))
+    # a predicted value is a margin; a probability has a scale of its own
+    output_passes = model.task == "regression" or _largest(output) <= OUTPUT_LIMIT
+    report = {
+        "max_abs_difference": {"output": _largest(output), "margin": _largest(margin)},
+        "max_relative_difference": {"margin": _largest(relative)},
+        "passes": bool(output_passes and _largest(relative) <= MARGIN_LIMIT),
+    }
+    if model.task != "regression":
+        same = scores.output.argmax(axis=1) == expected.output.argmax(axis=1)
+        report["label_agreement"] = float(same.mean())
+    return report
+
+
+def spread(num_rows: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """At most `most` row numbers, evenly spread and in order.
+
+    >>> spread(10, 4).tolist()
+    [0, 3, 6, 9]
+    """
+    return np.linspace(0, num_rows - 1, min(num_rows, most)).round().astype(np.int64)
+
+
+def _largest(differences: np.ndarray[Any, np.dtype[Any]]) -> float:
+    """NaN counts as infinite."""
+    return float(np.nan_to_num(differences, nan=np.inf).max(initial=0.0))

@@ -1,0 +1,67 @@
+"""Kinds of engines by name, and how one is opened.
+
+    source = Source(load_model=lambda: model, load_graph=lambda: data, num_features=30)
+    open_engine("onnxruntime", source).score(features)
+
+An engine class has `open(source)` and `supports(model)`. Its module is imported when it is opened, so a server that
+never runs torch never imports it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from deepseek.contracts import Engine
+from deepseek.errors import MissingError
+from deepseek.nn.model import Model
+
+#: "module:attribute" by kind; onnxruntime runs every model.
+ENGINES: dict[str, str] = {
+    "onnxruntime": "deepseek.engines.onnx:OnnxEngine",
+    "trees": "deepseek.engines.trees:TreesEngine",
+    "torch": "deepseek.engines.torch:TorchEngine",
+}
+REFERENCE = "onnxruntime"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an engine takes what it needs. Each loader is called at most once by an engine, on opening."""
+
+    load_model: Callable[[], Model]
+    load_graph: Callable[[], bytes]  # the ONNX graph of the same model
+    num_features: int
+    num_threads: int = 1  # of one call
+
+
+class EngineClass(Protocol):
+    """What stands behind a name in ENGINES."""
+
+    kind: str
+
+    @classmethod
+    def open(cls, source: Source) -> Engine:
+        """Raises ExtraError when the library that it runs on is not installed."""
+        ...
+
+    @staticmethod
+    def supports(model: Model) -> bool: ...
+
+
+def engine_class(kind: str) -> EngineClass:
+    """The class behind a kind; MissingError for an unknown one, ExtraError when its library is not installed."""
+    if kind not in ENGINES:
+        raise MissingError(f"there is no engine {kind!r}", expected=", ".join(ENGINES))
+    module, _, attribute = ENGINES[kind].partition(":")
+    found: Any = operator.attrgetter(attribute)(importlib.import_module(module))
+    result: EngineClass = found
+    return result
+
+
+def open_engine(kind: str, source: Source) -> Engine:
+    """An engine of `kind`, ready to score."""
+    return engine_class(kind).open(source)

@@ -1,0 +1,142 @@
+"""A bundle that answers: raw rows in, labels, probabilities, values out. Used by predict, serve, evaluate and explain.
+
+    with Runtime.open("loans") as runtime:
+        runtime.predict([{"age": 61, "income": 2400.0}]).labels
+
+It holds onnxruntime and the preprocessor; the model's arrays and a second engine are loaded when they are first needed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from deepseek.bundle import Bundle, Manifest, open_bundle
+from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores
+from deepseek.data import Preprocessor, Table, read_table
+from deepseek.engines.decide import Decision
+from deepseek.engines.registry import REFERENCE, Source, open_engine
+from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
+from deepseek.nn.model import Model
+
+
+class Runtime:
+    """An open bundle. score() may be called from several threads at once; `num_threads` is for one call."""
+
+    def __init__(self, bundle: Bundle, *, num_threads: int = 1) -> None:
+        self.bundle = bundle
+        self.manifest: Manifest = bundle.manifest
+        self.preprocessor = Preprocessor.from_bytes(bundle.read("preprocess.json"))
+        self._num_features = len(self.preprocessor.feature_names)
+        self._source = Source(
+            load_model=lambda: self.model,
+            load_graph=lambda: bundle.read("model.onnx"),
+            num_features=self._num_features,
+            num_threads=num_threads,
+        )
+        self._decision = Decision.from_bytes(
+            bundle.read("decision.json"), task=self.manifest.task, labels=tuple(self.manifest.labels)
+        )
+        self._engines: dict[str, Engine] = {REFERENCE: open_engine(REFERENCE, self._source)}
+        # (first number of rows, kind), the largest first
+        self._choices = sorted(((entry.from_rows, entry.kind) for entry in self.manifest.engines), reverse=True)
+        self._opening = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1) -> Runtime:
+        """Open the bundle at `path` (its files are checked as they are read; `key` asks for a signature).
+
+        IntegrityError, MissingError or InputError for what is not a whole bundle, ExtraError without onnxruntime.
+        """
+        return cls(open_bundle(path, key=key), num_threads=num_threads)
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in order; empty for regression."""
+        return self._decision.labels
+
+    @cached_property
+    def model(self) -> Model:
+        """The model's arrays, for the trees engine and for explanations."""
+        try:
+            return Model.from_files(self.bundle.read)
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"the model's arrays do not fit together: {error}") from error
+
+    @cached_property
+    def example(self) -> Record:
+        """One typical record by column name."""
+        record: Record = json.loads(self.bundle.read("example.json"))
+        return record
+
+    def prepare(self, records: Sequence[Record]) -> Batch:
+        """Prepared features of raw records; InputError for what does not fit the model's columns."""
+        return self.preprocessor.rows(records)
+
+    def prepare_table(self, table: Table) -> Batch:
+        """Prepared features of a table's rows."""
+        return self.preprocessor.table(table)
+
+    def score(self, features: Float32) -> Scores:
+        """Scores for prepared features (N, F) by the engine that is fastest for N rows."""
+        return self._engine(len(features)).score(features)
+
+    def decide(self, scores: Scores, flags: Sequence[Flag] = ()) -> Prediction:
+        """Labels by threshold, costs or the largest chance; values with their interval."""
+        return self._decision.apply(scores.output, flags)
+
+    def predict(self, data: Any) -> Prediction:
+        """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name."""
+        batch = self._prepare_any(data)
+        if not len(batch):
+            raise InputError("there are no rows to score", expected="at least one row")
+        return self.decide(self.score(batch.features), batch.flags)
+
+    def close(self) -> None:
+        """Let the engines go."""
+        for engine in self._engines.values():
+            engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare_any(self, data: Any) -> Batch:
+        if isinstance(data, Table):
+            return self.prepare_table(data)
+        if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+            if not all(isinstance(record, Mapping) for record in data):
+                raise InputError("a row is not a record", expected="a list of objects by column name")
+            return self.prepare(data)
+        return self.prepare_table(read_table(data))
+
+    def _engine(self, num_rows: int) -> Engine:
+        kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), REFERENCE)
+        return self._engines.get(kind) or self._open(kind)
+
+    def _open(self, kind: str) -> Engine:
+        """An engine besides the first. Where it or its library is not installed, the first one does its work."""
+        with self._opening:
+            if kind not in self._engines:
+                try:
+                    self._engines[kind] = open_engine(kind, self._source)
+                except (ExtraError, MissingError):
+                    self._engines[kind] = self._engines[REFERENCE]
+            return self._engines[kind]

@@ -1,0 +1,104 @@
+"""Which engine for how many rows: measured here, in bounded time, among those that passed the parity check.
+
+Timings differ from run to run, so the result stays outside a bundle's digest; every engine gives the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Engine, Float32
+from deepseek.engines.registry import REFERENCE, Source, open_engine
+
+SIZES = (1, 32, 1_024, 16_384)  # rows of one call
+MAX_CELLS = 8_000_000  # rows x features of one call: 32 MB
+#: A second engine costs memory and a first call of its own, so it must be clearly faster.
+GAIN = 1.15
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The engine for each range of rows, and what was measured."""
+
+    entries: tuple[dict[str, Any], ...]  # the fields of bundle.EngineEntry, in rising order of from_rows, first from 1
+    seconds: dict[str, dict[int, float]]  # of one call, by kind and number of rows; sizes that did not fit are left out
+
+    def to_dict(self) -> dict[str, Any]:
+        """For evidence/."""
+        timings = {kind: {str(size): s for size, s in by_size.items()} for kind, by_size in self.seconds.items()}
+        return {"entries": list(self.entries), "seconds": timings}
+
+
+def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, budget_s: float = 2.0) -> Tuning:
+    """Measure the engines that pass in `parity` (the result of check_parity) on tiled `features`, for about `budget_s`.
+
+    >>> choose({"onnxruntime": {1: 1e-5, 1024: 3e-3}, "trees": {1: 8e-5, 1024: 2e-3}})
+    [('onnxruntime', 1), ('trees', 1024)]
+    """
+    passing = [kind for kind, found in parity["engines"].items() if found["passes"]]
+    seconds = {kind: _measure(kind, source, features, budget_s / len(passing)) for kind in passing}
+    entries = tuple(
+        {
+            "kind": kind,
+            "file": _file(kind),
+            "parity": _parity(parity, kind),
+            "num_rows": parity["num_rows"],
+            "from_rows": from_rows,
+        }
+        for kind, from_rows in choose(seconds)
+    )
+    return Tuning(entries, seconds)
+
+
+def choose(seconds: Mapping[str, Mapping[int, float]]) -> list[tuple[str, int]]:
+    """(kind, first number of rows), the reference engine from one row on."""
+    chosen = [(REFERENCE, 1)]
+    for size in sorted(seconds[REFERENCE]):
+        now = chosen[-1][0]
+        at = {kind: by_size[size] for kind, by_size in seconds.items() if size in by_size}
+        best = min(at, key=lambda kind: at[kind])
+        if size > 1 and best != now and at[best] * GAIN < at.get(now, np.inf):
+            chosen.append((best, size))
+    return chosen
+
+
+def _file(kind: str) -> str:
+    return "model.onnx" if kind == REFERENCE else "model.json"
+
+
+def _parity(parity: Mapping[str, Any], kind: str) -> float:
+    largest: float = parity["engines"][kind]["max_abs_difference"]["output"]
+    return largest
+
+
+def _measure(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
+    """Least seconds of a call for each size that fits into the budget, going by the cost of the size before."""
+    engine = open_engine(kind, source)
+    started_s, found = perf_counter(), dict[int, float]()
+    for size in SIZES:
+        left_s = budget_s - (perf_counter() - started_s)
+        smaller = max(found, default=0)
+        if smaller and (2 * found[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
+            break
+        rows = np.ascontiguousarray(np.resize(features, (size, features.shape[1])))
+        found[size] = _least(engine, rows, left_s / (len(SIZES) - len(found)))
+    engine.close()
+    return found
+
+
+def _least(engine: Engine, rows: Float32, limit_s: float) -> float:
+    """Least of up to 20 calls within `limit_s`, and of at least 2: the first one warms up."""
+    engine.score(rows)
+    least, started_s = np.inf, perf_counter()
+    for _ in range(20):
+        call_s = perf_counter()
+        engine.score(rows)
+        least = min(least, perf_counter() - call_s)
+        if perf_counter() - started_s > limit_s:
+            break
+    return float(least)

@@ -1,0 +1,279 @@
+"""The report: which columns matter, why single rows came out so, how good the model is, as one offline HTML page.
+
+    report, rows = global_report(explainer, features, records), row_reports(explainer, features[:5], records[:5])
+    write_report("report.html", report, rows, manifest=bundle.manifest, evidence=bundle_evidence(bundle))
+
+Reads the dicts of summary.py and the evidence/*.json of a bundle; whatever is not given is left out of the page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepseek import look
+from deepseek.bundle import Bundle, Manifest
+from deepseek.errors import InputError
+from deepseek.explain import report_evidence
+from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers
+
+MAX_ROWS = 50  # whose waterfalls a page can hold
+_NUM_BARS = 20
+_NUM_LISTED = 500  # columns in the table: a page stays below 2 MB
+_NUM_CATEGORIES = 12
+_NUM_NAMED = 3  # columns in the first sentence
+_SCALES = {"log-odds": "对数几率", "probability": "概率", "target units": "目标单位"}
+_HOW_TO_READ = Text(
+    "Every dot is one row: right of zero it raised the output, left it lowered it; its colour is the column's value.",
+    "每个点代表一行：零线右侧表示提高输出，左侧表示降低输出；颜色表示该列取值的高低。",
+)
+_MEAN_CAPTION = Text(
+    "How far each column moves the output on average, up or down.", "各列对输出的平均影响幅度（不分方向）。"
+)
+
+
+def write_report(
+    path: str | Path | None,
+    report: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]] = (),
+    *,
+    manifest: Manifest | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    command: str = "",
+) -> str:
+    """Write the page to `path` (None: only return it).
+
+    `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id", "prediction" (in words) and
+    "reasons_zh". `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there
+    are more than 50 rows.
+    """
+    if len(rows) > MAX_ROWS:
+        raise InputError(f"{len(rows)} rows are to be shown", expected=f"at most {MAX_ROWS} on one page")
+    name = manifest.name if manifest else ""
+    known = evidence or {}
+    sections = [_matters(report), *_single_columns(report), *_rows(rows), *report_evidence.sections(known)]
+    sections.append(report_evidence.checks(report, known))
+    html = look.page(
+        look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
+        _answer(report, name),
+        sections,
+        provenance=_provenance(report, manifest, known, command),
+        lead=report_evidence.headline(known),
+    )
+    if path is not None:
+        Path(path).write_text(html, encoding="utf-8")
+    return html
+
+
+def bundle_evidence(bundle: Bundle) -> dict[str, Any]:
+    """Every evidence/NAME.json of a bundle by NAME."""
+    return {
+        Path(file).stem: json.loads(bundle.read(file))
+        for file in bundle.manifest.files
+        if file.startswith("evidence/") and file.endswith(".json")
+    }
+
+
+def scale_words(report: Mapping[str, Any]) -> Words:
+    """What is explained, with its unit: "log-odds of malignant"."""
+    scale = report["scale"]
+    zh = _SCALES.get(scale, scale)
+    target = report.get("target")
+    return Text(f"{scale} of {target}", f"{target} 的{zh}") if target else Text(scale, zh)
+
+
+def _answer(report: Mapping[str, Any], name: str) -> Text:
+    """Which columns matter, in one sentence."""
+    top = report["importance"][:_NUM_NAMED]
+    share = numbers.number(100 * sum(entry["share"] for entry in top))
+    rows = numbers.count(report["num_rows"])
+    columns = [numbers.clip(entry["column"]) for entry in top]
+    en = " and ".join(filter(None, [", ".join(columns[:-1]), columns[-1]])) if columns else "nothing"
+    zh = "、".join(columns)
+    whose = f"the answers of {name}" if name else "the answers"
+    return Text(
+        f"{en} move{'s' if len(columns) == 1 else ''} {whose} most: {share} % of all influence over {rows} rows.",
+        f"对 {name or '模型'} 结果影响最大的是 {zh}：在 {rows} 行数据上占全部影响的 {share} %。",
+    )
+
+
+def _matters(report: Mapping[str, Any]) -> Section:
+    """Importance, the spread behind it, and the table of all columns."""
+    top = report["importance"][:_NUM_BARS]
+    scale = scale_words(report)
+    parts = [
+        figure(
+            look.bars,
+            [entry["column"] for entry in top],
+            [entry["mean_abs"] for entry in top],
+            title=Text("Mean influence of each column", "各列的平均影响"),
+            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), scale),
+            caption=_MEAN_CAPTION,
+        )
+    ]
+    swarms = report.get("beeswarm", [])
+    if swarms:
+        parts.append(
+            figure(
+                look.beeswarm,
+                [swarm["column"] for swarm in swarms],
+                [list(zip(swarm["attribution"], swarm["rank"], strict=True)) for swarm in swarms],
+                title=Text("How values move the output", "取值如何影响输出"),
+                label=look.join(Text("contribution, ", "贡献，"), scale),
+                caption=_HOW_TO_READ,
+            )
+        )
+    parts.append(_all_columns(report))
+    if report.get("by_class"):
+        parts.append(_by_class(report))
+    return Section(Text("What matters", "哪些列重要"), Html("".join(parts)), id="importance")
+
+
+def _all_columns(report: Mapping[str, Any]) -> Html:
+    num, entries = len(report["importance"]), report["importance"][:_NUM_LISTED]
+    columns = [
+        Column(Text("Column", "列"), "text"),
+        Column(Text("Mean influence", "平均影响")),
+        Column(Text("Share of all", "占全部比例")),
+        Column(Text("Mean direction", "平均方向")),
+    ]
+    rows = [
+        [entry["column"], entry["mean_abs"], f"{numbers.number(100 * entry['share'])} %", numbers.signed(entry["mean"])]
+        for entry in entries
+    ]
+    title = look.inline(
+        Text(f"All {num} columns as a table", f"全部 {num} 列（表格）")
+        if num == len(entries)
+        else Text(f"The first {len(entries)} of {num} columns as a table", f"前 {len(entries)} 列（共 {num} 列）")
+    )
+    caption = look.join(Text("On the scale: ", "尺度："), scale_words(report))
+    table = look.table(columns, rows, caption=caption, data=entries)
+    return Html(f"<details><summary>{title}</summary>{table}</details>")
+
+
+def _by_class(report: Mapping[str, Any]) -> Html:
+    """Mean influence of each column on each class."""
+    classes, shown = list(report["by_class"]), [entry["column"] for entry in report["importance"][:_NUM_BARS]]
+    values = {name: {column: report["by_class"][name][column] for column in shown} for name in classes}
+    columns = [Column(Text("Column", "列"), "text"), *(Column(name) for name in classes)]
+    rows = [[column, *(values[name][column] for name in classes)] for column in shown]
+    title = look.inline(Text("Mean influence by class", "按类别的平均影响"))
+    table = look.table(columns, rows, data=values)
+    return Html(f"<details><summary>{title}</summary>{table}</details>")
+
+
+def _single_columns(report: Mapping[str, Any]) -> list[Section]:
+    """For the columns that matter most: their value against their contribution."""
+    found = report.get("dependence", [])
+    if not found:
+        return []
+    label = look.join(Text("contribution, ", "贡献，"), scale_words(report))
+    body = "".join(_dependence(entry, label) for entry in found)
+    return [Section(Text("How single columns act", "单列如何起作用"), Html(body), id="columns")]
+
+
+def _dependence(entry: Mapping[str, Any], label: Words) -> Html:
+    name, pairs = entry["column"], list(zip(entry["value"], entry["attribution"], strict=True))
+    if entry["kind"] == "numeric":
+        points = [(float(value), moved) for value, moved in pairs if isinstance(value, int | float)]
+        left = len(pairs) - len(points)
+        caption = Text(f"{left} rows without a number are not shown.", f"有 {left} 行无数值，未显示。") if left else ""
+        return figure(look.scatter, points, title=name, x_label=name, y_label=label, zero_line=True, caption=caption)
+    groups: dict[Words, list[tuple[float, float | None]]] = {}
+    counts = Counter(_category(value) for value, _ in pairs)
+    kept = {value for value, _ in counts.most_common(_NUM_CATEGORIES)}
+    other = Text(f"{len(counts) - len(kept)} other values", f"其余 {len(counts) - len(kept)} 个取值")
+    for value, moved in pairs:
+        text = _category(value)
+        groups.setdefault(text if text in kept else other, []).append((moved, None))
+    order = sorted(groups, key=lambda value: -len(groups[value]))
+    return figure(look.beeswarm, order, [groups[value] for value in order], title=name, label=label)
+
+
+def _category(value: Any) -> Words:
+    return Text("missing", "缺失") if value is None else numbers.plain(value)
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Each row's waterfall and reasons; beyond the first they open on demand."""
+    if not rows:
+        return []
+    parts = []
+    for index, row in enumerate(rows):
+        title = _row_title(row, index)
+        body = _row(row)
+        if index:
+            body = Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
+        else:
+            body = Html(f"<h3>{look.inline(title)}</h3>{body}")
+        parts.append(body)
+    title = Text("Why this row" if len(rows) == 1 else f"Why these {len(rows)} rows", f"逐行解释（{len(rows)} 行）")
+    return [Section(title, Html("".join(parts)), id="rows")]
+
+
+def _row_title(row: Mapping[str, Any], index: int) -> Words:
+    name = str(row.get("row_id", index))
+    answer = row.get("prediction")
+    return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {answer}" if answer is not None else "")
+
+
+def _row(row: Mapping[str, Any]) -> Html:
+    bars = [
+        Contribution(f"{bar['column']} = {numbers.plain(bar['value'])}", bar["contribution"]) for bar in row["bars"]
+    ]
+    other = row.get("other", {"num_columns": 0, "contribution": 0.0})
+    scale = scale_words(row)
+    output, base = numbers.number(row["output"]), numbers.number(row["base_value"])
+    plot = figure(
+        look.waterfall,
+        bars,
+        base=row["base_value"],
+        output=row["output"],
+        num_shown=len(bars),
+        others=(other["num_columns"], other["contribution"]),
+        title=look.join(Text(f"From {base} to {output}, ", f"从 {base} 到 {output}，"), scale),
+        label=scale,
+        caption=Text(
+            f"Read upwards from the base value. Residual {numbers.number(row['residual'])}.",
+            f"自下而上，从基准值读到输出。残差 {numbers.number(row['residual'])}。",
+        ),
+        data=row,
+    )
+    return Html(_reasons(row) + plot)
+
+
+def _reasons(row: Mapping[str, Any]) -> str:
+    """The reason codes as a list, in Chinese too where they were given."""
+    english = row.get("reasons", [])
+    chinese = row.get("reasons_zh") or english
+    lines = (Text(en, zh) for en, zh in zip(english, chinese, strict=True))
+    return look.listing(list(lines)) if english else ""
+
+
+def _provenance(
+    report: Mapping[str, Any], manifest: Manifest | None, evidence: Mapping[str, Any], command: str
+) -> dict[Words, Words | Html]:
+    """What is needed to make this page again, and to know that nothing was changed."""
+    found: dict[Words, Words | Html] = {}
+    if manifest:
+        found |= {
+            Text("Bundle", "模型包"): f"{manifest.name} {manifest.version}",
+            Text("Digest", "摘要"): manifest.digest,
+            Text("Created", "创建时间"): manifest.created,
+            Text("Task", "任务"): f"{manifest.task}: {manifest.target}",
+            Text("Data digest", "数据摘要"): manifest.lineage.data,
+            Text("Seed", "随机种子"): str(manifest.lineage.seed),
+            Text("Versions", "版本"): ", ".join(f"{k} {v}" for k, v in manifest.lineage.versions.items()),
+        }
+    found[Text("Method", "方法")] = report["method"]
+    rows, given = numbers.count(report["num_rows"]), numbers.count(report.get("num_rows_given", report["num_rows"]))
+    found[Text("Rows explained", "解释的行数")] = Text(f"{rows} of {given}", f"{rows}（共 {given} 行）")
+    shipped = evidence.get("environment", {}).get("command")
+    if shipped:
+        found[Text("Bundle made by", "模型包生成命令")] = look.command(" ".join(shipped))
+    if command:
+        found[Text("Page made by", "本页生成命令")] = look.command(command)
+    return found

@@ -1,0 +1,309 @@
+"""The parts of a report that come from a bundle's evidence/: figures and their plots, segments, gaps, search, checks.
+
+Beside the figures, evidence/metrics.json may hold what is drawn: "reliability", "confusion", "roc",
+"precision_recall" and "residuals" (the shapes stand at their functions).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from deepseek import look
+from deepseek.look import Bin, Column, Html, Section, Text, Words, figure, numbers
+
+_METRICS: dict[str, tuple[Text, bool]] = {  # name in words, whether higher is better
+    "auc": (Text("AUC", "AUC"), True),
+    "average_precision": (Text("Average precision", "平均精确率"), True),
+    "accuracy": (Text("Accuracy", "准确率"), True),
+    "macro_f1": (Text("Macro F1", "宏平均 F1"), True),
+    "log_loss": (Text("Log loss", "对数损失"), False),
+    "brier": (Text("Brier score", "Brier 分数"), False),
+    "rmse": (Text("RMSE", "均方根误差"), False),
+    "mae": (Text("Mean absolute error", "平均绝对误差"), False),
+    "r2": (Text("R²", "R²"), True),
+}
+_MEASURES = {
+    "positive_share": Text("Share decided positive", "判为正类的比例"),
+    "recall": Text("Recall", "召回率"),
+    "false_positive_rate": Text("False-positive rate", "假阳性率"),
+    "accuracy": Text("Accuracy", "准确率"),
+    "mean_error": Text("Mean error", "平均误差"),
+}
+#: The figure that stands in the first lines, the first of these that was measured.
+_LEADING = ("auc", "accuracy", "rmse", "mae", "r2")
+_INTERVAL = Text("95 % bootstrap intervals", "95 % 自助法置信区间")
+
+
+def headline(evidence: Mapping[str, Any]) -> Words:
+    """How good the model is, in one line: the leading figure with its interval and the rows it was measured on."""
+    found = evidence.get("metrics")
+    name = next((name for name in _LEADING if found and name in found["metrics"]), None)
+    if not found or name is None:
+        return ""
+    rows = numbers.count(found["num_rows"])
+    words = look.join(_METRICS[name][0], " ", _figure(found["metrics"][name]))
+    return look.join(words, Text(f" on {rows} test rows.", f"（{rows} 行测试数据）。"))
+
+
+def sections(evidence: Mapping[str, Any]) -> list[Section]:
+    """Whatever the evidence has, in the order in which a reader asks for it."""
+    found: list[Section] = []
+    if "metrics" in evidence:
+        found.append(_figures(evidence["metrics"]))
+    if evidence.get("segments"):
+        found.append(_segments(evidence["segments"], evidence.get("metrics", {}).get("metrics", {})))
+    if evidence.get("fairness"):
+        found.append(_fairness(evidence["fairness"]))
+    if evidence.get("search", {}).get("trials"):
+        found.append(_search(evidence["search"]))
+    return found
+
+
+def checks(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
+    """Do the explanations add up, do they point at what matters, do the engines agree."""
+    lines: list[Html] = []
+    added = report.get("additivity")
+    if added:
+        size, limit = numbers.number(added["max_abs_residual"]), f"{added['limit']:g}"
+        words = Text(
+            f"Base value and contributions add up to the output: largest residual {size} over "
+            f"{added['num_rows']} rows (limit {limit} of its size).",
+            f"基准值与各列贡献之和等于输出：{added['num_rows']} 行中最大残差 {size}（上限为其大小的 {limit}）。",
+        )
+        lines.append(look.state("good" if added["passes"] else "bad", words))
+    lines += _ablation(report.get("ablation") or {})
+    lines += [_parity(kind, entry) for kind, entry in evidence.get("parity", {}).get("engines", {}).items()]
+    warnings = [look.state("warn", str(warning)) for warning in evidence.get("data", {}).get("warnings", [])]
+    nothing = Text("No check was stored with this report.", "本报告没有存储任何检查结果。")
+    body = look.listing(lines + warnings, plain=True) if lines or warnings else look.empty(nothing)
+    return Section(Text("Checks", "检查"), body, id="checks")
+
+
+def _ablation(found: Mapping[str, Any]) -> list[Html]:
+    if found.get("passes") is None:
+        return []
+    moved = {name: numbers.number(value) for name, value in found["mean_change"].items()}
+    words = Text(
+        f"Taking away the {found['num_columns_taken_away']} columns that matter most to a row moves the output by "
+        f"{moved['most']}, random columns by {moved['random']} (mean over {found['num_rows']} rows).",
+        f"去掉每行最重要的 {found['num_columns_taken_away']} 列使输出平均变化 {moved['most']}，去掉随机列为 "
+        f"{moved['random']}（{found['num_rows']} 行平均）。",
+    )
+    return [look.state("good" if found["passes"] else "bad", words)]
+
+
+def _parity(kind: str, entry: Mapping[str, Any]) -> Html:
+    worst = numbers.number(entry["max_abs_difference"]["output"])
+    words = Text(
+        f"Engine {kind} gives what the model gives: largest difference {worst} in the output.",
+        f"引擎 {kind} 与模型一致：输出最大差异 {worst}。",
+    )
+    return look.state("good" if entry["passes"] else "warn", words)
+
+
+def _figures(found: Mapping[str, Any]) -> Section:
+    """Ours beside the baseline's, interval and ratio; then the reliability diagram."""
+    columns = [
+        Column(Text("Figure", "指标"), "text"),
+        Column(Text("This model", "本模型")),
+        Column(Text("Baseline", "基线")),
+        Column(Text("Ratio", "比值")),
+    ]
+    rows = [_figure_row(name, value, found.get("baseline", {}).get(name)) for name, value in found["metrics"].items()]
+    num = numbers.count(found["num_rows"])
+    caption = look.join(Text(f"{num} test rows, ", f"{num} 行测试数据，"), _INTERVAL)
+    body = look.table(columns, rows, caption=caption, data={k: found[k] for k in ("metrics", "baseline") if k in found})
+    if found.get("baseline_name"):
+        note = look.join(Text("Baseline: ", "基线："), found["baseline_name"], Text(".", "。"))
+        body = Html(body + look.paragraph(note, note=True))
+    plots = [draw(found[name]) for name, draw in _PLOTS.items() if found.get(name)]
+    body = Html(body + "".join(plots))
+    return Section(Text("How good it is", "效果如何"), body, id="figures")
+
+
+def _figure_row(name: str, ours: Mapping[str, float], rival: Mapping[str, float] | None) -> list[Words]:
+    title, higher = _METRICS.get(name, (name, None))
+    better: dict[bool | None, Words] = {
+        True: Text(" (higher is better)", "（越高越好）"),
+        False: Text(" (lower is better)", "（越低越好）"),
+        None: "",
+    }
+    ratio = numbers.ratio(ours["value"], rival["value"]) if rival else numbers.UNKNOWN
+    return [look.join(title, better[higher]), _figure(ours), _figure(rival), ratio]
+
+
+def _figure(found: Mapping[str, float] | None) -> str:
+    return numbers.figure(found["value"], found["low"], found["high"]) if found else numbers.UNKNOWN
+
+
+def _reliability(bins: Sequence[Mapping[str, float]]) -> Html:
+    known = [_bin(entry["predicted"], entry["observed"], int(entry["num_rows"])) for entry in bins]
+    return figure(
+        look.reliability,
+        known,
+        title=Text("Do its probabilities hold?", "概率是否可信？"),
+        x_label=Text("predicted probability", "预测概率"),
+        y_label=Text("observed share", "实际比例"),
+        caption=Text(
+            f"{len(bins)} bins of about {known[0].num_rows} test rows each, with 95 % intervals (Wilson). "
+            "On the dashed line probabilities are exact.",
+            f"{len(bins)} 个分箱，每箱约 {known[0].num_rows} 行，95 % 区间（Wilson）。虚线表示概率完全准确。",
+        ),
+        data=bins,
+    )
+
+
+def _confusion(found: Mapping[str, Any]) -> Html:
+    """{"labels": [...], "counts": [[...]]}: rows of each true class by predicted class."""
+    return figure(
+        look.confusion,
+        found["labels"],
+        found["counts"],
+        title=Text("What is taken for what", "混淆矩阵"),
+        caption=Text("Test rows, decided by the threshold in force.", "测试数据，按当前阈值判定。"),
+        data=found,
+    )
+
+
+def _roc(points: Sequence[Sequence[float]]) -> Html:
+    """[[false-positive rate, true-positive rate], ...] from (0, 0) to (1, 1)."""
+    return figure(
+        look.curve,
+        [look.Line(Text("this model", "本模型"), [(x, y) for x, y in points])],
+        title=Text("ROC curve", "ROC 曲线"),
+        x_label=Text("false-positive rate", "假阳性率"),
+        y_label=Text("true-positive rate", "真阳性率"),
+        guide=((0.0, 0.0), (1.0, 1.0)),
+        data=points,
+    )
+
+
+def _precision_recall(points: Sequence[Sequence[float]]) -> Html:
+    """[[recall, precision], ...] in rising order of recall."""
+    return figure(
+        look.curve,
+        [look.Line(Text("this model", "本模型"), [(x, y) for x, y in points])],
+        title=Text("Precision against recall", "精确率–召回率曲线"),
+        x_label=Text("recall", "召回率"),
+        y_label=Text("precision", "精确率"),
+        data=points,
+    )
+
+
+def _residuals(found: Mapping[str, Any]) -> Html:
+    """{"edges": [...], "counts": [...]} of truth minus prediction; "interval": half width, where it was fitted."""
+    half = found.get("interval")
+    return figure(
+        look.histogram,
+        found["edges"],
+        found["counts"],
+        title=Text("How far off it is", "误差分布"),
+        x_label=Text("truth minus prediction, target units", "真实值减预测值（目标单位）"),
+        guides=() if half is None else (-half, half),
+        caption=Text("The dashed lines are the ends of its prediction interval.", "虚线为预测区间的两端。")
+        if half
+        else "",
+        data=found,
+    )
+
+
+_PLOTS: dict[str, Callable[[Any], Html]] = {
+    "confusion": _confusion,
+    "roc": _roc,
+    "precision_recall": _precision_recall,
+    "reliability": _reliability,
+    "residuals": _residuals,
+}
+
+
+def _bin(predicted: float, observed: float, num_rows: int) -> Bin:
+    """With the Wilson score interval of the observed share (Wilson 1927), z = 1.96."""
+    z = 1.959964
+    scale = 1 + z * z / num_rows
+    middle = (observed + z * z / (2 * num_rows)) / scale
+    half = z * math.sqrt(observed * (1 - observed) / num_rows + z * z / (4 * num_rows**2)) / scale
+    return Bin(predicted, observed, max(0.0, middle - half), min(1.0, middle + half), num_rows)
+
+
+def _segments(found: Mapping[str, Sequence[Mapping[str, Any]]], whole: Mapping[str, Any]) -> Section:
+    """For each column the leading figure of each of its groups, against that of all rows."""
+    return Section(
+        Text("By segment", "按分组"),
+        Html("".join(_segment(column, rows, whole) for column, rows in found.items())),
+        id="segments",
+    )
+
+
+def _segment(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str, Any]) -> Html:
+    measured = [row for row in rows if row.get("metrics")]
+    names = list(dict.fromkeys(name for row in measured for name in row["metrics"]))
+    heads = [Column(column, "text"), Column(Text("Rows", "行数"))]
+    heads += [Column(_METRICS.get(name, (name, None))[0]) for name in names]
+    cells = [
+        [row["group"], row["num_rows"], *(_figure(row.get("metrics", {}).get(name)) for name in names)] for row in rows
+    ]
+    caption = look.join(_INTERVAL, Text("; small groups are listed without figures", "；样本过少的分组不列指标"))
+    table = look.table(heads, cells, caption=caption, data=rows)
+    leading = next((name for name in _LEADING if name in names), None)
+    shown = [row for row in measured if leading in row["metrics"]]
+    if not shown or leading is None:
+        return Html(f"<h3>{look.escape(column)}</h3>{table}")
+    plot = figure(
+        look.intervals,
+        [row["group"] for row in shown],
+        [tuple(row["metrics"][leading][end] for end in ("value", "low", "high")) for row in shown],
+        title=column,
+        label=_METRICS[leading][0],
+        guide=whole[leading]["value"] if leading in whole else None,
+        caption=Text("The dashed line is the figure over all rows.", "虚线为全部数据上的指标。"),
+    )
+    return Html(plot + table)
+
+
+def _fairness(found: Mapping[str, Any]) -> Section:
+    """Rates of each group of one column, and the gap between the largest and the smallest."""
+    measures = list(found["gaps"])
+    heads = [Column(found["column"], "text"), Column(Text("Rows", "行数"))]
+    heads += [Column(_MEASURES.get(name, name)) for name in measures]
+    rows: list[list[Any]] = [
+        [row["group"], row["num_rows"], *(row.get(name) for name in measures)] for row in found["groups"]
+    ]
+    rows.append([Text("Gap", "差距"), "", *(found["gaps"][name] for name in measures)])
+    caption = Text(
+        f"Groups of fewer than {found['min_rows']} rows are listed without rates.",
+        f"少于 {found['min_rows']} 行的分组不列比率。",
+    )
+    title = look.join(Text("Gaps between groups of ", "分组差距："), found["column"])
+    return Section(title, look.table(heads, rows, caption=caption, data=found), id="fairness")
+
+
+def _search(found: Mapping[str, Any]) -> Section:
+    """Every trial's loss, the best so far and the baseline; then the table of trials."""
+    trials = found["trials"]
+    rival = found.get("yardstick", {})
+    plot = figure(
+        look.trace,
+        [trial["loss"] for trial in trials],
+        title=Text("Loss of each trial", "各次试验的损失"),
+        x_label=Text("trial", "试验"),
+        y_label=Text("loss on the validation rows", "验证集损失"),
+        rival=rival.get("held_loss"),
+        rival_name=str(rival.get("family", "")),
+    )
+    heads = [
+        Column(Text("Trial", "试验"), "text"),
+        Column(Text("Model", "模型"), "text"),
+        Column(Text("Loss", "损失")),
+        Column(Text("CPU time", "CPU 时间")),
+    ]
+    rows = [
+        [str(trial["number"]), trial["family"], trial["loss"], numbers.duration(trial["fit_cpu_s"])] for trial in trials
+    ]
+    return Section(
+        Text(f"The search: {len(trials)} trials", f"搜索过程：{len(trials)} 次试验"),
+        Html(plot + look.table(heads, rows, data=found)),
+        folded=True,
+        id="search",
+    )

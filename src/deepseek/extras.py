@@ -1,0 +1,45 @@
+"""The only door to a module that may not be installed.
+
+>>> need("json", extra="serve").dumps({})
+'{}'
+>>> need("no_such_module", extra="train")
+Traceback (most recent call last):
+    ...
+deepseek.errors.ExtraError: no_such_module is not installed. To mend it: pip install 'deepseek[train]'.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from deepseek.errors import ExtraError
+
+#: Modules that each room needs beyond the base install; `deepseek doctor` reports on them.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "data": ("pyarrow", "pandas"),
+    "train": ("sklearn", "xgboost", "skl2onnx", "onnx"),
+    "nn": ("torch",),
+    "automl": ("optuna",),
+    "engines": ("onnxruntime",),
+    "explain": ("xgboost",),
+    "serve": ("uvicorn", "starlette", "msgspec"),
+    "observe": ("prometheus_client",),
+    "bundle": ("cryptography",),
+}
+
+
+def need(module: str, *, extra: str) -> ModuleType:
+    """Import `module`, or raise ExtraError that names the extra which brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or module.split(".", maxsplit=1)[0] != error.name.split(".")[0]:
+            raise
+        raise ExtraError(f"{module} is not installed", fix=f"pip install 'deepseek[{extra}]'") from error
+
+
+def has(module: str) -> bool:
+    """Whether `module` could be imported, without importing it."""
+    return importlib.util.find_spec(module) is not None

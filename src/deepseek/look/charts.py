@@ -1,0 +1,240 @@
+"""Plots with two numeric axes: curves, reliability, dependence, histogram, search trace, line with band, sparkline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepseek.look import numbers
+from deepseek.look.palette import SERIES
+from deepseek.look.svg import Canvas, Scale, bounds, shorten_words, text_width, x_axis, y_axis, y_margin
+from deepseek.look.words import Html, Text, Words
+
+Point = tuple[float, float]
+_Key = tuple[Words, str]  # a name in the legend and the class of its sample
+_NUM_CURVE_POINTS = 400  # more cannot be seen and would only make the page larger
+_SQUARE_PX = 420
+ROWS = Text("rows", "行数")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A named line; at most four on one plot can be told apart."""
+
+    name: Words
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Rows whose predictions are alike: what was predicted, what was observed with its interval, how many."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    canvas: Canvas
+    x: Scale
+    y: Scale
+
+
+def curve(
+    lines: Sequence[Line],
+    *,
+    title: Words,
+    width: float,
+    x_label: Words,
+    y_label: Words,
+    guide: tuple[Point, Point] | None = None,
+    marked: Point | None = None,
+    marked_name: Words = "",
+) -> Html:
+    """Lines over the unit square: ROC, precision against recall.
+
+    `guide` is what chance gives; `marked` is where the threshold stands.
+    """
+    names = [(line.name, f"curve {series}") for line, series in zip(lines, SERIES, strict=False)]
+    if marked:
+        names.append((marked_name, "big neutral"))
+    frame = _frame(min(width, _SQUARE_PX), title, (0.0, 1.0), (0.0, 1.0), x_label, y_label, names, square=True)
+    if guide:
+        _line(frame, guide, "guide")
+    for line, series in zip(lines, SERIES, strict=False):
+        _line(frame, _thin(line.points), f"curve {series}")
+    if marked:
+        frame.canvas.dots([(frame.x(marked[0]), frame.y(marked[1]))], "big neutral")
+    return frame.canvas.svg()
+
+
+def reliability(bins: Sequence[Bin], *, title: Words, width: float, x_label: Words, y_label: Words) -> Html:
+    """Observed share against predicted probability, with intervals; a calibrated model keeps to the diagonal."""
+    frame = _frame(min(width, _SQUARE_PX), title, (0.0, 1.0), (0.0, 1.0), x_label, y_label, square=True)
+    _line(frame, ((0.0, 0.0), (1.0, 1.0)), "guide")
+    for part in bins:
+        x = frame.x(part.predicted)
+        frame.canvas.line(x, frame.y(part.low), x, frame.y(part.high), "whisker")
+    _line(frame, [(part.predicted, part.observed) for part in bins], "curve thin s1")
+    frame.canvas.dots([(frame.x(part.predicted), frame.y(part.observed)) for part in bins], "big accent")
+    return frame.canvas.svg()
+
+
+def scatter(
+    points: Sequence[Point],
+    *,
+    title: Words,
+    width: float,
+    x_label: Words,
+    y_label: Words,
+    zero_line: bool = False,
+    diagonal: bool = False,
+) -> Html:
+    """One dot per row: a column's value against its attribution, or predicted against observed."""
+    shown = [point for point in points if math.isfinite(point[0]) and math.isfinite(point[1])]
+    x_range = bounds([x for x, _ in shown], margin=0.03)
+    y_range = bounds([y for _, y in shown] + ([0.0] if zero_line else []), margin=0.05)
+    if diagonal:
+        x_range = y_range = bounds([*x_range, *y_range])
+    frame = _frame(width, title, x_range, y_range, x_label, y_label)
+    if zero_line:
+        _line(frame, ((x_range[0], 0.0), (x_range[1], 0.0)), "axis")
+    if diagonal:
+        _line(frame, ((x_range[0], x_range[0]), (x_range[1], x_range[1])), "guide")
+    frame.canvas.dots([(frame.x(x), frame.y(y)) for x, y in shown], "fine accent")
+    return frame.canvas.svg()
+
+
+def histogram(
+    edges: Sequence[float],
+    counts: Sequence[float],
+    *,
+    title: Words,
+    width: float,
+    x_label: Words,
+    y_label: Words = ROWS,
+    guides: Sequence[float] = (),
+) -> Html:
+    """Counts between edges (one more edge than counts); `guides` are values to mark, e.g. an interval's ends."""
+    frame = _frame(width, title, (edges[0], edges[-1]), (0.0, max([*counts, 1.0])), x_label, y_label)
+    for low, high, num in zip(edges, edges[1:], counts, strict=False):
+        x, right, y = frame.x(low), frame.x(high), frame.y(num)
+        tip = f"{numbers.number(low)} … {numbers.number(high)}: {numbers.count(num)}"
+        frame.canvas.rect(x + 0.5, y, right - x - 1, frame.y.start - y, "bar", tip=tip)
+    for value in guides:
+        frame.canvas.line(frame.x(value), frame.y.end, frame.x(value), frame.y.start, "guide mark")
+    return frame.canvas.svg()
+
+
+def trace(
+    values: Sequence[float],
+    *,
+    title: Words,
+    width: float,
+    x_label: Words,
+    y_label: Words,
+    rival: float | None = None,
+    rival_name: Words = "",
+    minimize: bool = True,
+) -> Html:
+    """A search: a dot per trial, a line for the best so far, a dashed line for the rival's value."""
+    best: list[Point] = []
+    for trial, value in enumerate(values, start=1):
+        before = best[-1][1] if best else value
+        after = min(before, value) if minimize else max(before, value)
+        best += [(trial, before), (trial, after)]
+    y_range = bounds([*values, *([] if rival is None else [rival])], margin=0.06)
+    names: list[_Key] = [(Text("one trial", "单次试验"), "neutral"), (Text("best so far", "目前最佳"), "curve s1")]
+    if rival is not None:
+        names.append((rival_name, "curve s2"))
+    end = max(1, len(values)) + 0.5
+    frame = _frame(width, title, (0.5, end), y_range, x_label, y_label, names)
+    frame.canvas.dots([(frame.x(trial), frame.y(value)) for trial, value in enumerate(values, start=1)], "neutral")
+    _line(frame, best, "curve s1")
+    if rival is not None:
+        _line(frame, ((0.5, rival), (end, rival)), "curve s2")
+    return frame.canvas.svg()
+
+
+def band(
+    xs: Sequence[float],
+    ys: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    *,
+    title: Words,
+    width: float,
+    x_label: Words,
+    y_label: Words,
+) -> Html:
+    """A line within its band of uncertainty; x in rising order."""
+    frame = _frame(width, title, bounds(xs), bounds([*ys, *lows, *highs], margin=0.04), x_label, y_label)
+    outline = [*zip(xs, highs, strict=True), *reversed(list(zip(xs, lows, strict=True)))]
+    frame.canvas.polyline([(frame.x(x), frame.y(y)) for x, y in outline], "band", close=True)
+    _line(frame, list(zip(xs, ys, strict=True)), "curve s1")
+    return frame.canvas.svg()
+
+
+def sparkline(values: Sequence[float], *, title: Words, width: float = 120, height: float = 24) -> Html:
+    """A line without axes that stands beside its number in a table."""
+    canvas = Canvas(width, height, title)
+    finite = [value for value in values if math.isfinite(value)]
+    x, y = Scale(0, max(1, len(finite) - 1), 2, width - 2), Scale(*bounds([0.0, *finite]), height - 3, 3)
+    canvas.polyline([(x(index), y(value)) for index, value in enumerate(finite)], "curve thin s1")
+    return canvas.svg()
+
+
+def _frame(
+    width: float,
+    title: Words,
+    x_range: Point,
+    y_range: Point,
+    x_label: Words,
+    y_label: Words,
+    names: Sequence[_Key] = (),
+    *,
+    square: bool = False,
+) -> _Frame:
+    """Axes with a legend above them."""
+    canvas = Canvas(width, 0, title)
+    top = _legend(canvas, names) + 26
+    left, right = y_margin(*y_range), width - 6
+    bottom = top + (right - left if square else min(260, 0.62 * width))
+    canvas.height = bottom + 44
+    frame = _Frame(canvas, Scale(*x_range, left, right), Scale(*y_range, bottom, top))
+    y_axis(canvas, frame.y, left, right, y_label)
+    x_axis(canvas, frame.x, top, bottom, x_label)
+    return frame
+
+
+def _legend(canvas: Canvas, names: Sequence[_Key]) -> float:
+    """Names beside a sample of their mark, wrapped into rows; returns the height used in px."""
+    x, y = 0.0, 0.0
+    for name, cls in names:
+        shown = shorten_words(name, canvas.width - 34)
+        needed = 30 + text_width(shown)
+        if x and x + needed > canvas.width:
+            x, y = 0.0, y + 20
+        if cls.startswith("curve"):
+            canvas.line(x, y + 8, x + 22, y + 8, cls)
+        else:
+            canvas.dots([(x + 11, y + 8)], cls)
+        canvas.text(x + 28, y + 12, shown, full=name)
+        x += needed + 16
+    return y + 22 if names else 0.0
+
+
+def _line(frame: _Frame, points: Sequence[Point], cls: str) -> None:
+    frame.canvas.polyline([(frame.x(x), frame.y(y)) for x, y in points], cls)
+
+
+def _thin(points: Sequence[Point]) -> Sequence[Point]:
+    """At most _NUM_CURVE_POINTS of them, both ends kept."""
+    if len(points) <= _NUM_CURVE_POINTS:
+        return points
+    step = (len(points) - 1) / (_NUM_CURVE_POINTS - 1)
+    return [points[round(index * step)] for index in range(_NUM_CURVE_POINTS)]

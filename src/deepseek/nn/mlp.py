@@ -1,0 +1,105 @@
+"""The perceptron of nn.dense as a torch module: E members that train side by side in one batched product.
+
+Members differ by their starting weights and dropout masks alone; their mean is steadier than any one of them
+(deep ensembles, Lakshminarayanan et al. 2017, section 2.4, without adversarial examples).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepseek.contracts import Float32
+from deepseek.nn.dense import Perceptron
+
+
+class MemberLinear(nn.Module):
+    """(E, B, fan_in) -> (E, B, fan_out), a weight of its own for each member."""
+
+    def __init__(self, num_members: int, fan_in: int, fan_out: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(max(fan_in, 1))
+        self.weight = nn.Parameter(torch.empty(num_members, fan_in, fan_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(num_members, 1, fan_out).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class MLP(nn.Module):
+    """Prepared features (B, F) -> margins (E, B, K)."""
+
+    def __init__(
+        self,
+        *,
+        numeric: Sequence[int],  # features that enter as numbers
+        mean: Float32,  # (Q,) subtracted from them
+        scale: Float32,  # (Q,) divides them
+        codes: Sequence[int],  # features that enter through an embedding
+        num_levels: Sequence[int],  # levels of each of those, "other" (0) counted
+        widths: Sequence[int],  # hidden widths
+        num_margins: int,
+        num_members: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.numeric, self.codes = list(numeric), list(codes)
+        self.num_members = num_members
+        self.register_buffer("mean", torch.as_tensor(mean))
+        self.register_buffer("scale", torch.as_tensor(scale))
+        # width by the rule of thumb of fast.ai, capped: min(50, 1.6 levels^0.56) with a smaller cap
+        self.embeddings = nn.ParameterList(
+            nn.Parameter(torch.randn(num_members, levels, min(16, round(1.6 * levels**0.56))) * 0.1)
+            for levels in num_levels
+        )
+        joined = len(self.numeric) + sum(table.shape[2] for table in self.embeddings)
+        sizes = [joined, *widths]
+        self.hidden = nn.ModuleList(MemberLinear(num_members, a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.head = MemberLinear(num_members, sizes[-1], num_margins)
+        self.skip = nn.Parameter(torch.zeros(num_members, joined, num_margins))
+        self.dropout = nn.Dropout(dropout)
+
+    def join(self, features: Tensor) -> Tensor:
+        """(B, F) -> (E, B, D): standardised numbers beside embeddings."""
+        numbers = (features[:, self.numeric] - self.mean) / self.scale
+        parts = [numbers.expand(self.num_members, -1, -1)]
+        for table, code in zip(self.embeddings, self.codes, strict=True):
+            level = features[:, code].long()
+            parts.append(table[:, torch.where((level >= 0) & (level < table.shape[1]), level, 0)])
+        return torch.cat(parts, dim=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        joined = self.join(features)
+        x = joined
+        for layer in self.hidden:
+            x = self.dropout(torch.relu(layer(x)))
+        return self.head(x) + torch.bmm(joined, self.skip)
+
+    @torch.no_grad()
+    def members(self, features: Float32, *, target_scale: float = 1.0, target_mean: float = 0.0) -> list[Perceptron]:
+        """Each member as arrays. Margins are scaled back to the target's units; `features` (training rows) set the
+        baseline of explanations."""
+        joined = self.join(torch.as_tensor(features)).mean(dim=1)
+
+        def array(x: Tensor) -> Float32:
+            return np.ascontiguousarray(x.numpy(), dtype=np.float32)
+
+        made = []
+        for e in range(self.num_members):
+            layers = [*self.hidden, self.head]
+            weights = [array(layer.weight[e]) for layer in layers]
+            biases = [array(layer.bias[e, 0]) for layer in layers]
+            weights[-1], biases[-1] = weights[-1] * target_scale, biases[-1] * target_scale + target_mean
+            made.append(
+                Perceptron(
+                    numeric=np.array(self.numeric, np.int32), mean=array(self.mean), scale=array(self.scale),
+                    codes=np.array(self.codes, np.int32), embeddings=[array(t[e]) for t in self.embeddings],
+                    weights=[w.astype(np.float32) for w in weights], biases=[b.astype(np.float32) for b in biases],
+                    skip=(array(self.skip[e]) * target_scale).astype(np.float32), baseline=array(joined[e]),
+                )
+            )  # fmt: skip
+        return made

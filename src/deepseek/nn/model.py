@@ -1,0 +1,158 @@
+"""The finished model: one or more parts, blended on an additive scale, then calibrated.
+
+    raw_p  = part_p.margin(x)                              (N, K)
+    g_p    = raw_p                                         link "identity"
+           = log(q / (1 - q)), q = floor + (1 - 2 floor) raw_p        link "log_odds", binary
+           = log(floor + (1 - K floor) raw_p)                         link "log_odds", multiclass
+    margin = sum_p weight_p * g_p                          what explanations speak of, on the stated scale
+    z      = slope * margin + bias                         calibration (Platt 1999 / temperature with a bias per class);
+             on the scale "probability" the margin passes the link "log_odds" with the model's own floor first
+    output = sigmoid(z), softmax(z), or margin itself for regression
+
+`combine` is the readable twin of the graph that engines.export writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import safetensors.numpy
+
+from deepseek.contracts import Float32, Float64, Scores, Task
+from deepseek.nn.dense import Linear, Perceptron
+from deepseek.nn.trees import TreeTable
+
+Link = Literal["identity", "log_odds"]
+Scale = Literal["log-odds", "probability", "target units"]
+Weights = TreeTable | Linear | Perceptron
+
+KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron]] = {
+    "trees": TreeTable,
+    "linear": Linear,
+    "mlp": Perceptron,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One candidate inside a model."""
+
+    name: str  # the candidate that grew it: "xgboost", "random_forest", ...
+    weights: Weights
+    weight: float = 1.0
+    link: Link = "identity"
+    floor: float = 1e-4  # keeps the logarithm of a forest's share finite; only for link "log_odds"
+
+    @property
+    def kind(self) -> str:
+        return next(kind for kind, cls in KINDS.items() if isinstance(self.weights, cls))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything between prepared features and a calibrated answer."""
+
+    task: Task
+    labels: tuple[str, ...]  # classes in order; empty for regression
+    scale: Scale
+    parts: tuple[Part, ...]
+    slope: float = 1.0
+    bias: tuple[float, ...] = (0.0,)  # (K,)
+    floor: float = 1e-4  # for the scale "probability"
+
+    @property
+    def num_margins(self) -> int:
+        return len(self.labels) if self.task == "multiclass" else 1
+
+    def to_files(self) -> dict[str, bytes]:
+        """model.json and one safetensors file a part, byte for byte the same for the same model."""
+        described = []
+        files: dict[str, bytes] = {}
+        for index, part in enumerate(self.parts):
+            file = f"weights/part-{index}.safetensors"
+            arrays = {name: np.ascontiguousarray(array) for name, array in sorted(part.weights.arrays().items())}
+            files[file] = safetensors.numpy.save(arrays)
+            described.append(
+                {
+                    "name": part.name, "kind": part.kind, "file": file,
+                    "weight": part.weight, "link": part.link, "floor": part.floor,
+                }
+            )  # fmt: skip
+        top: dict[str, Any] = {
+            "task": self.task, "labels": list(self.labels), "scale": self.scale, "parts": described,
+            "calibration": {"slope": self.slope, "bias": list(self.bias), "floor": self.floor},
+        }  # fmt: skip
+        files["model.json"] = (json.dumps(top, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        return files
+
+    @classmethod
+    def from_files(cls, read: Callable[[str], bytes]) -> Model:
+        """The inverse of to_files(); `read` returns the bytes of a file by its name in the bundle."""
+        top = json.loads(read("model.json"))
+        parts = tuple(
+            Part(
+                name=part["name"],
+                weights=KINDS[part["kind"]].from_arrays(safetensors.numpy.load(read(part["file"]))),
+                weight=part["weight"],
+                link=part["link"],
+                floor=part["floor"],
+            )
+            for part in top["parts"]
+        )
+        calibration = top["calibration"]
+        return cls(
+            task=top["task"], labels=tuple(top["labels"]), scale=top["scale"], parts=parts,
+            slope=calibration["slope"], bias=tuple(calibration["bias"]), floor=calibration["floor"],
+        )  # fmt: skip
+
+    def score(self, features: Float32) -> Scores:
+        """The slow twin of every engine: scores by the readable forward passes in numpy."""
+        return combine(self, {index: part.weights.margin(features) for index, part in enumerate(self.parts)})
+
+
+def log_odds(raw: Float64, floor: float) -> Float64:
+    """The link "log_odds" for raw shares (N, K): K = 1 is binary."""
+    num_margins = raw.shape[1]
+    if num_margins == 1:
+        share = floor + (1 - 2 * floor) * raw
+        return np.log(share / (1 - share))
+    return np.log(floor + (1 - num_margins * floor) * raw)
+
+
+def link_of(part: Part, raw: Float64) -> Float64:
+    """A part's raw score (N, K) as it enters the blend."""
+    return raw if part.link == "identity" else log_odds(raw, part.floor)
+
+
+def softmax(z: Float64) -> Float64:
+    """Rows of shares from rows of scores (N, C)."""
+    power = np.exp(z - z.max(axis=1, keepdims=True))
+    return power / power.sum(axis=1, keepdims=True)
+
+
+def sigmoid(z: Float64) -> Float64:
+    """1 / (1 + exp(-z)) without overflow."""
+    return np.exp(-np.logaddexp(0.0, -z))
+
+
+def calibrated(model: Model, margin: Float64) -> Float64:
+    """The output (N, C) or (N, 1) that belongs to margins (N, K)."""
+    if model.task == "regression":
+        return margin
+    z = log_odds(margin, model.floor) if model.scale == "probability" else margin
+    z = model.slope * z + np.asarray(model.bias)
+    if model.task == "multiclass":
+        return softmax(z)
+    positive = sigmoid(z)
+    return np.concatenate([1 - positive, positive], axis=1)
+
+
+def combine(model: Model, raw: Mapping[int, Float64]) -> Scores:
+    """Scores from the raw scores (N, K) of each part, by the index of the part."""
+    linked = [part.weight * link_of(part, np.asarray(raw[i], np.float64)) for i, part in enumerate(model.parts)]
+    margin = np.sum(linked, axis=0)
+    return Scores(margin=margin.astype(np.float32), output=calibrated(model, margin).astype(np.float32))

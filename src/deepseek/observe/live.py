@@ -1,0 +1,127 @@
+"""The last minutes of a server in a few hundred numbers, for its console.
+
+Latencies fall into buckets that grow by 10 %, so a quantile is right within 5 %, and time into slots of SLOT_S; a
+request costs one addition, whatever the load.
+
+>>> live = LiveStats(clock=lambda: 100.0)
+>>> live.emit(Event("request", "cancer", "1", 200, num_rows=2, duration_s=0.001, fields={"method": "POST"}))
+>>> round(live.snapshot()["models"][0]["latency_p99_s"], 3)
+0.001
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from deepseek.contracts import Event
+
+SLOT_S = 5
+NUM_SLOTS = 60  # five minutes
+FIRST_S = 1e-5
+GROWTH = 1.1
+NUM_BUCKETS = 170  # up to about 100 s
+_STEP = math.log(GROWTH)
+
+
+class LiveStats:
+    """Requests by model over the last five minutes, and since the start."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._started_s = clock()
+        self._models: dict[tuple[str, str], Window] = {}
+
+    def emit(self, event: Event) -> None:
+        if event.kind == "request" and event.model_name and event.fields.get("method") == "POST":
+            key = event.model_name, event.model_version
+            window = self._models.get(key)
+            if window is None:
+                window = self._models[key] = Window()
+            window.add(int(self._clock()) // SLOT_S, event)
+
+    def snapshot(self) -> dict[str, Any]:
+        """One object per model that answered: totals, and rates and latency quantiles over the window."""
+        now_s = self._clock()
+        uptime_s = now_s - self._started_s
+        models = [
+            {"name": name, "version": version} | window.summary(int(now_s) // SLOT_S, uptime_s)
+            for (name, version), window in self._models.items()
+        ]
+        return {"uptime_s": uptime_s, "window_s": min(uptime_s, SLOT_S * NUM_SLOTS), "models": models}
+
+
+class Window:
+    """A ring of time slots, each with counts and a latency histogram."""
+
+    def __init__(self) -> None:
+        self.num_requests = self.num_rows = self.num_errors = 0
+        self._slots = [Slot(-1) for _ in range(NUM_SLOTS)]
+
+    def add(self, number: int, event: Event) -> None:
+        slot = self._slots[number % NUM_SLOTS]
+        if slot.number != number:
+            slot = self._slots[number % NUM_SLOTS] = Slot(number)
+        failed = event.status >= 400
+        self.num_requests += 1
+        self.num_rows += event.num_rows
+        self.num_errors += failed
+        slot.num_requests += 1
+        slot.num_rows += event.num_rows
+        slot.num_errors += failed
+        slot.buckets[bucket_of(event.duration_s)] += 1
+
+    def summary(self, number: int, uptime_s: float) -> dict[str, Any]:
+        """Totals since the start; rates and quantiles over the window; its history by slot, oldest first."""
+        kept = {slot.number: slot for slot in self._slots if number - NUM_SLOTS < slot.number <= number}
+        buckets = [sum(column) for column in zip(*(slot.buckets for slot in kept.values()), strict=True)]
+        span_s = min(max(uptime_s, 1.0), SLOT_S * NUM_SLOTS)
+        empty = Slot(-1)
+        return {
+            "num_requests": self.num_requests,
+            "num_rows": self.num_rows,
+            "num_errors": self.num_errors,
+            "requests_per_s": sum(slot.num_requests for slot in kept.values()) / span_s,
+            "rows_per_s": sum(slot.num_rows for slot in kept.values()) / span_s,
+            "latency_p50_s": quantile(buckets, 0.50),
+            "latency_p99_s": quantile(buckets, 0.99),
+            "slot_s": SLOT_S,
+            "history": [kept.get(at, empty).summary() for at in range(min(kept, default=number), number + 1)],
+        }
+
+
+class Slot:
+    """Counts of one SLOT_S."""
+
+    __slots__ = ("buckets", "num_errors", "num_requests", "num_rows", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.num_requests = self.num_rows = self.num_errors = 0
+        self.buckets = [0] * NUM_BUCKETS
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "requests_per_s": self.num_requests / SLOT_S,
+            "p50_s": quantile(self.buckets, 0.50),
+            "p99_s": quantile(self.buckets, 0.99),
+        }
+
+
+def bucket_of(duration_s: float) -> int:
+    """The bucket of a latency; the first and the last take what lies beyond."""
+    if duration_s <= FIRST_S:
+        return 0
+    return min(round(math.log(duration_s / FIRST_S) / _STEP), NUM_BUCKETS - 1)
+
+
+def quantile(buckets: list[int], share: float) -> float | None:
+    """The latency (s, 3 digits) that `share` of the counted requests do not exceed; None when none was counted."""
+    wanted = math.ceil(share * sum(buckets))
+    if wanted == 0:
+        return None
+    index = next(i for i, reached in enumerate(itertools.accumulate(buckets)) if reached >= wanted)
+    return float(f"{FIRST_S * GROWTH**index:.3g}")

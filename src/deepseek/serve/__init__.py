@@ -1,0 +1,19 @@
+"""Bundle to answers over HTTP: app, protocols, scheduler and limits. Knows no Prometheus and no explainer of its own.
+
+    app = create_app({"cancer": runtime}, sinks=[...], explainer_for=..., settings=Settings())
+    run(app, app.settings)             # deepseek.serve.run
+
+What it emits and whom it asks for explanations is wired by cli/serve.py.
+"""
+
+from __future__ import annotations
+
+from deepseek.extras import need
+
+need("msgspec", extra="serve")
+
+from deepseek.serve.app import App, create_app  # noqa: E402  (after the check, so that its message is the one seen)
+from deepseek.serve.config import Settings  # noqa: E402
+from deepseek.serve.pages import Pages  # noqa: E402
+
+__all__ = ["App", "Pages", "Settings", "create_app"]

@@ -1,0 +1,253 @@
+"""The ASGI application: finds the handler, answers, and leaves an event behind.
+
+    app = create_app({"cancer": runtime}, sinks=[metrics, audit], explainer_for=..., settings=settings)
+
+Routes are whole paths in one dict, so that finding one costs a lookup. What a request is refused with is a
+DeepseekError, which owns its status; anything else is a bug of ours, caught in one place.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from deepseek.contracts import Event, Explainer, Sink
+from deepseek.errors import BusyError, DeepseekError, DrainingError, MissingError
+from deepseek.serve.call import Answer, Call, DisconnectedError, Header, Message, Receive, Send
+from deepseek.serve.config import Settings
+from deepseek.serve.explanations import Explaining, ReasonCodes
+from deepseek.serve.limits import ApiKeys
+from deepseek.serve.models import Models, Servable, ServedModel
+from deepseek.serve.pages import Pages
+from deepseek.serve.protocols import oip, records
+from deepseek.serve.protocols.errors import MethodError, error_body, internal_error
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+#: On every answer. A page adds its content-security-policy (pages.py).
+SECURITY_HEADERS: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+CLOSE: Header = (b"connection", b"close")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers one path."""
+
+    name: str  # with M for the model, so that events of one route share it
+    method: str
+    handler: Handler
+    needs_key: bool = True  # where API keys are asked for at all
+
+
+class App:
+    """Callable by any ASGI server. `draining` turns readiness off and closes connections after their answer."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Servable],
+        *,
+        settings: Settings,
+        sinks: Sequence[Sink],
+        explaining: Explaining,
+        pages: Pages,
+    ) -> None:
+        self.settings = settings
+        self.draining = False
+        self._sinks = tuple(sinks)
+        self._keys = ApiKeys.read(settings.api_keys_file) if settings.api_keys_file else None
+        self.models = Models(models, settings, explaining, self.emit)
+        self._pages = pages
+        self._routes: dict[str, Route] = {}
+        self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False)
+        self._get("/v2/health/ready", self._ready, needs_key=False)
+        self._get("/v2", oip.server_metadata)
+        self._get("/v1/models", lambda: records.list_models(self.models))
+        for path, page in pages.routes(self.models).items():
+            self._get(path, page, needs_key=path != "/")
+        for model in self.models.values():
+            self._add(model)
+
+    def emit(self, event: Event) -> None:
+        """Tell every sink."""
+        for sink in self._sinks:
+            sink.emit(event)
+
+    def drain(self) -> None:
+        """From now on this server is not ready, and every connection closes after its answer."""
+        self.draining = True
+        self.emit(Event("server", fields={"state": "draining"}))
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live_span(receive, send)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        call = Call.from_scope(scope, receive, self.settings)
+        fields: dict[str, Any] = {}
+        try:
+            answer = await self._dispatch(call)
+        except Exception as error:  # noqa: BLE001  (the one place: a bug of ours must not end the server)
+            answer = _refusal(error, call, fields)
+        if answer.status != DisconnectedError.status:
+            await self._send(send, call, answer)
+        self._report(call, answer.status, fields)
+
+    async def _dispatch(self, call: Call) -> Answer:
+        route = self._routes.get(call.path)
+        if route is None:
+            if self._keys is not None:
+                self._keys.check(call.headers.get(b"authorization"))
+            raise self._no_route(call.path)
+        call.route = route.name
+        if self._keys is not None and route.needs_key:
+            self._keys.check(call.headers.get(b"authorization"))
+        if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
+            raise MethodError(call.method[:20], route.method)
+        return await route.handler(call)
+
+    async def _send(self, send: Send, call: Call, answer: Answer) -> None:
+        headers = [
+            (b"content-type", answer.media_type),
+            (b"content-length", str(len(answer.body)).encode()),
+            (b"x-request-id", call.request_id.encode()),
+            *SECURITY_HEADERS,
+            *answer.headers,
+        ]
+        if call.traceparent:
+            headers.append((b"traceparent", call.traceparent.encode()))
+        if self.draining:
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _report(self, call: Call, status: int, fields: dict[str, Any]) -> None:
+        fields |= {"route": call.route, "method": call.method, "request_id": call.request_id}
+        if call.traceparent:
+            fields["traceparent"] = call.traceparent
+        if call.flags:
+            fields["flags"] = call.flags
+        name = version = ""
+        if call.model is not None:
+            name, version = call.model.name, call.model.version
+            fields["digest"] = call.model.digest
+        duration_s = perf_counter() - call.started_s
+        self.emit(Event("request", name, version, status, call.num_rows, duration_s, call.queue_s, fields))
+
+    async def _live_span(self, receive: Receive, send: Send) -> None:
+        """Warm up before the first connection, let go of everything after the last."""
+        await receive()
+        for model in self.models.values():
+            model.warm_up()
+        self.emit(Event("server", fields={"state": "started"}))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        for model in self.models.values():
+            model.close()
+        self.emit(Event("server", fields={"state": "stopped"}))
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True) -> None:
+        """A route whose answer needs nothing of the request."""
+
+        async def answer(_: Call) -> Answer:
+            return content()
+
+        self._routes[path] = Route(path, "GET", answer, needs_key)
+
+    def _add(self, model: ServedModel) -> None:
+        """The routes of one model."""
+
+        def get(path: str, name: str, content: Callable[[ServedModel], Answer]) -> None:
+            async def answer(call: Call) -> Answer:
+                call.model = model
+                return content(model)
+
+            self._routes[path] = Route(name, "GET", answer)
+
+        def post(path: str, name: str, work: Callable[[Call, ServedModel], Awaitable[Answer]]) -> None:
+            async def answer(call: Call) -> Answer:
+                call.model = model
+                return await work(call, model)
+
+            self._routes[path] = Route(name, "POST", answer)
+
+        v1 = f"/v1/models/{model.name}"
+        get(v1, "/v1/models/M", records.describe)
+        get(f"{v1}/example", "/v1/models/M/example", records.example)
+        post(f"{v1}:predict", "/v1/models/M:predict", records.predict)
+        post(f"{v1}:explain", "/v1/models/M:explain", records.explain)
+        for path in (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}"):
+            get(path, "/v2/models/M", oip.metadata)
+            get(f"{path}/ready", "/v2/models/M/ready", self._model_ready)
+            post(f"{path}/infer", "/v2/models/M/infer", oip.infer)
+
+    def _no_route(self, path: str) -> MissingError:
+        for prefix in ("/v1/models/", "/v2/models/"):
+            if path.startswith(prefix):
+                name = path.removeprefix(prefix).split("/")[0].split(":")[0]
+                if name and name not in self.models:
+                    return self.models.missing(name)
+        return MissingError(f"there is no route {path[:100]!r}", fix="GET /docs lists the routes")
+
+    def _ready(self) -> Answer:
+        if self.draining:
+            raise DrainingError("the server is stopping", fix="ask another server")
+        if not self.models:
+            raise DrainingError("no model is loaded")
+        return Answer.json({"ready": True})
+
+    def _model_ready(self, model: ServedModel) -> Answer:
+        self._ready()
+        return oip.model_ready(model)
+
+
+def create_app(
+    models: Mapping[str, Servable],
+    *,
+    settings: Settings | None = None,
+    sinks: Sequence[Sink] = (),
+    explainer_for: Callable[[Any], Explainer] | None = None,
+    reason_codes: ReasonCodes | None = None,
+    pages: Pages | None = None,
+) -> App:
+    """An application that serves `models` by name.
+
+    `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
+    words; without them :explain and "reasons" answer 501. `sinks` are told of every request, batch and explanation.
+    `pages` brings what stands outside of the protocols.
+    """
+    return App(
+        models,
+        settings=settings or Settings(),
+        sinks=sinks,
+        explaining=Explaining(explainer_for, reason_codes),
+        pages=pages or Pages(),
+    )
+
+
+def _refusal(error: Exception, call: Call, fields: dict[str, Any]) -> Answer:
+    """The answer to what went wrong; `fields` of the event learn what it was."""
+    if not isinstance(error, DeepseekError) or error.code == DeepseekError.code:
+        # The client is told nothing of the inside, the log everything.
+        fields |= {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
+        error = internal_error(call.request_id)
+    else:
+        fields["error"] = error.code
+    headers: tuple[Header, ...] = ()
+    if isinstance(error, BusyError):
+        seconds = call.model.gate.retry_after_s if call.model is not None else 1
+        headers = ((b"retry-after", str(seconds).encode()),)
+    elif isinstance(error, MethodError):
+        headers = ((b"allow", error.allowed.encode()),)
+    elif error.status == 401:
+        headers = ((b"www-authenticate", b"Bearer"),)
+    return Answer(error_body(error), error.status, headers=headers)

@@ -1,0 +1,187 @@
+"""One request and one answer, as the handlers of a protocol see them.
+
+    call = Call.from_scope(scope, receive, settings)
+    body = await call.read_body()            # at most max_body_bytes, within body_timeout_s
+    return Answer.json({"predictions": [...]})
+
+Nothing here knows a model or a protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from deepseek.errors import DeepseekError, MalformedError, TooLargeError
+from deepseek.serve.config import MIB, Settings
+from deepseek.serve.protocols.errors import MediaTypeError, SlowBodyError
+from deepseek.serve.protocols.json_body import encode
+
+if TYPE_CHECKING:
+    from deepseek.serve.models import ServedModel
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON = b"application/json"
+HTML = b"text/html; charset=utf-8"
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+# W3C Trace Context 1.0, section 3.2: version, trace id, parent id, flags; all zeros are invalid.
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_process = os.urandom(6).hex()
+_number = itertools.count(1)
+
+
+class DisconnectedError(DeepseekError):
+    """The client went away before its body was complete; nobody reads the answer."""
+
+    status = 499
+    code = "disconnected"
+
+
+@dataclass(slots=True)
+class Call:
+    """A request while it is answered. The last fields are filled on the way, for the event that it leaves behind."""
+
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    receive: Receive
+    settings: Settings
+    request_id: str
+    traceparent: str = ""
+    started_s: float = field(default_factory=perf_counter)
+    route: str = ""
+    model: ServedModel | None = None
+    body_bytes: int = 0
+    num_rows: int = 0
+    queue_s: float = 0.0
+    flags: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (column, what) -> number of values
+
+    @classmethod
+    def from_scope(cls, scope: Message, receive: Receive, settings: Settings) -> Call:
+        headers = dict(scope["headers"])
+        return cls(
+            method=scope["method"], path=scope["path"], headers=headers, receive=receive, settings=settings,
+            request_id=request_id_of(headers), traceparent=traceparent_of(headers),
+        )  # fmt: skip
+
+    @property
+    def deadline_s(self) -> float:
+        """When this request is not worth computing any more, on the clock of perf_counter.
+
+        The header x-timeout-ms shortens the server's own limit.
+        """
+        text = self.headers.get(b"x-timeout-ms")
+        limit_s = self.settings.timeout_s
+        if text is not None:
+            if not text.isdigit() or not text.strip(b"0"):
+                raise malformed_header("x-timeout-ms", text, "whole milliseconds, above 0")
+            limit_s = min(limit_s, int(text[:12]) / 1e3)
+        return self.started_s + limit_s
+
+    def check_media_type(self) -> None:
+        """Raise MediaTypeError unless the body may be JSON. A missing content-type counts as JSON."""
+        media = self.headers.get(b"content-type", JSON)
+        if media != JSON and media.split(b";")[0].strip().lower() not in (JSON, b""):
+            raise MediaTypeError(
+                f"content-type is {media[:80].decode('latin-1')!r}",
+                expected="application/json",
+                fix="curl -H 'content-type: application/json' ...",
+            )
+        self.check_encoding()
+
+    def check_encoding(self) -> None:
+        """Raise MediaTypeError for a compressed body."""
+        coding = self.headers.get(b"content-encoding", b"identity")
+        if coding.lower() not in (b"identity", b""):
+            raise MediaTypeError(
+                f"content-encoding is {coding[:40].decode('latin-1')!r}", expected="a body that is not compressed"
+            )
+
+    async def read_body(self) -> bytes:
+        """The whole body. Reading stops at the limit, so a body of any size costs no more memory than the limit."""
+        limit = self.settings.max_body_bytes
+        length = self.headers.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        try:
+            async with asyncio.timeout(self.settings.body_timeout_s):
+                return await self._read_chunks(limit)
+        except TimeoutError:
+            raise SlowBodyError(
+                "the body did not arrive in time",
+                expected=f"all of it within {self.settings.body_timeout_s:g} s, as long as content-length says",
+            ) from None
+
+    async def _read_chunks(self, limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError("the client went away")
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            if not message.get("more_body", False):
+                self.body_bytes = size
+                return b"".join([*chunks, chunk]) if chunks else chunk
+            chunks.append(chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body and headers."""
+
+    body: bytes
+    status: int = 200
+    media_type: bytes = JSON
+    headers: tuple[Header, ...] = ()
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200) -> Answer:
+        return cls(encode(value), status)
+
+
+def request_id_of(headers: Mapping[bytes, bytes]) -> str:
+    """The client's x-request-id when it is harmless in a log, else a new one.
+
+    >>> request_id_of({b"x-request-id": b"order-17"})
+    'order-17'
+    >>> request_id_of({b"x-request-id": b'"}\\n'}).startswith('"')
+    False
+    """
+    given = headers.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
+    return f"{_process}{next(_number):012x}"
+
+
+def traceparent_of(headers: Mapping[bytes, bytes]) -> str:
+    """The W3C traceparent, or "" when there is none or it is not valid."""
+    given = headers.get(b"traceparent")
+    return given.decode("ascii") if given is not None and _TRACEPARENT.fullmatch(given) else ""
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(
+        "the body is too large",
+        expected=f"at most {limit / MIB:g} MiB" if limit >= MIB else f"at most {limit} bytes",
+        fix="send the rows in several requests",
+    )
+
+
+def malformed_header(name: str, value: bytes, expected: str) -> MalformedError:
+    """The error for a header that does not parse."""
+    return MalformedError(f"the header {name} is {value[:40].decode('latin-1')!r}", expected=expected)

@@ -1,0 +1,115 @@
+"""What a server can be told, and the only place that reads its environment.
+
+    settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
+
+MODEL_PATH, BATCH_SIZE, PORT, HOST, WORKERS, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable
+counts as unset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepseek.errors import InputError
+
+MIB = 1 << 20
+LOG_LEVELS = ("debug", "info", "warning", "error", "off")
+
+#: Variable of the environment -> field of Settings.
+ENVIRONMENT = {
+    "MODEL_PATH": "model_path",
+    "HOST": "host",
+    "PORT": "port",
+    "BATCH_SIZE": "batch_size",
+    "WORKERS": "workers",
+    "DEEPSEEK_API_KEYS_FILE": "api_keys_file",
+    "DEEPSEEK_LOG_LEVEL": "log_level",
+}
+#: Whole numbers and the range of each.
+RANGES = {
+    "port": (0, 65_535),
+    "batch_size": (1, 65_536),
+    "workers": (1, 1),
+    "max_body_bytes": (1_024, 1_024 * MIB),
+    "max_rows": (1, 1_000_000),
+    "max_explain_rows": (1, 1_000_000),
+    "max_queued_rows": (1, 10_000_000),
+}
+HINTS = {
+    "port": "0 picks a free one",
+    "workers": "one process serves; to use more cores start one server a core behind a load balancer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server answers. Refused with an InputError that names the field when a value is out of range."""
+
+    model_path: str | None = None
+    host: str = "127.0.0.1"  # reachable from this machine alone unless told otherwise
+    port: int = 8000  # 0 picks a free one
+    batch_size: int = 32  # rows of different requests that are computed together at most
+    workers: int = 1  # processes
+    api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line
+    log_level: str = "info"
+    max_body_bytes: int = 32 * MIB
+    max_rows: int = 16_384  # rows of one request
+    max_explain_rows: int = 1_024  # rows of one request that asks for explanations or reasons
+    max_queued_rows: int = 32_768  # rows that wait for one model; above it 429
+    timeout_s: float = 30.0  # a request that was not computed by then is answered with 504
+    body_timeout_s: float = 30.0  # a body that has not arrived by then is answered with 408
+    drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            _check_range(name, getattr(self, name), low, high)
+        for name in ("timeout_s", "body_timeout_s", "drain_s"):
+            if not 0 < getattr(self, name) <= 3_600:
+                raise InputError(f"{name} is {getattr(self, name)}", expected="seconds, above 0 and at most 3600")
+        if self.log_level not in LOG_LEVELS:
+            raise InputError(f"log_level is {self.log_level!r}", expected=", ".join(LOG_LEVELS))
+        if not self.host.strip():
+            raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], **given: Any) -> Settings:
+        """Settings from the environment, then from the options that are given (None counts as not given).
+
+        >>> Settings.read({"PORT": "8123", "BATCH_SIZE": ""}).port
+        8123
+        >>> Settings.read({"PORT": "eight"})
+        Traceback (most recent call last):
+            ...
+        deepseek.errors.InputError: PORT is 'eight'. Expected: a whole number from 0 to 65535 (0 picks a free one).
+        """
+        found: dict[str, Any] = {}
+        for variable, name in ENVIRONMENT.items():
+            text = environ.get(variable, "").strip()
+            if text:
+                found[name] = _whole_number(variable, name, text) if name in RANGES else text
+        if "log_level" in found:
+            found["log_level"] = found["log_level"].lower()
+        return cls(**found | {name: value for name, value in given.items() if value is not None})
+
+
+def _expected(name: str) -> str:
+    low, high = RANGES[name]
+    hint = f" ({HINTS[name]})" if name in HINTS else ""
+    return (f"a whole number from {low} to {high}" if low < high else f"{low}") + hint
+
+
+def _whole_number(variable: str, name: str, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise InputError(f"{variable} is {text!r}", expected=_expected(name)) from None
+    low, high = RANGES[name]
+    _check_range(variable, value, low, high, name)
+    return value
+
+
+def _check_range(shown: str, value: int, low: int, high: int, name: str = "") -> None:
+    if not low <= value <= high:
+        raise InputError(f"{shown} is {value}", expected=_expected(name or shown))

@@ -1,0 +1,157 @@
+// Trying a row: a form with the model's columns, its answer, and why, as a plot. Runs after console_draw.js.
+const SHOWN_COLUMNS = 12; // the others open on demand
+const SHOWN_CLASSES = 10;
+const PLOT_PX = 736;
+const NUMERIC = /^(float|int|uint)/;
+const A_NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+
+async function choose(name) {
+  const known = (id) => state.models.find((model) => model.id === id);
+  const picked = known(name) || known(state.model && state.model.id) || state.models[0];
+  state.model = state.last = null;
+  clear(byId("result"));
+  if (!picked) return;
+  const [card, example] = await Promise.all([ask(modelPath(picked.id)), ask(`${modelPath(picked.id)}/example`)]);
+  state.model = card;
+  state.example = (example.instances || [])[0] || {};
+  byId("picker").hidden = state.models.length < 2;
+  const options = state.models.map(({ id }) => make("option", { value: id, selected: id === picked.id }, id));
+  put(clear(byId("model")), ...options);
+  fillForm(state.example);
+}
+
+function fillForm(row) {
+  const all = (state.model.inputs || []).map((input, index) => field(input, index, row[input.name]));
+  put(clear(byId("fields")), ...all.slice(0, SHOWN_COLUMNS));
+  const rest = all.slice(SHOWN_COLUMNS);
+  clear(byId("more"));
+  if (!rest.length) return;
+  const title = make("summary", null, said(`${rest.length} more columns`, `其余 ${rest.length} 列`));
+  byId("more").append(make("details", null, title, make("div", { class: "fields" }, ...rest)));
+}
+
+function field(input, index, value) {
+  const shared = { id: `field-${index}`, "data-name": input.name, "data-dtype": input.dtype };
+  // Twelve digits: 0.1 + 0.2 is shown, and sent, as 0.3.
+  const known = typeof value === "number" ? Number(value.toPrecision(12)) : value;
+  const text = known === null || known === undefined ? "" : String(known);
+  const label = make("label", { for: shared.id, title: input.name }, input.name);
+  return make("div", { class: "field" }, label, input.dtype === "bool" ? choice(shared, text) : entry(shared, text));
+}
+
+function choice(shared, text) {
+  const words = { "": said("missing", "缺失"), true: "true", false: "false" };
+  const options = Object.keys(words).map((value) => {
+    const option = make("option", { selected: value === text }, typeof words[value] === "string" ? value : UNKNOWN);
+    option.value = value;
+    return option;
+  });
+  return make("select", shared, ...options);
+}
+
+function entry(shared, text) {
+  const keyboard = NUMERIC.test(shared["data-dtype"]) && "decimal";
+  const element = make("input", { ...shared, placeholder: UNKNOWN, autocomplete: "off", spellcheck: "false", inputmode: keyboard });
+  element.value = text;
+  return element;
+}
+
+const entries = () => Array.from(document.querySelectorAll("[data-name]"));
+const readForm = () => Object.fromEntries(entries().map((one) => [one.dataset.name, parsed(one.value.trim(), one.dataset.dtype)]));
+
+function parsed(text, dtype) {
+  if (text === "") return null;
+  if (dtype === "bool") return text === "true";
+  return NUMERIC.test(dtype) && A_NUMBER.test(text) ? Number(text) : text; // the server says what is wrong with a text
+}
+
+async function send(action) {
+  const [row, name] = [readForm(), state.model.id];
+  const body = { instances: [row] };
+  for (const one of entries()) one.removeAttribute("aria-invalid");
+  byId("form").setAttribute("aria-busy", "true");
+  show("result", make("p", { class: "soft" }, said("Waiting for the answer …", "正在等待结果……")));
+  try {
+    const started = performance.now();
+    const predicted = (await ask(`${modelPath(name)}:predict`, body)).predictions[0];
+    const seconds = (performance.now() - started) / 1000;
+    const why = action === "explain" ? (await ask(`${modelPath(name)}:explain`, body)).explanations[0] : null;
+    state.last = { predicted, why, row, seconds, name, action };
+    showResult();
+  } catch (error) {
+    state.last = null;
+    show("result", error.gone ? lostRow() : errorBox(error));
+    pointAt(error.message || "");
+  }
+  byId("form").removeAttribute("aria-busy");
+}
+
+const lostRow = () => stateBox("bad", said("The server does not answer. Your row is still here: try again when the server runs.",
+  "服务器没有响应。输入已保留，服务器恢复后请重试。"));
+
+// The field that an error names gets the focus.
+function pointAt(message) {
+  const named = (one) => message.includes(`'${one.dataset.name}'`) || message.includes(`"${one.dataset.name}"`);
+  const found = entries().find(named);
+  if (!found) return;
+  found.setAttribute("aria-invalid", "true");
+  if (found.closest("details")) found.closest("details").open = true;
+  found.focus();
+}
+
+function showResult() {
+  const { predicted, why, row, seconds, name, action } = state.last;
+  const time = make("p", { class: "note" }, said(`Answered in ${duration(seconds)}, there and back.`, `往返用时 ${duration(seconds)}。`));
+  show("result", headline(predicted), chances(predicted), flags(predicted), time, explained(why, row), terminal(name, action, row));
+}
+
+function headline(predicted) {
+  const target = make("span", { class: "soft" }, state.model.target ? `${state.model.target}: ` : "");
+  const isClass = predicted.label !== undefined;
+  const answer = make("strong", { id: "predicted" }, isClass ? predicted.label : number(predicted.value));
+  const interval = predicted.interval ? ` [${predicted.interval.map(number).join(", ")}]` : "";
+  return make("p", { class: "answer" }, target, answer, interval);
+}
+
+function chances(predicted) {
+  if (!predicted.probabilities) return null;
+  const sorted = Object.entries(predicted.probabilities).sort((one, other) => other[1] - one[1]);
+  const rows = sorted.slice(0, SHOWN_CLASSES).map(([label, value]) => make("tr", null, make("th", { scope: "row" }, label),
+    make("td", { class: "num" }, number(value)), make("td", null, shareBar(value))));
+  const heads = [make("th", { scope: "col" }, said("Class", "类别")),
+    make("th", { scope: "col", class: "num" }, said("Probability", "概率")), make("td")];
+  const table = make("table", { id: "probabilities" }, make("thead", null, make("tr", null, ...heads)), make("tbody", null, ...rows));
+  const rest = sorted.length - rows.length;
+  const note = said(`${rest} less likely classes are not shown.`, `另有 ${rest} 个可能性更低的类别未显示。`);
+  return make("div", { class: "scroll" }, table, rest > 0 && make("p", { class: "note" }, note));
+}
+
+function flags(predicted) {
+  const named = (what) => (predicted.flags || []).filter((flag) => flag.what === what).map((flag) => flag.column).join(", ");
+  const [imputed, unseen] = [named("imputed"), named("unseen")];
+  if (!imputed && !unseen) return null;
+  return make("div", { class: "state warn" },
+    imputed && make("p", null, "! ", said("Missing, so filled in: ", "缺失，已填补："), imputed),
+    unseen && make("p", null, "! ", said("A value that training never saw: ", "训练中未见过的取值："), unseen));
+}
+
+function explained(why, row) {
+  if (!why) return null;
+  const width = Math.min(PLOT_PX, byId("result").clientWidth || PLOT_PX);
+  const scales = { "log-odds": "对数几率", probability: "概率", "target units": "目标单位" };
+  const zh = scales[why.scale] || why.scale;
+  const label = why.target ? said(`${why.scale} of ${why.target}`, `${why.target} 的${zh}`) : said(why.scale, zh);
+  const residual = number(why.residual);
+  const caption = make("figcaption", null, why.method ? `${why.method}. ` : "", said(
+    `Base value + all columns + residual = output; the residual is ${residual}.`,
+    `基准值 + 各列贡献 + 残差 = 输出；残差为 ${residual}。`));
+  return make("figure", { id: "why" }, make("h3", null, said("Why", "原因")), waterfall(why, row, width, label), caption);
+}
+
+function terminal(name, action, row) {
+  const body = JSON.stringify({ instances: [row] }).replaceAll("'", "'\\''");
+  const key = state.key ? ' -H "Authorization: Bearer $KEY"' : "";
+  const line = `curl ${location.origin}${modelPath(name)}:${action}${key} -H 'Content-Type: application/json' -d '${body}'`;
+  const title = make("summary", null, said("The same request from a terminal", "在终端中发送同样的请求"));
+  return make("details", null, title, make("pre", { class: "command", tabindex: 0 }, make("code", null, line)));
+}

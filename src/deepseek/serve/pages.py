@@ -1,0 +1,76 @@
+"""What stands beside the protocols: the console at /, /docs, /openapi.json, /metrics and /v1/stats.
+
+Metrics and statistics are kept elsewhere (observe); here they are two callables.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepseek.errors import MissingError
+from deepseek.serve.call import HTML, Answer
+from deepseek.serve.models import Models
+from deepseek.serve.protocols.openapi import openapi
+
+#: Prometheus text exposition format, version 0.0.4.
+EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
+_SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """`metrics` gives the exposition for Prometheus, `stats` an object with the figures of the last minutes."""
+
+    metrics: Callable[[], bytes] | None = None
+    stats: Callable[[], Mapping[str, Any]] | None = None
+
+    def routes(self, models: Models) -> dict[str, Callable[[], Answer]]:
+        """What answers a GET, by path."""
+        return {
+            "/": console,
+            "/docs": lambda: docs(models),
+            "/openapi.json": lambda: Answer.json(openapi(models)),
+            "/metrics": self._metrics,
+            "/v1/stats": self._stats,
+        }
+
+    def _metrics(self) -> Answer:
+        if self.metrics is None:
+            raise MissingError("this server keeps no metrics")
+        return Answer(self.metrics(), media_type=EXPOSITION)
+
+    def _stats(self) -> Answer:
+        if self.stats is None:
+            raise MissingError("this server keeps no statistics")
+        return Answer.json(self.stats())
+
+
+def console() -> Answer:
+    """The page at /."""
+    from deepseek.serve.console import page
+
+    return html(page())
+
+
+def docs(models: Models) -> Answer:
+    """The OpenAPI document as a page to read."""
+    from deepseek.serve.console import docs_page
+
+    return html(docs_page(openapi(models)))
+
+
+def html(text: str) -> Answer:
+    """A page that may run its own scripts, named by their hash, and reach this server; nothing else."""
+    digests = (base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in _SCRIPT.findall(text))
+    scripts = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+        f"form-action 'self'; frame-ancestors 'none'; script-src {scripts}"
+    )
+    headers = ((b"content-security-policy", policy.encode()), (b"x-frame-options", b"DENY"))
+    return Answer(text.encode(), media_type=HTML, headers=headers)

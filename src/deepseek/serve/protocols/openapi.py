@@ -1,0 +1,174 @@
+"""The OpenAPI document: every route of this server with the columns of its own models, so that a client can be made
+from it and a fuzzer knows what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deepseek import __version__
+from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols import oip
+from deepseek.serve.protocols.records import MAX_REASONS, example_body
+
+Schema = dict[str, Any]
+
+NUMBER: Schema = {"type": "number"}
+TEXT: Schema = {"type": "string"}
+#: JSON types of a column by its dtype in the manifest; null is a missing value.
+COLUMN_TYPES: dict[str, list[str]] = {
+    "float64": ["number", "null"],
+    "float32": ["number", "null"],
+    "int64": ["number", "null"],
+    "bool": ["boolean", "number", "string", "null"],
+}
+ERROR_STATUSES = {
+    "400": "The body is not one JSON object.",
+    "401": "No accepted API key.",
+    "404": "There is no such model or route.",
+    "405": "The route exists, the method does not.",
+    "408": "The body did not arrive in time.",
+    "413": "The body or the number of rows is over the limit.",
+    "415": "The body is not JSON.",
+    "422": "The rows do not fit the model.",
+    "429": "Too many rows wait; Retry-After says when to ask again.",
+    "501": "The server lacks the part that this needs.",
+    "503": "The server is stopping.",
+    "504": "The deadline passed before the rows were computed.",
+}
+
+
+def openapi(models: Mapping[str, ServedModel]) -> dict[str, Any]:
+    """The document for the models that are loaded."""
+    paths: dict[str, Any] = {
+        "/v2/health/live": _get("Whether the process answers", _object({"live": {"type": "boolean"}})),
+        "/v2/health/ready": _get("Whether requests are taken", _object({"ready": {"type": "boolean"}})),
+        "/v2": _get("The server", _object({"name": TEXT, "version": TEXT, "extensions": _array(TEXT)})),
+        "/v1/models": _get("The models", _object({"object": TEXT, "data": _array(_object({"id": TEXT}))})),
+    }
+    for model in models.values():
+        paths |= _model_paths(model)
+    error = _object(dict.fromkeys(("code", "message", "expected", "fix"), TEXT))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "deepseek model server", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": _object({"error": error})},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
+    }
+
+
+def _model_paths(model: ServedModel) -> dict[str, Any]:
+    v1, v2 = f"/v1/models/{model.name}", f"/v2/models/{model.name}"
+    record = _record(model)
+    instances = _array(record) | {"minItems": 1}
+    example = example_body(model)
+    tensor = _object({"name": TEXT, "datatype": TEXT, "shape": _array({"type": "integer"})})
+    predict = _body({"instances": instances, "reasons": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS}})
+    explain = _body({"instances": instances} | _target(model))
+    return {
+        v1: _get(f"{model.name}: what it is", _object({"id": TEXT, "version": TEXT, "task": TEXT})),
+        f"{v1}/example": _get("A body that :predict and :explain take", _object({"instances": _array(record)})),
+        f"{v1}:predict": _post("Answers by column name", predict, _predictions(model), example),
+        f"{v1}:explain": _post("Why: additive contributions by column", explain, _explanations(), example),
+        v2: _get("Metadata, Open Inference Protocol", _object({"name": TEXT, "versions": _array(TEXT)})),
+        f"{v2}/ready": _get("Whether the model is ready", _object({"name": TEXT, "ready": {"type": "boolean"}})),
+        f"{v2}/infer": _post(
+            "Tensors, Open Inference Protocol",
+            {
+                "type": "object",
+                "properties": {"id": TEXT, "parameters": {"type": "object"}, "inputs": _array(_tensor(model))},
+                "required": ["inputs"],
+            },
+            _object({"model_name": TEXT, "model_version": TEXT, "outputs": _array(tensor)}),
+            {"inputs": _example_tensors(model)},
+        ),
+    }
+
+
+def _record(model: ServedModel) -> Schema:
+    """A row: its columns, none besides, any of the optional ones left out."""
+    inputs = model.runtime.manifest.inputs
+    return {
+        "type": "object",
+        "properties": {item.name: {"type": COLUMN_TYPES.get(item.dtype, ["string", "null"])} for item in inputs},
+        "required": [item.name for item in inputs if item.required],
+        "additionalProperties": False,
+    }
+
+
+def _tensor(model: ServedModel) -> Schema:
+    """One column of N values."""
+    values = {"type": ["number", "string", "boolean", "null"]}
+    return _object(
+        {
+            "name": {"type": "string", "enum": list(model.columns)},
+            "datatype": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
+            "data": {"type": "array", "items": values},
+        }
+    )
+
+
+def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
+    example = model.runtime.example
+    return [
+        {"name": item.name, "datatype": oip.column_datatype(item.dtype), "shape": [1], "data": [example.get(item.name)]}
+        for item in model.runtime.manifest.inputs
+    ]
+
+
+def _target(model: ServedModel) -> dict[str, Schema]:
+    labels = model.runtime.manifest.labels
+    return {"target": {"type": ["string", "null"], "enum": [*labels, None]}} if labels else {}
+
+
+def _predictions(model: ServedModel) -> Schema:
+    labels = model.runtime.manifest.labels
+    answer = _object({"value": NUMBER})
+    if labels:
+        shares = _object(dict.fromkeys(labels, NUMBER))
+        answer = _object({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
+    return _object({"predictions": _array(answer)})
+
+
+def _explanations() -> Schema:
+    row = {"base_value": NUMBER, "output": NUMBER, "residual": NUMBER, "scale": TEXT, "method": TEXT}
+    values = {"type": "object", "additionalProperties": NUMBER}
+    return _object({"explanations": _array(_object(row | {"values": values}))})
+
+
+def _array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _object(properties: Mapping[str, Schema]) -> Schema:
+    """An object that has all of `properties` and may have more."""
+    return {"type": "object", "properties": dict(properties), "required": list(properties)}
+
+
+def _body(properties: Mapping[str, Schema]) -> Schema:
+    """A request body: "instances" and what may stand beside it."""
+    return {
+        "type": "object", "properties": dict(properties), "required": ["instances"], "additionalProperties": False,
+    }  # fmt: skip
+
+
+def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    found: dict[str, Any] = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
+    for status in statuses:
+        found[status] = {"description": ERROR_STATUSES[status], "content": error}
+    return found
+
+
+def _get(summary: str, schema: Schema) -> dict[str, Any]:
+    return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "503"))}}
+
+
+def _post(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": request, "example": dict(example)}}}
+    return {"post": {"summary": summary, "requestBody": body, "responses": _responses(response, ERROR_STATUSES)}}

@@ -1,0 +1,233 @@
+"""Rows as JSON records by column name: /v1/models, :predict and :explain.
+
+{"instances": [{"age": 61, "income": 48000}], "reasons": 3}
+-> {"predictions": [{"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}, "reasons": [...]}]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Attribution, Prediction, Record
+from deepseek.errors import InputError, TooLargeError
+from deepseek.plugins import did_you_mean
+from deepseek.serve.call import Answer, Call
+from deepseek.serve.explanations import Explained
+from deepseek.serve.models import Models, ServedModel
+from deepseek.serve.protocols.json_body import encode, kind_of, read_object
+
+#: A body that is longer is decoded and encoded in a thread.
+INLINE_BYTES = 64 * 1024
+MAX_REASONS = 100
+CELLS = 20  # what encoding a row costs, in cells of models.INLINE_CELLS
+
+
+def list_models(models: Models) -> Answer:
+    """GET /v1/models"""
+    return Answer.json({"object": "list", "data": [_card(model) for model in models.values()]})
+
+
+def describe(model: ServedModel) -> Answer:
+    """GET /v1/models/M"""
+    manifest = model.runtime.manifest
+    inputs = [
+        {"name": item.name, "modality": item.modality, "dtype": item.dtype, "required": item.required}
+        for item in manifest.inputs
+    ]
+    detail = {
+        "target": manifest.target,
+        "labels": list(manifest.labels),
+        "threshold": manifest.threshold,
+        "inputs": inputs,
+        "example": example_body(model),
+    }
+    return Answer.json(_card(model) | detail)
+
+
+def example(model: ServedModel) -> Answer:
+    """GET /v1/models/M/example: a body that :predict and :explain both take as it is."""
+    return Answer.json(example_body(model))
+
+
+def example_body(model: ServedModel) -> dict[str, Any]:
+    """One typical record, in the form that is posted."""
+    return {"instances": [dict(model.runtime.example)]}
+
+
+async def predict(call: Call, model: ServedModel) -> Answer:
+    """POST /v1/models/M:predict"""
+    body = await _read(call, model, {"instances", "reasons"})
+    records = _instances(body, call.settings.max_rows)
+    num_reasons = _num_reasons(body)
+    if num_reasons:
+        _check_explained(len(records), call.settings.max_explain_rows)
+    batch, prediction = await model.predict(call, records)
+    if not num_reasons:
+        return Answer(await model.offload(len(records) * CELLS, _encode_predictions, prediction))
+
+    def render(explained: Explained) -> bytes:
+        return _encode_predictions(prediction, _reasons(model, explained, records, num_reasons))
+
+    targets = _targets(model, prediction)
+    return Answer(await model.explanations.make(call.deadline_s, batch.features, targets, render))
+
+
+async def explain(call: Call, model: ServedModel) -> Answer:
+    """POST /v1/models/M:explain"""
+    body = await _read(call, model, {"instances", "target"})
+    records = _instances(body, call.settings.max_rows)
+    _check_explained(len(records), call.settings.max_explain_rows)
+    target = _target(body, model)
+    batch, prediction = await model.predict(call, records)
+    targets = [target] * len(records) if target is not None else _targets(model, prediction)
+    return Answer(await model.explanations.make(call.deadline_s, batch.features, targets, _encode_explanations))
+
+
+def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
+    """One JSON object per row of a Prediction."""
+    if prediction.labels is not None and prediction.probabilities is not None:
+        known = prediction.labels_known
+        rows: list[dict[str, Any]] = [
+            {"label": label, "probabilities": dict(zip(known, shares, strict=True))}
+            for label, shares in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
+        ]
+    elif prediction.values is not None:
+        rows = [{"value": value} for value in prediction.values.tolist()]
+    if prediction.intervals is not None:
+        for row, interval in zip(rows, prediction.intervals.tolist(), strict=True):
+            row["interval"] = interval
+    for flag in prediction.flags:
+        rows[flag.row].setdefault("flags", []).append({"column": flag.column, "what": flag.what})
+    return rows
+
+
+def _encode_predictions(prediction: Prediction, reasons: Sequence[Sequence[Mapping[str, Any]]] = ()) -> bytes:
+    rows = prediction_rows(prediction)
+    for row, why in zip(rows, reasons, strict=False):
+        row["reasons"] = why
+    return encode({"predictions": rows})
+
+
+def _encode_explanations(explained: Explained) -> bytes:
+    return encode({"explanations": [_explanation(attribution, at) for attribution, at in explained]})
+
+
+def _reasons(
+    model: ServedModel, explained: Explained, records: Sequence[Record], num_reasons: int
+) -> list[list[dict[str, Any]]]:
+    """For each row the columns that moved its answer most, largest first; none that contribute nothing."""
+    rows = []
+    for (attribution, at), record in zip(explained, records, strict=True):
+        contributions = attribution.values[at]
+        largest = np.argsort(-np.abs(contributions), kind="stable").tolist()
+        sentences = model.explanations.sentences(attribution, at, record, num_reasons)
+        rows.append(
+            [
+                {
+                    "column": attribution.names[index],
+                    "value": record.get(attribution.names[index]),
+                    "contribution": float(contributions[index]),
+                    "text": sentence,
+                }
+                for index, sentence in zip(largest, sentences, strict=False)
+            ]
+        )
+    return rows
+
+
+def _targets(model: ServedModel, prediction: Prediction) -> list[str | None]:
+    """The class that each row's explanation speaks of: its own answer among many, the positive class of two."""
+    if model.task == "multiclass" and prediction.labels is not None:
+        return list(prediction.labels.tolist())
+    return [None] * len(prediction)
+
+
+def _explanation(attribution: Attribution, row: int) -> dict[str, Any]:
+    return {
+        "base_value": float(attribution.base_value[row]),
+        "values": dict(zip(attribution.names, attribution.values[row].tolist(), strict=True)),
+        "output": float(attribution.output[row]),
+        "residual": float(attribution.residual[row]),
+        "scale": attribution.scale,
+        "method": attribution.method,
+        "target": attribution.target,
+    }
+
+
+async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, Any]:
+    """The body as an object that has no other keys than `known`."""
+    call.check_media_type()
+    data = await call.read_body()
+    body = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, read_object, data)
+    unknown = next((key for key in body if key not in known), None)
+    if unknown is not None:
+        raise InputError(
+            f"the body has an unknown key {unknown[:100]!r}.{did_you_mean(unknown[:100], known)}",
+            expected=", ".join(sorted(known)),
+            fix=f"GET /v1/models/{model.name}/example gives a body to copy",
+        )
+    return body
+
+
+def _instances(body: Mapping[str, Any], max_rows: int) -> list[Record]:
+    """The records of a body. InputError unless they are a list of at least one object, TooLargeError above max_rows."""
+    found = body.get("instances")
+    if not isinstance(found, list):
+        raise InputError(
+            'the body has no "instances"' if found is None else f'"instances" is {kind_of(found)}',
+            expected='{"instances": [{column: value, ...}, ...]}',
+        )
+    if not found:
+        raise InputError('"instances" is empty', expected="at least one row")
+    check_rows(len(found), max_rows)
+    for index, record in enumerate(found):
+        if type(record) is not dict:
+            raise InputError(f"instances[{index}] is {kind_of(record)}", expected="an object {column: value, ...}")
+    return found
+
+
+def check_rows(num_rows: int, max_rows: int) -> None:
+    """Raise TooLargeError when a request holds more rows than the limit."""
+    if num_rows > max_rows:
+        raise TooLargeError(
+            f"the request has {num_rows} rows", expected=f"at most {max_rows}", fix="send them in several requests"
+        )
+
+
+def _check_explained(num_rows: int, max_rows: int) -> None:
+    if num_rows > max_rows:
+        raise TooLargeError(
+            f"{num_rows} rows are to be explained", expected=f"at most {max_rows}", fix="send them in several requests"
+        )
+
+
+def _num_reasons(body: Mapping[str, Any]) -> int:
+    found = body.get("reasons", 0)
+    if type(found) is not int or not 0 <= found <= MAX_REASONS:
+        shown = found if type(found) in (int, float) else kind_of(found)
+        raise InputError(f'"reasons" is {shown}', expected=f"a whole number from 0 to {MAX_REASONS}")
+    return found
+
+
+def _target(body: Mapping[str, Any], model: ServedModel) -> str | None:
+    found = body.get("target")
+    if found is None:
+        return None
+    labels = model.runtime.manifest.labels
+    if not labels:
+        raise InputError('"target" is given, but the model has no classes', expected="no target", fix="leave it out")
+    if not isinstance(found, str) or found not in labels:
+        shown = repr(found[:100]) if isinstance(found, str) else kind_of(found)
+        raise InputError(f'"target" is {shown}', expected=", ".join(labels[:20]))
+    return found
+
+
+def _card(model: ServedModel) -> dict[str, Any]:
+    manifest = model.runtime.manifest
+    return {
+        "id": model.name, "object": "model", "version": model.version, "task": manifest.task,
+        "digest": manifest.digest, "created": manifest.created,
+    }  # fmt: skip

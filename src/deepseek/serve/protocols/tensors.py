@@ -1,0 +1,147 @@
+"""Tensors of the Open Inference Protocol: JSON data or raw bytes behind the JSON (the binary extension).
+
+Raw bytes are little-endian and row-major; a BYTES element is its length in 4 bytes and then the bytes.
+Source: Open Inference Protocol, REST; Triton, docs/protocol/extension_binary_data.md.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepseek.errors import InputError
+from deepseek.serve.protocols.json_body import kind_of
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
+    **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
+    **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
+}
+DATATYPES = (*DTYPES, "BYTES")
+#: Python types that JSON data of a datatype may have; integers for the rest.
+_PYTHON: dict[str, set[type]] = {
+    "BOOL": {bool},
+    "BYTES": {str},
+    "FP16": {int, float},
+    "FP32": {int, float},
+    "FP64": {int, float},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named array; `values` are its elements in row-major order: numbers, booleans, text, None for missing."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: list[Any]
+
+
+def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
+    """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit."""
+    if not isinstance(entry, dict):
+        raise InputError(f"an input is {kind_of(entry)}", expected='{"name", "datatype", "shape", "data"}')
+    name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
+    if not isinstance(name, str):
+        raise InputError(f'the "name" of an input is {kind_of(name)}', expected="a string")
+    if datatype not in DATATYPES:
+        raise InputError(f'the "datatype" of {name[:100]!r} is not known', expected=", ".join(DATATYPES))
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or any(type(n) is not int or n < 0 for n in shape):
+        raise InputError(f'the "shape" of {name[:100]!r} is not one', expected="[N] or [N, number of columns]")
+    parameters = entry.get("parameters")
+    size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
+    num_values = math.prod(shape)
+    if size is None:
+        values = _from_json(name, datatype, entry.get("data"), num_values)
+    else:
+        if type(size) is not int or not 0 <= size <= len(tail) - at:
+            raise InputError(f"binary_data_size of {name[:100]!r} does not fit the body")
+        values = _from_bytes(name, datatype, tail[at : at + size], num_values)
+        at += size
+    return Tensor(name, datatype, tuple(shape), values), at
+
+
+def _from_json(name: str, datatype: str, data: Any, num_values: int) -> list[Any]:
+    if not isinstance(data, list):
+        raise InputError(f'the "data" of {name[:100]!r} is {kind_of(data)}', expected="an array")
+    values = _flat(data)
+    if len(values) != num_values:
+        raise InputError(f"{name[:100]!r} holds {len(values)} values", expected=f"{num_values}, as its shape says")
+    allowed = {type(None)} | _PYTHON.get(datatype, {int})
+    if not {type(value) for value in values} <= allowed:
+        wrong = next(value for value in values if type(value) not in allowed)
+        raise InputError(f"{name[:100]!r} holds {kind_of(wrong)}", expected=f"values of datatype {datatype}")
+    return values
+
+
+def _flat(data: list[Any]) -> list[Any]:
+    if data and isinstance(data[0], list):
+        return [value for row in data for value in (row if isinstance(row, list) else [row])]
+    return data
+
+
+def _from_bytes(name: str, datatype: str, raw: memoryview, num_values: int) -> list[Any]:
+    if datatype == "BYTES":
+        values: list[Any] = _texts(name, raw)
+    else:
+        dtype = DTYPES[datatype]
+        if len(raw) != num_values * dtype.itemsize:
+            raise InputError(
+                f"{name[:100]!r} has {len(raw)} raw bytes", expected=f"{num_values * dtype.itemsize}, as its shape says"
+            )
+        array = np.frombuffer(raw, dtype)
+        values = array.tolist()
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            values = [None if math.isnan(value) else value for value in values]  # how a tensor says "missing"
+    if len(values) != num_values:
+        raise InputError(f"{name[:100]!r} holds {len(values)} values", expected=f"{num_values}, as its shape says")
+    return values
+
+
+def _texts(name: str, raw: memoryview) -> list[str]:
+    found = []
+    at = 0
+    try:
+        while at < len(raw):
+            (size,) = struct.unpack_from("<I", raw, at)
+            at += 4 + size
+            if at > len(raw):
+                raise ValueError("an element is longer than the tensor")
+            found.append(bytes(raw[at - size : at]).decode())
+    except (struct.error, ValueError) as error:
+        raise InputError(
+            f"{name[:100]!r} is no BYTES tensor: {error}", expected="4 bytes of length, then UTF-8, per element"
+        ) from None
+    return found
+
+
+def write_tensor(name: str, array: np.ndarray[Any, Any], binary: bool) -> tuple[dict[str, Any], bytes]:
+    """The JSON entry of an output, and its raw bytes (empty unless `binary`)."""
+    datatype = datatype_of(array)
+    entry: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
+    if not binary:
+        return entry | {"data": array.ravel().tolist()}, b""
+    if datatype == "BYTES":
+        texts = [text.encode() for text in array.ravel().tolist()]
+        raw = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    else:
+        raw = np.ascontiguousarray(array, DTYPES[datatype]).tobytes()
+    return entry | {"parameters": {"binary_data_size": len(raw)}}, raw
+
+
+def datatype_of(array: np.ndarray[Any, Any]) -> str:
+    """The protocol's name for an array's type.
+
+    >>> datatype_of(np.zeros(2, np.float32)), datatype_of(np.array(["yes"]))
+    ('FP32', 'BYTES')
+    """
+    if array.dtype.kind in "UO":
+        return "BYTES"
+    return next(name for name, dtype in DTYPES.items() if dtype == array.dtype)

@@ -1,0 +1,91 @@
+"""Calibration: chances that mean what they say (Platt 1999; temperature scaling, Guo et al. 2017, section 4.2).
+
+    z = slope * margin + bias,   output = sigmoid(z) or softmax(z),   slope > 0 so that no ranking changes within a class
+
+Fitted on rows that the model was not trained on. The form is chosen by its loss on halves that it was not fitted on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float64
+from deepseek.extras import need
+from deepseek.nn.model import sigmoid, softmax
+
+
+@dataclass(frozen=True)
+class Calibration:
+    slope: float
+    bias: tuple[float, ...]  # (K,)
+
+    def apply(self, margin: Float64) -> Float64:
+        """Chances (N, C) for margins (N, K) on the log-odds scale."""
+        z = self.slope * margin + np.asarray(self.bias)
+        if margin.shape[1] > 1:
+            return softmax(z)
+        positive = sigmoid(z)
+        return np.concatenate([1 - positive, positive], axis=1)
+
+
+def identity(num_margins: int) -> Calibration:
+    return Calibration(1.0, (0.0,) * num_margins)
+
+
+def loss_of(calibration: Calibration, margin: Float64, target: NDArray[Any], weight: Float64) -> float:
+    """Weighted log loss."""
+    chance = calibration.apply(margin)[np.arange(len(target)), target]
+    return float(np.average(-np.log(np.clip(chance, 1e-15, 1)), weights=weight))
+
+
+def fit_slope(margin: Float64, target: NDArray[Any], weight: Float64, *, with_bias: bool) -> Calibration:
+    """The slope (and bias) of least log loss; the slope is kept within 1/20 to 20."""
+    minimize = need("scipy.optimize", extra="tabular").minimize
+    num_margins = margin.shape[1]
+    share = weight / weight.sum()
+    truth = np.eye(max(2, num_margins))[target]
+    truth = truth[:, 1:] if num_margins == 1 else truth
+
+    def objective(theta: Float64) -> tuple[float, Float64]:
+        slope, bias = np.exp(theta[0]), theta[1:] if with_bias else np.zeros(num_margins)
+        z = slope * margin + bias
+        if num_margins == 1:
+            value = share @ np.logaddexp(0, np.where(truth > 0, -z, z))[:, 0]
+            wrong = sigmoid(z) - truth
+        else:
+            top = z.max(axis=1, keepdims=True)
+            value = share @ (np.log(np.exp(z - top).sum(axis=1)) + top[:, 0] - (z * truth).sum(axis=1))
+            wrong = softmax(z) - truth
+        wrong = wrong * share[:, None]
+        gradient = np.append(slope * (wrong * margin).sum(), wrong.sum(axis=0) if with_bias else [])
+        # a weak pull to slope 1 and bias 0 keeps separable rows finite: one row's worth of a unit normal prior
+        pull = 1 / (2 * len(target))
+        return float(value + pull * theta @ theta), gradient + 2 * pull * theta
+
+    start = np.zeros(1 + (num_margins if with_bias else 0))
+    bounds = [(-3.0, 3.0)] + [(-30.0, 30.0)] * (len(start) - 1)
+    theta = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    bias = theta[1:] if with_bias else np.zeros(num_margins)
+    return Calibration(float(np.exp(theta[0])), tuple(float(b) for b in bias))
+
+
+def fit_calibration(margin: Float64, target: NDArray[Any], weight: Float64, *, seed: int) -> Calibration:
+    """The best of no change, a slope, and a slope with biases, by cross-fitting on two halves."""
+    half = np.random.default_rng(seed).permutation(len(target)) % 2 == 0
+    choices: list[tuple[float, bool | None]] = []
+    for with_bias in (None, False, True):
+        loss = 0.0
+        for fitted, held in ((half, ~half), (~half, half)):
+            found = (
+                identity(margin.shape[1])
+                if with_bias is None
+                else fit_slope(margin[fitted], target[fitted], weight[fitted], with_bias=with_bias)
+            )
+            loss += loss_of(found, margin[held], target[held], weight[held]) * weight[held].sum()
+        choices.append((loss / weight.sum(), with_bias))
+    best = min(choices, key=lambda choice: choice[0])[1]
+    return identity(margin.shape[1]) if best is None else fit_slope(margin, target, weight, with_bias=best)

@@ -1,0 +1,20 @@
+"""The families that compete. The first is the yardstick that no result may fall below."""
+
+from __future__ import annotations
+
+from deepseek.train.candidates.base import Candidate, FitData, Fitted, Params
+from deepseek.train.candidates.boosting import HistGradientBoosting, XGBoost
+from deepseek.train.candidates.forest import Forest
+from deepseek.train.candidates.linear import LinearModel
+from deepseek.train.candidates.perceptron import PerceptronModel
+
+BUILT_IN: tuple[Candidate, ...] = (
+    HistGradientBoosting(),
+    LinearModel(),
+    XGBoost(),
+    Forest("random_forest", "RandomForest"),
+    Forest("extra_trees", "ExtraTrees"),
+    PerceptronModel(),
+)
+
+__all__ = ["BUILT_IN", "Candidate", "FitData", "Fitted", "Params"]

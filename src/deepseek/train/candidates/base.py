@@ -1,0 +1,76 @@
+"""What a candidate is: a family of models with knobs, a way to fit them, and weights as plain arrays at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float32, Float64, Task
+from deepseek.nn.model import Weights
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FitData:
+    """Prepared rows with their target. The features' kinds say how a candidate should read them."""
+
+    features: Float32  # (N, F)
+    target: NDArray[Any]  # (N,) int64 class numbers, or float64 values
+    weight: Float64  # (N,) of mean 1
+    task: Task
+    num_classes: int  # 0 for regression
+    kinds: tuple[str, ...]  # (F,) numeric, code, onehot, missing, datetime (data.Feature.kind)
+    num_levels: tuple[int, ...]  # (F,) of codes, "other" counted; else 0
+    monotone: tuple[int, ...]  # (F,) 1 rising, -1 falling, 0 free
+
+    @property
+    def num_margins(self) -> int:
+        return self.num_classes if self.task == "multiclass" else 1
+
+    @property
+    def constrained(self) -> bool:
+        return any(self.monotone)
+
+    def rows(self, index: NDArray[np.int64]) -> FitData:
+        return replace(self, features=self.features[index], target=self.target[index], weight=self.weight[index])
+
+    def num_threads(self) -> int:
+        """One thread for small data, where the hand-over costs more than it saves."""
+        import os
+
+        return 1 if self.features.size < 300_000 else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted candidate: its raw scores by the library that grew it, and a way to take its weights out."""
+
+    margin: Callable[[Float32], Float64]  # (N, F) -> (N, K) raw scores
+    weights: Callable[[], list[Weights]]  # the raw score is the mean of these
+    params: Params  # as fitted; early stopping replaces its rounds, so that a refit needs no validation rows
+    is_share: bool = False  # raw scores are shares of votes in [0, 1], not margins
+    num_trees: int = 0
+
+
+class Candidate(Protocol):
+    """One family. `suggest` draws knobs from an optuna trial; `defaults` are tried first."""
+
+    name: str
+    needs: tuple[str, ...]  # modules; a candidate whose modules are absent is left out and said
+
+    def supports(self, data: FitData) -> bool: ...
+
+    def cost_s(self, data: FitData) -> float:
+        """A rough guess of the CPU seconds of one fit with the defaults, from the shape of the data alone."""
+        ...
+
+    def defaults(self, data: FitData) -> Params: ...
+
+    def suggest(self, trial: Any, data: FitData) -> Params: ...
+
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted: ...

@@ -1,0 +1,119 @@
+"""The perceptron candidate: a few members trained side by side by train.fit, categories through embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Float32, Float64
+from deepseek.extras import need
+from deepseek.nn.model import Weights
+from deepseek.train.candidates.base import FitData, Fitted, Params
+
+NUM_MEMBERS = 4
+
+
+class PerceptronModel:
+    """No early stopping: the number of epochs is a knob, and the rate falls to zero by the last of them."""
+
+    name = "mlp"
+    needs = ("torch",)
+
+    def supports(self, data: FitData) -> bool:
+        return not data.constrained
+
+    def cost_s(self, data: FitData) -> float:
+        return 1.0 + 1e-4 * len(data.target)
+
+    def defaults(self, data: FitData) -> Params:
+        return {"width": 96, "depth": 2, "dropout": 0.15, "lr": 3e-3, "weight_decay": 0.02, "epochs": self._epochs(data)}
+
+    def suggest(self, trial: Any, data: FitData) -> Params:
+        return {
+            "width": trial.suggest_int("width", 32, 192, step=32),
+            "depth": trial.suggest_int("depth", 1, 3),
+            "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+            "lr": trial.suggest_float("lr", 5e-4, 1e-2, log=True),
+            "weight_decay": trial.suggest_float("weight_decay", 1e-4, 0.3, log=True),
+            "epochs": max(2, round(self._epochs(data) * trial.suggest_float("epoch_share", 0.4, 1.6, log=True))),
+        }
+
+    def _epochs(self, data: FitData) -> int:
+        """About 700 steps, whatever the number of rows, within 4 to 40 passes."""
+        return int(np.clip(700 * self._batch_size(data) / len(data.target), 4, 40))
+
+    def _batch_size(self, data: FitData) -> int:
+        return int(np.clip(2 ** round(np.log2(max(1, len(data.target) / 12))), 16, 512))
+
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
+        torch = need("torch", extra="train")
+        torch.set_num_threads(1)  # the products are small; more threads cost time and make sums differ
+        torch.manual_seed(seed)
+        from deepseek.train.fit import ArrayStream, TrainConfig, fit
+
+        mean, scale = _target_scale(data)
+        model = _module(data, params)
+        target = torch.as_tensor((data.target - mean) / scale if data.task == "regression" else data.target)
+        stream = ArrayStream(
+            torch.as_tensor(data.features), target, torch.as_tensor(data.weight, dtype=torch.float32),
+            self._batch_size(data), torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        config = TrainConfig(params["epochs"], params["lr"], params["weight_decay"], seed=seed)
+        fit(model, stream, config, loss=_loss(data.task))
+        members = model.members(data.features, target_scale=scale, target_mean=mean)
+
+        def margin(features: Float32) -> Float64:
+            return np.mean([member.margin(features) for member in members], axis=0)
+
+        def weights() -> list[Weights]:
+            return list(members)
+
+        return Fitted(margin, weights, params)
+
+
+def _target_scale(data: FitData) -> tuple[float, float]:
+    if data.task != "regression":
+        return 0.0, 1.0
+    return float(data.target.mean()), float(data.target.std()) or 1.0
+
+
+def _module(data: FitData, params: Params) -> Any:
+    from deepseek.nn.mlp import MLP
+
+    codes = [i for i, (kind, levels) in enumerate(zip(data.kinds, data.num_levels, strict=True)) if kind == "code" and levels > 2]
+    embedded = set(codes)
+    numeric = [i for i, kind in enumerate(data.kinds) if i not in embedded and kind != "onehot"]
+    columns = data.features[:, numeric].astype(np.float64)
+    spread = columns.std(axis=0)
+    return MLP(
+        numeric=numeric,
+        mean=columns.mean(axis=0).astype(np.float32),
+        scale=np.where(spread > 0, spread, 1.0).astype(np.float32),
+        codes=codes,
+        num_levels=[data.num_levels[i] for i in codes],
+        widths=[params["width"]] * params["depth"],
+        num_margins=data.num_margins,
+        num_members=NUM_MEMBERS,
+        dropout=params["dropout"],
+    )
+
+
+def _loss(task: str) -> Any:
+    """Weighted mean loss of a batch; each member (E, B, K) is trained on its own loss."""
+    import torch
+    import torch.nn.functional as F
+
+    def binary(margin: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        wanted = target.float().expand(margin.shape[:2])
+        each = F.binary_cross_entropy_with_logits(margin[..., 0], wanted, reduction="none")
+        return (each * weight).mean() * len(margin)
+
+    def multiclass(margin: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        each = F.cross_entropy(margin.flatten(0, 1), target.repeat(len(margin)), reduction="none")
+        return (each.view(margin.shape[:2]) * weight).mean() * len(margin)
+
+    def regression(margin: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return (((margin[..., 0] - target.float()) ** 2) * weight).mean() * len(margin)
+
+    return {"binary": binary, "multiclass": multiclass, "regression": regression}[task]

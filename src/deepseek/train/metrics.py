@@ -1,0 +1,180 @@
+"""Figures of a model on rows with known answers, each with a bootstrap interval.
+
+Every metric takes row weights, so that one bootstrap resample is one vector of counts and nothing is sorted twice
+(Efron and Tibshirani 1993, chapter 13, percentile intervals). `score` is the chance of the positive class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Figure, Float64, Task
+from deepseek.errors import InputError
+
+Metric = Callable[[NDArray[Any], Float64, Float64], float]  # target (N,), output (N, C) or (N, 1), weight (N,)
+EPS = 1e-15
+
+
+def log_loss(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Mean of -log of the chance given to the true class.
+
+    >>> round(log_loss(np.array([1, 0]), np.array([[0.5, 0.5], [0.5, 0.5]]), np.ones(2)), 4)
+    0.6931
+    """
+    chosen = np.clip(output[np.arange(len(target)), target], EPS, 1.0)
+    return float(np.average(-np.log(chosen), weights=weight))
+
+
+def brier(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Mean squared distance between the chances and the truth, summed over classes and halved (Brier 1950)."""
+    truth = np.eye(output.shape[1])[target]
+    return float(np.average(((output - truth) ** 2).sum(axis=1) / 2, weights=weight))
+
+
+def accuracy(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Share of rows whose likeliest class is the true one."""
+    return float(np.average(output.argmax(axis=1) == target, weights=weight))
+
+
+def macro_f1(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Mean over classes of the harmonic mean of precision and recall."""
+    guess, num_classes = output.argmax(axis=1), output.shape[1]
+    hits = np.bincount(target, weights=weight * (guess == target), minlength=num_classes)
+    both = np.bincount(target, weights=weight, minlength=num_classes) + np.bincount(
+        guess, weights=weight, minlength=num_classes
+    )
+    return float(np.mean(np.divide(2 * hits, both, out=np.zeros(num_classes), where=both > 0)))
+
+
+def auc(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Chance that a positive row scores above a negative one, ties counting half (area under the ROC curve)."""
+    return _Ranking(target, output[:, 1]).auc(weight)
+
+
+def average_precision(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Sum over thresholds of (gain in recall) x precision, as scikit-learn's average_precision_score."""
+    return _Ranking(target, output[:, 1]).average_precision(weight)
+
+
+class _Ranking:
+    """Rows sorted by falling score, equal scores grouped: what ranking metrics need, whatever the weights."""
+
+    def __init__(self, target: NDArray[Any], score: Float64) -> None:
+        self.order = np.argsort(-score, kind="stable")
+        self.positive = (target[self.order] == 1).astype(np.float64)
+        ordered = score[self.order]
+        self.ends = np.append(np.flatnonzero(np.diff(ordered)), len(score) - 1)
+
+    def _counts(self, weight: Float64) -> tuple[Float64, Float64]:
+        w = weight[self.order]
+        return np.cumsum(w * self.positive)[self.ends], np.cumsum(w * (1 - self.positive))[self.ends]
+
+    def auc(self, weight: Float64) -> float:
+        hits, alarms = self._counts(weight)
+        if hits[-1] == 0 or alarms[-1] == 0:
+            return float("nan")
+        return float(np.trapezoid(np.append(0, hits), np.append(0, alarms)) / hits[-1] / alarms[-1])
+
+    def average_precision(self, weight: Float64) -> float:
+        hits, alarms = self._counts(weight)
+        if hits[-1] == 0:
+            return float("nan")
+        flagged = hits + alarms
+        precision = np.divide(hits, flagged, out=np.ones_like(hits), where=flagged > 0)
+        return float(np.sum(np.diff(np.append(0, hits)) * precision) / hits[-1])
+
+
+def rmse(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Root of the mean squared error, in the target's units."""
+    return float(np.sqrt(np.average((output[:, 0] - target) ** 2, weights=weight)))
+
+
+def mae(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Mean absolute error, in the target's units."""
+    return float(np.average(np.abs(output[:, 0] - target), weights=weight))
+
+
+def r2(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+    """Share of the target's variance that is explained."""
+    spread = np.average((target - np.average(target, weights=weight)) ** 2, weights=weight)
+    return float(1 - np.average((output[:, 0] - target) ** 2, weights=weight) / spread) if spread > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    function: Metric
+    higher_is_better: bool
+
+    def loss(self, target: NDArray[Any], output: Float64, weight: Float64) -> float:
+        """The metric turned so that lower is better."""
+        value = self.function(target, output, weight)
+        return 1 - value if self.higher_is_better else value
+
+
+_CLASSES = {
+    "log_loss": MetricInfo(log_loss, False),
+    "accuracy": MetricInfo(accuracy, True),
+    "brier": MetricInfo(brier, False),
+    "macro_f1": MetricInfo(macro_f1, True),
+}
+METRICS: dict[str, dict[str, MetricInfo]] = {
+    "binary": {
+        **_CLASSES,
+        "auc": MetricInfo(auc, True),
+        "average_precision": MetricInfo(average_precision, True),
+    },
+    "multiclass": _CLASSES,
+    "regression": {"rmse": MetricInfo(rmse, False), "mae": MetricInfo(mae, False), "r2": MetricInfo(r2, True)},
+}
+
+
+def metric_named(task: Task, name: str) -> MetricInfo:
+    """The metric of a task, or InputError that lists what there is."""
+    if name not in METRICS[task]:
+        raise InputError(f"metric {name!r} does not fit a {task} target", expected=", ".join(METRICS[task]))
+    return METRICS[task][name]
+
+
+def default_metric(task: Task, target: NDArray[Any]) -> str:
+    """rmse for values, log_loss for classes, average_precision where the rarer of two classes is below 5 %."""
+    if task == "regression":
+        return "rmse"
+    rare = task == "binary" and min(np.mean(target == 1), np.mean(target == 0)) < 0.05
+    return "average_precision" if rare else "log_loss"
+
+
+def figures(
+    task: Task, target: NDArray[Any], output: Float64, weight: Float64 | None = None, *, seed: int = 0
+) -> dict[str, Figure]:
+    """Every metric of the task with its 95 % bootstrap interval.
+
+    Resamples: 1,000 for up to 2,000 rows, falling to 200 for large ones. A metric that is undefined on these rows
+    (AUC of one class) is left out.
+    """
+    weight = np.ones(len(target)) if weight is None else weight
+    random = np.random.default_rng(seed)
+    num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
+    draws = [random.multinomial(len(target), np.full(len(target), 1 / len(target))) for _ in range(num_resamples)]
+    found = {}
+    for name, info in METRICS[task].items():
+        compute = _prepared(name, info, target, output)
+        value = compute(weight)
+        if not np.isfinite(value):
+            continue
+        spread = np.array([compute(weight * counts) for counts in draws])
+        low, high = np.nanquantile(spread, [0.025, 0.975])
+        found[name] = Figure(value, float(low), float(high))
+    return found
+
+
+def _prepared(name: str, info: MetricInfo, target: NDArray[Any], output: Float64) -> Callable[[Float64], float]:
+    """The metric as a function of the weights alone; ranking metrics sort once."""
+    if name in ("auc", "average_precision"):
+        ranking = _Ranking(target, output[:, 1])
+        return ranking.auc if name == "auc" else ranking.average_precision
+    return lambda weight: info.function(target, output, weight)

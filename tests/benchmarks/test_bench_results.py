@@ -1,0 +1,59 @@
+"""What a result says, when a bar holds, and the page that is made of all results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import run_all
+from result import claim, write_result
+
+
+@pytest.mark.parametrize(
+    ("ours", "ratio", "op", "holds"),
+    [(1.0, 0.99, "<=", True), (1.0, 1.01, "<=", False), (1.0, None, ">=", True), (0.9, None, ">=", False)],
+)
+def test_a_bar_speaks_of_the_ratio_where_there_is_one(ours: float, ratio: float | None, op: str, holds: bool) -> None:
+    assert claim("c", ours=ours, ratio=ratio, unit="x", op=op, bar=1.0)["holds"] is holds
+
+
+def test_a_claim_without_a_bar_is_not_judged() -> None:
+    assert claim("c", ours=1.0, unit="x")["holds"] is None
+
+
+def test_a_result_names_commit_machine_versions_and_what_was_not_run(tmp_path: Path) -> None:
+    made = [claim("size", ours=1.0, rival=20.0, rival_name="R", ratio=20.0, unit="MB", op=">=", bar=10.0)]
+    path = write_result("demo", made, "python demo.py", not_run=["seed 2"], versions={"R": "1.0"}, folder=tmp_path)
+    record = json.loads(path.read_text())
+    assert record["claims"] == made
+    assert record["commit"]
+    assert record["date"].endswith("+00:00")
+    assert record["machine"]["num_cores"] >= 1
+    assert {"numpy", "python", "R"} <= set(record["versions"])
+    assert record["not_run"] == ["seed 2"]
+
+
+def test_a_claim_with_a_field_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lacks unit"):
+        write_result(
+            "demo", [{k: v for k, v in claim("c", ours=1.0, unit="x").items() if k != "unit"}], "x", folder=tmp_path
+        )
+
+
+def test_the_page_shows_losses_like_wins(tmp_path: Path) -> None:
+    made = [
+        claim("won", ours=1.0, unit="s", op="<=", bar=2.0),
+        claim("lost", ours=3.0, unit="s", op="<=", bar=2.0, note="the price of a check"),
+        claim("shown", ours=4.0, unit="s"),
+    ]
+    write_result("demo", made, "python demo.py", not_run=["seed 2"], folder=tmp_path)
+    page = run_all.page(run_all.read_results(tmp_path))
+    assert "1 of 2 bars hold" in page
+    assert "| lost | 3 s |  |  | <= 2 | **no** |" in page
+    assert "the price of a check" in page
+    assert "Not run: seed 2." in page
+
+
+def test_every_script_in_the_list_is_there() -> None:
+    assert all((run_all.HERE / f"{name}.py").exists() for name in run_all.SCRIPTS)

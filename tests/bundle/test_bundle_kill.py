@@ -1,0 +1,111 @@
+"""kill -9 in the middle of a write leaves nothing that opens but whole bundles."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepseek.bundle import Manifest, open_bundle, place, verify_bundle, write_bundle
+from deepseek.errors import DeepseekError, MissingError
+
+NUM_FILES = 40
+NUM_KILLS = 16
+
+
+def many(files: dict[str, bytes], letter: bytes) -> dict[str, bytes]:
+    return {**files, **{f"weights/{i % 7}/{i}.json": letter * 400 for i in range(NUM_FILES)}}
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Run `work` in another process, without waiting for it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def kill_after(pid: int, delay_s: float) -> bool:
+    """Whether it was killed before it ended by itself."""
+    time.sleep(delay_s)
+    os.kill(pid, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def write_time_s(out: Path, manifest: Manifest, files: dict[str, bytes]) -> float:
+    start_s = time.monotonic()
+    write_bundle(out, manifest, files)
+    took_s = time.monotonic() - start_s
+    shutil.rmtree(out)
+    return took_s
+
+
+def opened_names(folder: Path) -> dict[str, str]:
+    """Whatever opens in a folder or one below, by its path there."""
+    found = {}
+    for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        try:
+            found[str(path.relative_to(folder))] = open_bundle(path).manifest.name
+        except DeepseekError:
+            continue
+    return found
+
+
+def test_a_killed_writer_leaves_no_bundle_or_a_whole_one(
+    tmp_path: Path, manifest: Manifest, files: dict[str, bytes]
+) -> None:
+    out, content = tmp_path / "out", many(files, b"a")
+    took_s, chance, num_killed = write_time_s(out, manifest, content), random.Random(7), 0
+    for _ in range(NUM_KILLS):
+        pid = forked(lambda: write_bundle(out, manifest, content))
+        num_killed += kill_after(pid, chance.uniform(0, 1.1 * took_s))
+        if out.exists():
+            assert verify_bundle(out) == []
+            assert opened_names(tmp_path) == {"out": "loans"}
+            shutil.rmtree(out)
+        else:
+            assert opened_names(tmp_path) == {}
+            with pytest.raises(MissingError):
+                open_bundle(out)
+    assert num_killed > NUM_KILLS // 3
+    write_bundle(out, manifest, content)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_killed_overwriter_leaves_the_old_bundle_or_the_new_one(
+    tmp_path: Path, manifest: Manifest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(place, "_exchange", lambda *_: False)
+    out = tmp_path / "out"
+    took_s, chance = write_time_s(out, manifest, many(files, b"a")), random.Random(8)
+    write_bundle(out, replace(manifest, name="n0"), many(files, b"a"))
+    last = "n0"
+    for number in range(1, NUM_KILLS):
+        mine = replace(manifest, name=f"n{number}")
+        content = many(files, b"%d" % number)
+        pid = forked(lambda mine=mine, content=content: write_bundle(out, mine, content, overwrite=True))
+        kill_after(pid, chance.uniform(0.5 * took_s, 1.3 * took_s))
+        if not can_exchange and not out.exists():  # between two renames: the next writer brings the old one back
+            assert set(opened_names(tmp_path).values()) == {last}
+            with place.alone(out), place.unfinished(out):
+                pass
+        assert verify_bundle(out) == []
+        found = open_bundle(out).manifest.name
+        assert found in (last, f"n{number}")
+        last = found
+    write_bundle(out, manifest, many(files, b"z"), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

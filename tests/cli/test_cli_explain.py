@@ -1,0 +1,72 @@
+"""`deepseek explain` on a real bundle: contributions that add up, in JSON, in words and as a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepseek.cli import main
+from deepseek.data.examples import example
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import pandas as pd
+
+    table, target, _ = example("cancer")
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    pd.DataFrame(table.drop([target]).records(40)).to_csv(path, index=False)
+    return path
+
+
+def test_every_row_adds_up_to_its_output(cancer_bundle: Path, rows: Path, capsys) -> None:
+    assert main(["explain", str(cancer_bundle), str(rows), "--row", "3", "--row", "39", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["num_rows"] == 40
+    assert [row["row_id"] for row in said["explanations"]] == [3, 39]
+    for row in said["explanations"]:
+        assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
+        assert abs(row["residual"]) < 1e-3 * max(1, abs(row["output"]))
+        assert row["reasons"]
+    shares = [entry["share"] for entry in said["importance"]]
+    assert sum(shares) == pytest.approx(1)
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_the_other_class_is_the_mirror_image(cancer_bundle: Path, rows: Path, capsys) -> None:
+    values = []
+    for label in ("benign", "malignant"):
+        assert main(["explain", str(cancer_bundle), str(rows), "--row", "0", "--target", label, "--json"]) == 0
+        values.append(list(json.loads(capsys.readouterr().out)["explanations"][0]["values"].values()))
+    np.testing.assert_allclose(values[0], -np.array(values[1]), atol=1e-6)
+
+
+def test_the_page_is_whole_and_the_terminal_says_it_in_words(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys
+) -> None:
+    page = tmp_path / "why.html"
+    assert main(["explain", str(cancer_bundle), str(rows), "--html", str(page)]) == 0
+    out, err = capsys.readouterr()
+    assert "row 0: " in out
+    assert "log-odds" in out
+    assert str(page) in err
+    html = page.read_text("utf-8")
+    assert "<svg" in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["--row", "40"], "0 to 39"),
+        (["--target", "sick"], "benign"),
+        (["--html", "no/such/folder/page.html"], "mkdir"),
+        (["--row", "0"] * 51, "at most 50"),
+    ],
+)
+def test_what_cannot_be_explained_is_said(cancer_bundle: Path, rows: Path, args: list[str], word: str, capsys) -> None:
+    assert main(["explain", str(cancer_bundle), str(rows), *args]) == 2
+    assert word in capsys.readouterr().err

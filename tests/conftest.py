@@ -1,0 +1,121 @@
+"""What every test shares: pinned threads, public data, one real bundle, a browser, a line of progress per file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before numpy, torch or xgboost starts its pool: two workers with two pools each would fight for two cores.
+for _name in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+):
+    os.environ.setdefault(_name, "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public data sets. Absent, the test is skipped, or fails under DEEPSEEK_REQUIRE_DATA=1."""
+    folder = Path(os.environ.get("DEEPSEEK_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        say = pytest.fail if os.environ.get("DEEPSEEK_REQUIRE_DATA") == "1" else pytest.skip
+        say(f"the public data sets are not in {folder}; set DEEPSEEK_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cancer_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle, shipped once for all workers from `--example cancer`. Tests must not change it: copy it."""
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cancer-bundle" / "cancer"
+    out.parent.mkdir(exist_ok=True)
+    with (out.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not out.exists():
+            verb = ["ship", "--example", "cancer", "--out", str(out), "--trials", "3", "--seed", "0"]
+            done = subprocess.run(
+                [sys.executable, "-m", "deepseek", *verb], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """A real browser. Page tests fail without one; they are never skipped."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as playwright:
+            found = playwright.chromium.executable_path
+    assert Path(found).exists(), "Chromium is missing. To mend it: make setup, or apt-get install chromium"
+    return found
+
+
+class Progress:
+    """One line per test file, when its last test is done."""
+
+    def __init__(self) -> None:
+        self.waiting: Counter[str] = Counter()
+        self.results: dict[str, Counter[str]] = {}
+        self.took_s: Counter[str] = Counter()
+        self.num_files = 0
+        self.start_s = time.monotonic()
+
+    def expect(self, ids: list[str]) -> None:
+        self.waiting = Counter(test_id.split("::")[0] for test_id in ids)
+        self.num_files = len(self.waiting)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.items:
+            self.expect([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self.expect(ids)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self) -> Iterator[None]:
+        """No letter per test: the line per file says it."""
+        category, _, _ = yield
+        return category, "", ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        file = report.nodeid.split("::")[0]
+        results = self.results.setdefault(file, Counter())
+        self.took_s[file] += report.duration
+        if report.when == "call" or report.outcome != "passed":
+            results["skipped" if hasattr(report, "wasxfail") else report.outcome] += 1
+        if report.when == "teardown":
+            self.waiting[file] -= 1
+            if self.waiting[file] == 0:
+                self.write(file, results)
+
+    def write(self, file: str, results: Counter[str]) -> None:
+        num_done = sum(left == 0 for left in self.waiting.values())
+        words = ", ".join(
+            f"{results[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped") if results[outcome]
+        )
+        place = f"[{num_done:>{len(str(self.num_files))}}/{self.num_files}] {time.monotonic() - self.start_s:4.0f}s"
+        print(f"{place}  {file}  {words} in {self.took_s[file]:.1f} s", file=sys.__stdout__, flush=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and config.get_verbosity() <= 0:
+        config.pluginmanager.register(Progress(), "progress-per-file")

@@ -1,0 +1,146 @@
+"""The exported graph against the numpy twin, against skl2onnx, and byte for byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingRegressor, RandomForestRegressor
+
+from deepseek.contracts import Float32, Scores
+from deepseek.engines.export import export_onnx
+from deepseek.engines.onnx import OnnxEngine
+from deepseek.errors import IntegrityError
+from deepseek.nn.dense import Linear
+from deepseek.nn.model import Model, Part
+from deepseek.nn.trees import TreeTable
+from deepseek.train.convert import from_forest, from_hist
+
+LABELS = ("no", "yes")
+
+
+def run(model: Model, features: Float32) -> Scores:
+    return OnnxEngine(export_onnx(model, features.shape[1])).score(features)
+
+
+def test_the_graph_gives_the_twins_scores(model_and_rows: tuple[Model, Float32]) -> None:
+    model, rows = model_and_rows
+    found, expected = run(model, rows[:300]), model.score(rows[:300])
+    assert found.margin.shape == expected.margin.shape
+    assert found.output.shape == expected.output.shape
+    size = np.maximum(1, np.abs(expected.margin))
+    assert (np.abs(found.margin - expected.margin) / size).max() <= 1e-5
+    assert (np.abs(found.output - expected.output) / (size if model.task == "regression" else 1)).max() <= 1e-6
+
+
+def test_equal_models_give_equal_bytes(model_and_rows: tuple[Model, Float32]) -> None:
+    model, rows = model_and_rows
+    again = Model.from_files(model.to_files().__getitem__)
+    assert export_onnx(model, rows.shape[1]) == export_onnx(again, rows.shape[1])
+
+
+def test_the_graph_passes_the_checker_and_stays_within_old_versions(model_and_rows: tuple[Model, Float32]) -> None:
+    model, rows = model_and_rows
+    graph = onnx.load_from_string(export_onnx(model, rows.shape[1]))
+    onnx.checker.check_model(graph, full_check=True)
+    versions = {opset.domain: opset.version for opset in graph.opset_import}
+    assert graph.ir_version <= 10
+    assert versions[""] <= 17
+    assert versions["ai.onnx.ml"] <= 5
+
+
+def to_skl2onnx(estimator: Any, features: Float32, **options: Any) -> list[Any]:
+    import onnxruntime
+    import skl2onnx
+
+    graph = skl2onnx.to_onnx(estimator, features[:1], options={id(estimator): options} if options else None)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: list[Any] = session.run(None, {session.get_inputs()[0].name: features})
+    return found
+
+
+def test_a_random_forest_equals_skl2onnx(cancer_forest: Any, cancer: Any) -> None:
+    features, _ = cancer
+    model = Model("binary", LABELS, "probability", (Part("rf", from_forest(cancer_forest, num_margins=1)),))
+    ours = run(model, features).margin[:, 0]
+    assert np.abs(ours - to_skl2onnx(cancer_forest, features, zipmap=False)[1][:, 1]).max() < 1e-6
+
+
+def test_extra_trees_of_many_classes_equal_skl2onnx(digits: Any) -> None:
+    features, target = digits
+    estimator = ExtraTreesClassifier(15, random_state=1).fit(features, target)
+    model = Model(
+        "multiclass", tuple("0123456789"), "probability", (Part("et", from_forest(estimator, num_margins=10)),),
+        bias=(0.0,) * 10,
+    )  # fmt: skip
+    ours = run(model, features).margin
+    assert np.abs(ours - to_skl2onnx(estimator, features, zipmap=False)[1]).max() < 1e-6
+
+
+def test_a_forest_of_values_equals_skl2onnx(diabetes: Any) -> None:
+    features, target = diabetes
+    estimator = RandomForestRegressor(20, random_state=0).fit(features, target)
+    table = from_forest(estimator, num_margins=1)
+    ours = run(Model("regression", (), "target units", (Part("rf", table),)), features).output
+    assert np.abs(ours - to_skl2onnx(estimator, features)[0]).max() < 1e-3  # of values of 25 to 346
+
+
+def test_hist_gradient_boosting_equals_scikit_learn(diabetes: Any) -> None:
+    """skl2onnx 1.20 cannot convert this model together with onnx 1.23, so the library itself is the judge."""
+    features, target = diabetes
+    estimator = HistGradientBoostingRegressor(max_iter=20, random_state=0).fit(features, target)
+    table = from_hist(estimator, num_margins=1)
+    ours = run(Model("regression", (), "target units", (Part("hist", table),)), features).output[:, 0]
+    assert np.abs(ours - estimator.predict(features)).max() < 1e-3
+
+
+def test_a_value_on_the_threshold_goes_left_and_the_next_float_right(stump: Any) -> None:
+    cut = np.float32(0.1)
+    rows = np.array([[cut], [np.nextafter(cut, np.float32(1))], [0.0], [-0.0]], np.float32)
+    table = stump((0, cut, -1.0, 2.0), (0, 0.0, 10.0, 20.0))
+    found = run(Model("regression", (), "target units", (Part("t", table),)), rows)
+    assert found.output[:, 0].tolist() == [19.0, 22.0, 9.0, 9.0]
+
+
+def test_trees_that_are_one_leaf_are_kept(stump: Any) -> None:
+    table = stump((0, 0.5, 1.0, 2.0))
+    lone = TreeTable(
+        roots=np.array([0, 1, 4], np.int32), output=np.zeros(3, np.int32),
+        feature=np.array([-1, 0, -1, -1, -1], np.int32), threshold=np.array([0, 0.5, 0, 0, 0], np.float32),
+        left=np.array([0, 2, 1, 2, 3], np.int32), right=np.array([0, 3, 0, 0, 0], np.int32),
+        cover=np.ones(5, np.float32), leaves=np.array([[100], [1], [2], [1000]], np.float32), bias=table.bias,
+    )  # fmt: skip
+    rows = np.array([[0.0], [1.0]], np.float32)
+    model = Model("regression", (), "target units", (Part("t", lone),))
+    assert model.score(rows).output[:, 0].tolist() == [1101.0, 1102.0]
+    assert run(model, rows).output[:, 0].tolist() == [1101.0, 1102.0]
+
+
+def test_a_share_near_one_keeps_its_log_odds(stump: Any) -> None:
+    """400 leaves of 1/400 sum to 1: a float32 sum would be off by 1e-6, and its log-odds by 1e-2."""
+    table = stump(*[(0, 0.5, 1 / 400, 0.0)] * 399, (0, -1.0, 1 / 400, 0.0))
+    model = Model("binary", LABELS, "log-odds", (Part("rf", table, 1.0, "log_odds", 1e-4),))
+    rows = np.array([[0.0], [-2.0], [1.0]], np.float32)
+    assert np.abs(run(model, rows).margin - model.score(rows).margin).max() < 1e-6
+
+
+def test_a_code_beyond_the_table_reads_level_zero(models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models["perceptron, ten classes"]
+    odd = np.repeat(rows[:1], 3, axis=0)
+    odd[:, 0] = [0, 5, -1]  # five levels: 0 to 4
+    found = run(model, odd).margin
+    assert np.abs(found[1:] - found[0]).max() == 0.0
+
+
+def test_a_linear_model_by_hand() -> None:
+    part = Part("linear", Linear(np.array([[2.0], [-1.0]]), np.array([0.5]), np.zeros(2)))
+    found = run(Model("binary", LABELS, "log-odds", (part,), slope=2.0, bias=(1.0,)), np.array([[1, 3]], np.float32))
+    assert found.margin.tolist() == [[-0.5]]
+    assert found.output.tolist() == [[0.5, 0.5]]
+
+
+def test_bytes_that_are_no_graph_are_refused() -> None:
+    with pytest.raises(IntegrityError, match=r"model\.onnx"):
+        OnnxEngine(b"not a graph")

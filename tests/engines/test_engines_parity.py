@@ -1,0 +1,91 @@
+"""The parity check finds what differs; autotune picks by measurement among what passes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepseek.bundle import EngineEntry
+from deepseek.contracts import Float32
+from deepseek.engines import autotune, check_parity, export_onnx
+from deepseek.engines.parity import compare, spread
+from deepseek.engines.registry import Source
+from deepseek.engines.torch import TorchEngine
+from deepseek.engines.trees import TreesEngine
+from deepseek.engines.tune import SIZES, choose
+from deepseek.errors import CheckError
+from deepseek.nn.model import Model
+
+
+def test_every_engine_that_fits_passes_on_real_rows(model_and_rows: tuple[Model, Float32]) -> None:
+    model, rows = model_and_rows
+    report = check_parity(model, export_onnx(model, rows.shape[1]), rows, max_rows=300)
+    assert report["num_rows"] == 300
+    assert all(found["passes"] for found in report["engines"].values()), report
+    assert next(iter(report["engines"])) == "onnxruntime"
+    assert ("trees" in report["engines"]) == TreesEngine.supports(model)
+    assert ("torch" in report["engines"]) == TorchEngine.supports(model)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    if model.task != "regression":
+        assert report["engines"]["onnxruntime"]["label_agreement"] == 1.0
+
+
+def test_the_graph_of_another_model_is_refused(models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models["boosted"]
+    other = replace(model, bias=(model.bias[0] + 0.001,))
+    with pytest.raises(CheckError, match="the exported graph differs from the model"):
+        check_parity(model, export_onnx(other, rows.shape[1]), rows)
+
+
+def test_an_engine_that_is_off_does_not_pass(models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models["boosted"]
+    expected = model.score(rows)
+    off = replace(expected, output=expected.output + np.float32(2e-5))
+    found = compare(model, expected, off)
+    assert not found["passes"]
+    assert found["max_abs_difference"]["output"] == pytest.approx(2e-5, rel=0.01)
+    broken = replace(expected, output=np.full_like(expected.output, np.nan))
+    assert not compare(model, expected, broken)["passes"]
+
+
+def test_autotune_keeps_to_its_time_and_starts_with_onnxruntime(models: dict[str, tuple[Model, Float32]]) -> None:
+    from time import perf_counter
+
+    model, rows = models["boosted"]
+    graph = export_onnx(model, rows.shape[1])
+    parity = check_parity(model, graph, rows, max_rows=100)
+    started_s = perf_counter()
+    tuning = autotune(Source(lambda: model, lambda: graph, rows.shape[1]), parity, rows, budget_s=0.5)
+    assert perf_counter() - started_s < 2.0  # half a second measured, then engines to open and calls to finish
+    assert tuning.entries[0]["kind"] == "onnxruntime"
+    assert tuning.entries[0]["from_rows"] == 1
+    assert set(tuning.seconds) == {"onnxruntime", "trees"}
+    assert set(tuning.seconds["trees"]) <= set(SIZES)
+    assert [EngineEntry(**entry) for entry in tuning.entries]
+    json.dumps(tuning.to_dict(), allow_nan=False)
+
+
+def test_an_engine_that_fails_parity_is_never_chosen(models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models["boosted"]
+    graph = export_onnx(model, rows.shape[1])
+    parity = check_parity(model, graph, rows, max_rows=100)
+    parity["engines"]["trees"]["passes"] = False
+    tuning = autotune(Source(lambda: model, lambda: graph, rows.shape[1]), parity, rows, budget_s=0.1)
+    assert [entry["kind"] for entry in tuning.entries] == ["onnxruntime"]
+
+
+def test_choose_asks_for_a_clear_gain_and_can_change_back() -> None:
+    slow = {1: 1.0, 32: 1.0, 1024: 10.0, 16384: 100.0}
+    assert choose({"onnxruntime": slow, "trees": {1: 0.5, 32: 0.9, 1024: 5.0, 16384: 300.0}}) == [
+        ("onnxruntime", 1),
+        ("trees", 1024),
+        ("onnxruntime", 16384),
+    ]
+
+
+def test_spread_takes_both_ends() -> None:
+    assert spread(5, 100).tolist() == [0, 1, 2, 3, 4]
+    assert spread(1000, 3).tolist() == [0, 500, 999]

@@ -1,0 +1,31 @@
+"""Perceptrons in torch against the numpy twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deepseek.contracts import Float32
+from deepseek.engines.registry import Source, open_engine
+from deepseek.engines.torch import TorchEngine
+from deepseek.errors import MissingError
+from deepseek.nn.model import Model
+
+
+@pytest.mark.parametrize("name", ["perceptron", "perceptron, ten classes"])
+def test_the_engine_gives_the_twins_scores(name: str, models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models[name]
+    found = open_engine("torch", Source(lambda: model, lambda: b"", rows.shape[1])).score(rows)
+    expected = model.score(rows)
+    assert (np.abs(found.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
+    assert np.abs(found.output - expected.output).max() <= 1e-5
+
+
+def test_trees_are_not_its_job(models: dict[str, tuple[Model, Float32]]) -> None:
+    supported = [name for name, (model, _) in models.items() if TorchEngine.supports(model)]
+    assert supported == ["perceptron", "perceptron, ten classes"]
+
+
+def test_an_unknown_engine_is_named(models: dict[str, tuple[Model, Float32]]) -> None:
+    with pytest.raises(MissingError, match="there is no engine 'tensorrt'"):
+        open_engine("tensorrt", Source(lambda: models["linear"][0], lambda: b"", 30))

@@ -1,0 +1,74 @@
+"""Live statistics: rates and quantiles of the last minutes, by hand-checked numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepseek.contracts import Event
+from deepseek.observe.live import NUM_SLOTS, SLOT_S, LiveStats, bucket_of, quantile
+
+
+class Clock:
+    now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def request(duration_s: float, status: int = 200) -> Event:
+    return Event("request", "cancer", "1", status, num_rows=2, duration_s=duration_s, fields={"method": "POST"})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_totals_rates_and_quantiles(clock: Clock) -> None:
+    live = LiveStats(clock)
+    for _ in range(98):
+        live.emit(request(0.001))
+    live.emit(request(0.1, status=500))
+    live.emit(request(0.1))
+    clock.now_s += 10
+    (found,) = live.snapshot()["models"]
+    assert (found["name"], found["num_requests"], found["num_rows"], found["num_errors"]) == ("cancer", 100, 200, 1)
+    assert (found["requests_per_s"], found["rows_per_s"]) == (10, 20)
+    assert found["latency_p50_s"] == pytest.approx(0.001, rel=0.05)
+    assert found["latency_p99_s"] == pytest.approx(0.1, rel=0.05)
+
+
+def test_what_is_older_than_the_window_leaves_rates_but_not_totals(clock: Clock) -> None:
+    live = LiveStats(clock)
+    live.emit(request(0.001))
+    clock.now_s += SLOT_S * (NUM_SLOTS + 1)
+    (found,) = live.snapshot()["models"]
+    assert (found["num_requests"], found["requests_per_s"], found["latency_p99_s"]) == (1, 0, None)
+
+
+def test_the_history_has_a_slot_for_every_moment_even_without_requests(clock: Clock) -> None:
+    live = LiveStats(clock)
+    live.emit(request(0.001))
+    clock.now_s += 3 * SLOT_S
+    live.emit(request(0.001))
+    (found,) = live.snapshot()["models"]
+    assert [slot["requests_per_s"] for slot in found["history"]] == [0.2, 0, 0, 0.2]
+
+
+def test_probes_and_pages_do_not_count(clock: Clock) -> None:
+    live = LiveStats(clock)
+    live.emit(Event("request", "cancer", "1", 200, fields={"method": "GET"}))
+    live.emit(Event("batch", "cancer", "1", num_rows=3))
+    assert live.snapshot()["models"] == []
+
+
+@pytest.mark.parametrize("duration_s", [1e-5, 3.3e-4, 0.0123, 1.7, 60.0])
+def test_a_quantile_is_right_within_five_percent(duration_s: float) -> None:
+    buckets = [0] * 170
+    buckets[bucket_of(duration_s)] = 1
+    assert quantile(buckets, 0.5) == pytest.approx(duration_s, rel=0.055)
+
+
+def test_extreme_latencies_stay_in_range() -> None:
+    assert bucket_of(0.0) == 0
+    assert bucket_of(1e9) == 169

@@ -1,0 +1,82 @@
+"""Tensors of the Open Inference Protocol, as JSON and as raw bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepseek.errors import InputError
+from deepseek.serve.protocols.tensors import DTYPES, read_tensor, write_tensor
+
+NOTHING = memoryview(b"")
+
+
+def read(entry: Any, tail: bytes = b"") -> list[Any]:
+    tensor, at = read_tensor(entry, memoryview(tail), 0)
+    assert at == len(tail)
+    return tensor.values
+
+
+def test_nested_and_flat_data_are_the_same_tensor() -> None:
+    entry = {"name": "x", "datatype": "FP64", "shape": [2, 2]}
+    assert read(entry | {"data": [[1, 2], [3, 4.5]]}) == read(entry | {"data": [1, 2, 3, 4.5]}) == [1, 2, 3, 4.5]
+
+
+def test_null_and_nan_are_missing_values() -> None:
+    assert read({"name": "x", "datatype": "FP64", "shape": [2], "data": [None, 1.5]}) == [None, 1.5]
+    raw = np.array([np.nan, 1.5], "<f8").tobytes()
+    entry = {"name": "x", "datatype": "FP64", "shape": [2], "parameters": {"binary_data_size": len(raw)}}
+    assert read(entry, raw) == [None, 1.5]
+
+
+@pytest.mark.parametrize("datatype", DTYPES)
+def test_raw_numbers_come_back_as_they_were_written(datatype: str) -> None:
+    array = np.array([0, 1, 1], DTYPES[datatype])
+    entry, raw = write_tensor("x", array, binary=True)
+    assert entry == {"name": "x", "datatype": datatype, "shape": [3], "parameters": {"binary_data_size": len(raw)}}
+    assert read(entry, raw) == array.tolist()
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")), max_size=6))
+def test_raw_texts_come_back_as_they_were_written(texts: list[str]) -> None:
+    entry, raw = write_tensor("x", np.array(texts, dtype=object), binary=True)
+    assert read(entry, raw) == texts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": 3}, {"name": None}, {"datatype": "FP128"}, {"datatype": ["FP32"]}, {"datatype": None}, {"shape": None},
+        {"shape": []}, {"shape": [3]}, {"shape": [-1]}, {"shape": [2.0]}, {"shape": [True]}, {"shape": [1, 1, 2]},
+        {"shape": [10**30]}, {"data": None}, {"data": "12"}, {"data": [1, "2"]}, {"data": [1, True]},
+        {"data": [1, [2]]},
+        {"data": [1, {}]}, {"datatype": "INT64", "data": [1, 2.5]}, {"datatype": "BYTES"}, {"datatype": "BOOL"},
+        {"data": None, "parameters": {"binary_data_size": 4}}, {"data": None, "parameters": {"binary_data_size": -1}},
+        {"data": None, "parameters": {"binary_data_size": "8"}},
+        {"data": None, "parameters": {"binary_data_size": 10**30}},
+        {"parameters": "none", "data": 3},
+    ],
+)  # fmt: skip
+def test_what_is_no_tensor_is_refused(change: dict[str, Any]) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]} | change
+    with pytest.raises(InputError):
+        read_tensor(entry, NOTHING, 0)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x05\x00\x00\x00abc", b"\x01\x00", b"\x01\x00\x00\x00\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"]
+)
+def test_raw_texts_that_do_not_fit_are_refused(raw: bytes) -> None:
+    entry = {"name": "x", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": len(raw)}}
+    with pytest.raises(InputError):
+        read_tensor(entry, memoryview(raw), 0)
+
+
+@pytest.mark.parametrize("entry", [None, 3, "x", [], [1]])
+def test_an_input_that_is_no_object_is_refused(entry: Any) -> None:
+    with pytest.raises(InputError):
+        read_tensor(entry, NOTHING, 0)

@@ -1,0 +1,132 @@
+"""The Open Inference Protocol, by hand and through the official client of Triton."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+INFER = "/v2/models/loans/infer"
+COLUMNS: list[dict[str, Any]] = [
+    {"name": "age", "datatype": "FP64", "shape": [2], "data": [33.5, 61.0]},
+    {"name": "income", "datatype": "FP64", "shape": [2, 1], "data": [[2400.0], [None]]},
+    {"name": "purpose", "datatype": "BYTES", "shape": [2], "data": ["car", "study"]},
+]
+
+
+@pytest.fixture
+def triton_client(server: Any) -> Any:
+    client = triton.InferenceServerClient(server.url.removeprefix("http://"))
+    yield client
+    client.close()
+
+
+def test_health_and_metadata(client: httpx.Client) -> None:
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    found = client.get("/v2/models/loans/versions/1").json()
+    assert [(column["name"], column["datatype"]) for column in found["inputs"]] == [
+        ("age", "FP64"), ("income", "FP64"), ("purpose", "BYTES"),
+    ]  # fmt: skip
+    assert [(output["name"], output["shape"]) for output in found["outputs"]] == [
+        ("label", [-1]), ("probabilities", [-1, 2]),
+    ]  # fmt: skip
+
+
+def test_columns_answer_as_records_do_and_the_id_comes_back(client: httpx.Client) -> None:
+    body = {"id": "7", "parameters": {"note": "kept"}, "inputs": COLUMNS}
+    found = client.post(INFER, json=body).json()
+    assert (found["id"], found["parameters"], found["model_name"]) == ("7", {"note": "kept"}, "loans")
+    labels, probabilities = found["outputs"]
+    records = [{"age": 33.5, "income": 2400.0, "purpose": "car"}, {"age": 61.0, "income": None, "purpose": "study"}]
+    rows = client.post("/v1/models/loans:predict", json={"instances": records}).json()["predictions"]
+    assert labels["data"] == [row["label"] for row in rows]
+    assert probabilities["data"] == pytest.approx([p for row in rows for p in row["probabilities"].values()])
+
+
+def test_one_tensor_of_all_columns_is_taken_when_they_are_numbers(client: httpx.Client) -> None:
+    tensor = {"name": "features", "datatype": "FP32", "shape": [2, 2], "data": [[80, 3], [120, 4]]}
+    found = client.post("/v2/models/prices/infer", json={"inputs": [tensor]}).json()["outputs"]
+    records = {"instances": [{"area": 80, "rooms": 3}, {"area": 120, "rooms": 4}]}
+    rows = client.post("/v1/models/prices:predict", json=records).json()["predictions"]
+    assert found[0]["data"] == pytest.approx([row["value"] for row in rows])
+
+
+def test_only_the_outputs_that_are_asked_for_come(client: httpx.Client) -> None:
+    body = {"inputs": COLUMNS, "outputs": [{"name": "probabilities"}]}
+    assert [output["name"] for output in client.post(INFER, json=body).json()["outputs"]] == ["probabilities"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"inputs": COLUMNS, "id": 3}, {"inputs": COLUMNS, "parameters": []},
+        {"inputs": []}, {"inputs": {}}, {"inputs": [3]}, {"inputs": COLUMNS[:1] * 2},
+        {"inputs": [COLUMNS[0] | {"name": "aeg"}, *COLUMNS[1:]]},
+        {"inputs": [COLUMNS[0] | {"shape": [1], "data": [1]}, *COLUMNS[1:]]},
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]},
+        {"inputs": [COLUMNS[0] | {"datatype": "BYTES", "data": ["old", "older"]}, *COLUMNS[1:]]},
+        {"inputs": COLUMNS, "outputs": [{"name": "logits"}]}, {"inputs": COLUMNS, "outputs": 3},
+        {"inputs": [{"name": "age", "datatype": "FP64", "shape": [0], "data": []}]},
+        {"inputs": [COLUMNS[0] | {"parameters": {"binary_data_size": 16}}]},
+    ],
+)  # fmt: skip
+def test_tensors_that_do_not_fit_are_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+    answer = client.post(INFER, json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"]["message"]
+
+
+def test_more_rows_than_the_limit_are_too_large(client: httpx.Client) -> None:
+    tensor = {"name": "features", "datatype": "FP32", "shape": [16_385, 2], "data": [0] * (16_385 * 2)}
+    assert client.post("/v2/models/prices/infer", json={"inputs": [tensor]}).status_code == 413
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "999999", ""])
+def test_a_wrong_length_of_the_json_part_is_malformed(client: httpx.Client, length: str) -> None:
+    answer = client.post(INFER, content=b"{}", headers={"inference-header-content-length": length})
+    assert answer.status_code == 400
+
+
+def test_the_official_client_sees_health_and_metadata(triton_client: Any) -> None:
+    assert triton_client.is_server_live()
+    assert triton_client.is_server_ready()
+    assert triton_client.is_model_ready("loans")
+    assert not triton_client.is_model_ready("nobody")
+    assert triton_client.get_server_metadata()["name"] == "deepseek"
+    assert triton_client.get_model_metadata("loans")["name"] == "loans"
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_the_official_client_infers(triton_client: Any, binary: bool) -> None:
+    inputs = []
+    for name, array, datatype in (
+        ("age", np.array([33.5, 61.0]), "FP64"),
+        ("income", np.array([2400.0, np.nan if binary else 1.0]), "FP64"),
+        ("purpose", np.array(["car", "study"], dtype=object), "BYTES"),
+    ):
+        made = triton.InferInput(name, [2], datatype)
+        made.set_data_from_numpy(array, binary_data=binary)
+        inputs.append(made)
+    outputs = (
+        None if binary else [triton.InferRequestedOutput(n, binary_data=False) for n in ("label", "probabilities")]
+    )
+    found = triton_client.infer("loans", inputs, outputs=outputs, request_id="17")
+    probabilities = found.as_numpy("probabilities")
+    assert probabilities.shape == (2, 2)
+    assert probabilities.sum(axis=1) == pytest.approx(1)
+    assert [str(label, "utf-8") if isinstance(label, bytes) else label for label in found.as_numpy("label")]
+    assert found.get_response()["id"] == "17"
+
+
+def test_the_official_client_reads_our_errors(triton_client: Any) -> None:
+    wrong = triton.InferInput("aeg", [1], "FP64")
+    wrong.set_data_from_numpy(np.zeros(1))
+    with pytest.raises(InferenceServerException) as caught:
+        triton_client.infer("loans", [wrong])
+    assert "aeg" in caught.value.message()["message"]

@@ -1,0 +1,49 @@
+"""Settings: what the environment says, what an option says, and how a wrong value is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepseek.errors import InputError
+from deepseek.serve.config import Settings
+
+
+def test_defaults_listen_on_this_machine_alone() -> None:
+    assert Settings.read({}) == Settings()
+    assert Settings().host == "127.0.0.1"
+
+
+def test_the_environment_is_read() -> None:
+    environ = {
+        "MODEL_PATH": "/models/loans", "HOST": "0.0.0.0", "PORT": " 8123 ", "BATCH_SIZE": "64", "WORKERS": "1",
+        "DEEPSEEK_API_KEYS_FILE": "keys.txt", "DEEPSEEK_LOG_LEVEL": "WARNING",
+    }  # fmt: skip
+    found = Settings.read(environ)
+    assert (found.model_path, found.host, found.port, found.batch_size) == ("/models/loans", "0.0.0.0", 8123, 64)
+    assert (found.api_keys_file, found.log_level) == ("keys.txt", "warning")
+
+
+def test_an_option_wins_over_the_environment_and_none_is_not_given() -> None:
+    found = Settings.read({"PORT": "8123", "BATCH_SIZE": "64"}, port=0, batch_size=None)
+    assert (found.port, found.batch_size) == (0, 64)
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"PORT": "eight"}, "PORT is 'eight'. Expected: a whole number from 0 to 65535"),
+        ({"PORT": "70000"}, "PORT is 70000. Expected: a whole number from 0 to 65535"),
+        ({"BATCH_SIZE": "0"}, "BATCH_SIZE is 0. Expected: a whole number from 1"),
+        ({"WORKERS": "4"}, "WORKERS is 4. Expected: 1 (one process serves"),
+        ({"DEEPSEEK_LOG_LEVEL": "loud"}, "log_level is 'loud'. Expected: debug, info"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_was_expected(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings.read(environ)
+    assert said in str(caught.value)
+
+
+def test_a_timeout_must_be_possible() -> None:
+    with pytest.raises(InputError, match="timeout_s is 0"):
+        Settings(timeout_s=0)

@@ -1,0 +1,240 @@
+"""A real server process: its start, its limits, and its end under load."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+PREDICT = "/v1/models/loans:predict"
+JSON = {"content-type": "application/json"}
+
+
+def connect(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
+
+
+def answers(connection: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    received = b""
+    while chunk := connection.recv(65_536):
+        received += chunk
+    return received
+
+
+def test_the_ready_line_names_a_url_that_answers(server: Any) -> None:
+    assert server.models == ["loans", "prices"]
+    assert server.url.startswith("http://127.0.0.1:")
+    assert httpx.get(f"{server.url}/v2/health/ready").status_code == 200
+
+
+def test_a_port_that_is_taken_is_said_at_once_with_exit_code_2(server: Any, loans: Path) -> None:
+    port = str(urlsplit(server.url).port)
+    command = [sys.executable, "-m", "deepseek", "serve", str(loans), "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert f"port {port} on 127.0.0.1 is in use" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("args", [[], ["no/such/bundle"], ["--port", "70000", "x"], ["--log-level", "loud", "x"]])
+def test_wrong_usage_is_exit_code_2_without_a_traceback(args: list[str]) -> None:
+    command = [sys.executable, "-m", "deepseek", "serve", *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_the_environment_names_the_bundle_and_options_rename_it(start: Any, loans: Path) -> None:
+    with start(environ={"MODEL_PATH": str(loans)}) as first:
+        assert first.models == ["loans"]
+    with start(f"credit={loans}") as second:
+        assert second.models == ["credit"]
+
+
+def test_a_body_of_100_mb_is_refused_without_being_kept_and_the_server_goes_on(server: Any) -> None:
+    before = server.resident_bytes()
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" " * 1_000_000
+
+    declared = httpx.post(server.url + PREDICT, content=b" " * 100_000_000, headers=JSON, timeout=30)
+    streamed = httpx.post(server.url + PREDICT, content=chunks(), headers=JSON, timeout=30)
+    assert (declared.status_code, streamed.status_code) == (413, 413)
+    assert declared.json()["error"]["code"] == "too_large"
+    assert server.resident_bytes() - before < 80_000_000
+    assert httpx.get(f"{server.url}/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabc",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_bytes_that_are_no_http_get_our_error_body(server: Any, request_bytes: bytes) -> None:
+    with connect(server.url) as connection:
+        connection.sendall(request_bytes)
+        head, _, body = answers(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["error"]["code"] == "malformed"
+
+
+def test_a_content_length_that_is_too_short_breaks_only_that_request(server: Any) -> None:
+    with connect(server.url) as connection:
+        head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n"
+        connection.sendall(head.encode() + b'{"instances": [{}]}')
+        assert answers(connection).startswith(b"HTTP/1.1 400")
+    assert httpx.get(f"{server.url}/v1/models").status_code == 200
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_trace(server: Any) -> None:
+    for _ in range(20):
+        with connect(server.url) as connection:
+            connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{{".encode())
+    assert httpx.get(f"{server.url}/v1/models").status_code == 200
+
+
+def test_many_clients_at_once_each_get_their_own_answer(server: Any, loan: dict[str, Any]) -> None:
+    rows = [loan | {"age": 20 + number / 2, "purpose": ("car", "house")[number % 2]} for number in range(64)]
+
+    def ask(client: httpx.Client, row: dict[str, Any]) -> Any:
+        return client.post(PREDICT, json={"instances": [row]}).json()["predictions"][0]
+
+    with httpx.Client(base_url=server.url, timeout=30) as client, ThreadPoolExecutor(16) as pool:
+        alone = client.post(PREDICT, json={"instances": rows}).json()["predictions"]
+        found = list(pool.map(lambda row: ask(client, row), rows * 4))
+    assert found == alone * 4
+
+
+def test_health_answers_in_time_while_large_requests_are_computed(server: Any, loan: dict[str, Any]) -> None:
+    body = json.dumps({"instances": [loan] * 16_000}).encode()
+    slowest_s = 0.0
+    with ThreadPoolExecutor(2) as pool, httpx.Client(base_url=server.url, timeout=30) as client:
+        large = [
+            pool.submit(httpx.post, server.url + PREDICT, content=body, headers=JSON, timeout=60) for _ in range(4)
+        ]
+        while not all(future.done() for future in large):
+            started_s = time.perf_counter()
+            assert client.get("/v2/health/live").status_code == 200
+            slowest_s = max(slowest_s, time.perf_counter() - started_s)
+        assert [future.result().status_code for future in large] == [200] * 4
+    assert slowest_s < 1.0
+
+
+class Load:
+    """Clients that send one request after the other, each on a connection that it keeps, until they are refused."""
+
+    def __init__(self, url: str, body: bytes, num_clients: int) -> None:
+        self.url = url
+        self.request = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n".encode()
+        self.request += f"content-length: {len(body)}\r\n\r\n".encode() + body
+        self.num_answered = 0
+        self.lost: list[str] = []
+        self.stop = threading.Event()
+        self._counting = threading.Lock()
+        self._threads = [threading.Thread(target=self._run) for _ in range(num_clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                connection = connect(self.url)
+            except OSError:  # refused: not accepted, so not lost
+                return
+            with connection:
+                while not self.stop.is_set() and self._one(connection):
+                    pass
+
+    def _one(self, connection: socket.socket) -> bool:
+        """One request. Whether the connection goes on."""
+        received = b""
+        try:
+            connection.sendall(self.request)
+            while b"}]}" not in received:
+                chunk = connection.recv(65_536)
+                if not chunk:
+                    break
+                received += chunk
+        except OSError as error:
+            received += f" {error}".encode()
+        with self._counting:
+            if received.startswith(b"HTTP/1.1 200") and received.endswith(b"}]}"):
+                self.num_answered += 1
+            else:
+                self.lost.append(repr(received[:300]))
+        return b"connection: close" not in received.lower() and received.endswith(b"}]}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_under_load_loses_no_request(start: Any, loans: Path, loan: dict[str, Any], number: int) -> None:
+    body = json.dumps({"instances": [loan] * 20}).encode()
+    with start(loans) as server, Load(server.url, body, num_clients=16) as load:
+        time.sleep(1.0)
+        assert server.stop(number) == 0
+        load.stop.set()
+    assert load.num_answered > 50
+    assert load.lost == []
+
+
+def test_a_large_request_in_work_is_finished_after_the_signal(start: Any, loans: Path, loan: dict[str, Any]) -> None:
+    body = json.dumps({"instances": [loan] * 16_000}).encode()
+    with start(loans) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(httpx.post, server.url + PREDICT, content=body, headers=JSON, timeout=60)
+        time.sleep(0.1)
+        assert server.stop() == 0
+        assert len(asked.result().json()["predictions"]) == 16_000
+
+
+def test_the_audit_log_is_complete_after_the_drain(
+    start: Any, loans: Path, loan: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "audit.ndjson"
+    with start(loans, "--audit-log", path) as server:
+        for number in range(5):
+            headers = {"x-request-id": f"order-{number}"}
+            httpx.post(server.url + PREDICT, json={"instances": [loan]}, headers=headers)
+        assert server.stop() == 0
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["http.request.id"] for line in found] == [f"order-{number}" for number in range(5)]
+    assert all(len(line["deepseek"]["model.digest"]) == 64 for line in found)
+
+
+def test_a_server_that_holds_trees_has_imported_no_library_for_training(server: Any) -> None:
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert not [name for name in ("torch", "sklearn", "pandas") if f"/site-packages/{name}/" in maps]
+
+
+def test_the_key_file_of_the_environment_is_honoured(start: Any, loans: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match="cannot be read"),
+        start(loans, environ={"DEEPSEEK_API_KEYS_FILE": str(tmp_path / "absent")}),
+    ):
+        pass

@@ -1,0 +1,35 @@
+"""The guides: the generated page is current, and each guide exists in both languages with the same parts."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDES = sorted(path.name for path in (ROOT / "docs" / "guides").glob("*.md"))
+
+
+def test_the_command_line_page_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_cli = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_cli)
+    assert make_cli.PAGE.read_text("utf-8") == make_cli.page(), "To mend it: make docs"
+
+
+def test_every_guide_stands_in_both_languages() -> None:
+    assert sorted(path.name for path in (ROOT / "docs" / "guides" / "zh").glob("*.md")) == GUIDES
+    assert GUIDES
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_has_the_same_code_and_the_same_parts_in_both_languages(name: str) -> None:
+    english = (ROOT / "docs" / "guides" / name).read_text("utf-8")
+    chinese = (ROOT / "docs" / "guides" / "zh" / name).read_text("utf-8")
+    for pattern in (r"^    .*$", r"^\| `[^`]+`", r"^#+ ", r"^```\w*$"):
+        found = [re.findall(pattern, text, flags=re.MULTILINE) for text in (english, chinese)]
+        assert found[0] == found[1], pattern

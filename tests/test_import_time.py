@@ -1,0 +1,73 @@
+"""`import deepseek` and `deepseek --help` load nothing heavy and answer at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+HEAVY = (
+    "numpy",
+    "torch",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "xgboost",
+    "onnx",
+    "onnxruntime",
+    "optuna",
+    "starlette",
+    "rich",
+)
+LIMIT_S = 0.4
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys, json; {code}; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
+
+
+def fastest_s(args: list[str], num_runs: int = 5) -> float:
+    """The least of several runs: what the program needs, not what a busy machine adds."""
+    took = []
+    for _ in range(num_runs):
+        start_s = time.perf_counter()
+        subprocess.run([sys.executable, *args], check=True, capture_output=True)
+        took.append(time.perf_counter() - start_s)
+    return min(took)
+
+
+def test_the_package_loads_nothing_heavy() -> None:
+    assert not loaded_after("import deepseek") & set(HEAVY)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert not loaded_after("from deepseek.cli import main; main(['--help'])") & set(HEAVY)
+
+
+def test_the_help_of_every_verb_loads_no_library() -> None:
+    from deepseek.cli import VERBS
+
+    calls = "; ".join(f"main(['{verb}', '--help'])" for verb in VERBS)
+    assert not loaded_after(f"from deepseek.cli import main; {calls}") & (set(HEAVY) - {"numpy"})
+
+
+def test_the_package_imports_within_the_limit() -> None:
+    assert fastest_s(["-c", "import deepseek"]) < LIMIT_S
+
+
+def test_help_answers_within_the_limit() -> None:
+    assert fastest_s(["-m", "deepseek", "--help"]) < LIMIT_S
+
+
+def test_the_lazy_names_are_listed_and_a_wrong_one_says_what_there_is() -> None:
+    import pytest
+
+    import deepseek
+
+    assert set(deepseek.__all__) <= set(dir(deepseek))
+    with pytest.raises(AttributeError, match="ship"):
+        _ = deepseek.no_such_name

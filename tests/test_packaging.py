@@ -1,0 +1,77 @@
+"""What an install brings: the server and the edge device get no torch, and every requirement is a range."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import deepseek
+
+
+def brought_by(extra: str) -> set[str]:
+    """Names of all distributions that `pip install deepseek[extra]` would bring, through every level."""
+    found: set[str] = set()
+    waiting = [("deepseek", extra)]
+    seen = set(waiting)
+    while waiting:
+        name, wanted = waiting.pop()
+        for requirement in map(Requirement, installed_requires(name)):
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": wanted}):
+                continue
+            found.add(canonicalize_name(requirement.name))
+            for more in {"", *requirement.extras}:
+                key = (canonicalize_name(requirement.name), more)
+                if key not in seen:
+                    seen.add(key)
+                    waiting.append(key)
+    return found
+
+
+def installed_requires(name: str) -> list[str]:
+    try:
+        return requires(name) or []
+    except PackageNotFoundError:
+        return []
+
+
+@pytest.mark.parametrize("extra", ["", "serve", "edge", "explain", "tabular", "automl"])
+def test_an_install_without_training_brings_no_torch(extra: str) -> None:
+    brought = brought_by(extra)
+    assert {"numpy", "click", "rich", "safetensors"} <= brought
+    assert not {"torch", "captum", "shap"} & brought
+
+
+def test_the_edge_install_is_small() -> None:
+    assert not {"pandas", "pyarrow", "scikit-learn", "xgboost-cpu", "uvicorn"} & brought_by("edge")
+
+
+def test_the_train_install_does_bring_torch() -> None:
+    assert "torch" in brought_by("train")
+
+
+def test_only_one_xgboost_is_brought() -> None:
+    assert len({"xgboost", "xgboost-cpu"} & brought_by("all")) == 1
+
+
+def test_all_brings_what_each_room_needs() -> None:
+    everything = brought_by("all")
+    for extra in ("train", "tabular", "automl", "serve", "explain", "edge"):
+        assert brought_by(extra) <= everything, extra
+
+
+def test_every_requirement_is_a_range() -> None:
+    for requirement in map(Requirement, requires("deepseek") or []):
+        if requirement.name != "deepseek":
+            operators = {part.operator for part in requirement.specifier}
+            assert ">=" in operators, requirement
+            assert not operators & {"==", "==="}, requirement
+
+
+def test_the_version_is_the_one_that_the_package_says() -> None:
+    assert version("deepseek") == deepseek.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", deepseek.__version__)
+    assert metadata("deepseek")["License-Expression"] == "Apache-2.0"
