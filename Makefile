@@ -14,7 +14,6 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 unexport PYTHONPATH PYTHONHOME
 BUNDLE := bundles/cancer
 SOURCES := $(shell find src -name '*.py' 2>/dev/null)
-RIVALS := benchmarks/.venv-rivals
 
 # The first Python of 3.11 or later that can make a venv (Debian's python3 cannot without python3-venv).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -28,7 +27,8 @@ help: ## Say what there is to make
 setup: $(VENV)/dev.stamp chromium ## Make .venv with everything for development
 
 run: $(BUNDLE)/bundle.json ## Ship a model from real data and serve it on 127.0.0.1:PORT
-	@exec $(BIN)/deepseek serve $(BUNDLE) --port $(PORT)
+	@echo "Serving $(BUNDLE) on http://127.0.0.1:$(PORT) (Ctrl-C stops it)" >&2
+	@exec $(BIN)/deepseek serve $(BUNDLE) --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/dev.stamp chromium ## Run every test but the slow ones
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS)
@@ -55,9 +55,10 @@ docs: $(VENV)/dev.stamp ## Make the generated pages again
 	$(BIN)/python docs/make_cli.py
 
 bench: $(VENV)/dev.stamp ## Measure every claim; ends with a table (ARGS=--quick for five minutes)
-	@$(BIN)/python -m benchmarks.run $(ARGS)
+	@$(BIN)/python benchmarks/run_all.py $(ARGS)
 
-bench-rivals: $(RIVALS)/done.stamp ## Install the rivals into a venv of their own
+bench-rivals: $(VENV)/dev.stamp ## Install the rivals, each into a venv of its own
+	@PYTHON=$(BIN)/python benchmarks/rivals/setup.sh
 
 clean: ## Remove what was made, but not .venv
 	rm -rf bundles .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
@@ -77,12 +78,6 @@ $(VENV)/dev.stamp: pyproject.toml
 	@echo "Installing everything for development into $(VENV) (some minutes) ..." >&2
 	@$(PIP) -e '.[all,dev]'
 	@touch $(VENV)/run.stamp $@
-
-$(RIVALS)/done.stamp: benchmarks/rivals.txt
-	@$(call python)
-	@test -x $(RIVALS)/bin/python || "$(PYTHON)" -m venv $(RIVALS)
-	@$(RIVALS)/bin/python -m pip install --disable-pip-version-check --quiet -r $<
-	@touch $@
 
 define python
 test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later with venv. To mend it: apt-get install python3-venv, or make PYTHON=/path/to/python" >&2; exit 2; }

@@ -18,7 +18,8 @@ def test_the_command_line_page_is_current() -> None:
     assert spec.loader is not None
     make_cli = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make_cli)
-    assert make_cli.PAGE.read_text("utf-8") == make_cli.page(), "To mend it: make docs"
+    # Words, not spaces: another release of click wraps a line elsewhere.
+    assert make_cli.PAGE.read_text("utf-8").split() == make_cli.page().split(), "To mend it: make docs"
 
 
 def test_every_guide_stands_in_both_languages() -> None:

@@ -13,14 +13,14 @@ import deepseek
 SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
-    errors contracts config plugins extras look bundle data nn optimizers train engines compress serve observe explain
-    automl privacy recipes learn cli
+    errors contracts config plugins extras look bundle data nn optimizers train engines compress serve observe
+    explain automl privacy recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.
 EXTRAS = """
-    torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvicorn httptools msgspec prometheus_client cryptography
-    scipy threadpoolctl
+    torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvicorn httptools msgspec prometheus_client
+    cryptography scipy threadpoolctl
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deepseek.automl.ship import ship
     from deepseek.engines import Runtime
-    from deepseek.train.evaluate import evaluate_bundle as evaluate
+    from deepseek.automl.evaluate import evaluate_bundle as evaluate
 
     load = Runtime.open
 
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "load", "ship"]
 
 _LAZY = {
-    "evaluate": ("deepseek.train.evaluate", "evaluate_bundle"),
+    "evaluate": ("deepseek.automl.evaluate", "evaluate_bundle"),
     "load": ("deepseek.engines", "Runtime.open"),
     "ship": ("deepseek.automl.ship", "ship"),
 }

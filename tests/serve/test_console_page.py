@@ -253,3 +253,28 @@ def test_the_script_never_writes_markup() -> None:
     assert re.findall(r"(innerHTML|outerHTML)\s*=[^=]", script()) == []
     for forbidden in ("insertAdjacentHTML", "document.write", "eval(", "new Function"):
         assert forbidden not in script()
+
+
+def test_the_reference_shows_parameters_references_and_errors_once() -> None:
+    error = {"description": "There is no such thing.", "content": {}}
+    document = {
+        "paths": {
+            "/a/{id}": {
+                "get": {
+                    "summary": "One <b>thing</b>",
+                    "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}],
+                    "responses": {
+                        "200": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}},
+                        "404": error,
+                    },
+                },
+                "delete": {"responses": {"404": error}},
+            }
+        },
+        "components": {"schemas": {"Thing": {"properties": {"size": {"type": ["number", "null"]}}}}},
+    }
+    found = docs_page(document)
+    assert "path: integer" in found
+    assert "number or null" in found
+    assert "&lt;b&gt;thing" in found
+    assert found.count("There is no such thing.") == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,24 +14,32 @@ from deepseek.cli.options import BUNDLE, FILE
 EPILOG = """\b
 Examples:
   deepseek evaluate loans later.csv
-  deepseek evaluate loans later.parquet --json
+  deepseek evaluate loans later.parquet --by branch --json
 """
 
 
 @click.command(epilog=EPILOG, short_help="Measure a bundle on labelled data.")
 @click.argument("bundle", type=BUNDLE)
 @click.argument("data", type=FILE)
+@click.option("--by", multiple=True, metavar="COL", help="Figures for each value of a column. May be repeated.")
 @output.json_option
-def command(bundle: Path, data: Path, as_json: bool) -> None:
+def command(bundle: Path, data: Path, by: tuple[str, ...], as_json: bool) -> None:
     """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals."""
-    from deepseek.train.evaluate import evaluate_bundle
+    from deepseek.automl.evaluate import evaluate_bundle
 
-    result = evaluate_bundle(bundle, data)
-    output.emit(
-        result,
-        as_json,
-        lambda: [
-            f"{result['bundle']} on {output.word(result['num_rows'])} rows",
-            output.figures(result["metrics"], {}),
-        ],
-    )
+    result = evaluate_bundle(bundle, data, by=by)
+    output.emit(result, as_json, lambda: list(report(result)))
+
+
+def report(result: Mapping[str, Any]) -> Iterator[object]:
+    """The figures, then what the decision does, then the groups."""
+    yield f"{result['bundle']} on {output.word(result['num_rows'])} rows"
+    yield output.figures(result["metrics"], {})
+    for name in ("threshold", "interval"):
+        if name in result:
+            rates = [(key.replace("_", " "), rate) for key, rate in result[name].items() if key != "value"]
+            yield output.facts([(name, result[name].get("value", "")), *rates])
+    for column, groups in result.get("segments", {}).items():
+        for group in groups:
+            yield f"\n{column} = {group['group']}: {output.word(group['num_rows'])} rows"
+            yield output.figures(group["metrics"], {}) if "metrics" in group else "  too few rows for figures"

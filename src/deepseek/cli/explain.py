@@ -94,6 +94,7 @@ def explain(
     return {
         "digest": runtime.bundle.digest,
         "num_rows": table.num_rows,
+        "num_rows_explained": general["num_rows"],
         **summary,
         "explanations": [{name: row[name] for name in ROW_FIELDS} for row in single],
     }
@@ -129,7 +130,7 @@ def report(result: Mapping[str, Any]) -> list[object]:
     scale = f"{result['scale']} of {result['target']}" if result["target"] else result["scale"]
     top = result["importance"][:MAX_SHOWN]
     parts: list[object] = [
-        f"Mean influence on the {scale}, over {output.word(result['num_rows'])} rows",
+        f"Mean influence on the {scale}, over {output.word(result['num_rows_explained'])} rows",
         output.facts([(entry["column"], number(entry["mean_abs"])) for entry in top]),
     ]
     if len(result["importance"]) > MAX_SHOWN:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Figures = Mapping[str, float]  # value, low, high
+METRICS = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}  # names that are no words
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -83,7 +84,7 @@ def figures(metrics: Mapping[str, Figures], baseline: Mapping[str, Figures]) -> 
     """Measured figures with their intervals; the baseline's in the same row where there is one."""
     table = _table("", "this bundle", *(["baseline"] if baseline else []))
     for name, measured in metrics.items():
-        row = [name.replace("_", " "), _figure(measured)]
+        row = [METRICS.get(name, name.replace("_", " ")), _figure(measured)]
         if baseline:
             row.append(_figure(baseline[name]) if name in baseline else "")
         table.add_row(*row)

@@ -58,6 +58,8 @@ Examples:
     type=pair(KINDS),
     help=f"Kind of a column: {', '.join(KINDS)}.",
 )
+@click.option("--drop-missing-target", is_flag=True, help="Leave out rows without a target instead of refusing them.")
+@click.option("--allow", multiple=True, metavar="NAME", help="Accept a finding of the leak checks by its name.")
 @click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")
 @click.option("--weights", metavar="COL", help="Column of sample weights.")
 @click.option(

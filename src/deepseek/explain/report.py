@@ -9,6 +9,7 @@ Reads the dicts of summary.py and the evidence/*.json of a bundle; whatever is n
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -138,7 +139,7 @@ def _all_columns(report: Mapping[str, Any]) -> Html:
         Column(Text("Column", "列"), "text"),
         Column(Text("Mean influence", "平均影响")),
         Column(Text("Share of all", "占全部比例")),
-        Column(Text("Mean direction", "平均方向")),
+        Column(Text("Mean contribution", "平均贡献")),
     ]
     rows = [
         [entry["column"], entry["mean_abs"], f"{numbers.number(100 * entry['share'])} %", numbers.signed(entry["mean"])]
@@ -273,7 +274,7 @@ def _provenance(
     found[Text("Rows explained", "解释的行数")] = Text(f"{rows} of {given}", f"{rows}（共 {given} 行）")
     shipped = evidence.get("environment", {}).get("command")
     if shipped:
-        found[Text("Bundle made by", "模型包生成命令")] = look.command(" ".join(shipped))
+        found[Text("Bundle made by", "模型包生成命令")] = look.command(shipped if isinstance(shipped, str) else shlex.join(shipped))
     if command:
         found[Text("Page made by", "本页生成命令")] = look.command(command)
     return found

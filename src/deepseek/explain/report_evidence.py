@@ -171,7 +171,7 @@ def _roc(points: Sequence[Sequence[float]]) -> Html:
     """[[false-positive rate, true-positive rate], ...] from (0, 0) to (1, 1)."""
     return figure(
         look.curve,
-        [look.Line(Text("this model", "本模型"), [(x, y) for x, y in points])],
+        [look.Line("", [(x, y) for x, y in points])],
         title=Text("ROC curve", "ROC 曲线"),
         x_label=Text("false-positive rate", "假阳性率"),
         y_label=Text("true-positive rate", "真阳性率"),
@@ -184,7 +184,7 @@ def _precision_recall(points: Sequence[Sequence[float]]) -> Html:
     """[[recall, precision], ...] in rising order of recall."""
     return figure(
         look.curve,
-        [look.Line(Text("this model", "本模型"), [(x, y) for x, y in points])],
+        [look.Line("", [(x, y) for x, y in points])],
         title=Text("Precision against recall", "精确率–召回率曲线"),
         x_label=Text("recall", "召回率"),
         y_label=Text("precision", "精确率"),

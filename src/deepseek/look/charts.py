@@ -57,9 +57,9 @@ def curve(
 ) -> Html:
     """Lines over the unit square: ROC, precision against recall.
 
-    `guide` is what chance gives; `marked` is where the threshold stands.
+    A single line needs no name. `guide` is what chance gives; `marked` is where the threshold stands.
     """
-    names = [(line.name, f"curve {series}") for line, series in zip(lines, SERIES, strict=False)]
+    names = [(line.name, f"curve {series}") for line, series in zip(lines, SERIES, strict=False) if line.name]
     if marked:
         names.append((marked_name, "big neutral"))
     frame = _frame(min(width, _SQUARE_PX), title, (0.0, 1.0), (0.0, 1.0), x_label, y_label, names, square=True)

@@ -228,7 +228,7 @@ def _arrow(start: float, end: float, y: float) -> list[tuple[float, float]]:
 def _level_legend(canvas: Canvas, low: Words, high: Words) -> None:
     """Low and high with the colours between them, at the upper right."""
     x = canvas.width - text_width(high)
-    canvas.text(canvas.width, 12, high, anchor="end", cls="soft")
+    canvas.text(x, 12, high, cls="soft")
     for step in range(6, -1, -1):
         x -= 10
         canvas.rect(x - 6, 3, 10, 10, f"fill-v{step}")

@@ -148,6 +148,12 @@ def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Ma
         look.paragraph(operation.get("summary", "")),
         look.command(_curl(openapi, method, path, body.get("example"))),
     ]
+    given = [
+        [entry["name"], f"{entry['in']}: {_type(entry.get('schema', {}))}", _yes(entry.get("required", False))]
+        for entry in operation.get("parameters", [])
+    ]
+    if given:
+        parts.append(Html(f"<h3>{inline(Text('Parameters', '参数'))}</h3>{_field_table(given)}"))
     for title, schema in ((Text("Body", "请求体"), body.get("schema")), (Text("Answer", "响应"), done.get("schema"))):
         if schema:
             rows = list(_fields(openapi, schema, ""))
@@ -181,12 +187,15 @@ def _fields(openapi: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) 
     required = schema.get("required", ())
     for name, child in list(properties.items())[:_MOST_FIELDS]:
         path = f"{prefix}.{name}" if prefix else name
-        is_required = Text("yes", "是") if name in required else Text("no", "否")
-        yield [path, _type(_resolve(openapi, child)), is_required]
+        yield [path, _type(_resolve(openapi, child)), _yes(name in required)]
         yield from _fields(openapi, child, path)
     hidden = len(properties) - _MOST_FIELDS
     if hidden > 0:
         yield [Text(f"{hidden} more in the schema below", f"其余 {hidden} 个见下方的模式"), "", ""]
+
+
+def _yes(is_so: bool) -> Text:
+    return Text("yes", "是") if is_so else Text("no", "否")
 
 
 def _type(schema: Mapping[str, Any]) -> str:

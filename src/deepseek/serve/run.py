@@ -31,7 +31,7 @@ from deepseek.errors import InputError, MalformedError
 from deepseek.serve.app import App
 from deepseek.serve.protocols.errors import error_body
 
-GRACE_S = 0.3
+GRACE_S = 1.0
 KEEP_ALIVE_S = 75
 BACKLOG = 2_048
 
