@@ -33,6 +33,7 @@ ROOT = HERE.parent
 EDITION = "1"
 ENOUGH = 0.85  # share of the budget below which a run that was cut off counts as starved
 MAX_TRIES = 3
+HANGS_S = 3_600  # a contender that takes longer is given up
 MAX_STRETCH = 3.0
 
 
@@ -166,7 +167,7 @@ def _run_once(
     command = [str(contender.python), str(contender.program)]
     for name, value in flags.items():
         command += [f"--{name}", str(value)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS_S)
     if done.returncode:
         raise RuntimeError(f"{contender.name} failed on {spec.name}, seed {seed}:\n{done.stderr[-2_000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from deepseek.cli import VERBS, cli
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# The command line
 
-Made by `make docs` from the program's own help. Every verb takes `--json` for one object on stdout; everything else goes to stderr.
+Made by `make docs` from the program's own help. With `--json` a verb prints one object on stdout, all else on stderr.
 
 | Exit code | Meaning |
 | --- | --- |
@@ -30,8 +31,7 @@ def page() -> str:
     parent = click.Context(cli, info_name="deepseek", terminal_width=110)
     parts = [HEAD]
     for verb in VERBS:
-        command = cli.get_command(parent, verb)
-        assert command is not None
+        command = importlib.import_module(f"deepseek.cli.{verb}").command
         context = click.Context(command, info_name=verb, parent=parent, terminal_width=110)
         parts.append(f"## deepseek {verb}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)

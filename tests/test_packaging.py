@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, requires, version
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import deepseek
+from deepseek.extras import ROOMS
 
 
 def brought_by(extra: str) -> set[str]:
@@ -61,6 +62,13 @@ def test_all_brings_what_each_room_needs() -> None:
     everything = brought_by("all")
     for extra in ("train", "tabular", "automl", "serve", "explain", "edge"):
         assert brought_by(extra) <= everything, extra
+
+
+def test_all_brings_every_module_that_doctor_looks_for() -> None:
+    brought, homes = brought_by("all"), packages_distributions()
+    for room, modules in ROOMS.items():
+        for module in modules:
+            assert {canonicalize_name(home) for home in homes[module]} & brought, f"{room} needs {module}"
 
 
 def test_every_requirement_is_a_range() -> None:

@@ -55,5 +55,10 @@ def test_the_page_shows_losses_like_wins(tmp_path: Path) -> None:
     assert "Not run: seed 2." in page
 
 
+@pytest.mark.parametrize(("codes", "whole"), [([], 0), ([0, 0], 0), ([0, 3], 3), ([3, 2], 1), ([0, -9], 1)])
+def test_a_missed_bar_is_3_and_a_broken_script_is_1(codes: list[int], whole: int) -> None:
+    assert run_all.exit_code(codes) == whole
+
+
 def test_every_script_in_the_list_is_there() -> None:
     assert all((run_all.HERE / f"{name}.py").exists() for name in run_all.SCRIPTS)

@@ -169,6 +169,16 @@ def test_another_order_or_a_field_given_twice_is_refused(bundle: Bundle) -> None
             Manifest.from_bytes(other)
 
 
+@pytest.mark.parametrize("change", [{"version": "2"}, {"manifest_sha256": "0" * 64}, {"manifest_sha256": None}])
+def test_a_change_in_canonical_form_without_its_hash_is_refused(bundle: Bundle, change: dict[str, Any]) -> None:
+    top = json.loads((bundle.path / "bundle.json").read_bytes())
+    with pytest.raises(IntegrityError, match=r"does not match its manifest_sha256"):
+        Manifest.from_bytes(canonical({**top, **change}))
+    del top["manifest_sha256"]
+    with pytest.raises(IntegrityError, match=r"does not match its manifest_sha256"):
+        Manifest.from_bytes(canonical(top))
+
+
 def test_a_manifest_over_one_mebibyte_is_neither_written_nor_read(
     tmp_path: Path, manifest: Manifest, files: dict[str, bytes]
 ) -> None:

@@ -32,7 +32,16 @@ def test_a_name_that_could_mean_another_place_is_refused_in_words_that_quote_it(
 
 @pytest.mark.parametrize(
     "names",
-    [["a", "A"], ["straße", "STRASSE"], ["x/a", "X/b"], ["ﬁle", "file"], ["K", "\u212a"], ["a", "a/b"], ["A/b", "a"]],
+    [
+        ["a", "A"],
+        ["straße", "STRASSE"],
+        ["x/a", "X/b"],
+        ["ﬁle", "file"],
+        ["h", "ℌ"],
+        ["K", "\u212a"],
+        ["a", "a/b"],
+        ["A/b", "a"],
+    ],
 )
 def test_two_names_that_meet_on_some_disk_are_refused(names: list[str]) -> None:
     assert paths_problem(names)

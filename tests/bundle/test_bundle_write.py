@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import shutil
 import subprocess
@@ -176,6 +177,25 @@ def test_a_live_writer_is_waited_for_and_not_cleaned_away(
     second.join(10)
     assert verify_bundle(target) == []
     assert names_in(tmp_path) == {"loans"}
+
+
+def test_a_lock_that_its_holder_deletes_just_before_it_is_ours_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lock, calls = fcntl.flock, tmp_path / ".loans.lock", []
+
+    def flock(fd: int, how: int) -> None:
+        calls.append(fd)
+        if len(calls) == 1:
+            lock.unlink()
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with place.alone(tmp_path / "loans"):
+        assert len(calls) == 2
+        with pytest.raises(BusyError), place.alone(tmp_path / "loans", wait_s=0.05):
+            pass
+    assert not names_in(tmp_path)
 
 
 def test_of_many_writers_one_wins_and_nothing_is_mixed(

@@ -39,6 +39,7 @@ def test_every_verb_of_the_table_is_a_file_with_help_and_an_example() -> None:
         assert isinstance(command, click.Command), verb
         text = command.get_help(click.Context(command, info_name=f"deepseek {verb}"))
         assert f"deepseek {verb}" in text.split("Options:")[1], f"{verb} has no example"
+        assert "--json" in text, f"{verb} does not take --json"
         assert all(option.help for option in command.params if isinstance(option, click.Option)), verb
 
 

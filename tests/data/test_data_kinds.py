@@ -15,7 +15,8 @@ RNG = np.random.default_rng(0)
 
 
 def kind(values: Any, name: str = "column") -> str:
-    return find_kinds(read_table({name: list(values), "y": [0.5] * len(values)}), target="y")[name]
+    columns = {name: list(values), "other": [0.5, 1.5] * (len(values) // 2) + [0.5] * (len(values) % 2)}
+    return find_kinds(read_table({**columns, "y": [0.5] * len(values)}), target="y")[name]
 
 
 @pytest.mark.parametrize(
@@ -52,20 +53,27 @@ def test_kinds_by_values(values: Any, expected: str) -> None:
     assert kind(values) == expected
 
 
-@pytest.mark.parametrize("name", ["CUSTOMER_ID", "id", "PassengerId", "row id", "Unnamed: 0", "客户编号", "order-no"])
+@pytest.mark.parametrize("name", ["CUSTOMER_ID", "id", "PassengerId", "row id", "Unnamed: 0", "客户编号", "index"])
 def test_numbers_that_are_named_like_identifiers_are_identifiers(name: str) -> None:
     values = [f"k{number}" for number in RNG.permutation(N)] if name == "id" else RNG.integers(0, 300, N)
     assert kind(values, name) == "identifier"
 
 
-@pytest.mark.parametrize(("name", "values"), [("grid", RNG.integers(0, 300, N)), ("type_id", RNG.integers(3, 9, N))])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("grid", RNG.integers(0, 300, N)), ("price_index", RNG.integers(0, 300, N)), ("type_id", RNG.integers(3, 9, N))],
+)
 def test_a_name_alone_makes_no_identifier(name: str, values: Any) -> None:
     assert kind(values, name) != "identifier"
 
 
 def test_a_user_says_which_kind() -> None:
-    table = read_table({"id": list(range(50)), "y": [0.5] * 50})
-    assert find_kinds(table, target="y", overrides={"id": "numeric"}) == {"id": "numeric"}
+    table = read_table({"id": list(range(50)), "x": [0.5, 1.5] * 25, "y": [0.5] * 50})
+    assert find_kinds(table, target="y", overrides={"id": "numeric"}) == {"id": "numeric", "x": "numeric"}
+
+
+def test_a_row_counter_is_read_when_there_is_nothing_else() -> None:
+    assert find_kinds(read_table({"x": range(N), "y": [0.5] * N}), target="y") == {"x": "numeric"}
 
 
 def test_unknown_names_in_overrides_are_refused() -> None:

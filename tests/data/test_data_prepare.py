@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from deepseek.contracts import Batch, Flag
 from deepseek.data import Preprocessor, Table, find_kinds, fit_preprocessor, read_table
 from deepseek.data.rows import MANY_ROWS
-from deepseek.errors import DeepseekError, InputError, IntegrityError, TooLargeError
+from deepseek.errors import InputError, IntegrityError, TooLargeError
 
 
 def fit(columns: dict[str, Any], **overrides: str) -> Preprocessor:
@@ -70,6 +70,15 @@ def test_two_levels_need_one_indicator() -> None:
 def test_a_level_of_few_rows_is_not_kept() -> None:
     prepared = fit({"city": ["Rome"] * 500 + ["Oslo"] * 497 + ["a secret"] * 4})
     assert b"secret" not in prepared.to_bytes()
+
+
+def test_a_level_is_known_in_the_spelling_of_another_file() -> None:
+    """A whole column of 1.0 or true is read as numbers or booleans, though training read it as text."""
+    prepared = fit({"c": ["1.0", "1.0", "true", "true", "x", "x"]})
+    for levels in ([1.0], [True], ["x"], ["1.0"], ["true"]):
+        assert prepared.table(read_table({"c": levels})).flags == ()
+        assert prepared.rows([{"c": levels[0]}]).flags == ()
+    assert prepared.rows([{"c": False}]).flags != ()
 
 
 def test_booleans_in_every_spelling() -> None:
@@ -142,12 +151,12 @@ def test_feature_names_are_all_different() -> None:
 
 
 MIXED = {
-    "age": [31.5, 40.0, None, 18.25] * 10,
-    "rooms": [3, 4, 5, 3] * 10,
-    "on": [True, False, True, True] * 10,
-    "sure": ["yes", "no", None, "yes"] * 10,
-    "city": ["Rome", "Paris", None, "Oslo"] * 10,
-    "when": np.array(["2020-01-31", "2021-06-01T12:30", "NaT", "2022-02-28"] * 10, "datetime64[ms]"),
+    "age": [31.5, 40.0, None, 18.25] * 20,
+    "rooms": [3, 4, 5, 3] * 20,
+    "on": [True, False, True, True] * 20,
+    "sure": ["yes", "no", None, "yes"] * 20,
+    "city": ["Rome", "Paris", None, "Oslo"] * 20,
+    "when": np.array(["2020-01-31", "2021-06-01T12:30", "NaT", "2022-02-28"] * 20, "datetime64[ms]"),
 }
 
 
@@ -270,7 +279,7 @@ MOMENTS = st.one_of(
     st.sampled_from(["2020/1/2", "2020-01-02T03:04:05+08:00", "NA"]),
 )
 STRATEGIES = {"age": NUMBERS, "rooms": NUMBERS, "on": TRUTHS, "sure": TRUTHS, "city": WORDS, "when": MOMENTS}
-TRAINED = [fit(MIXED), fit({name: list(values)[:2] * 10 for name, values in MIXED.items()})]
+TRAINED = [fit(MIXED), fit({name: list(values)[:2] * 20 for name, values in MIXED.items()})]
 RECORDS = st.lists(st.fixed_dictionaries(STRATEGIES), min_size=1, max_size=6)
 
 
@@ -324,9 +333,9 @@ ANYTHING = st.one_of(
 def test_hostile_records_give_features_or_a_named_error(records: list[Any], repeat: int) -> None:
     try:
         batch = TRAINED[0].rows(records * repeat)
-    except DeepseekError as error:
-        assert isinstance(error, InputError)
-        assert "row " in str(error)
+    except InputError as error:
+        if "row " not in str(error):
+            raise
         return
     assert np.isfinite(batch.features).all()
 

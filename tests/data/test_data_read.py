@@ -92,6 +92,8 @@ def test_a_table_is_handed_back() -> None:
         (pd.to_datetime(["2020-01-01"]).tz_localize("Asia/Shanghai"), "datetime", ["2019-12-31T16:00:00"]),
         ([None, None], "number", [None, None]),
         ([b"a", b"b"], "text", ["a", "b"]),
+        ([dt.date(2020, 1, 31), dt.datetime(2020, 1, 31, 12)], "datetime", ["2020-01-31", "2020-01-31T12:00:00"]),
+        ([np.datetime64("2020-01-31")], "datetime", ["2020-01-31"]),
         (pd.arrays.SparseArray([0.0, 1.5]), "number", [0.0, 1.5]),
         ([" Rome ", "NA"], "text", ["Rome", None]),
         (["007", "1"], "text", ["007", "1"]),

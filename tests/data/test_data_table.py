@@ -13,8 +13,7 @@ COLUMNS = {"age": [31.5, None], "city": ["Rome", None], "member": [True, None], 
 
 def table(**changes: list[object]) -> Table:
     columns = {**COLUMNS, **changes}
-    found = read_table({**columns, "day": np.array(columns["day"], "datetime64[ms]")})
-    return found
+    return read_table({**columns, "day": np.array(columns["day"], "datetime64[ms]")})
 
 
 def test_records_are_what_json_would_hold() -> None:

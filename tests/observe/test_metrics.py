@@ -49,3 +49,12 @@ def test_two_servers_in_one_process_do_not_mix() -> None:
     first, second = Metrics(), Metrics()
     first.emit(Event("request", "cancer", "1", 200, 1))
     assert value(second, "deepseek_requests_total", **MODEL, status="200") is None
+
+
+def test_lines_that_a_log_lost_are_shown() -> None:
+    class Log:
+        num_lost = 3
+
+    metrics = Metrics()
+    metrics.watch_lost("AuditLog", Log())
+    assert value(metrics, "deepseek_lost_log_lines", log="AuditLog") == 3

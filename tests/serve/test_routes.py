@@ -106,7 +106,6 @@ BAD_BODIES = [
     (b'{"instances": [{"age": [1], "income": 1, "purpose": "car"}]}', 422),
     (b'{"instances": [{"age": {"a": 1}, "income": 1, "purpose": "car"}]}', 422),
     (b'{"instances": [{"age": 1, "income": 1, "purpose": {"a": "b"}}]}', 422),
-    (b'{"instances": [{"age": ' + b"9" * 400 + b', "income": 1, "purpose": "car"}]}', 422),
     (b'{"instance": [{"age": 3}]}', 422), (b'{"records": [{"age": 3}]}', 422),
 ]  # fmt: skip
 
@@ -120,10 +119,18 @@ def test_a_bad_body_gets_an_error_body(client: httpx.Client, path: str, body: by
 
 
 @pytest.mark.parametrize("path", [PREDICT, EXPLAIN])
-@pytest.mark.parametrize("number", [1e300, -1e300, 1e-320, 10**18, -(2**63), 2**64, 3.5e38])
+@pytest.mark.parametrize("number", [1e300, -1e300, 1e-320, 10**18, -(2**63), 2**64, 3.5e38, 10**400])
 def test_numbers_of_any_size_are_answered_or_refused(client: httpx.Client, path: str, number: float) -> None:
     answer = post(client, path, {"instances": [{"age": number, "income": number, "purpose": "car"}]})
     assert answer.status_code in (200, 422)
+
+
+@pytest.mark.parametrize("number", [1e300, 10**400])
+def test_a_number_that_no_column_can_hold_is_imputed_and_flagged(client: httpx.Client, number: float) -> None:
+    (found,) = post(client, PREDICT, {"instances": [{"age": number, "income": 1, "purpose": "car"}]}).json()[
+        "predictions"
+    ]
+    assert found["flags"] == [{"column": "age", "what": "imputed"}]
 
 
 @pytest.mark.parametrize("reasons", [-1, 1.5, "3", True, None, [1], 10**30])

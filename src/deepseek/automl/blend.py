@@ -1,8 +1,9 @@
 """The blend: a weighted sum of trials on one additive scale, chosen greedily on held rows.
 
 Bagged ensemble selection with replacement (Caruana et al. 2004, sections 2.1 to 2.3): start from the best trial, then
-again and again add the trial that lowers the loss most; the weights are means over resamples of the held rows. A forest's votes enter as log-odds beside margins; forests alone may also be blended as plain
-shares, where their trees simply make one larger forest.
+again and again add the trial that lowers the loss most; the weights are means over resamples of the held rows. A
+forest's votes enter as log-odds beside margins; forests alone may also be blended as plain shares, where their trees
+simply make one larger forest.
 """
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ class Blend:
         return log_odds(self.margin, floor) if self.scale == "probability" else self.margin
 
 
-def choose_blend(
-    trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: Scale, *, seed: int
-) -> Blend:
+def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: Scale, *, seed: int) -> Blend:
     """The blend of least loss on the held rows; a single trial when no blend is better."""
     pool = _pool(trials)
     choices = [_greedy(pool, [t.margin for t in pool], held, metric, scale, seed)]
@@ -144,4 +143,5 @@ def _select(scores: list[Float64], held: FitData, metric: MetricInfo, scale: Sca
             break
         best, total = losses[pick], (total * step + scores[pick]) / (step + 1)
         counts[pick] += 1
-    return counts / counts.sum()
+    share: Float64 = counts / counts.sum()
+    return share

@@ -113,10 +113,10 @@ def describe(developed: Developed) -> dict[str, Any]:
         "num_trials": len(developed.trials),
         "trials": [trial.to_dict() for trial in developed.trials],
         "blend": [
-            {"trial": t.number, "family": t.family, "weight": w} for t, w in zip(blend.trials, blend.weights, strict=True)
+            {"trial": t.number, "family": t.family, "weight": w}
+            for t, w in zip(blend.trials, blend.weights, strict=True)
         ],
         "scale": blend.scale,
         "held_loss": blend.loss,
         "yardstick": {"family": YARDSTICK, "held_loss": developed.trials[0].loss},
     }
-

@@ -44,12 +44,17 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
             "metrics": {name: f.to_dict() for name, f in figures(manifest.task, target, output, seed=seed).items()},
         }
         if manifest.task == "binary":
-            answer["threshold"] = _at_threshold(target, output, 0.5 if manifest.threshold is None else manifest.threshold)
+            answer["threshold"] = _at_threshold(
+                target, output, 0.5 if manifest.threshold is None else manifest.threshold
+            )
         if manifest.task == "regression":
             intervals = runtime.decide(scores[0]).intervals
             if intervals is not None:
                 half = float(intervals[0, 1] - intervals[0, 0]) / 2
-                answer["interval"] = {"half_width": half, "coverage": float(np.mean(np.abs(output[:, 0] - target) <= half))}
+                answer["interval"] = {
+                    "half_width": half,
+                    "coverage": float(np.mean(np.abs(output[:, 0] - target) <= half)),
+                }
         if by:
             answer["segments"] = segments(manifest.task, table, by, target, output)
         return answer

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float64, Task
 from deepseek.data import Table
 from deepseek.errors import InputError
+from deepseek.train.decide import curve
 from deepseek.train.metrics import figures
 
 MIN_ROWS = 30  # a segment below this is listed without figures
 MAX_GROUPS = 20
+CURVE_POINTS = 200
 PACKAGES = (
-    "deepseek", "numpy", "safetensors", "pyarrow", "pandas", "scikit-learn", "xgboost-cpu", "xgboost", "torch", "optuna",
-    "onnx", "onnxruntime", "cryptography", "click", "rich",
+    "deepseek", "numpy", "safetensors", "pyarrow", "pandas", "scikit-learn", "xgboost-cpu", "xgboost", "torch",
+    "optuna", "onnx", "onnxruntime", "cryptography", "click", "rich",
 )  # fmt: skip
 
 
@@ -105,19 +108,39 @@ def reliability(target: NDArray[Any], output: Float64, *, num_bins: int = 10) ->
     hit = (target == 1) if binary else (output.argmax(axis=1) == target)
     bins = np.array_split(np.argsort(chance, kind="stable"), min(num_bins, len(chance)))
     return [
-        {"predicted": float(chance[b].mean()), "observed": float(hit[b].mean()), "num_rows": len(b)} for b in bins if len(b)
+        {"predicted": float(chance[b].mean()), "observed": float(hit[b].mean()), "num_rows": len(b)}
+        for b in bins
+        if len(b)
     ]
 
 
-def environment(command: Sequence[str] | None) -> dict[str, Any]:
+def curves(task: Task, target: NDArray[Any], output: Float64, labels: Sequence[str]) -> dict[str, Any]:
+    """What a person would rather look at: confusion counts, ROC and precision-recall points, or residuals."""
+    if task == "regression":
+        counts, edges = np.histogram(target - output[:, 0], bins=30)
+        return {"residuals": {"edges": edges.tolist(), "counts": counts.tolist()}}
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(counts, (target, output.argmax(axis=1)), 1)
+    drawn: dict[str, Any] = {"reliability": reliability(target, output)}
+    if len(labels) <= MAX_GROUPS:
+        drawn["confusion"] = {"labels": list(labels), "counts": counts.tolist()}
+    if task == "binary":
+        _, recall, fpr, precision = curve(target, output[:, 1], np.ones(len(target)))
+        points = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).round().astype(np.int64))
+        drawn["roc"] = np.stack([fpr, recall], axis=1)[points].tolist()
+        drawn["precision_recall"] = np.stack([recall, precision], axis=1)[points].tolist()
+    return drawn
+
+
+def environment(command: str | None) -> dict[str, Any]:
     """Where and how this was made: platform, versions and licences of the parts, the exact command."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
         "num_cores": os.cpu_count(),
-        "command": list(command) if command else None,
-        "interpreter": os.path.basename(sys.executable),
+        "command": command,
+        "interpreter": Path(sys.executable).name,
         "packages": {name: {"version": v, "licence": licence} for name, v, licence in _packages()},
     }
 
@@ -131,7 +154,7 @@ def _packages() -> list[tuple[str, str, str]]:
     found = []
     for name in PACKAGES:
         try:
-            meta = importlib.metadata.metadata(name)
+            meta: Any = importlib.metadata.metadata(name)
         except importlib.metadata.PackageNotFoundError:
             continue
         licence = meta.get("License-Expression") or _classifier(meta.get_all("Classifier") or []) or "see the package"
@@ -142,5 +165,3 @@ def _packages() -> list[tuple[str, str, str]]:
 def _classifier(classifiers: list[str]) -> str:
     """'MIT License' from 'License :: OSI Approved :: MIT License'."""
     return ", ".join(c.rsplit(" :: ", 1)[1] for c in classifiers if c.startswith("License ::"))
-
-

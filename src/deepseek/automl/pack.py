@@ -126,8 +126,8 @@ def _metrics(
         "baseline": {name: found.to_dict() for name, found in baseline.items()},
         "baseline_name": "HistGradientBoosting with its defaults, the same rows",
     }
+    report |= evidence.curves(work.task, test.target, output, work.labels)
     if work.task != "regression":
-        report["reliability"] = evidence.reliability(test.target, output)
         report["num_rows_by_label"] = {
             label: int(np.sum(test.target == index)) for index, label in enumerate(work.labels)
         }
@@ -158,10 +158,10 @@ def _groups(work: Work, test: FitData, output: Float64, decision: dict[str, Any]
         decided = np.zeros(len(output), np.int64)
         if work.task != "regression":
             rule = Decision.from_bytes(_json(decision), task=work.task, labels=work.labels)
-            labels = rule.apply(output.astype(np.float32)).labels
-            assert labels is not None
-            decided = np.searchsorted(np.sort(work.labels), labels)
-            decided = np.argsort(work.labels)[decided]
+            place = {label: at for at, label in enumerate(work.labels)}
+            decided = np.array(
+                [place[label] for label in np.asarray(rule.apply(output.astype(np.float32)).labels).tolist()]
+            )
         made["evidence/fairness.json"] = evidence.fairness(
             work.task, work.test, work.asked.fairness, test.target, output, decided
         )
@@ -190,7 +190,11 @@ def _manifest(work: Work, developed: Developed, tuning: Tuning, threshold: float
         threshold=threshold,
         engines=tuple(EngineEntry(**entry) for entry in tuning.entries),
         lineage=Lineage(
-            parent=None, data=work.development.digest(), config=config, seed=work.asked.seed, versions=evidence.versions()
+            parent=None,
+            data=work.development.digest(),
+            config=config,
+            seed=work.asked.seed,
+            versions=evidence.versions(),
         ),
     )
 

@@ -1,7 +1,7 @@
 """`ship`: data in, an evidence-carrying bundle out.
 
-    read -> kinds -> split -> leak checks -> prepare -> develop (search, blend, calibrate, refit)
-         -> decide -> export with parity -> figures, segments, explanations -> one bundle, written at once
+read -> kinds -> split -> leak checks -> prepare -> develop (search, blend, calibrate, refit)
+     -> decide -> export with parity -> figures, segments, explanations -> one bundle, written at once
 """
 
 from __future__ import annotations

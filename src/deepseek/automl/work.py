@@ -64,6 +64,8 @@ class Work:
     def read(cls, data: Any, asked: ShipOptions) -> Work:
         """Read, split and check the data; fit the preprocessing on the development rows."""
         budget = Budget(None if asked.trials else asked.budget_s)
+        name = check_name(default_name(asked, data))
+        out = check_target(Path(asked.out or name), overwrite=asked.overwrite, key=asked.key)
         if asked.progress:
             asked.progress("reading", 0.0)
         candidates, left_out = _candidates(asked)
@@ -75,7 +77,7 @@ class Work:
             )
         development = table.take(np.concatenate([split.train, split.validation]))
         test = table.take(split.test)
-        _check_classes(development, test, asked.target, info.labels)
+        _check_classes(development, asked.target, info.labels)
         kinds = find_kinds(development, target=asked.target, overrides=asked.kinds or {})
         hidden = [*asked.drop, *([asked.weights] if asked.weights else []), *_group_columns(asked)]
         read = {name: kind for name, kind in kinds.items() if name not in hidden}
@@ -94,7 +96,9 @@ class Work:
         for column in monotone:
             kind = next((f.kind for f in features if f.column == column), None)
             if kind != "numeric":
-                raise InputError(f"monotone names {column!r}, which is not a numeric input", expected="a numeric column")
+                raise InputError(
+                    f"monotone names {column!r}, which is not a numeric input", expected="a numeric column"
+                )
         return FitData(
             features=self.preprocessor.table(table).features,
             target=encode_target(table, self.asked.target, self.labels),
@@ -170,9 +174,8 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
             table.column(column)  # says which names are near
     if asked.test is None and asked.validation is None:
         return table, None
-    parts = [table]
-    for own in (asked.validation, asked.test):
-        parts.append(read_table(own) if own is not None else table.take(np.arange(0)))
+    owned = (read_table(own) if own is not None else table.take(np.arange(0)) for own in (asked.validation, asked.test))
+    parts = [table, *owned]
     ends = np.cumsum([part.num_rows for part in parts])
     train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, parts, strict=True))
     if asked.test is None:
@@ -184,8 +187,8 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
     return concat([part for part in parts if part.num_rows]), Split(train, validation, test)
 
 
-def _check_classes(development: Table, test: Table, target: str, labels: tuple[str, ...]) -> None:
-    """Every class must be among the rows that teach, and the test rows must hold something to measure."""
+def _check_classes(development: Table, target: str, labels: tuple[str, ...]) -> None:
+    """Every class must be among the rows that teach."""
     if not labels:
         return
     taught = np.bincount(encode_target(development, target, labels), minlength=len(labels))
@@ -235,7 +238,9 @@ def _candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
         candidate: Candidate = find("candidates", name)
         absent = [module for module in candidate.needs if not has(module)]
         if absent:
-            left_out.append(f"{name} was left out: {', '.join(absent)} is not installed (pip install 'deepseek[train]')")
+            left_out.append(
+                f"{name} was left out: {', '.join(absent)} is not installed (pip install 'deepseek[train]')"
+            )
         else:
             kept.append(candidate)
     return tuple(kept), left_out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.data.modality import Cells, Coder, Marks, Part, Profile, What
-from deepseek.data.values import BadValueError, Values, text_of, texts
+from deepseek.data.values import BadValueError, Values, each, text_of
 
 MAX_LEVELS = 255  # with a code of their own
 MAX_ONEHOTS = 24
@@ -56,10 +56,9 @@ class CategoryCoder:
         return {level: self._cells(code, 0.0) for level, code in self._code_of.items()}.get
 
     def careful(self, value: Any) -> tuple[Cells, What | None]:
-        level = text_of(value)
-        if level is None:
+        code = self._code(value)
+        if code is None:
             return self._cells(0, 1.0), None if self.seen_missing else "imputed"
-        code = self._code_of.get(level, 0)
         return self._cells(code, 0.0), None if code else "unseen"
 
     def example(self) -> Any:
@@ -72,6 +71,17 @@ class CategoryCoder:
     @cached_property
     def _code_of(self) -> dict[str, int]:
         return {level: code for code, level in enumerate(self.levels, 1)}
+
+    def _code(self, value: Any) -> int | None:
+        """0 for a level that is not known, None for a missing value. What a file holds as 1.0 or true is read back as a
+        number or a boolean where a whole column is so: their other spellings are tried."""
+        level = text_of(value)
+        if level is None:
+            return None
+        spellings = [level]
+        if isinstance(value, (bool, float)):
+            spellings += [level.lower(), level.upper(), repr(value)]
+        return next((self._code_of[spelling] for spelling in spellings if spelling in self._code_of), 0)
 
     def _cells(self, code: int, missing: float) -> Cells:
         level = self.levels[code - 1] if code else None
@@ -90,14 +100,14 @@ class CategoryCoder:
         odd = [row for row, code in enumerate(found) if code < 0]
         missing, unseen = [], []
         try:
-            names = texts([values[row] for row in odd])
+            codes = each([values[row] for row in odd], self._code)
         except BadValueError as error:
             raise BadValueError(odd[error.row], error.value) from error
-        for row, name in zip(odd, names, strict=True):
-            found[row] = get(name, 0) if name is not None else 0
-            if name is None:
+        for row, code in zip(odd, codes, strict=True):
+            found[row] = code or 0
+            if code is None:
                 missing.append(row)
-            elif not found[row]:
+            elif code == 0:
                 unseen.append(row)
         return np.array(found, np.int64), missing, unseen
 

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from deepseek.data.modality import Profile
-from deepseek.data.registry import MODALITIES
+from deepseek.data.registry import modalities, modality
 from deepseek.data.table import Table, integral
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
@@ -27,8 +27,8 @@ MIN_ROWS = 20  # below, all different says nothing
 MIN_DISTINCT = 50  # values of a column that is named like an identifier and is one
 NEARLY_ALL = 0.95  # share of different values
 _ID_NAME = re.compile(
-    r"(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row_id|no|nr|number|code|hash)$|[a-z](Id|ID|Uuid|UUID|Key|No)$"
-    r"|^unnamed(_|: )\d+$|(编号|序号|号码|流水号|身份证号?)$",
+    r"(?i:(^|[_\s.-])(id|ids|uuid|guid|rowid|hash)$|^index$|^unnamed(_|: )\d+$)|[a-z](Id|ID|Uuid|UUID)$"
+    r"|(编号|序号|流水号|身份证号?)$",
 )
 
 
@@ -42,13 +42,17 @@ def find_kinds(table: Table, *, target: str, overrides: Mapping[str, str] | None
     {'x': 'numeric'}
     """
     table.column(target)
-    known = (*KINDS, *(kind for modality in MODALITIES.values() for kind in modality.kinds if kind not in KINDS))
+    known = tuple(dict.fromkeys([*KINDS, *(kind for each in modalities() for kind in each.kinds)]))
     for name, kind in (overrides or {}).items():
         table.column(name)
         if kind not in known:
             raise InputError(f"{kind!r} is not a kind of column.{did_you_mean(kind, known)}", expected=", ".join(known))
     chosen = dict(overrides or {})
-    return {name: chosen.get(name) or find_kind(Profile.of(table, name)) for name in table.names if name != target}
+    found = {name: chosen.get(name) or find_kind(Profile.of(table, name)) for name in table.names if name != target}
+    if not set(found.values()) - {"identifier", "constant", "text"}:  # better a counter than nothing to learn from
+        counters = (name for name in found if found[name] == "identifier" and table.types[name] == "number")
+        found.update((name, "numeric") for name in counters if name not in chosen)
+    return found
 
 
 def find_kind(profile: Profile) -> str:
@@ -57,7 +61,7 @@ def find_kind(profile: Profile) -> str:
         return "constant"
     if _is_identifier(profile):
         return "identifier"
-    claims = (modality.claims(profile) for modality in MODALITIES.values())
+    claims = (each.claims(profile) for each in modalities())
     return next((kind for kind in claims if kind is not None), "text")
 
 
@@ -82,4 +86,4 @@ def _counts_rows(profile: Profile) -> bool:
 
 def _reads_as_values(profile: Profile) -> bool:
     """Text that is all numbers or all dates is more than a name."""
-    return any(MODALITIES[name].claims(profile) for name in ("datetime", "number"))
+    return any(modality(name).claims(profile) for name in ("datetime", "number"))

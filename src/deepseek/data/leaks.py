@@ -23,6 +23,7 @@ from deepseek.data.values import moment_text
 
 TOO_LIKE = 0.9999  # |correlation| with the target from which a column is taken for it
 MIN_ROWS = 20  # below, a column may equal the target by chance
+SAMPLE_ROWS = 4_000
 MAX_LEVELS = 20  # of a column whose every level has one class
 MAX_SHARE = 0.2  # of test rows that are training rows, beyond what rows repeat within the training part
 
@@ -102,7 +103,7 @@ def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _is_target(table: Table, name: str, target: str, task: Task) -> Finding | None:
     """A column from which the target can be read off."""
-    if table.num_rows < MIN_ROWS:
+    if table.num_rows < MIN_ROWS or (table.num_rows > SAMPLE_ROWS and not _may_be_target(table, name, target, task)):
         return None
     fix = f"drop {name!r} (--drop {name}) unless it is known before the target is"
     if task == "regression":
@@ -117,6 +118,17 @@ def _is_target(table: Table, name: str, target: str, task: Task) -> Finding | No
     if num_values == num_classes:
         return Finding("refuse", name, f"column {name!r} is the target {target!r} under another name", fix)
     return Finding("warn", name, f"each value of column {name!r} has one class of {target!r} only", fix)
+
+
+def _may_be_target(table: Table, name: str, target: str, task: Task) -> bool:
+    """The same question to rows spread over the table: what they deny need not be asked of all."""
+    rows = np.linspace(0, table.num_rows - 1, SAMPLE_ROWS).astype(np.int64)
+    few = Table(
+        {key: table.column(key)[rows] for key in (name, target)}, {key: table.types[key] for key in (name, target)}
+    )
+    if task == "regression":
+        return bool(_follows(few, name, target))
+    return len(np.unique(_bits(few.column(name)))) <= MAX_LEVELS
 
 
 def _follows(table: Table, name: str, target: str) -> str:

@@ -99,7 +99,8 @@ class Profile:
 
     @classmethod
     def of(cls, table: Table, name: str) -> Profile:
-        return cls(name, table.types[name], table.column(name), table.missing(name))
+        values = table.column(name)
+        return cls(name, table.types[name], values, table.missing(name))
 
     @property
     def num_rows(self) -> int:

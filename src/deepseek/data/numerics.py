@@ -41,8 +41,7 @@ class NumberCoder:
 
     def encode(self, values: Values, out: Float32) -> Marks:
         given = numbers(values)
-        with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(given - self.offset) <= LARGEST)
+        bad = ~(np.abs(given - self.offset) <= LARGEST)
         known = np.where(bad, self.median, given)
         out[:, 0] = (known - self.offset) + 0.0  # + 0.0 makes one zero of two
         for place, level in enumerate(self.levels, 1):

@@ -16,8 +16,8 @@ from typing import Any
 
 from deepseek.bundle.fields import parse
 from deepseek.contracts import Batch, Record
-from deepseek.data.modality import Coder, FeatureKind, Profile
-from deepseek.data.registry import MODALITIES, coded_by
+from deepseek.data.modality import Coder, FeatureKind, Modality, Profile
+from deepseek.data.registry import coded_by, modality
 from deepseek.data.rows import RowEncoder
 from deepseek.data.table import Table, unknown_column
 from deepseek.data.values import BadValueError, Values
@@ -150,11 +150,11 @@ def fit_preprocessor(
         if name == target or name in drop or name not in kinds:
             continue
         kind = kinds[name]
-        modality = coded_by(kind)
-        if modality is None:
+        coding = coded_by(kind)
+        if coding is None:
             notes.append(f"column {name!r} was left out: it {_WHY[kind]}; to use it, say which kind it is")
         else:
-            used.append(_fit(Profile.of(table, name), kind, modality.name))
+            used.append(_fit(Profile.of(table, name), kind, coding))
     if not any(column.coder.parts for column in used):
         raise InputError(
             "no column is left to learn from", expected="at least one column besides the target", fix="; ".join(notes)
@@ -171,11 +171,11 @@ def fit_preprocessor(
     return Preprocessor(tuple(used), ignored, tuple(notes))
 
 
-def _fit(profile: Profile, kind: str, modality: str) -> Column:
+def _fit(profile: Profile, kind: str, coding: Modality) -> Column:
     try:
-        return Column(profile.name, kind, modality, MODALITIES[modality].fit(profile, kind))
+        return Column(profile.name, kind, coding.name, coding.fit(profile, kind))
     except BadValueError as error:
-        expected = MODALITIES[modality].coder.expected  # type: ignore[attr-defined]
+        expected = coding.coder.expected  # type: ignore[attr-defined]
         raise InputError(
             f"column {profile.name!r}, row {error.row}: {repr(error.value)[:80]} is not {kind}",
             expected=expected,
@@ -184,10 +184,8 @@ def _fit(profile: Profile, kind: str, modality: str) -> Column:
 
 
 def _column(item: Any) -> Column:
-    name, kind, modality = str(item["name"]), str(item["kind"]), str(item["modality"])
-    if modality not in MODALITIES:
-        raise InputError(f"column {name!r} needs the modality {modality!r}", fix="install the package that brings it")
-    return Column(name, kind, modality, parse(MODALITIES[modality].coder, item["coder"], f"column {name!r}"))
+    name, coding = str(item["name"]), modality(str(item["modality"]))
+    return Column(name, str(item["kind"]), coding.name, parse(coding.coder, item["coder"], f"column {name!r}"))
 
 
 def _values(table: Table, column: Column) -> Values:

@@ -8,13 +8,16 @@ read_table({"age": [31, 40], "city": ["Rome", None]})
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from deepseek.data.arrow import check_names, from_arrow
 from deepseek.data.delimited import read_delimited
 from deepseek.data.table import Table
-from deepseek.data.values import BadValueError, each, numbers, text_of
+from deepseek.data.values import BadValueError, each, moments, numbers, text_of
 from deepseek.errors import InputError, MalformedError, MissingError
 from deepseek.extras import need
 
@@ -156,21 +159,29 @@ def _array(name: str, values: Any) -> Any:
         return values
     values = values if hasattr(values, "__len__") else list(values)
     try:
-        return pa.array(values, from_pandas=True)
+        array = pa.array(values, from_pandas=True)
+        if pa.types.is_date(array.type) and any(isinstance(value, datetime) for value in values):
+            return _mixed(name, values)  # Arrow would cut off their hours
+        return array
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return _mixed(name, values)
 
 
+def _dates(values: list[Any]) -> NDArray[Any]:
+    return moments(values).astype("datetime64[ms]")
+
+
 def _mixed(name: str, values: Any) -> Any:
-    """Objects of several types: numbers when each can be read as one, else text."""
+    """Objects of several types: numbers or dates when each can be read as one, else text."""
     pa = need("pyarrow", extra="tabular")
     if getattr(values, "ndim", 1) != 1:
         raise InputError(f"column {name!r} has {values.ndim} dimensions", expected="one value for each row")
     values = list(values)
-    try:
-        return pa.array(numbers(values), from_pandas=True)
-    except BadValueError:
-        pass
+    for read in (numbers, _dates):
+        try:
+            return pa.array(read(values), from_pandas=True)
+        except BadValueError:
+            continue
     try:
         return pa.array(each(values, text_of), pa.large_string())
     except BadValueError as error:

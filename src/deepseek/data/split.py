@@ -22,6 +22,7 @@ from deepseek.data.values import BadValueError, moments, texts
 from deepseek.errors import InputError
 
 Rows = NDArray[np.int64]
+MAX_CELLS = 20_000_000  # groups x classes above which the groups are shared out by their rows alone
 NUM_TRIES = 10  # orders of the groups that are tried for the one that keeps sizes and classes best
 
 
@@ -220,9 +221,11 @@ def _group_folds(groups: Rows, strata: Rows, num_folds: int, seed: int, column: 
 def _group_tables(groups: Rows, strata: Rows) -> NDArray[np.float64]:
     """Rows of each stratum in each group (G, S)."""
     codes = np.unique(strata, return_inverse=True)[1]
-    num_strata = int(codes.max()) + 1
-    size = (int(groups.max()) + 1) * num_strata
-    return np.bincount(groups * num_strata + codes, minlength=size).reshape(-1, num_strata).astype(np.float64)
+    num_groups, num_strata = int(groups.max()) + 1, int(codes.max()) + 1
+    if num_groups * num_strata > MAX_CELLS:
+        codes, num_strata = np.zeros_like(codes), 1
+    counts = np.bincount(groups * num_strata + codes, minlength=num_groups * num_strata)
+    return counts.reshape(num_groups, num_strata).astype(np.float64)
 
 
 def _best_assignment(tables: NDArray[np.float64], shares: NDArray[np.float64], seed: int) -> Rows:
@@ -233,18 +236,16 @@ def _best_assignment(tables: NDArray[np.float64], shares: NDArray[np.float64], s
 
 
 def _assign(tables: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, Rows]:
-    """Give each group, in random order, to the part that lacks most of its share; every part gets one group first."""
-    total = tables.sum()
+    """Lay the groups in a row, in random order, and cut it by the shares; every part that is asked for gets a group."""
+    total, sizes = tables.sum(), tables.sum(axis=1)
     order = rng.permutation(len(tables))
+    middle = np.cumsum(sizes[order]) - sizes[order] / 2
     part = np.zeros(len(tables), np.int64)
-    filled = np.zeros(len(shares))
-    asked = np.flatnonzero(shares > 0)
-    sizes = tables.sum(axis=1)
-    for place, group in enumerate(order):
-        lack = np.where(shares > 0, shares * total - filled, -np.inf)
-        chosen = int(asked[place]) if place < len(asked) else int(np.argmax(lack))
-        part[group] = chosen
-        filled[chosen] += sizes[group]
+    part[order] = np.searchsorted(np.cumsum(shares)[:-1] * total, middle, side="right")
+    for number in np.flatnonzero(shares > 0):
+        if not (part == number).any():
+            part[np.flatnonzero(part == np.argmax(np.bincount(part)))[0]] = number
+    filled = np.bincount(part, weights=sizes, minlength=len(shares))
     rows = np.zeros((len(shares), tables.shape[1]))
     np.add.at(rows, part, tables)
     gaps = np.abs(rows / np.maximum(tables.sum(axis=0), 1) - shares[:, None])

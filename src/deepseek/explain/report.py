@@ -274,7 +274,9 @@ def _provenance(
     found[Text("Rows explained", "解释的行数")] = Text(f"{rows} of {given}", f"{rows}（共 {given} 行）")
     shipped = evidence.get("environment", {}).get("command")
     if shipped:
-        found[Text("Bundle made by", "模型包生成命令")] = look.command(shipped if isinstance(shipped, str) else shlex.join(shipped))
+        found[Text("Bundle made by", "模型包生成命令")] = look.command(
+            shipped if isinstance(shipped, str) else shlex.join(shipped)
+        )
     if command:
         found[Text("Page made by", "本页生成命令")] = look.command(command)
     return found

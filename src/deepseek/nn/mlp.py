@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,6 +50,8 @@ class MLP(nn.Module):
         super().__init__()
         self.numeric, self.codes = list(numeric), list(codes)
         self.num_members = num_members
+        self.mean: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", torch.as_tensor(mean))
         self.register_buffer("scale", torch.as_tensor(scale))
         # width by the rule of thumb of fast.ai, capped: min(50, 1.6 levels^0.56) with a smaller cap
@@ -58,7 +61,7 @@ class MLP(nn.Module):
         )
         joined = len(self.numeric) + sum(table.shape[2] for table in self.embeddings)
         sizes = [joined, *widths]
-        self.hidden = nn.ModuleList(MemberLinear(num_members, a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.hidden = nn.ModuleList(MemberLinear(num_members, a, b) for a, b in pairwise(sizes))
         self.head = MemberLinear(num_members, sizes[-1], num_margins)
         self.skip = nn.Parameter(torch.zeros(num_members, joined, num_margins))
         self.dropout = nn.Dropout(dropout)
@@ -77,7 +80,8 @@ class MLP(nn.Module):
         x = joined
         for layer in self.hidden:
             x = self.dropout(torch.relu(layer(x)))
-        return self.head(x) + torch.bmm(joined, self.skip)
+        margin: Tensor = self.head(x) + torch.bmm(joined, self.skip)
+        return margin
 
     @torch.no_grad()
     def members(self, features: Float32, *, target_scale: float = 1.0, target_mean: float = 0.0) -> list[Perceptron]:

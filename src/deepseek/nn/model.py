@@ -119,8 +119,8 @@ def log_odds(raw: Float64, floor: float) -> Float64:
     num_margins = raw.shape[1]
     if num_margins == 1:
         share = floor + (1 - 2 * floor) * raw
-        return np.log(share / (1 - share))
-    return np.log(floor + (1 - num_margins * floor) * raw)
+        return np.asarray(np.log(share / (1 - share)))
+    return np.asarray(np.log(floor + (1 - num_margins * floor) * raw))
 
 
 def link_of(part: Part, raw: Float64) -> Float64:
@@ -131,7 +131,7 @@ def link_of(part: Part, raw: Float64) -> Float64:
 def softmax(z: Float64) -> Float64:
     """Rows of shares from rows of scores (N, C)."""
     power = np.exp(z - z.max(axis=1, keepdims=True))
-    return power / power.sum(axis=1, keepdims=True)
+    return np.asarray(power / power.sum(axis=1, keepdims=True))
 
 
 def sigmoid(z: Float64) -> Float64:

@@ -63,7 +63,6 @@ class App:
         self._sinks = tuple(sinks)
         self._keys = ApiKeys.read(settings.api_keys_file) if settings.api_keys_file else None
         self.models = Models(models, settings, explaining, self.emit)
-        self._pages = pages
         self._routes: dict[str, Route] = {}
         self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False)
         self._get("/v2/health/ready", self._ready, needs_key=False)

@@ -1,6 +1,6 @@
 """Calibration: chances that mean what they say (Platt 1999; temperature scaling, Guo et al. 2017, section 4.2).
 
-    z = slope * margin + bias,   output = sigmoid(z) or softmax(z),   slope > 0 so that no ranking changes within a class
+    z = slope * margin + bias,  output = sigmoid(z) or softmax(z),  slope > 0 so that no ranking changes within a class
 
 Fitted on rows that the model was not trained on. The form is chosen by its loss on halves that it was not fitted on.
 """

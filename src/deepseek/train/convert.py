@@ -126,8 +126,10 @@ class _Columns:
         self.num_leaves += int(leaf.sum())
 
     def table(self, output: NDArray[np.int32], bias: Float64) -> TreeTable:
-        types = {"feature": np.int32, "left": np.int32, "right": np.int32}
-        joined = {name: np.concatenate(many).astype(types.get(name, np.float32)) for name, many in self.parts.items()}
+        types: dict[str, Any] = {"feature": np.int32, "left": np.int32, "right": np.int32}
+        joined: dict[str, NDArray[Any]] = {
+            name: np.concatenate(many).astype(types.get(name, np.float32)) for name, many in self.parts.items()
+        }
         return TreeTable(roots=np.array(self.roots, np.int32), output=output, bias=bias, **joined)
 
 

@@ -53,9 +53,7 @@ def choose_threshold(
     values, recall, fpr, precision = curve(target, chance, weight)
 
     def at(index: int, rule: str) -> Threshold:
-        return Threshold(
-            float(values[index]), rule, float(recall[index]), float(fpr[index]), float(precision[index])
-        )
+        return Threshold(float(values[index]), rule, float(recall[index]), float(fpr[index]), float(precision[index]))
 
     if max_fpr is None and min_recall is None:
         value, rule = (0.5, "0.5") if costs is None else (_cost_threshold(costs), "least expected cost")
@@ -81,7 +79,7 @@ def choose_threshold(
 
 
 def curve(target: NDArray[Any], chance: Float64, weight: Float64) -> tuple[Float64, Float64, Float64, Float64]:
-    """Thresholds in falling order, from one above every chance, with recall, false-positive rate and precision at each."""
+    """Thresholds in falling order, from one above every chance; recall, false-positive rate and precision at each."""
     order = np.argsort(-chance, kind="stable")
     ordered, w, positive = chance[order], weight[order], target[order] == 1
     ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)

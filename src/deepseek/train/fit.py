@@ -78,7 +78,7 @@ class ArrayStream:
 
     def __iter__(self) -> Iterator[TensorBatch]:
         order = torch.randperm(len(self.inputs), generator=self.generator)
-        for chunk in order.split(self.batch_size):
+        for chunk in torch.split(order, self.batch_size):
             yield self.inputs[chunk], self.target[chunk], self.weight[chunk]
 
 

@@ -12,8 +12,8 @@ BUILT_IN: tuple[Candidate, ...] = (
     HistGradientBoosting(),
     LinearModel(),
     XGBoost(),
-    Forest("random_forest", "RandomForest"),
-    Forest("extra_trees", "ExtraTrees"),
+    Forest("random_forest", "RandomForest", looked_at=6, bootstrap=True),
+    Forest("extra_trees", "ExtraTrees", looked_at=15, bootstrap=False),
     PerceptronModel(),
 )
 

@@ -20,7 +20,7 @@ class XGBoost:
     """Boosting with early stopping on the validation rows; a refit repeats the number of rounds found there."""
 
     name = "xgboost"
-    needs = ("xgboost",)
+    needs: tuple[str, ...] = ("xgboost",)
 
     def supports(self, data: FitData) -> bool:
         return True
@@ -54,7 +54,9 @@ class XGBoost:
         }  # fmt: skip
         settings = {name: value for name, value in settings.items() if value is not None}
         rounds = int(params.get("rounds", MAX_ROUNDS))
-        early = {"evals": [(_matrix(validation), "validation")], "early_stopping_rounds": PATIENCE} if validation else {}
+        early = (
+            {"evals": [(_matrix(validation), "validation")], "early_stopping_rounds": PATIENCE} if validation else {}
+        )
         booster = xgb.train(settings, _matrix(data), num_boost_round=rounds, verbose_eval=False, **early)
         if validation:
             rounds = booster.best_iteration + 1
@@ -87,7 +89,7 @@ class HistGradientBoosting:
     """scikit-learn's model with its own defaults: what any result must not fall below."""
 
     name = "hist_gradient_boosting"
-    needs = ("sklearn",)
+    needs: tuple[str, ...] = ("sklearn",)
 
     def supports(self, data: FitData) -> bool:
         return not (data.constrained and data.task == "multiclass")

@@ -12,45 +12,53 @@ from deepseek.nn.model import Weights
 from deepseek.train.candidates.base import FitData, Fitted, Params
 from deepseek.train.convert import from_forest
 
+LARGE = 20_000  # rows from which trees are fewer, leaves larger, and each tree of a random forest sees half of the rows
+
 
 class Forest:
-    """One of the two forests, by the name of scikit-learn's classes."""
+    """One of the two forests, by the name of scikit-learn's classes. `looked_at` is how many features a split may
+    choose from by default: extra trees draw their thresholds at random and can afford more."""
 
-    needs = ("sklearn",)
+    needs: tuple[str, ...] = ("sklearn",)
 
-    def __init__(self, name: str, stem: str) -> None:
+    def __init__(self, name: str, stem: str, *, looked_at: int, bootstrap: bool) -> None:
         self.name = name
         self.stem = stem
+        self.looked_at = looked_at
+        self.bootstrap = bootstrap
 
     def supports(self, data: FitData) -> bool:
         return not (data.constrained and data.task == "multiclass")
 
     def cost_s(self, data: FitData) -> float:
         rows, columns = data.features.shape
-        looked_at = columns if data.task == "regression" else 3 * columns**0.5
-        return 0.2 + 2e-6 * rows * looked_at * np.log2(rows + 1)
+        seen = rows * (self._max_samples(data) or 1.0) * min(columns, self.looked_at)
+        return float(0.2 + (1.5e-6 if self.bootstrap else 5e-7) * seen * np.log2(rows + 1))
 
     def defaults(self, data: FitData) -> Params:
         return {
-            "n_estimators": 150,
-            "min_samples_leaf": 1,
-            "max_features": 1 / 3 if data.task == "regression" else "sqrt",
-            "criterion": "squared_error" if data.task == "regression" else "gini",
+            "min_samples_leaf": 3 if len(data.target) >= LARGE else 1,
+            "max_features": min(1.0, self.looked_at / data.features.shape[1]),
+            "criterion": "squared_error" if data.task == "regression" else "entropy",
         }
 
     def suggest(self, trial: Any, data: FitData) -> Params:
         criteria = ["squared_error"] if data.task == "regression" else ["gini", "entropy"]
         return {
-            "n_estimators": 150,
             "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 12, log=True),
-            "max_features": trial.suggest_float("max_features", 0.15, 0.9),
+            "max_features": trial.suggest_float("max_features", 0.15, 1.0),
             "criterion": trial.suggest_categorical("criterion", criteria),
         }
+
+    def _max_samples(self, data: FitData) -> float | None:
+        return 0.5 if self.bootstrap and len(data.target) >= LARGE else None
 
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
         ensemble = need("sklearn.ensemble", extra="tabular")
         make = getattr(ensemble, self.stem + ("Regressor" if data.task == "regression" else "Classifier"))
         model = make(
+            n_estimators=100 if len(data.target) >= LARGE else 150,
+            max_samples=self._max_samples(data),
             random_state=seed,
             n_jobs=data.num_threads(),
             monotonic_cst=list(data.monotone) if data.constrained else None,

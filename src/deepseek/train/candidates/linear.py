@@ -18,7 +18,7 @@ class LinearModel:
     """`strength` is the inverse of the penalty per row."""
 
     name = "linear"
-    needs = ("sklearn",)
+    needs: tuple[str, ...] = ("sklearn",)
 
     def supports(self, data: FitData) -> bool:
         return not data.constrained
@@ -35,7 +35,9 @@ class LinearModel:
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
         linear_model = need("sklearn.linear_model", extra="tabular")
         limits = need("threadpoolctl", extra="tabular").threadpool_limits
-        used = np.array([kind != "code" or levels == 2 for kind, levels in zip(data.kinds, data.num_levels, strict=True)])
+        used = np.array(
+            [kind != "code" or levels == 2 for kind, levels in zip(data.kinds, data.num_levels, strict=True)]
+        )
         raw = data.features.astype(np.float64)
         mean, spread = raw.mean(axis=0), raw.std(axis=0)
         scale = np.where((spread > 0) & used, spread, np.inf)  # a feature that is not read gets coefficient zero

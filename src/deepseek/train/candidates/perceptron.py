@@ -18,7 +18,7 @@ class PerceptronModel:
     """No early stopping: the number of epochs is a knob, and the rate falls to zero by the last of them."""
 
     name = "mlp"
-    needs = ("torch",)
+    needs: tuple[str, ...] = ("torch",)
 
     def supports(self, data: FitData) -> bool:
         return not data.constrained
@@ -27,7 +27,14 @@ class PerceptronModel:
         return 1.0 + 1e-4 * len(data.target)
 
     def defaults(self, data: FitData) -> Params:
-        return {"width": 96, "depth": 2, "dropout": 0.15, "lr": 3e-3, "weight_decay": 0.02, "epochs": self._epochs(data)}
+        return {
+            "width": 96,
+            "depth": 2,
+            "dropout": 0.15,
+            "lr": 3e-3,
+            "weight_decay": 0.02,
+            "epochs": self._epochs(data),
+        }
 
     def suggest(self, trial: Any, data: FitData) -> Params:
         return {
@@ -64,7 +71,7 @@ class PerceptronModel:
         members = model.members(data.features, target_scale=scale, target_mean=mean)
 
         def margin(features: Float32) -> Float64:
-            return np.mean([member.margin(features) for member in members], axis=0)
+            return np.asarray(np.mean([member.margin(features) for member in members], axis=0))
 
         def weights() -> list[Weights]:
             return list(members)
@@ -81,7 +88,11 @@ def _target_scale(data: FitData) -> tuple[float, float]:
 def _module(data: FitData, params: Params) -> Any:
     from deepseek.nn.mlp import MLP
 
-    codes = [i for i, (kind, levels) in enumerate(zip(data.kinds, data.num_levels, strict=True)) if kind == "code" and levels > 2]
+    codes = [
+        i
+        for i, (kind, levels) in enumerate(zip(data.kinds, data.num_levels, strict=True))
+        if kind == "code" and levels > 2
+    ]
     embedded = set(codes)
     numeric = [i for i, kind in enumerate(data.kinds) if i not in embedded and kind != "onehot"]
     columns = data.features[:, numeric].astype(np.float64)
@@ -102,15 +113,15 @@ def _module(data: FitData, params: Params) -> Any:
 def _loss(task: str) -> Any:
     """Weighted mean loss of a batch; each member (E, B, K) is trained on its own loss."""
     import torch
-    import torch.nn.functional as F
+    from torch.nn import functional
 
     def binary(margin: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         wanted = target.float().expand(margin.shape[:2])
-        each = F.binary_cross_entropy_with_logits(margin[..., 0], wanted, reduction="none")
+        each = functional.binary_cross_entropy_with_logits(margin[..., 0], wanted, reduction="none")
         return (each * weight).mean() * len(margin)
 
     def multiclass(margin: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        each = F.cross_entropy(margin.flatten(0, 1), target.repeat(len(margin)), reduction="none")
+        each = functional.cross_entropy(margin.flatten(0, 1), target.repeat(len(margin)), reduction="none")
         return (each.view(margin.shape[:2]) * weight).mean() * len(margin)
 
     def regression(margin: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

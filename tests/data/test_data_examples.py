@@ -1,0 +1,77 @@
+"""Tables that come with the package: whole, learnable, the same each time."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from deepseek.data import check_leaks, encode_target, find_kinds, fit_preprocessor, infer_task, split_table
+from deepseek.data.examples import EXAMPLES, example
+from deepseek.data.synth import DELAY_DAYS, FraudWorld, simulate_fraud
+from deepseek.errors import MissingError
+
+SMALL = FraudWorld(num_customers=120, num_terminals=60, num_days=40)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_can_be_prepared_and_has_no_leak(name: str) -> None:
+    table, target, description = example(name)
+    info = infer_task(table, target)
+    kinds = find_kinds(table, target=target)
+    split = split_table(table, target=target, task=info.task, split="time:time" if name == "fraud" else "random")
+    batch = fit_preprocessor(table.take(split.train), kinds, target=target).table(table)
+    assert np.isfinite(batch.features).all()
+    assert description
+    found = check_leaks(table, split, target=target, task=info.task, kinds=kinds, method="random")
+    assert not [finding for finding in found if finding.level == "refuse"]
+
+
+def test_an_unknown_example_names_the_near_one() -> None:
+    with pytest.raises(MissingError, match="Did you mean 'fraud'"):
+        example("fruad")
+
+
+def test_payments_are_simulated_in_seconds() -> None:
+    start_s = time.process_time()
+    table = simulate_fraud()
+    assert time.process_time() - start_s < 3
+    assert 20_000 < table.num_rows < 60_000
+    assert 0.003 < table.column("fraud").mean() < 0.03
+
+
+def test_the_seed_decides() -> None:
+    assert simulate_fraud(SMALL).digest() == simulate_fraud(SMALL).digest()
+    assert simulate_fraud(SMALL).digest() != simulate_fraud(FraudWorld(120, 60, 40, seed=1)).digest()
+
+
+def test_payments_are_in_the_order_of_time_and_have_every_kind_of_column() -> None:
+    table = simulate_fraud(SMALL)
+    assert (np.diff(table.column("time")) >= np.timedelta64(0)).all()
+    assert set(find_kinds(table, target="fraud").values()) >= {"numeric", "category", "boolean", "datetime"}
+    assert table.missing("distance_km").any()
+
+
+def test_counts_look_back_and_never_ahead() -> None:
+    """A slow twin: the card's payments of the last day, counted one by one."""
+    table = simulate_fraud(SMALL)
+    since_ms = table.column("card_minutes_since_last") * 60_000
+    in_last_day = table.column("card_payments_1d") > 0
+    assert (since_ms[in_last_day] <= 24 * 3_600_000 + 6_000).all()
+    assert not (since_ms[~in_last_day] < 24 * 3_600_000 - 6_000).any()
+    first = table.column("time") < table.column("time").min() + np.timedelta64(1, "h")
+    assert table.column("terminal_fraud_share_28d")[first] == pytest.approx(np.nan, nan_ok=True) or DELAY_DAYS > 0
+
+
+def test_the_features_tell_fraud() -> None:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.metrics import roc_auc_score
+
+    table = simulate_fraud()
+    split = split_table(table, target="fraud", task="binary", split="time:time", validation_share=0.0)
+    kinds = find_kinds(table, target="fraud")
+    features = fit_preprocessor(table.take(split.train), kinds, target="fraud").table(table).features
+    y = encode_target(table, "fraud", infer_task(table, "fraud").labels)
+    model = RandomForestClassifier(30, min_samples_leaf=5, random_state=0).fit(features[split.train], y[split.train])
+    assert 0.9 < roc_auc_score(y[split.test], model.predict_proba(features[split.test])[:, 1]) < 0.999
