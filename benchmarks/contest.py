@@ -1,7 +1,7 @@
 """Runs one contender on one split, measures it and keeps what it found.
 
-Rivals' runs are dear and do not change with our code, so they are kept in the cache folder by data, seed, budget and
-variant; ours by the source of the package as well. `fresh=True` runs anew.
+Rivals' runs are dear and do not change with our code, so they are kept in the cache folder by data, seed and
+budget; ours by the source of the package as well. `fresh=True` runs anew.
 
 The rivals count wall seconds, not CPU seconds. They start with budget / cores, more where other work keeps the machine
 busy; one that was cut off before it had used its CPU seconds runs again with a longer limit, so that nobody gets less
@@ -30,7 +30,7 @@ from quality_data import DATASETS, Dataset
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 #: Raised when a contender's program does something else than before: what was kept is then out of date.
-EDITION = "1"
+EDITION = "2"
 ENOUGH = 0.85  # share of the budget below which a run that was cut off counts as starved
 MAX_TRIES = 3
 HANGS_S = 3_600  # a contender that takes longer is given up
@@ -45,7 +45,6 @@ class Contender:
     program: Path
     python: Path
     counts_wall: bool = False  # its limit is in wall seconds
-    variant: str = ""
 
     @property
     def ready(self) -> bool:
@@ -60,10 +59,8 @@ class Contender:
 
 OURS = Contender("ours", HERE / "run_ours.py", Path(sys.executable))
 HISTGB = Contender("histgb", HERE / "rivals" / "run_histgb.py", Path(sys.executable))
-AUTOGLUON = Contender(
-    "autogluon", HERE / "rivals" / "run_autogluon.py", ROOT / ".venv-autogluon/bin/python", True, "refit"
-)
-FLAML = Contender("flaml", HERE / "rivals" / "run_flaml.py", ROOT / ".venv-flaml/bin/python", True, "own")
+AUTOGLUON = Contender("autogluon", HERE / "rivals" / "run_autogluon.py", ROOT / ".venv-autogluon/bin/python", True)
+FLAML = Contender("flaml", HERE / "rivals" / "run_flaml.py", ROOT / ".venv-flaml/bin/python", True)
 CONTENDERS = {each.name: each for each in (OURS, HISTGB, AUTOGLUON, FLAML)}
 
 
@@ -78,7 +75,7 @@ class Run:
     predictions: pd.DataFrame
     facts: dict[str, Any]  # cpu_s, wall_s, size_bytes, versions, date, limit_s, tries, ... as the program printed them
     cached: bool
-    train_only: pd.DataFrame | None = None
+    others: dict[str, pd.DataFrame]  # further predictions by name: `train_only` of histgb, `no_refit` of AutoGluon
 
     def losses(self, predictions: pd.DataFrame | None = None) -> np.ndarray[Any, Any]:
         """The loss of each test row (N,): log loss, or squared error."""
@@ -121,19 +118,17 @@ def compete(contender: Contender, dataset: str, seed: int, budget_s: float, *, f
     with tempfile.TemporaryDirectory() as scratch:
         parts = Path(scratch) / "parts"
         spec.write_parts(seed, parts)
-        label = f"{contender.name}-{contender.variant}" if contender.variant else contender.name
         digest = hashlib.sha256((contender.source_digest() + _digest(parts)).encode()).hexdigest()[:12]
-        kept = cache_folder() / "quality" / f"{label}-{dataset}-{seed}-{budget_s:g}s-{digest}"
+        kept = cache_folder() / "quality" / f"{contender.name}-{dataset}-{seed}-{budget_s:g}s-{digest}"
         cached = (kept / "facts.json").exists() and not fresh
         if not cached:
             facts = _run(contender, spec, parts, Path(scratch) / "out", seed, budget_s)
             _keep(facts, Path(scratch) / "out", kept)
         facts = json.loads((kept / "facts.json").read_text())
         truth = pd.read_parquet(parts / "test.parquet")[spec.target]
-    other = kept / "train_only.parquet"
+    found = {file.stem: pd.read_parquet(file) for file in kept.glob("*.parquet")}
     return Run(
-        contender.name, spec, seed, truth, pd.read_parquet(kept / "predictions.parquet"), facts, cached,
-        pd.read_parquet(other) if other.exists() else None,
+        contender.name, spec, seed, truth, found.pop("predictions"), facts, cached, found,
     )  # fmt: skip
 
 
@@ -162,7 +157,7 @@ def _run_once(
 ) -> dict[str, Any]:
     flags = {
         "folder": parts, "out": out, "target": spec.target, "task": spec.task, "budget": budget_s, "limit": limit_s,
-        "seed": seed, "variant": contender.variant,
+        "seed": seed,
     }  # fmt: skip
     command = [str(contender.python), str(contender.program)]
     for name, value in flags.items():

@@ -34,7 +34,6 @@ class Job:
     budget_s: float  # CPU seconds of all threads
     limit_s: float  # wall seconds, for contenders that count those
     seed: int
-    variant: str
 
     def part(self, name: str) -> pd.DataFrame:
         """train, validation or test."""
@@ -55,7 +54,6 @@ def read_job() -> Job:
     for name in ("budget", "limit"):
         parser.add_argument(f"--{name}", type=float, required=True, dest=f"{name}_s")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--variant", default="")
     job = Job(**vars(parser.parse_args()))
     job.out.mkdir(parents=True, exist_ok=True)
     return job

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepseek.automl.evaluate import evaluate_bundle as evaluate
     from deepseek.automl.ship import ship
     from deepseek.engines import Runtime
-    from deepseek.automl.evaluate import evaluate_bundle as evaluate
 
     load = Runtime.open
 

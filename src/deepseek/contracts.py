@@ -78,7 +78,8 @@ class Attribution:
     @property
     def residual(self) -> Float64:
         """What the explanation leaves unexplained, per row (N,). Its largest size is the error bound."""
-        return self.output - self.base_value - self.values.sum(axis=1)
+        explained: Float64 = self.base_value + self.values.sum(axis=1)
+        return self.output - explained
 
 
 @dataclass(frozen=True, slots=True)

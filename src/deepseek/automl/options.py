@@ -26,6 +26,7 @@ class ShipOptions:
     budget_s: float = 120.0  # CPU seconds of all threads
     trials: int | None = None  # exactly so many, whatever they cost
     metric: str | None = None
+    positive: str | None = None  # the class of two that thresholds speak of; by default the second in order
     candidates: Sequence[str] | None = None
     kinds: Mapping[str, str] | None = None
     drop: Sequence[str] = ()

@@ -214,11 +214,12 @@ def _reference(work: Work) -> bytes:
 
     from deepseek.extras import need
 
-    parquet = need("pyarrow.parquet", extra="tabular")
+    pa, parquet = need("pyarrow", extra="tabular"), need("pyarrow.parquet", extra="tabular")
     pick = np.random.default_rng(work.asked.seed).permutation(work.development.num_rows)[:REFERENCE_ROWS]
     hidden = [work.asked.target, *([work.asked.weights] if work.asked.weights else [])]
+    rows = work.development.take(np.sort(pick)).drop(hidden)
     sink = io.BytesIO()
-    parquet.write_table(work.development.take(np.sort(pick)).drop(hidden).to_arrow(), sink)
+    parquet.write_table(pa.table({name: pa.array(v, from_pandas=True) for name, v in rows.columns.items()}), sink)
     return sink.getvalue()
 
 

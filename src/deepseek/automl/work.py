@@ -17,6 +17,7 @@ from deepseek.automl.develop import Developed, develop
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.search import YARDSTICK, Budget, Fold, Trial
 from deepseek.automl.ship import Shipped
+from deepseek.bundle import check_name, check_target, write_bundle
 from deepseek.contracts import Task
 from deepseek.data import (
     Preprocessor,
@@ -64,13 +65,15 @@ class Work:
     def read(cls, data: Any, asked: ShipOptions) -> Work:
         """Read, split and check the data; fit the preprocessing on the development rows."""
         budget = Budget(None if asked.trials else asked.budget_s)
-        name = check_name(default_name(asked, data))
-        out = check_target(Path(asked.out or name), overwrite=asked.overwrite, key=asked.key)
+        name = default_name(asked, data)
+        check_name(name)
+        check_target(asked.out or name, overwrite=asked.overwrite, key=asked.key)
         if asked.progress:
             asked.progress("reading", 0.0)
         candidates, left_out = _candidates(asked)
         table, split = _read(data, asked)
         info = infer_task(table, asked.target)
+        labels = _ordered(info.labels, asked.positive)
         if split is None:
             split = split_table(
                 table, split=asked.split, target=asked.target, task=info.task, seed=asked.seed, validation_share=0.0
@@ -85,7 +88,7 @@ class Work:
         preprocessor = fit_preprocessor(development, kinds, target=asked.target, drop=hidden)
         warnings += [*preprocessor.notes, *left_out]
         return cls(
-            asked, data, budget, info.task, info.labels, development, len(split.validation), test, kinds, warnings,
+            asked, data, budget, info.task, labels, development, len(split.validation), test, kinds, warnings,
             preprocessor, candidates,
         )  # fmt: skip
 
@@ -151,8 +154,6 @@ class Work:
             self.asked.progress("exporting, checking, explaining", 0.96)
         packed = pack.make(self, developed)
         files, manifest = packed.files, packed.manifest
-        from deepseek.bundle import write_bundle
-
         out = Path(self.asked.out or manifest.name)
         bundle = write_bundle(out, manifest, files, overwrite=self.asked.overwrite, key=self.asked.key)
         if self.asked.progress:
@@ -199,6 +200,18 @@ def _check_classes(development: Table, target: str, labels: tuple[str, ...]) -> 
                 expected="training rows of every class",
                 fix="move the boundary of the split, or leave the class out",
             )
+
+
+def _ordered(labels: tuple[str, ...], positive: str | None) -> tuple[str, ...]:
+    """The labels with the positive one of two at the end."""
+    if positive is None:
+        return labels
+    if len(labels) != 2 or positive not in labels:
+        raise InputError(
+            f"positive is {positive!r}",
+            expected=f"one of two classes; the target has {', '.join(labels[:20]) or 'none'}",
+        )
+    return (*(label for label in labels if label != positive), positive)
 
 
 def _group_columns(asked: ShipOptions) -> list[str]:

@@ -49,6 +49,7 @@ Examples:
 @click.option("--budget", "budget_s", default="120s", show_default=True, type=duration, help="CPU time of the search.")
 @click.option("--trials", type=click.IntRange(1), help="Run exactly so many trials, whatever they cost.")
 @click.option("--metric", help="What the search improves.  [default: by task]")
+@click.option("--positive", metavar="LABEL", help="The class that limits speak of.  [default: the second of two]")
 @click.option("--candidates", metavar="A,B", help="Only these families of models.")
 @click.option(
     "--kind",

@@ -1,0 +1,62 @@
+"""The torch module and the arrays taken out of it say the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from deepseek.nn.mlp import MLP
+
+
+def make(num_margins: int, *, codes: bool = True, numeric: bool = True) -> MLP:
+    torch.manual_seed(3)
+    model = MLP(
+        numeric=[1, 2] if numeric else [],
+        mean=np.array([0.5, -1.0][: 2 * numeric], np.float32),
+        scale=np.array([2.0, 0.1][: 2 * numeric], np.float32),
+        codes=[0, 3] if codes else [],
+        num_levels=[4, 9] if codes else [],
+        widths=[8, 5],
+        num_margins=num_margins,
+        num_members=3,
+        dropout=0.5,
+    )
+    with torch.no_grad():
+        model.skip.uniform_(-0.5, 0.5)  # it starts at zero, where a mistake would not show
+    return model.eval()
+
+
+def rows(num_rows: int = 40) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(num_rows, 4)).astype(np.float32)
+    table[:, 0] = rng.integers(0, 7, num_rows)  # 4 to 6 were never seen
+    table[:, 3] = rng.integers(-2, 9, num_rows)
+    return table
+
+
+@pytest.mark.parametrize("num_margins", [1, 5])
+@pytest.mark.parametrize(("codes", "numeric"), [(True, True), (True, False), (False, True)])
+def test_the_arrays_of_each_member_answer_as_the_module_does(num_margins: int, codes: bool, numeric: bool) -> None:
+    model, features = make(num_margins, codes=codes, numeric=numeric), rows()
+    with torch.no_grad():
+        wanted = model(torch.as_tensor(features)).numpy()
+    for member, margin in zip(model.members(features), wanted, strict=True):
+        np.testing.assert_allclose(member.margin(features), margin, rtol=1e-4, atol=1e-5)
+
+
+def test_margins_come_back_in_the_units_of_the_target() -> None:
+    model, features = make(1), rows()
+    plain, scaled = model.members(features)[0], model.members(features, target_scale=250.0, target_mean=1000.0)[0]
+    np.testing.assert_allclose(scaled.margin(features), 1000 + 250 * plain.margin(features), rtol=1e-5)
+
+
+def test_the_baseline_is_the_mean_joined_input_of_the_training_rows() -> None:
+    model, features = make(1), rows()
+    for member in model.members(features):
+        np.testing.assert_allclose(member.baseline, member.join(features).mean(axis=0), atol=1e-5)
+
+
+def test_members_start_apart() -> None:
+    members = make(1).members(rows())
+    assert np.abs(members[0].margin(rows()) - members[1].margin(rows())).max() > 1e-3
