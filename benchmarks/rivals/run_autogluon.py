@@ -1,8 +1,8 @@
 """AutoGluon, preset medium_quality, as a contender (see contender.py). Runs in .venv-autogluon.
 
-The validation rows are its tuning_data. It predicts twice: as its fit leaves it (`no_refit`), and after its best model was
-refitted on all rows (`predictions`), which AutoGluon does not count against the time limit. The size is that of the folder
-as fit leaves it.
+The validation rows are its tuning_data. It predicts twice: as its fit leaves it (`no_refit`), and after its best model
+was refitted on all rows (`predictions`), which counts neither against its time limit nor as its CPU seconds. The size
+is that of the folder as fit leaves it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,14 @@ def main() -> None:
     for folder in ("model", "deployed"):
         shutil.rmtree(job.out / folder)
     models = list(predictor.model_names())
-    report(cost, ["autogluon.tabular", "scikit-learn"], size_bytes=size_bytes, refit_cpu_s=refit["cpu_s"], deployed_bytes=deployed, models=models)
+    report(
+        cost,
+        ["autogluon.tabular", "scikit-learn"],
+        size_bytes=size_bytes,
+        refit_cpu_s=refit["cpu_s"],
+        deployed_bytes=deployed,
+        models=models,
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ tables does better than a fixed validation part; it refits its best model on all
 
 from __future__ import annotations
 
-
 import pandas as pd
 from contender import Job, measured, read_job, report
 from flaml import AutoML
@@ -19,7 +18,14 @@ def fit(job: Job) -> AutoML:
     search = AutoML()
     task = "regression" if job.task == "regression" else "classification"
     search.fit(
-        X_train=rows.drop(columns=[job.target]), y_train=rows[job.target], task=task, metric=METRICS[job.task], time_budget=job.limit_s, seed=job.seed, verbose=0, n_jobs=-1
+        X_train=rows.drop(columns=[job.target]),
+        y_train=rows[job.target],
+        task=task,
+        metric=METRICS[job.task],
+        time_budget=job.limit_s,
+        seed=job.seed,
+        verbose=0,
+        n_jobs=-1,
     )
     return search
 

@@ -19,12 +19,12 @@ from deepseek.errors import ExtraError
 #: Modules that each room needs beyond the base install; `deepseek doctor` reports on them.
 ROOMS: dict[str, tuple[str, ...]] = {
     "data": ("pyarrow", "pandas"),
-    "train": ("sklearn", "xgboost", "skl2onnx", "onnx"),
+    "train": ("sklearn", "xgboost", "onnx"),
     "nn": ("torch",),
     "automl": ("optuna",),
     "engines": ("onnxruntime",),
     "explain": ("xgboost",),
-    "serve": ("uvicorn", "starlette", "msgspec"),
+    "serve": ("uvicorn", "httptools", "msgspec"),
     "observe": ("prometheus_client",),
     "bundle": ("cryptography",),
 }

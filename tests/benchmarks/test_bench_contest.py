@@ -14,7 +14,7 @@ from quality_data import DATASETS, SEEDS
 
 
 def run_of(predictions: dict[str, list[float]], truth: list[object], dataset: str, seed: int = 11) -> Run:
-    return Run("x", DATASETS[dataset], seed, pd.Series(truth), pd.DataFrame(predictions), {}, False)
+    return Run("x", DATASETS[dataset], seed, pd.Series(truth), pd.DataFrame(predictions), {}, False, {})
 
 
 def test_log_loss_and_rmse_by_hand() -> None:
@@ -54,7 +54,7 @@ def test_a_contender_runs_in_its_own_process_and_is_kept(tmp_path: Path, monkeyp
     assert first.loss() == again.loss() < 0.7
     assert first.facts["cpu_s"] > 0
     assert "scikit-learn" in first.facts["versions"]
-    assert first.train_only is not None
+    assert list(first.others) == ["train_only"]
 
 
 def test_a_contender_that_fails_is_named_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

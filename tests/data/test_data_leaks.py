@@ -69,9 +69,43 @@ def test_a_column_that_is_the_target_is_refused_by_name(copy: Any) -> None:
     assert "--drop outcome" in found[0].fix
 
 
+def test_a_copy_of_many_classes_is_refused() -> None:
+    y = RNG.integers(0, 40, N)
+    found = check(
+        {"x": RNG.normal(size=N), "copy": [f"c{label}" for label in y], "y": [f"k{label}" for label in y]},
+        task="multiclass",
+    )
+    assert [(finding.level, finding.name) for finding in found] == [("refuse", "copy")]
+
+
 def test_a_column_of_levels_that_each_have_one_class_is_a_warning() -> None:
     scenario = np.where(Y == 1, RNG.integers(1, 4, N), 0)
     assert [(f.level, f.name) for f in check({**clean(), "scenario": scenario})] == [("warn", "scenario")]
+
+
+def test_a_number_that_separates_the_classes_is_a_warning() -> None:
+    score = Y * 10 + RNG.uniform(size=N)
+    assert [(f.level, f.name) for f in check({**clean(), "score": score})] == [("warn", "score")]
+    score[3] = 5 + 100 * (1 - 2 * Y[3])
+    assert check({**clean(), "score": score}) == []
+
+
+def test_a_large_table_is_looked_at_whole() -> None:
+    y = RNG.integers(0, 2, 20_000)
+    almost = y.copy()
+    almost[7] = 1 - almost[7]
+    found = check({"x": RNG.normal(size=20_000), "copy": y * 3, "almost": almost, "y": y})
+    assert [(f.level, f.name) for f in found] == [("refuse", "copy")]
+    value = RNG.normal(size=20_000)
+    almost = value + 0.05 * RNG.normal(size=20_000)
+    found = check({"copy": 2 * value, "almost": almost, "y": value}, task="regression")
+    assert [(f.level, f.name) for f in found] == [("refuse", "copy")]
+
+
+def test_dates_that_are_text_are_dates() -> None:
+    columns = {"when": [f"{2020 - row // 300}-01-{1 + row % 28:02}" for row in range(N)], **clean()}
+    found = check(columns, parts(300, 0, 200), method="time:when", own_files=True)
+    assert [(finding.level, finding.name) for finding in found] == [("refuse", "when")]
 
 
 def test_one_row_in_500_of_another_class_is_no_leak() -> None:

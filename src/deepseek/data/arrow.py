@@ -1,7 +1,9 @@
 """From Arrow's columns to a Table's: one type for each, what cannot be a column is refused by name.
 
-from_arrow(pyarrow_table)         # typed columns keep their types
-text_column(chunked_strings)      # a column of a CSV: the type is found from all of its cells
+    from_arrow(pyarrow_table)         # typed columns keep their types
+    text_column(chunked_strings)      # a column of a CSV: the type is found from all of its cells
+
+Text is trimmed, and the words for "no value" (values.NULL_WORDS) are missing, whatever the file.
 """
 
 from __future__ import annotations

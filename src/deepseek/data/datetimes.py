@@ -30,6 +30,10 @@ class DatetimeCoder:
     used: tuple[str, ...]  # of "days", "hour", "weekday", "month": those that varied
     seen_missing: bool = False
 
+    def __post_init__(self) -> None:
+        if not set(self.used) <= {"days", *CALENDAR} or max(abs(self.start_ms), abs(self.median_ms)) > 2**60:
+            raise ValueError(f"no dates: {self}")
+
     dtype: ClassVar[str] = "datetime64[ms]"
     expected: ClassVar[str] = "a date such as 2026-01-31 or 2026-01-31T12:00:00, or null where it is missing"
 

@@ -1,9 +1,11 @@
 """The kind of each column, found from its values and name; a user's word goes before.
 
-constant           no value, or the same one in every row
-identifier         numbers or names each row: ids, row counters, codes that hardly repeat
-datetime, boolean, integer_category, numeric, category     claimed by a modality (registry.py), in that order
-text               what is left: free text
+    constant           no value, or the same one in every row
+    identifier         numbers or names each row: ids, row counters, codes that hardly repeat
+    datetime, boolean, numeric, integer_category, category     claimed by a modality (registry.py), in that order
+    text               what is left: free text
+
+Identifiers, constants and text are left out of the features, unless a user says that they are of another kind.
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from deepseek.contracts import Task
 from deepseek.data.split import Rows, Split, parse_split
 from deepseek.data.table import Table
-from deepseek.data.values import moment_text
+from deepseek.data.values import moment_text, moments
 
 TOO_LIKE = 0.9999  # |correlation| with the target from which a column is taken for it
 MIN_ROWS = 20  # below, a column may equal the target by chance
+MANY_ROWS = 200  # below, a number may separate the classes by chance
 SAMPLE_ROWS = 4_000
 MAX_LEVELS = 20  # of a column whose every level has one class
 MAX_SHARE = 0.2  # of test rows that are training rows, beyond what rows repeat within the training part
@@ -71,7 +72,9 @@ def _same_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> list[Fin
             continue
         share = num_same / len(rows)
         level: Literal["refuse", "warn"] = "refuse" if share - repeats > MAX_SHARE else "warn"
-        message = f"{num_same} of {len(rows)} {part} rows ({share:.1%}) are also training rows, equal in every column"
+        message = (
+            f"{num_same} of {len(rows)} {part} rows ({share:.1%}) equal training rows in every column that is read"
+        )
         found.append(Finding(level, f"{part} rows", message, "remove the copies, or split by group:COLUMN"))
     return found
 
@@ -109,9 +112,12 @@ def _is_target(table: Table, name: str, target: str, task: Task) -> Finding | No
     if task == "regression":
         how = _follows(table, name, target)
         return Finding("refuse", name, f"column {name!r} {how} the target {target!r}", fix) if how else None
+    if _separates(table, name, target):
+        message = f"column {name!r} alone separates the classes of {target!r} without an error"
+        return Finding("warn", name, message, fix)
     column, classes = _bits(table.column(name)), _bits(table.column(target))
     num_values, num_classes = len(np.unique(column)), len(np.unique(classes))
-    if num_values > MAX_LEVELS or num_values < num_classes:
+    if not num_classes <= num_values <= max(MAX_LEVELS, num_classes):
         return None
     if len(np.unique(_mix(column) ^ classes)) != num_values:  # some value has rows of two classes
         return None
@@ -128,7 +134,23 @@ def _may_be_target(table: Table, name: str, target: str, task: Task) -> bool:
     )
     if task == "regression":
         return bool(_follows(few, name, target))
-    return len(np.unique(_bits(few.column(name)))) <= MAX_LEVELS
+    num_values, num_classes = (len(np.unique(_bits(table.column(key)))) for key in (name, target))
+    return num_values <= max(MAX_LEVELS, num_classes) or _separates(few, name, target)
+
+
+def _separates(table: Table, name: str, target: str) -> bool:
+    """Whether the numbers of each class lie in a range of their own, over many values."""
+    values = table.column(name)
+    if values.dtype.kind != "f" or table.num_rows < MANY_ROWS:
+        return False
+    there = np.isfinite(values)
+    values, classes = values[there], _bits(table.column(target))[there]
+    order = np.argsort(values, kind="stable")
+    if len(np.unique(values)) <= MAX_LEVELS or len(np.unique(classes)) < 2:
+        return False
+    changes = np.flatnonzero(np.diff(classes[order].view(np.int64)) != 0)
+    ties = values[order][changes] == values[order][changes + 1]
+    return len(changes) + 1 == len(np.unique(classes)) and not ties.any()
 
 
 def _follows(table: Table, name: str, target: str) -> str:
@@ -144,7 +166,7 @@ def _follows(table: Table, name: str, target: str) -> str:
         return "equals"
     with np.errstate(over="ignore", invalid="ignore"):
         if _correlation(x, y) > TOO_LIKE:
-            return "is a multiple of"
+            return "is a straight line of"
     ranks = [np.unique(values, return_inverse=True)[1].astype(np.float64) for values in (x, y)]
     many = min(ranks[0].max(), ranks[1].max()) >= MAX_LEVELS
     return "rises and falls exactly with" if many and _correlation(*ranks) > TOO_LIKE else ""
@@ -157,13 +179,15 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 def _backwards(table: Table, split: Split, kinds: Mapping[str, str], method: str, own_files: bool) -> list[Finding]:
     """Training rows that are later than test rows."""
+    if not len(split.test):
+        return []
     by, column = parse_split(method, table)
     names = [column] if by == "time" else [name for name, kind in kinds.items() if kind == "datetime"]
     found = []
     for name in names:
         values = table.column(name)
-        if values.dtype == object or not len(split.test):
-            continue
+        if values.dtype == object:
+            values = moments(values).astype("datetime64[ms]")
         there = ~table.missing(name)
         train, test = (values[rows[there[rows]]] for rows in (split.train, split.test))
         num_later = int((train > test.min()).sum()) if len(train) and len(test) else 0

@@ -1,10 +1,10 @@
 """The seam between a column's kind and its features. A modality knows one family of kinds; a coder is what it fitted.
 
     find_kinds: each modality in turn may claim a column  -> its kind
-    fit:        modality.fit(values, kind)                -> a coder, which is data (to_dict) and not code
+    fit:        modality.fit(values, kind)                -> a coder, which is data and not code
     use:        coder.encode(column, out)  or, for one row, coder.quick / coder.careful: bit for bit the same numbers
 
-Text, image or audio columns join as one more entry of registry.MODALITIES; nothing else in this room has to know them.
+Text, image or audio columns join as one more modality (registry.py); nothing else in this room has to know them.
 """
 
 from __future__ import annotations

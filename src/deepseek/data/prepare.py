@@ -1,9 +1,11 @@
 """From typed columns to features: fitted once on training rows, stored as JSON, the same for training and serving.
 
-kinds = find_kinds(table, target="default")
-preprocessor = fit_preprocessor(table.take(train), kinds, target="default")
-preprocessor.table(table).features       # (N, F) float32, finite
-preprocessor.rows([{"age": 31, ...}])    # the same numbers, bit for bit, from records
+    kinds = find_kinds(table, target="default")
+    preprocessor = fit_preprocessor(table.take(train), kinds, target="default")
+    preprocessor.table(table).features       # (N, F) float32, finite
+    preprocessor.rows([{"age": 31, ...}])    # the same numbers, bit for bit, from records
+
+Rows are counted from 0 in errors and flags, as in the row_id of an answer.
 """
 
 from __future__ import annotations
@@ -152,7 +154,8 @@ def fit_preprocessor(
         kind = kinds[name]
         coding = coded_by(kind)
         if coding is None:
-            notes.append(f"column {name!r} was left out: it {_WHY[kind]}; to use it, say which kind it is")
+            why = _WHY.get(kind, f"is of the kind {kind!r}")
+            notes.append(f"column {name!r} was left out: it {why}; to use it, say which kind it is")
         else:
             used.append(_fit(Profile.of(table, name), kind, coding))
     if not any(column.coder.parts for column in used):

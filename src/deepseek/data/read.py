@@ -1,8 +1,10 @@
 """read_table: whatever holds a table becomes a Table.
 
-read_table("loans.csv")            # also .tsv, .txt, .gz, .zst; Parquet; Arrow and Feather: told apart by their bytes
-read_table(frame)                  # pandas or polars
-read_table({"age": [31, 40], "city": ["Rome", None]})
+    read_table("loans.csv")     # also .tsv, .gz, .zst, Parquet, Arrow, Feather
+    read_table(frame)           # pandas or polars
+    read_table({"age": [31, 40], "city": ["Rome", None]})
+
+Files are told apart by their first bytes; a name that promises something else is an error.
 """
 
 from __future__ import annotations

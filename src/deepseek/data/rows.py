@@ -1,8 +1,10 @@
 """The serving path: records by column name to features, without pandas or Arrow. One row takes microseconds.
 
-values = the record's values, in the columns' order (one C call)
-for each column: quick(value) -> its features, or careful(value) for what is unusual
-many rows: each column at once, by the coders that training uses
+    values = the record's values, in the columns' order (one C call)
+    for each column: quick(value) -> its features, or careful(value) for what is unusual
+    many rows: each column at once, by the coders that training uses
+
+A record has every column; None stands for a value that is missing. A name that training did not have is an error.
 """
 
 from __future__ import annotations
@@ -121,5 +123,7 @@ def _encode(name: str, coder: Coder, values: Values, out: Float32) -> list[Flag]
 
 def _bad_value(name: str, coder: Coder, row: int, value: Any) -> InputError:
     return InputError(
-        f"row {row}, column {name!r}: {repr(value)[:80]} does not fit", expected=coder.expected, fix="mend the value"
+        f"row {row}, column {name!r}: {repr(value)[:80]} does not fit",
+        expected=coder.expected,
+        fix=f"give {name!r} such a value",
     )

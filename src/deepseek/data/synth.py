@@ -148,8 +148,8 @@ def _joined(parts: list[_Payments]) -> _Payments:
 
 def _described(paid: _Payments, world: FraudWorld, rng: np.random.Generator, goods: Ints, distance: Floats) -> Table:
     """What a bank knows of each payment when it happens."""
-    card = _History(paid.customer, paid.moment, paid.amount)
-    shop = _History(paid.terminal, paid.moment, paid.fraud.astype(np.float64))
+    card = History(paid.customer, paid.moment, paid.amount)
+    shop = History(paid.terminal, paid.moment, paid.fraud.astype(np.float64))
     kind = goods[paid.terminal]
     online = kind == ONLINE
     age_years = rng.uniform(0.2, 15, world.num_customers)
@@ -183,7 +183,7 @@ def _described(paid: _Payments, world: FraudWorld, rng: np.random.Generator, goo
     return table.take((paid.moment >= first) & (paid.moment < last))
 
 
-class _History:
+class History:
     """What came before each payment in its group (a card, a terminal). Payments are in the order of time."""
 
     def __init__(self, group: Ints, moment: Ints, value: Floats) -> None:

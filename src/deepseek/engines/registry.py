@@ -9,15 +9,13 @@ never runs torch never imports it.
 
 from __future__ import annotations
 
-import importlib
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from deepseek.contracts import Engine
-from deepseek.errors import MissingError
 from deepseek.nn.model import Model
+from deepseek.plugins import find
 
 #: "module:attribute" by kind; onnxruntime runs every model.
 ENGINES: dict[str, str] = {
@@ -54,12 +52,8 @@ class EngineClass(Protocol):
 
 def engine_class(kind: str) -> EngineClass:
     """The class behind a kind; MissingError for an unknown one, ExtraError when its library is not installed."""
-    if kind not in ENGINES:
-        raise MissingError(f"there is no engine {kind!r}", expected=", ".join(ENGINES))
-    module, _, attribute = ENGINES[kind].partition(":")
-    found: Any = operator.attrgetter(attribute)(importlib.import_module(module))
-    result: EngineClass = found
-    return result
+    found: EngineClass = find("engines", kind)
+    return found
 
 
 def open_engine(kind: str, source: Source) -> Engine:

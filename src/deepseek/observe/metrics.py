@@ -109,7 +109,7 @@ class Metrics:
 
     def _model(self, event: Event) -> None:
         digest = event.fields.get("digest", "")
-        self.model_loaded.labels(event.model_name, event.model_version, digest).set(float(event.fields["loaded"]))
+        self.model_loaded.labels(event.model_name, event.model_version, digest).set(float(event.fields.get("loaded", 0)))
 
 
 class _Bound:

@@ -99,7 +99,7 @@ def fit(
     optimizer = (
         make_optimizer(parameters)
         if make_optimizer
-        else torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, foreach=True)
+        else torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
     num_steps = config.epochs * len(data)  # type: ignore[arg-type]

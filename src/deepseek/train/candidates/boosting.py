@@ -12,7 +12,7 @@ from deepseek.nn.model import Weights
 from deepseek.train.candidates.base import FitData, Fitted, Params
 from deepseek.train.convert import from_hist, from_xgboost
 
-MAX_ROUNDS = 600
+MAX_ROUNDS = 1_000
 PATIENCE = 30  # rounds without a better validation loss
 
 

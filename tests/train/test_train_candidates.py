@@ -1,0 +1,179 @@
+"""Every family, built in, by the one protocol: what it answers is what its arrays answer, whatever the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from deepseek.nn.model import Weights
+from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
+
+NAMES = [candidate.name for candidate in BUILT_IN]
+TASKS = ("binary", "multiclass", "regression")
+QUICK = {"mlp": {"epochs": 4}, "random_forest": {"n_estimators": 10}, "extra_trees": {"n_estimators": 10}}
+
+
+def table(task: str, *, num_rows: int = 120, seed: int = 0) -> FitData:
+    """Two numbers, a code of 6 levels with one-hots for two of them, and a mark of what was missing."""
+    rng = np.random.default_rng(seed)
+    numbers, code = rng.normal(size=(num_rows, 2)), rng.integers(0, 6, num_rows)
+    score = numbers[:, 0] + np.array([0, 1, -1, 2, 0.5, -2])[code] + 0.3 * rng.normal(size=num_rows)
+    missing = rng.random(num_rows) < 0.1
+    features = np.column_stack([numbers, code, code == 1, code == 2, missing]).astype(np.float32)
+    if task == "regression":
+        target: np.ndarray = 50 * score + 1000
+    else:
+        cuts = np.quantile(score, [0.5] if task == "binary" else [0.33, 0.66])
+        target = np.searchsorted(cuts, score)
+    return FitData(
+        features, target, np.ones(num_rows), task, {"binary": 2, "multiclass": 3}.get(task, 0),
+        kinds=("numeric", "numeric", "code", "onehot", "onehot", "missing"), num_levels=(0, 0, 6, 0, 0, 0),
+        monotone=(0,) * 6,
+    )  # fmt: skip
+
+
+def quick(candidate: Candidate, data: FitData) -> Params:
+    knobs = dict(candidate.defaults(data)) | QUICK.get(candidate.name, {})
+    return knobs | ({"rounds": 20} if candidate.name == "xgboost" else {})
+
+
+@pytest.fixture(params=BUILT_IN, ids=NAMES)
+def candidate(request: pytest.FixtureRequest) -> Iterator[Candidate]:
+    yield request.param
+
+
+def mean_margin(weights: list[Weights], data: FitData) -> np.ndarray:
+    return np.mean([each.margin(data.features) for each in weights], axis=0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_arrays_answer_as_the_library_did(candidate: Candidate, task: str) -> None:
+    data, fresh = table(task), table(task, seed=1)
+    fresh.features[:10, 2] = 9  # a level that was never seen
+    fitted = candidate.fit(data, quick(candidate, data), seed=0)
+    wanted = fitted.margin(fresh.features)
+    assert wanted.shape == (len(fresh.target), data.num_margins)
+    scale = max(1.0, float(np.abs(wanted).max()))
+    np.testing.assert_allclose(mean_margin(fitted.weights(), fresh), wanted, rtol=1e-4, atol=1e-5 * scale)
+    if fitted.is_share:
+        assert ((wanted >= 0) & (wanted <= 1)).all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_something_is_learned(candidate: Candidate, task: str) -> None:
+    data = table(task)
+    knobs = dict(candidate.defaults(data)) | ({"rounds": 20} if candidate.name == "xgboost" else {})
+    fitted, fresh = candidate.fit(data, knobs, seed=0), table(task, seed=1)
+    margin = fitted.margin(fresh.features)
+    if task == "regression":
+        errors = margin[:, 0] - fresh.target
+        assert np.sqrt(np.mean(errors**2)) < 0.75 * fresh.target.std()
+    else:
+        cut = 0.5 if fitted.is_share else 0.0
+        guess = margin[:, 0] > cut if task == "binary" else margin.argmax(axis=1)
+        assert np.mean(guess == fresh.target) > (0.75 if task == "binary" else 0.6)
+
+
+def test_equal_seeds_give_equal_arrays_bit_for_bit(candidate: Candidate) -> None:
+    data = table("binary")
+
+    def arrays() -> list[np.ndarray]:
+        weights = candidate.fit(data, quick(candidate, data), seed=4).weights()
+        return [array for each in weights for array in each.arrays().values()]
+
+    for first, again in zip(arrays(), arrays(), strict=True):
+        np.testing.assert_array_equal(first, again)
+
+
+def test_a_heavier_row_pulls_the_model_towards_itself(candidate: Candidate) -> None:
+    data = table("binary")
+    heavy = replace(data, weight=np.where(data.target == 1, 5.0, 0.5))
+    knobs = quick(candidate, data)
+    plain, pulled = (candidate.fit(d, knobs, seed=0).margin(data.features).mean() for d in (data, heavy))
+    assert pulled > plain
+
+
+def test_knobs_that_are_suggested_can_be_fitted_and_repeated(candidate: Candidate) -> None:
+    data = table("regression")
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    knobs = dict(candidate.suggest(study.ask(), data))
+    knobs |= {"rounds": 5} if candidate.name == "xgboost" else {}
+    if "epochs" in knobs:
+        knobs["epochs"] = 2
+    fitted = candidate.fit(data, knobs, seed=0)
+    again = candidate.fit(data, fitted.params, seed=0)
+    np.testing.assert_array_equal(fitted.margin(data.features), again.margin(data.features))
+
+
+def test_the_guess_of_what_a_fit_costs_grows_with_the_table(candidate: Candidate) -> None:
+    small, large = table("binary"), table("binary", num_rows=4000)
+    assert 0 < candidate.cost_s(small) < candidate.cost_s(large) < 60
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_family_that_takes_a_constraint_keeps_it(candidate: Candidate, task: str, sign: int) -> None:
+    data = replace(table(task), monotone=(sign, 0, 0, 0, 0, 0))
+    if not candidate.supports(data):
+        assert candidate.supports(table(task))
+        return
+    fitted = candidate.fit(data, quick(candidate, data), seed=0)
+    grid = np.repeat(data.features[:20], 30, axis=0)
+    grid[:, 0] = np.tile(np.linspace(-3, 3, 30), 20)
+    margin = fitted.margin(grid).reshape(20, 30, -1)
+    if task != "multiclass":
+        assert (sign * np.diff(margin, axis=1) >= -1e-6).all()
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_tables_of_codes_alone_are_read(candidate: Candidate, task: str) -> None:
+    whole = table(task, num_rows=300)
+    data = replace(
+        whole, features=whole.features[:, 2:5].copy(), kinds=whole.kinds[2:5], num_levels=whole.num_levels[2:5],
+        monotone=(0,) * 3,
+    )  # fmt: skip
+    fitted = candidate.fit(data, quick(candidate, data), seed=0)
+    margin = fitted.margin(data.features)[:, 0]
+    assert np.corrcoef(margin, data.target)[0, 1] > 0.3
+    np.testing.assert_allclose(mean_margin(fitted.weights(), data)[:, 0], margin, rtol=1e-4, atol=1e-2)
+
+
+def test_a_feature_that_never_changes_is_survived(candidate: Candidate) -> None:
+    data = table("binary")
+    features = data.features.copy()
+    features[:, 1] = 7.0
+    fitted = candidate.fit(replace(data, features=features), quick(candidate, data), seed=0)
+    assert np.isfinite(fitted.margin(features)).all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ten_rows_are_survived(candidate: Candidate, task: str) -> None:
+    data = table(task, num_rows=10)
+    fitted = candidate.fit(data, quick(candidate, data), seed=0)
+    assert np.isfinite(fitted.margin(data.features)).all()
+    assert fitted.margin(data.features).shape == (10, data.num_margins)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_class_that_is_not_among_the_rows_of_a_fold_keeps_its_place(candidate: Candidate, task: str) -> None:
+    """As when the only row of a rare class is held back: the answer is still one margin per class."""
+    data = table(task)
+    kept = data.rows(np.flatnonzero(data.target != 1))
+    margin = candidate.fit(kept, quick(candidate, kept), seed=0).margin(data.features)
+    assert margin.shape == (len(data.target), data.num_margins)
+    assert np.isfinite(margin).all()
+
+
+def test_early_stopped_rounds_become_a_number_that_a_refit_repeats() -> None:
+    boosting = next(c for c in BUILT_IN if c.name == "xgboost")
+    data, held = table("binary"), table("binary", seed=1)
+    fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=held)
+    rounds = fitted.params["rounds"]
+    assert 1 <= rounds < 600
+    again: Any = boosting.fit(data, fitted.params, seed=0)
+    np.testing.assert_array_equal(again.margin(held.features), fitted.margin(held.features))
