@@ -92,4 +92,6 @@ def test_few_rows_with_weight_do_not_break_the_halves() -> None:
 
 def test_equal_seeds_give_equal_calibrations() -> None:
     margin, target = sure(200, slope=0.5)
-    assert fit_calibration(margin, target, np.ones(200), seed=5) == fit_calibration(margin, target, np.ones(200), seed=5)
+    assert fit_calibration(margin, target, np.ones(200), seed=5) == fit_calibration(
+        margin, target, np.ones(200), seed=5
+    )

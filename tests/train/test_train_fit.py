@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def test_rows_of_no_weight_teach_nothing() -> None:
     data = ArrayStream(base.inputs, target, weight, 16, torch.Generator().manual_seed(0))
     model = module()
     fit(model, data, TrainConfig(epochs=150, lr=0.1, weight_decay=0.0), loss=squared)
-    bias = [p for p in model.parameters()][1]
+    bias = list(model.parameters())[1]
     assert bias.item() == pytest.approx(3, abs=0.05)
 
 
@@ -120,8 +121,8 @@ def test_the_rate_rises_to_its_peak_and_falls_to_near_zero() -> None:
     config = TrainConfig(warmup=0.1)
     rates = [config.rate(step, 100) for step in range(100)]
     assert rates[9] == 1.0 == max(rates)
-    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
-    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert all(a < b for a, b in pairwise(rates[:10]))
+    assert all(a >= b for a, b in pairwise(rates[9:]))
     assert rates[-1] < 0.01
 
 

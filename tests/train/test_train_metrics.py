@@ -162,7 +162,7 @@ def test_the_metric_follows_the_task_and_how_rare_a_class_is(task: str, target: 
 
 
 def test_a_metric_of_another_task_is_refused_with_those_that_fit() -> None:
-    with pytest.raises(InputError, match="rmse.*log_loss, accuracy"):
+    with pytest.raises(InputError, match=r"rmse.*log_loss, accuracy"):
         metric_named("binary", "rmse")
 
 

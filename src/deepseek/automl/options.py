@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepseek.errors import InputError
+
+if TYPE_CHECKING:
+    from deepseek.contracts import Task
 
 Progress = Callable[[str, float], None]  # what is going on, and the share of the work that is done
 
@@ -25,6 +28,7 @@ class ShipOptions:
     seed: int = 0
     budget_s: float = 120.0  # CPU seconds of all threads
     trials: int | None = None  # exactly so many, whatever they cost
+    task: Task | None = None  # binary, multiclass or regression; by default what the target looks like
     metric: str | None = None
     positive: str | None = None  # the class of two that thresholds speak of; by default the second in order
     candidates: Sequence[str] | None = None
@@ -58,6 +62,8 @@ class ShipOptions:
         for name, good, expected in checks:
             if not good:
                 raise InputError(f"ship.{name} is {getattr(self, name)}", expected=expected)
+        if self.task not in (None, "binary", "multiclass", "regression"):
+            raise InputError(f"ship.task is {self.task!r}", expected="binary, multiclass or regression")
         for column, sign in (self.monotone or {}).items():
             if sign not in (1, -1):
                 raise InputError(f"monotone {column!r} is {sign!r}", expected="1 (rising) or -1 (falling)")

@@ -72,7 +72,7 @@ class Work:
             asked.progress("reading", 0.0)
         candidates, left_out = _candidates(asked)
         table, split = _read(data, asked)
-        info = infer_task(table, asked.target)
+        info = infer_task(table, asked.target, task=asked.task)
         labels = _ordered(info.labels, asked.positive)
         if split is None:
             split = split_table(
@@ -81,7 +81,9 @@ class Work:
         development = table.take(np.concatenate([split.train, split.validation]))
         test = table.take(split.test)
         _check_classes(development, asked.target, info.labels)
-        kinds = find_kinds(development, target=asked.target, overrides=asked.kinds or {})
+        # a column with a direction must enter as one number: one-hot levels could not be held to it
+        overrides = {**dict.fromkeys(asked.monotone or {}, "numeric"), **(asked.kinds or {})}
+        kinds = find_kinds(development, target=asked.target, overrides=overrides)
         hidden = [*asked.drop, *([asked.weights] if asked.weights else []), *_group_columns(asked)]
         read = {name: kind for name, kind in kinds.items() if name not in hidden}
         warnings = [*table.notes, *info.notes, *_leaks(asked, table, split, info.task, read)]
@@ -168,7 +170,12 @@ class Work:
 
 def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
     """All rows in one table; the user's own test rows set the split, else it is still to be made."""
-    table = drop_missing_target(read_table(data), asked.target) if asked.drop_missing_target else read_table(data)
+
+    def rows_of(source: Any) -> Table:
+        found = read_table(source)
+        return drop_missing_target(found, asked.target) if asked.drop_missing_target else found
+
+    table = rows_of(data)
     named = [asked.target, asked.weights, asked.fairness, *asked.segments, *asked.drop, *(asked.monotone or {})]
     for column in named:
         if column is not None:
@@ -180,7 +187,7 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
     ends = np.cumsum([part.num_rows for part in parts])
     train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, parts, strict=True))
     if asked.test is None:
-        task = infer_task(table, asked.target).task
+        task = infer_task(table, asked.target, task=asked.task).task
         made = split_table(
             table, split=asked.split, target=asked.target, task=task, seed=asked.seed, validation_share=0.0
         )

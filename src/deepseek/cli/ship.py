@@ -38,7 +38,7 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--test", type=FILE, help="Your own test rows.")
 @click.option("--validation", type=FILE, help="Your own validation rows.")
-@click.option("--split", default="random", show_default=True, help="random, time:COLUMN or group:COLUMN.")
+@click.option("--split", help="random, time:COLUMN or group:COLUMN.  [default: random; for --example fraud by time]")
 @click.option(
     "--seed",
     default=0,
@@ -49,6 +49,9 @@ Examples:
 @click.option("--budget", "budget_s", default="120s", show_default=True, type=duration, help="CPU time of the search.")
 @click.option("--trials", type=click.IntRange(1), help="Run exactly so many trials, whatever they cost.")
 @click.option("--metric", help="What the search improves.  [default: by task]")
+@click.option(
+    "--task", type=click.Choice(("binary", "multiclass", "regression")), help="[default: by the values of the target]"
+)
 @click.option("--positive", metavar="LABEL", help="The class that limits speak of.  [default: the second of two]")
 @click.option("--candidates", metavar="A,B", help="Only these families of models.")
 @click.option(
@@ -109,6 +112,7 @@ def command(
 ) -> None:
     """Train, compare, calibrate, check, explain and pack a model for the table DATA (CSV, Parquet or Arrow)."""
     source, options["target"], options["name"] = _source(data, example, options["target"], options["name"])
+    options["split"] = options["split"] or ("time:time" if example == "fraud" else "random")
     options["kinds"] = dict(options["kinds"]) or None
     options["monotone"] = {column: int(sign) for column, sign in options["monotone"]} or None
     options["candidates"] = tuple(options["candidates"].split(",")) if options["candidates"] else None

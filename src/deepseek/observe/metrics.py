@@ -109,7 +109,9 @@ class Metrics:
 
     def _model(self, event: Event) -> None:
         digest = event.fields.get("digest", "")
-        self.model_loaded.labels(event.model_name, event.model_version, digest).set(float(event.fields.get("loaded", 0)))
+        self.model_loaded.labels(event.model_name, event.model_version, digest).set(
+            float(event.fields.get("loaded", 0))
+        )
 
 
 class _Bound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -39,11 +40,9 @@ class FitData:
     def rows(self, index: NDArray[np.int64]) -> FitData:
         return replace(self, features=self.features[index], target=self.target[index], weight=self.weight[index])
 
-    def num_threads(self) -> int:
-        """One thread for small data, where the hand-over costs more than it saves."""
-        import os
-
-        return 1 if self.features.size < 300_000 else os.cpu_count() or 1
+    def num_threads(self, *, worth_cells: int = 300_000) -> int:
+        """One thread below `worth_cells` numbers, where handing over costs more than it saves."""
+        return 1 if self.features.size < worth_cells else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Forest:
 
     def defaults(self, data: FitData) -> Params:
         return {
+            "n_estimators": self._num_trees(data),
             "min_samples_leaf": 3 if len(data.target) >= LARGE else 1,
             "max_features": min(1.0, self.looked_at / data.features.shape[1]),
             "criterion": "squared_error" if data.task == "regression" else "entropy",
@@ -45,10 +46,14 @@ class Forest:
     def suggest(self, trial: Any, data: FitData) -> Params:
         criteria = ["squared_error"] if data.task == "regression" else ["gini", "entropy"]
         return {
+            "n_estimators": self._num_trees(data),
             "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 12, log=True),
             "max_features": trial.suggest_float("max_features", 0.15, 1.0),
             "criterion": trial.suggest_categorical("criterion", criteria),
         }
+
+    def _num_trees(self, data: FitData) -> int:
+        return 100 if len(data.target) >= LARGE else 150
 
     def _max_samples(self, data: FitData) -> float | None:
         return 0.5 if self.bootstrap and len(data.target) >= LARGE else None
@@ -57,7 +62,6 @@ class Forest:
         ensemble = need("sklearn.ensemble", extra="tabular")
         make = getattr(ensemble, self.stem + ("Regressor" if data.task == "regression" else "Classifier"))
         model = make(
-            n_estimators=100 if len(data.target) >= LARGE else 150,
             max_samples=self._max_samples(data),
             random_state=seed,
             n_jobs=data.num_threads(),

@@ -1,0 +1,178 @@
+"""The search: repeatable to the byte, within its budget, never below the yardstick."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import log_loss
+
+from deepseek.automl.blend import choose_blend
+from deepseek.automl.search import YARDSTICK, Budget, Search, Trial
+from deepseek.automl.ship import Shipped, ship
+from deepseek.train.candidates import BUILT_IN, FitData
+from deepseek.train.metrics import METRICS
+from loans import TARGETS, for_task, make_loans
+
+SHALLOW = tuple(c for c in BUILT_IN if c.name in (YARDSTICK, "linear", "xgboost"))
+
+
+def evidence(bundle: Path, name: str) -> dict:
+    return json.loads((bundle / "evidence" / f"{name}.json").read_text())
+
+
+def fit_data(num_rows: int = 200, seed: int = 0) -> FitData:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(num_rows, 3)).astype(np.float32)
+    target = (features[:, 0] + 0.5 * rng.normal(size=num_rows) > 0).astype(np.int64)
+    return FitData(features, target, np.ones(num_rows), "binary", 2, ("numeric",) * 3, (0,) * 3, (0,) * 3)
+
+
+def halves(num_rows: int = 200) -> list[tuple[np.ndarray, np.ndarray]]:
+    rows = np.arange(num_rows)
+    return [(rows[::2], rows[1::2]), (rows[1::2], rows[::2])]
+
+
+def run(num_trials: int | None, *, budget_s: float | None = None, seed: int = 0, reserve_s: float = 0) -> list[Trial]:
+    search = Search(fit_data(), halves(), METRICS["binary"]["log_loss"], seed, SHALLOW)
+    return search.run(
+        Budget(budget_s), num_trials=num_trials, reserve=lambda _: reserve_s, progress=lambda _: None
+    )  # fmt: skip
+
+
+def test_every_family_is_tried_with_its_defaults_and_the_yardstick_first() -> None:
+    trials = run(3)
+    assert trials[0].family == YARDSTICK
+    assert {t.family for t in trials} == {c.name for c in SHALLOW}
+    assert [t.number for t in trials] == [0, 1, 2]
+
+
+def test_the_yardsticks_held_margin_is_that_of_scikit_learn_up_to_its_temperature() -> None:
+    data, first = fit_data(), run(1)[0]
+    raw = np.concatenate(
+        [
+            HistGradientBoostingClassifier(random_state=0)
+            .fit(data.features[fit], data.target[fit])
+            .decision_function(data.features[held])
+            for fit, held in halves()
+        ]
+    )
+    np.testing.assert_allclose(first.margin[:, 0], first.slope * raw, rtol=1e-9)
+    held = np.concatenate([held for _, held in halves()])
+    assert first.loss <= log_loss(data.target[held], 1 / (1 + np.exp(-raw))) + 1e-12
+
+
+def test_later_trials_depend_on_seed_and_losses_alone() -> None:
+    first, again, other = run(7), run(7), run(7, seed=1)
+    assert [(t.family, dict(t.params), t.loss) for t in first] == [(t.family, dict(t.params), t.loss) for t in again]
+    assert [dict(t.params) for t in first[3:]] != [dict(t.params) for t in other[3:]]
+
+
+def test_a_longer_run_begins_like_a_shorter_one() -> None:
+    assert [t.loss for t in run(7)][:5] == [t.loss for t in run(5)]
+
+
+def test_trials_end_before_the_reserve_is_touched() -> None:
+    start_s = time.process_time()
+    trials = run(None, budget_s=3.0, reserve_s=1.0)
+    used_s = time.process_time() - start_s
+    assert len(trials) >= 3
+    assert used_s <= 2.1, "the last trial may be a little dearer than its guess"
+
+
+def test_a_budget_that_is_too_small_for_anything_still_gives_the_yardstick() -> None:
+    assert [t.family for t in run(None, budget_s=0.001)] == [YARDSTICK]
+
+
+@pytest.mark.parametrize("name", sorted(METRICS["binary"]))
+def test_no_blend_is_worse_on_the_held_rows_than_the_best_trial_or_the_yardstick(name: str) -> None:
+    metric, data = METRICS["binary"][name], fit_data()
+    search = Search(data, halves(), metric, 0, SHALLOW)
+    trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
+    blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
+    assert blend.loss <= min(t.loss for t in trials) <= trials[0].loss
+    assert sum(blend.weights) == pytest.approx(1)
+    assert all(weight > 0 for weight in blend.weights)
+
+
+def test_equal_seed_and_trials_give_an_equal_digest_in_another_process(tmp_path: Path) -> None:
+    """All six families, with another hash seed, so that no order of a set or of the clock can hide."""
+    make_loans(48).pipe(for_task, "binary").to_csv(tmp_path / "loans.csv", index=False)
+    digests = []
+    for hash_seed in ("1", "2"):
+        verb = ["ship", str(tmp_path / "loans.csv"), "--target", "default", "--trials", "7", "--seed", "3", "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "deepseek", *verb, "--out", str(tmp_path / hash_seed)],
+            capture_output=True, text=True, check=True, env={**_environ(), "PYTHONHASHSEED": hash_seed},
+        )  # fmt: skip
+        digests.append(json.loads(done.stdout)["digest"])
+    assert digests[0] == digests[1]
+
+
+def _environ() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_a_budgeted_run_records_its_trials_and_repeats_to_the_same_digest(tmp_path: Path) -> None:
+    table = make_loans().pipe(for_task, "binary")
+    knobs = {"target": "default", "candidates": ("linear", "xgboost"), "seed": 1}
+    start_s = time.process_time()
+    first = ship(table, out=tmp_path / "timed", budget_s=6.0, **knobs)  # type: ignore[arg-type]
+    used_s = time.process_time() - start_s
+    assert first.num_trials > 3
+    assert used_s <= 6.0 * 1.05
+    assert used_s >= 6.0 * 0.5, "a budget is there to be used"
+    recorded = json.loads((first.path / "bundle.json").read_text())["lineage"]["config"]["trials"]
+    assert recorded == first.num_trials == evidence(first.path, "search")["num_trials"]
+    again = ship(table, out=tmp_path / "counted", trials=recorded, **knobs)  # type: ignore[arg-type]
+    assert again.digest == first.digest
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_blend_is_not_below_the_yardstick_on_the_held_rows(quick_ship: Callable[..., Shipped], task: str) -> None:
+    shipped = quick_ship(for_task(make_loans(), task), target=TARGETS[task])
+    search = evidence(shipped.path, "search")
+    assert search["held_loss"] <= search["yardstick"]["held_loss"]
+    assert search["yardstick"]["family"] == YARDSTICK
+    assert [entry["number"] for entry in search["trials"]] == [0, 1]
+
+
+def test_the_largest_seed_can_be_shipped(quick_ship: Callable[..., Shipped]) -> None:
+    shipped = quick_ship(for_task(make_loans(100), "binary"), seed=2**31 - 1, trials=3)
+    assert shipped.seed == 2**31 - 1
+
+
+HIDE_TORCH = """
+import sys
+from importlib.machinery import PathFinder
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] == "torch" else super().find_spec(name, path, target)
+sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
+import json
+from deepseek.automl.ship import ship
+shipped = ship(sys.argv[1], target="default", out=sys.argv[2], trials=2, candidates=("linear", "mlp"))
+print(json.dumps([list(shipped.warnings), "torch" in sys.modules]))
+"""
+
+
+def test_a_family_whose_library_is_absent_is_left_out_and_said(tmp_path: Path) -> None:
+    make_loans(100).pipe(for_task, "binary").to_csv(tmp_path / "loans.csv", index=False)
+    done = subprocess.run(
+        [sys.executable, "-c", HIDE_TORCH, str(tmp_path / "loans.csv"), str(tmp_path / "out")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    warnings, loaded = json.loads(done.stdout)
+    assert any("mlp was left out" in warning and "deepseek[train]" in warning for warning in warnings)
+    assert not loaded
