@@ -114,13 +114,15 @@ def reliability(target: NDArray[Any], output: Float64, *, num_bins: int = 10) ->
     ]
 
 
-def curves(task: Task, target: NDArray[Any], output: Float64, labels: Sequence[str]) -> dict[str, Any]:
+def curves(
+    task: Task, target: NDArray[Any], output: Float64, decided: NDArray[np.int64], labels: Sequence[str]
+) -> dict[str, Any]:
     """What a person would rather look at: confusion counts, ROC and precision-recall points, or residuals."""
     if task == "regression":
         counts, edges = np.histogram(target - output[:, 0], bins=30)
         return {"residuals": {"edges": edges.tolist(), "counts": counts.tolist()}}
     counts = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(counts, (target, output.argmax(axis=1)), 1)
+    np.add.at(counts, (target, decided), 1)
     drawn: dict[str, Any] = {"reliability": reliability(target, output)}
     if len(labels) <= MAX_GROUPS:
         drawn["confusion"] = {"labels": list(labels), "counts": counts.tolist()}

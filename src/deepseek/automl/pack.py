@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.develop import Developed, describe
@@ -56,7 +57,7 @@ def make(work: Work, developed: Developed) -> Packed:
         "decision.json": decision,
         "card.json": make_card(work.development, work.kinds, work.asked.target),
         "example.json": work.preprocessor.example(),
-        "evidence/metrics.json": _metrics(work, metrics, baseline, test, output),
+        "evidence/metrics.json": _metrics(work, metrics, baseline, test, output, decision),
         "evidence/validation.json": _validation(work, developed),
         "evidence/search.json": describe(developed),
         "evidence/parity.json": {**parity, "timings": tuning.to_dict()},
@@ -80,6 +81,14 @@ def scored(model: Model, graph: bytes, features: Float32) -> Float64:
     output = engine.score(features).output.astype(np.float64)
     engine.close()
     return output
+
+
+def decided_classes(work: Work, output: Float64, decision: dict[str, Any]) -> NDArray[np.int64]:
+    """Class numbers (N,) by the threshold or the costs in force; zeros for regression."""
+    if work.task == "regression":
+        return np.zeros(len(output), np.int64)
+    rule = Decision.from_bytes(_json(decision), task=work.task, labels=work.labels)
+    return rule.classes(output.astype(np.float32))
 
 
 def decide(work: Work, developed: Developed) -> dict[str, Any]:
@@ -117,7 +126,12 @@ def explanation(work: Work, model: Model, features: Float32) -> dict[str, Any]:
 
 
 def _metrics(
-    work: Work, metrics: dict[str, Figure], baseline: dict[str, Figure], test: FitData, output: Float64
+    work: Work,
+    metrics: dict[str, Figure],
+    baseline: dict[str, Figure],
+    test: FitData,
+    output: Float64,
+    decision: dict[str, Any],
 ) -> dict[str, Any]:
     report: dict[str, Any] = {
         "rows": "test",
@@ -126,7 +140,7 @@ def _metrics(
         "baseline": {name: found.to_dict() for name, found in baseline.items()},
         "baseline_name": "HistGradientBoosting with its defaults, the same rows",
     }
-    report |= evidence.curves(work.task, test.target, output, work.labels)
+    report |= evidence.curves(work.task, test.target, output, decided_classes(work, output, decision), work.labels)
     if work.task != "regression":
         report["num_rows_by_label"] = {
             label: int(np.sum(test.target == index)) for index, label in enumerate(work.labels)
@@ -155,13 +169,7 @@ def _groups(work: Work, test: FitData, output: Float64, decision: dict[str, Any]
             work.task, work.test, work.asked.segments, test.target, output
         )
     if work.asked.fairness:
-        decided = np.zeros(len(output), np.int64)
-        if work.task != "regression":
-            rule = Decision.from_bytes(_json(decision), task=work.task, labels=work.labels)
-            place = {label: at for at, label in enumerate(work.labels)}
-            decided = np.array(
-                [place[label] for label in np.asarray(rule.apply(output.astype(np.float32)).labels).tolist()]
-            )
+        decided = decided_classes(work, output, decision)
         made["evidence/fairness.json"] = evidence.fairness(
             work.task, work.test, work.asked.fairness, test.target, output, decided
         )

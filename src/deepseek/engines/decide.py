@@ -46,10 +46,11 @@ class Decision:
         """Answers for outputs (N, C) or (N, 1)."""
         if self.task == "regression":
             return Prediction(values=output[:, 0], intervals=self._intervals(output[:, 0]), flags=tuple(flags))
-        labels = np.asarray(self.labels)[self._classes(output)]
+        labels = np.asarray(self.labels)[self.classes(output)]
         return Prediction(self.labels, labels, output, flags=tuple(flags))
 
-    def _classes(self, output: Float32) -> NDArray[np.int64]:
+    def classes(self, output: Float32) -> NDArray[np.int64]:
+        """The class number of each row of outputs (N, C)."""
         if self.task == "binary":
             # in float32, as the chances are: rounding both keeps a chance that equals the threshold on its side
             threshold = np.float32(0.5 if self.threshold is None else self.threshold)

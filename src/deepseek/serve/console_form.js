@@ -34,9 +34,17 @@ function field(input, index, value) {
   const shared = { id: `field-${index}`, "data-name": input.name, "data-dtype": input.dtype };
   // Twelve digits: 0.1 + 0.2 is shown, and sent, as 0.3.
   const known = typeof value === "number" ? Number(value.toPrecision(12)) : value;
-  const text = known === null || known === undefined ? "" : String(known);
+  const told = known === null || known === undefined ? "" : String(known);
+  const text = input.dtype === "bool" ? truth(told) : told;
   const label = make("label", { for: shared.id, title: input.name }, input.name);
   return make("div", { class: "field" }, label, input.dtype === "bool" ? choice(shared, text) : entry(shared, text));
+}
+
+// The words that the server takes for true and false, as the two options.
+function truth(word) {
+  const known = word.trim().toLowerCase();
+  if (["true", "yes", "y", "t", "on", "1"].includes(known)) return "true";
+  return ["false", "no", "n", "f", "off", "0"].includes(known) ? "false" : "";
 }
 
 function choice(shared, text) {
