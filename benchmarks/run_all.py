@@ -33,7 +33,7 @@ def run_script(name: str, flags: Sequence[str]) -> int:
     """Run one benchmark; its exit code."""
     print(f"\n=== {name}", flush=True)
     start = time.perf_counter()
-    code = subprocess.run([sys.executable, str(HERE / f"{name}.py"), *flags], cwd=ROOT, check=False).returncode
+    code = subprocess.run([sys.executable, f"benchmarks/{name}.py", *flags], cwd=ROOT, check=False).returncode
     print(f"=== {name}: exit {code} after {time.perf_counter() - start:.0f} s", flush=True)
     return code
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "rivals"))
+import pandas as pd
 from contender import Job, measured, read_job, report, size_of
 
 import deepseek as ds
@@ -15,10 +16,10 @@ METRICS = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
 
 
 def fit(job: Job) -> Path:
+    development = pd.concat([job.part("train"), job.part("validation")], ignore_index=True)  # ship makes folds of them
     shipped = ds.ship(
-        job.folder / "train.parquet",
+        development,
         target=job.target,
-        validation=job.folder / "validation.parquet",
         test=job.folder / "test.parquet",
         out=job.out / "bundle",
         budget_s=job.budget_s,

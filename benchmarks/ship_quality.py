@@ -4,9 +4,13 @@
 
 Six data sets. Every contender gets the same training and validation rows of five splits that were fixed beforehand, the
 same budget in CPU seconds, a process of its own, one after the other in turn, and is judged on test rows that it never
-saw. The loss is log loss, or root mean squared error; of a data set the mean over its splits; of all data sets the
-geometric mean of the ratios. CPU seconds are those of the call that fits, what it imports late included, all threads
-and children counted.
+saw. How to use the rows is its own affair: ours and FLAML make folds of them all; AutoGluon tunes on the validation
+rows and is judged with and without a refit on all; HistGradientBoosting is
+fitted on all, and on the training rows alone.
+
+The loss is log loss, or root mean squared error; of a data set the mean over its splits; of all data sets the geometric
+mean of the ratios. CPU seconds are those of the call that fits, what it imports late included, all threads and children
+counted.
 Rivals' runs are kept (see contest.py); the note says how many were. `--fresh` runs everything anew.
 """
 

@@ -20,6 +20,7 @@ from deepseek.cli import main
 from loans import for_task, make_loans
 
 ROWS = for_task(make_loans(120), "binary")
+SOME_MISSING = ROWS["default"].where(ROWS.index != 5)
 QUICK = ("--trials", "1", "--candidates", "linear")
 
 
@@ -109,7 +110,7 @@ SHIP: dict[str, tuple[pd.DataFrame | str | bytes, tuple[str, ...], int, tuple[st
     "an empty file": (b"", (), 2, ("empty",)),
     "a header without rows": ("debt,age,default\n", (), 2, ("row",)),
     "one class only": (ROWS.assign(default="no"), (), 2, ("one class", "two")),
-    "a target with missing values": (ROWS.assign(default=ROWS["default"].where(ROWS.index != 5)), (), 2, ("missing", "--drop-missing-target")),
+    "a target with missing values": (ROWS.assign(default=SOME_MISSING), (), 2, ("missing", "--drop-missing-target")),
     "a broken line": (broken_line(), (), 2, ("41", "8", "5")),
     "a duplicate column": (duplicate_column(), (), 2, ("debt", "twice|duplicate|two columns|more than once")),
     "bytes that are no text": (bytes(range(256)) * 40, (), 2, ()),

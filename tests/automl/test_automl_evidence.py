@@ -87,8 +87,8 @@ def test_a_model_that_means_what_it_says_lies_on_the_diagonal() -> None:
 
 
 def test_the_confusion_counts_add_up() -> None:
-    _, target, output, _ = two_groups()
-    found = curves("binary", target, output, ("no", "yes"))
+    _, target, output, decided = two_groups()
+    found = curves("binary", target, output, decided, ("no", "yes"))
     assert found["confusion"] == {"labels": ["no", "yes"], "counts": [[40, 10], [15, 20]]}
 
 

@@ -40,7 +40,9 @@ def grid(column: str, values: np.ndarray, num_rows: int = 25) -> pd.DataFrame:
 def test_the_answer_only_rises_or_only_falls_with_a_constrained_column(quick_ship: Ship, task: str, sign: int) -> None:
     target = {"binary": "default", "regression": "price"}[task]
     shipped = quick_ship(
-        for_task(make_loans(), task), target=target, monotone={"age": sign}, trials=4,
+        for_task(make_loans(200), task),
+        validation=for_task(make_loans(100, seed=1), task),
+        target=target, monotone={"age": sign}, trials=4,
         candidates=("xgboost", "random_forest", "extra_trees"),
     )  # fmt: skip
     values = np.linspace(10, 90, 60)
@@ -58,6 +60,11 @@ def test_a_constraint_holds_for_whole_numbers_of_few_values_too(quick_ship: Ship
     shipped = quick_ship(frame, monotone={"steps": 1}, candidates=("xgboost",), trials=2)
     found = chances(shipped, pd.DataFrame({"steps": np.arange(6.0), "other": np.zeros(6)}))[:, 1]
     assert (np.diff(found) >= -1e-7).all(), found
+
+
+def test_a_constraint_on_a_column_that_is_to_be_read_by_its_levels_is_refused(quick_ship: Ship) -> None:
+    with pytest.raises(InputError, match="children"):
+        quick_ship(for_task(make_loans(), "binary"), monotone={"children": 1}, kinds={"children": "integer_category"})
 
 
 @pytest.mark.parametrize("column", ["region", "since", "nowhere"])
@@ -98,6 +105,13 @@ def test_mostly_weightless_rows_are_survived(quick_ship: Ship) -> None:
     frame = for_task(make_loans(80), "binary")
     frame["weight"] = np.where(np.arange(80) % 4 == 0, 1.0, 0.0)
     assert np.isfinite(quick_ship(frame, weights="weight").metrics["log_loss"].value)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e307])
+def test_the_size_of_weights_does_not_matter(quick_ship: Ship, factor: float) -> None:
+    frame = for_task(make_loans(150), "binary").assign(weight=lambda f: 1 + (f["age"] > 40))
+    found = quick_ship(frame.assign(weight=frame["weight"] * factor), weights="weight").metrics["log_loss"].value
+    assert found == pytest.approx(quick_ship(frame, weights="weight").metrics["log_loss"].value, rel=1e-3)
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf, "heavy"])

@@ -27,7 +27,7 @@ def read(shipped: Shipped, name: str) -> dict:
 
 @pytest.fixture(scope="module")
 def own() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and test rows of the user's own."""
+    """Development rows (the last 85 are for validation) and test rows of the user's own."""
     frame = for_task(make_loans(420), "binary")
     return frame.iloc[:305], frame.iloc[305:]
 
@@ -37,7 +37,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory, own: tuple[pd.DataFrame, p
     """All six families, with every piece of evidence that can be asked for."""
     train, test = own
     return ship(
-        train, target="default", test=test, out=tmp_path_factory.mktemp("ship") / "loans", trials=6, seed=0,
+        train[:220], target="default", validation=train[220:], test=test, trials=6, seed=0,
+        out=tmp_path_factory.mktemp("ship") / "loans",
         segments=("region", "debt"), fairness="region", command="deepseek ship loans.csv --target default",
     )  # fmt: skip
 

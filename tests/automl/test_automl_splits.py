@@ -172,10 +172,10 @@ def test_tiny_tables_ship_or_say_what_they_lack(quick_ship: Ship, num_rows: int,
 
 def test_thirty_classes_ship(quick_ship: Ship) -> None:
     rng = np.random.default_rng(0)
-    truth = rng.integers(0, 30, 600)
-    frame = pd.DataFrame({"x": np.cos(truth) + 0.1 * rng.normal(size=600), "y": np.sin(truth) + rng.normal(size=600)})
+    truth = rng.integers(0, 30, 300)
+    frame = pd.DataFrame({"x": np.cos(truth) + 0.1 * rng.normal(size=300), "y": np.sin(truth) + rng.normal(size=300)})
     frame["default"] = [f"class {t:02d}" for t in truth]
-    shipped = quick_ship(frame[:500], validation=frame[500:], candidates=("linear",), trials=2)
+    shipped = quick_ship(frame[:240], validation=frame[240:], candidates=("linear",), trials=2)
     assert shipped.metrics["accuracy"].value > 2 / 30
 
 

@@ -27,5 +27,5 @@ def test_trees_are_not_its_job(models: dict[str, tuple[Model, Float32]]) -> None
 
 
 def test_an_unknown_engine_is_named(models: dict[str, tuple[Model, Float32]]) -> None:
-    with pytest.raises(MissingError, match="there is no engine 'tensorrt'"):
+    with pytest.raises(MissingError, match="there is no 'tensorrt' in engines"):
         open_engine("tensorrt", Source(lambda: models["linear"][0], lambda: b"", 30))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from deepseek.nn.dense import Linear, Perceptron
@@ -29,6 +31,12 @@ def test_a_perceptron_is_what_a_pencil_says() -> None:
     assert small().margin(np.array([[2, 6]], np.float32)).tolist() == [[-1.5]]
 
 
+def test_a_skewed_number_enters_by_its_signed_logarithm() -> None:
+    model = replace(small(), logged=np.array([True]), mean=np.zeros(1, np.float32), scale=np.ones(1, np.float32))
+    joined = model.join(np.array([[0, np.e - 1], [0, 1 - np.e], [0, 0]], np.float32))
+    np.testing.assert_allclose(joined[:, 0], [1, -1, 0], atol=1e-6)
+
+
 def test_a_code_outside_the_table_reads_as_other() -> None:
     other = small().margin(np.array([[0, 11]], np.float32))
     for code in (3, 400, -1):
@@ -46,7 +54,7 @@ def test_arrays_round_trip_in_the_order_of_layers_beyond_ten() -> None:
         codes=np.zeros(0, np.int32), embeddings=[],
         weights=[rng.normal(size=(2, 2)).astype(np.float32) for _ in range(12)],
         biases=[rng.normal(size=2).astype(np.float32) for _ in range(12)],
-        skip=np.zeros((2, 2), np.float32), baseline=np.zeros(2, np.float32),
+        skip=np.zeros((2, 2), np.float32), baseline=np.zeros(2, np.float32), logged=np.array([True, False]),
     )  # fmt: skip
     features = rng.normal(size=(5, 2)).astype(np.float32)
     np.testing.assert_array_equal(Perceptron.from_arrays(deep.arrays()).margin(features), deep.margin(features))

@@ -21,6 +21,7 @@ def make(num_margins: int, *, codes: bool = True, numeric: bool = True) -> MLP:
         num_margins=num_margins,
         num_members=3,
         dropout=0.5,
+        logged=[False, True][: 2 * numeric],
     )
     with torch.no_grad():
         model.skip.uniform_(-0.5, 0.5)  # it starts at zero, where a mistake would not show
@@ -48,7 +49,7 @@ def test_the_arrays_of_each_member_answer_as_the_module_does(num_margins: int, c
 def test_margins_come_back_in_the_units_of_the_target() -> None:
     model, features = make(1), rows()
     plain, scaled = model.members(features)[0], model.members(features, target_scale=250.0, target_mean=1000.0)[0]
-    np.testing.assert_allclose(scaled.margin(features), 1000 + 250 * plain.margin(features), rtol=1e-5)
+    np.testing.assert_allclose(scaled.margin(features), 1000 + 250 * plain.margin(features), rtol=1e-4, atol=0.01)
 
 
 def test_the_baseline_is_the_mean_joined_input_of_the_training_rows() -> None:

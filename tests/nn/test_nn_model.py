@@ -77,6 +77,15 @@ def test_a_probability_scale_is_calibrated_through_its_log_odds() -> None:
     assert scores.output[0, 1] == pytest.approx(1e-4 + (1 - 2e-4) * 0.25, abs=1e-7)
 
 
+def test_no_chance_falls_below_the_smoothing_and_none_overtakes_another() -> None:
+    made = model(smoothing=0.01)
+    output = combine(made, {0: np.array([[-1e3], [0.0], [0.5], [1e3]]), 1: np.zeros((4, 1))}).output
+    np.testing.assert_allclose(output[[0, -1], 1], [0.01, 0.99], atol=1e-6)
+    assert (np.diff(output[:, 1]) > 0).all()
+    np.testing.assert_allclose(output.sum(axis=1), 1, atol=1e-6)
+    assert Model.from_files(made.to_files().__getitem__).smoothing == 0.01
+
+
 def test_regression_answers_with_the_margin() -> None:
     scores = combine(model("regression"), {0: np.array([[10.0]]), 1: np.array([[20.0]])})
     assert scores.output.tolist() == scores.margin.tolist() == [[pytest.approx(13.0)]]

@@ -15,6 +15,7 @@ from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
 NAMES = [candidate.name for candidate in BUILT_IN]
 TASKS = ("binary", "multiclass", "regression")
 QUICK = {"mlp": {"epochs": 4}}
+FORESTS = ("random_forest", "extra_trees")
 
 
 def table(task: str, *, num_rows: int = 120, seed: int = 0) -> FitData:
@@ -90,10 +91,10 @@ def test_equal_seeds_give_equal_arrays_bit_for_bit(candidate: Candidate) -> None
 
 
 def test_a_heavier_row_pulls_the_model_towards_itself(candidate: Candidate) -> None:
-    data = table("binary")
+    data, fresh = table("binary"), table("binary", seed=1)
     heavy = replace(data, weight=np.where(data.target == 1, 5.0, 0.5))
-    knobs = quick(candidate, data)
-    plain, pulled = (candidate.fit(d, knobs, seed=0).margin(data.features).mean() for d in (data, heavy))
+    knobs = dict(quick(candidate, data)) | ({"min_samples_leaf": 10} if candidate.name in FORESTS else {})
+    plain, pulled = (candidate.fit(d, knobs, seed=0).margin(fresh.features).mean() for d in (data, heavy))
     assert pulled > plain
 
 

@@ -74,7 +74,7 @@ def test_a_limit_of_zero_flags_nothing_even_when_the_engine_answers_in_float32()
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=30), st.floats(0, 1))
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=2, max_size=30), st.floats(0, 1))
 def test_the_decision_of_an_engine_keeps_the_limit_on_the_rows_it_was_set_on(
     listed: list[tuple[bool, float]], limit: float
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from deepseek.automl.blend import FLOORS, Blend, chances, choose_blend
 from deepseek.automl.search import YARDSTICK, Budget, Fold, Search, Trial
 from deepseek.contracts import Float64
-from deepseek.nn.model import Model, Part, Scale
+from deepseek.nn.model import Model, Part, Scale, smoothed
 from deepseek.train.calibrate import Calibration, fit_calibration, identity
 from deepseek.train.candidates import Candidate, FitData
 from deepseek.train.metrics import MetricInfo
@@ -79,7 +79,8 @@ def _finish(
         return _model(data, blend, identity(1), labels, candidates, seed), blend.margin
     margin = blend.held_log_odds(FLOORS[1])
     calibration = fit_calibration(margin, held.target, held.weight, seed=seed)
-    return _model(data, blend, calibration, labels, candidates, seed), calibration.apply(margin)
+    output = smoothed(calibration.apply(margin), smoothing_of(data))
+    return _model(data, blend, calibration, labels, candidates, seed), output
 
 
 def _model(
@@ -102,8 +103,14 @@ def _model(
         parts += [Part(trial.family, each, share, link, trial.floor) for each in weights]
     return Model(
         task=data.task, labels=labels, scale=blend.scale, parts=tuple(parts),
-        slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1],
+        slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1], smoothing=smoothing_of(data),
     )  # fmt: skip
+
+
+def smoothing_of(data: FitData) -> float:
+    """The least chance that N rows can speak for: as if one more had been seen, of each class an equal share (a rule of
+    succession). It bounds what one row that is unlike all others can cost."""
+    return 0.0 if data.task == "regression" else 1 / ((len(data.target) + 1) * data.num_classes)
 
 
 def describe(developed: Developed) -> dict[str, Any]:

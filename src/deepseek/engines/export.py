@@ -71,6 +71,10 @@ def _perceptron(graph: Graph, weights: Perceptron) -> str:
 def _join(graph: Graph, weights: Perceptron) -> str:
     """Standardised numbers beside embeddings, float32 (N, D)."""
     numbers = graph.add("Gather", INPUT, graph.constant(weights.numeric.astype(np.int64)), axis=1)
+    if weights.logged.any():
+        size = graph.add("Add", graph.add("Abs", numbers), graph.constant(np.array(1, np.float32)))
+        logs = graph.add("Mul", graph.add("Sign", numbers), graph.add("Log", size))
+        numbers = graph.add("Where", graph.constant(weights.logged), logs, numbers)
     centred = graph.add("Sub", numbers, graph.constant(weights.mean))
     pieces = [graph.add("Div", centred, graph.constant(weights.scale))]
     for table, code in zip(weights.embeddings, weights.codes, strict=True):
@@ -102,6 +106,14 @@ def _calibrated(graph: Graph, model: Model, margin: str) -> str:
     z = _log_odds(graph, margin, model.floor, model.num_margins) if model.scale == "probability" else margin
     z = graph.add("Add", _scaled(graph, z, model.slope), graph.constant(np.asarray(model.bias, np.float64)))
     if model.task == "multiclass":
-        return graph.add("Softmax", z, axis=1)
+        return _smoothed(graph, graph.add("Softmax", z, axis=1), model.smoothing, len(model.labels))
     positive = graph.add("Sigmoid", z)
-    return graph.add("Concat", graph.add("Sub", graph.constant(1.0), positive), positive, axis=1)
+    chances = graph.add("Concat", graph.add("Sub", graph.constant(1.0), positive), positive, axis=1)
+    return _smoothed(graph, chances, model.smoothing, len(model.labels))
+
+
+def _smoothed(graph: Graph, chances: str, smoothing: float, num_classes: int) -> str:
+    """nn.model.smoothed."""
+    if smoothing == 0:
+        return chances
+    return graph.add("Add", _scaled(graph, chances, 1 - num_classes * smoothing), graph.constant(smoothing))

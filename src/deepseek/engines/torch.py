@@ -24,6 +24,7 @@ class PerceptronModule(nn.Module):
     """nn.dense.Perceptron as a module: prepared features (N, F) float32 -> raw scores (N, K) float32."""
 
     numeric: Tensor
+    logged: Tensor
     mean: Tensor
     scale: Tensor
     skip: Tensor
@@ -32,7 +33,7 @@ class PerceptronModule(nn.Module):
         super().__init__()
         self.codes = weights.codes.tolist()
         self.register_buffer("numeric", torch.as_tensor(weights.numeric.astype(np.int64)))
-        for name in ("mean", "scale", "skip"):
+        for name in ("mean", "scale", "skip", "logged"):
             self.register_buffer(name, torch.as_tensor(getattr(weights, name)))
         self.embeddings = nn.ParameterList(torch.as_tensor(table) for table in weights.embeddings)
         self.layers = nn.ModuleList(
@@ -43,7 +44,9 @@ class PerceptronModule(nn.Module):
 
     def join(self, features: Tensor) -> Tensor:
         """The network's input (N, D)."""
-        parts = [(features[:, self.numeric] - self.mean) / self.scale]
+        numbers = features[:, self.numeric]
+        numbers = torch.where(self.logged, numbers.sign() * torch.log(1 + numbers.abs()), numbers)
+        parts = [(numbers - self.mean) / self.scale]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].long()
             parts.append(table[torch.where((level >= 0) & (level < len(table)), level, 0)])

@@ -2,8 +2,9 @@
 
 A perceptron reads its numeric features standardised and its categories through embeddings, side by side:
 
-    x0 = [ (x[numeric] - mean) / scale, embedding_0[x[codes[0]]], embedding_1[x[codes[1]]], ... ]
+    x0 = [ (s(x[numeric]) - mean) / scale, embedding_0[x[codes[0]]], embedding_1[x[codes[1]]], ... ]
     x(i+1) = relu(x(i) @ weight_i + bias_i)            the last layer without relu, plus x0 @ skip
+    s(x)   = sign(x) log(1 + |x|) where `logged`, else x: a skewed feature enters twice, as it is and by its logarithm
 
 It is what nn.mlp trains in torch; serving and explaining need no torch.
 """
@@ -16,6 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
+
+
+def signed_log(numbers: Float32, logged: NDArray[np.bool_]) -> Float32:
+    """Columns of (N, Q) where `logged` (Q,) by sign(x) log(1 + |x|), the others as they are.
+
+    >>> signed_log(np.array([[np.e - 1, 2.0]], np.float32), np.array([True, False])).tolist()
+    [[1.0, 2.0]]
+    """
+    if not logged.any():
+        return numbers
+    return np.where(logged, np.sign(numbers) * np.log(1 + np.abs(numbers)), numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +62,19 @@ class Perceptron:
     biases: list[Float32]  # (H_(i+1),)
     skip: Float32  # (D, K) the linear path from the input to the margin
     baseline: Float32  # (D,) mean of the joined input over the training rows: the baseline of explanations
+    logged: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # (Q,); empty: none
     # D positions -> prepared feature, filled on construction
     owner: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __post_init__(self) -> None:
+        if not len(self.logged):
+            object.__setattr__(self, "logged", np.zeros(len(self.numeric), np.bool_))
         widths = [np.full(table.shape[1], code) for table, code in zip(self.embeddings, self.codes, strict=True)]
         object.__setattr__(self, "owner", np.concatenate([self.numeric, *widths]).astype(np.int32))
 
     def join(self, features: Float32) -> Float32:
         """The network's input (N, D) for prepared features (N, F)."""
-        parts = [(features[:, self.numeric] - self.mean) / self.scale]
+        parts = [(signed_log(features[:, self.numeric], self.logged) - self.mean) / self.scale]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].astype(np.int64)
             parts.append(table[np.where((level >= 0) & (level < len(table)), level, 0)])
@@ -77,7 +92,7 @@ class Perceptron:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         named: dict[str, NDArray[np.generic]] = {
-            name: getattr(self, name) for name in ("numeric", "mean", "scale", "codes", "skip", "baseline")
+            name: getattr(self, name) for name in ("numeric", "mean", "scale", "codes", "skip", "baseline", "logged")
         }
         for name, many in (("embedding", self.embeddings), ("weight", self.weights), ("bias", self.biases)):
             named.update({f"{name}_{index}": array for index, array in enumerate(many)})
@@ -89,6 +104,15 @@ class Perceptron:
             count = sum(key.startswith(f"{name}_") for key in arrays)
             return [np.asarray(arrays[f"{name}_{index}"], np.float32) for index in range(count)]
 
-        single = {name: np.asarray(arrays[name], np.float32) for name in ("mean", "scale", "skip", "baseline")}
-        whole = {name: np.asarray(arrays[name], np.int32) for name in ("numeric", "codes")}
-        return cls(**whole, **single, embeddings=many("embedding"), weights=many("weight"), biases=many("bias"))  # type: ignore[arg-type]
+        return cls(
+            numeric=np.asarray(arrays["numeric"], np.int32),
+            mean=np.asarray(arrays["mean"], np.float32),
+            scale=np.asarray(arrays["scale"], np.float32),
+            codes=np.asarray(arrays["codes"], np.int32),
+            embeddings=many("embedding"),
+            weights=many("weight"),
+            biases=many("bias"),
+            skip=np.asarray(arrays["skip"], np.float32),
+            baseline=np.asarray(arrays["baseline"], np.float32),
+            logged=np.asarray(arrays["logged"], np.bool_),
+        )

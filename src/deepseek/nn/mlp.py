@@ -46,12 +46,15 @@ class MLP(nn.Module):
         num_margins: int,
         num_members: int = 4,
         dropout: float = 0.1,
+        logged: Sequence[bool] = (),  # (Q,) which numbers enter by their signed logarithm; by default none
     ) -> None:
         super().__init__()
         self.numeric, self.codes = list(numeric), list(codes)
         self.num_members = num_members
         self.mean: Tensor
         self.scale: Tensor
+        self.logged: Tensor
+        self.register_buffer("logged", torch.as_tensor(np.array(logged or [False] * len(numeric), np.bool_)))
         self.register_buffer("mean", torch.as_tensor(mean))
         self.register_buffer("scale", torch.as_tensor(scale))
         # width by the rule of thumb of fast.ai, capped: min(50, 1.6 levels^0.56) with a smaller cap
@@ -68,7 +71,9 @@ class MLP(nn.Module):
 
     def join(self, features: Tensor) -> Tensor:
         """(B, F) -> (E, B, D): standardised numbers beside embeddings."""
-        numbers = (features[:, self.numeric] - self.mean) / self.scale
+        numbers = features[:, self.numeric]
+        numbers = torch.where(self.logged, numbers.sign() * torch.log(1 + numbers.abs()), numbers)
+        numbers = (numbers - self.mean) / self.scale
         parts = [numbers.expand(self.num_members, -1, -1)]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].long()
@@ -104,6 +109,7 @@ class MLP(nn.Module):
                     codes=np.array(self.codes, np.int32), embeddings=[array(t[e]) for t in self.embeddings],
                     weights=[w.astype(np.float32) for w in weights], biases=[b.astype(np.float32) for b in biases],
                     skip=(array(self.skip[e]) * target_scale).astype(np.float32), baseline=array(joined[e]),
+                    logged=self.logged.numpy(),
                 )
             )  # fmt: skip
         return made

@@ -7,7 +7,7 @@
     margin = sum_p weight_p * g_p                          what explanations speak of, on the stated scale
     z      = slope * margin + bias                         calibration (Platt 1999 / temperature with a bias per class);
              on the scale "probability" the margin passes the link "log_odds" with the model's own floor first
-    output = sigmoid(z), softmax(z), or margin itself for regression
+    output = smoothing + (1 - C smoothing) * (sigmoid(z), softmax(z)), or the margin itself for regression
 
 `combine` is the readable twin of the graph that engines.export writes.
 """
@@ -63,6 +63,7 @@ class Model:
     slope: float = 1.0
     bias: tuple[float, ...] = (0.0,)  # (K,)
     floor: float = 1e-4  # for the scale "probability"
+    smoothing: float = 0.0  # the least chance of a class
 
     @property
     def num_margins(self) -> int:
@@ -82,10 +83,14 @@ class Model:
                     "weight": part.weight, "link": part.link, "floor": part.floor,
                 }
             )  # fmt: skip
+        calibration = {name: getattr(self, name) for name in ("slope", "floor", "smoothing")}
         top: dict[str, Any] = {
-            "task": self.task, "labels": list(self.labels), "scale": self.scale, "parts": described,
-            "calibration": {"slope": self.slope, "bias": list(self.bias), "floor": self.floor},
-        }  # fmt: skip
+            "task": self.task,
+            "labels": list(self.labels),
+            "scale": self.scale,
+            "parts": described,
+            "calibration": {**calibration, "bias": list(self.bias)},
+        }
         files["model.json"] = (json.dumps(top, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
         return files
 
@@ -105,9 +110,15 @@ class Model:
         )
         calibration = top["calibration"]
         return cls(
-            task=top["task"], labels=tuple(top["labels"]), scale=top["scale"], parts=parts,
-            slope=calibration["slope"], bias=tuple(calibration["bias"]), floor=calibration["floor"],
-        )  # fmt: skip
+            task=top["task"],
+            labels=tuple(top["labels"]),
+            scale=top["scale"],
+            parts=parts,
+            slope=calibration["slope"],
+            bias=tuple(calibration["bias"]),
+            floor=calibration["floor"],
+            smoothing=calibration["smoothing"],
+        )
 
     def score(self, features: Float32) -> Scores:
         """The slow twin of every engine: scores by the readable forward passes in numpy."""
@@ -139,6 +150,12 @@ def sigmoid(z: Float64) -> Float64:
     return np.exp(-np.logaddexp(0.0, -z))
 
 
+def smoothed(chances: Float64, smoothing: float) -> Float64:
+    """Chances (N, C) of which none is below `smoothing`."""
+    raised: Float64 = smoothing + (1 - chances.shape[1] * smoothing) * chances
+    return raised
+
+
 def calibrated(model: Model, margin: Float64) -> Float64:
     """The output (N, C) or (N, 1) that belongs to margins (N, K)."""
     if model.task == "regression":
@@ -146,9 +163,9 @@ def calibrated(model: Model, margin: Float64) -> Float64:
     z = log_odds(margin, model.floor) if model.scale == "probability" else margin
     z = model.slope * z + np.asarray(model.bias)
     if model.task == "multiclass":
-        return softmax(z)
+        return smoothed(softmax(z), model.smoothing)
     positive = sigmoid(z)
-    return np.concatenate([1 - positive, positive], axis=1)
+    return smoothed(np.concatenate([1 - positive, positive], axis=1), model.smoothing)
 
 
 def combine(model: Model, raw: Mapping[int, Float64]) -> Scores:

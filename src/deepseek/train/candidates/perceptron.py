@@ -8,10 +8,12 @@ import numpy as np
 
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
+from deepseek.nn.dense import signed_log
 from deepseek.nn.model import Weights
 from deepseek.train.candidates.base import FitData, Fitted, Params
 
 NUM_MEMBERS = 4
+MIN_SKEW = 0.8
 
 
 class PerceptronModel:
@@ -95,10 +97,14 @@ def _module(data: FitData, params: Params) -> Any:
     ]
     embedded = set(codes)
     numeric = [i for i, kind in enumerate(data.kinds) if i not in embedded and kind != "onehot"]
-    columns = data.features[:, numeric].astype(np.float64)
+    skewed = [i for i in numeric if _is_skewed(data.features[:, i])]
+    logged = np.array([False] * len(numeric) + [True] * len(skewed), np.bool_)
+    numeric = numeric + skewed
+    columns = signed_log(data.features[:, numeric], logged).astype(np.float64)
     spread = columns.std(axis=0)
     return MLP(
         numeric=numeric,
+        logged=logged.tolist(),
         mean=columns.mean(axis=0).astype(np.float32),
         scale=np.where(spread > 0, spread, 1.0).astype(np.float32),
         codes=codes,
@@ -108,6 +114,15 @@ def _module(data: FitData, params: Params) -> Any:
         num_members=NUM_MEMBERS,
         dropout=params["dropout"],
     )
+
+
+def _is_skewed(values: Float32) -> bool:
+    """More than MIN_SKEW, and more than two values: its logarithm spreads what lies close together."""
+    centred = values.astype(np.float64) - values.mean(dtype=np.float64)
+    spread = centred.std()
+    if spread == 0 or np.unique(values[:1000]).size < 3:
+        return False
+    return bool(abs(np.mean(centred**3)) / spread**3 > MIN_SKEW)
 
 
 def _loss(task: str) -> Any:
