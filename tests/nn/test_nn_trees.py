@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deepseek.contracts import Float32
-from deepseek.nn.trees import ALL, LEAF, TreeTable, concat
+from deepseek.nn.trees import ALL, LEAF, TreeTable
 
 
 def two_levels() -> TreeTable:
@@ -58,22 +58,31 @@ def test_a_tree_that_is_one_leaf_answers_for_every_row() -> None:
     assert stump.margin(np.zeros((2, 1), np.float32)).tolist() == [[4.0], [4.0]]
 
 
-def test_joined_tables_give_the_weighted_sum_of_their_margins() -> None:
-    features = np.random.default_rng(0).normal(scale=3, size=(50, 2)).astype(np.float32)
-    one, other = two_levels(), replace(two_levels(), leaves=np.array([[-8.0], [0.25], [16.0]], np.float32))
-    joined = concat([one, other, one], [0.5, 2.0, 0.25])
-    joined.check()
-    wanted = 0.75 * one.margin(features) + 2 * other.margin(features)
-    np.testing.assert_allclose(joined.margin(features), wanted, rtol=0, atol=1e-6)
-    assert joined.bounds() == [(0, 5), (5, 10), (10, 15)]
-
-
 def test_arrays_round_trip() -> None:
-    table = two_levels()
+    table = two_levels().in_preorder()
     again = TreeTable.from_arrays(table.arrays())
-    for name, array in table.arrays().items():
-        np.testing.assert_array_equal(array, getattr(again, name))
-        assert array.dtype == getattr(again, name).dtype
+    for name in TreeTable.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(table, name), getattr(again, name))
+        assert getattr(table, name).dtype == getattr(again, name).dtype
+
+
+def test_another_order_of_nodes_answers_the_same() -> None:
+    """Breadth first, as some libraries number their nodes."""
+    table = TreeTable(
+        roots=np.array([0], np.int32), output=np.array([0], np.int32),
+        feature=np.array([0, 1, LEAF, LEAF, LEAF], np.int32), threshold=np.array([1, 2, 0, 0, 0], np.float32),
+        left=np.array([1, 3, 2, 0, 1], np.int32), right=np.array([2, 4, 0, 0, 0], np.int32),
+        cover=np.array([9, 5, 4, 3, 2], np.float32), leaves=np.array([[1], [2], [4]], np.float32), bias=np.zeros(1),
+    )  # fmt: skip
+    features = np.array([[0, 0], [0, 3], [2, 0]], np.float32)
+    assert table.margin(features).ravel().tolist() == [1, 2, 4]
+    assert TreeTable.from_arrays(table.arrays()).margin(features).ravel().tolist() == [1, 2, 4]
+
+
+def test_arrays_are_as_narrow_as_their_values() -> None:
+    stored = two_levels().arrays()
+    assert stored["feature"].dtype == np.int8
+    assert stored["skip"].dtype == np.int8
 
 
 @pytest.mark.parametrize(
@@ -81,7 +90,14 @@ def test_arrays_round_trip() -> None:
     [("left", 0, 0), ("left", 1, 5), ("right", 0, -1), ("left", 2, 3), ("left", 3, -1), ("right", 1, 1)],
 )
 def test_a_table_that_points_outside_itself_or_in_a_circle_is_refused(name: str, at: int, value: int) -> None:
-    changed = {key: array.copy() for key, array in two_levels().arrays().items()}
-    changed[name][at] = value  # type: ignore[call-overload]
+    changed = getattr(two_levels(), name).copy()
+    changed[at] = value
     with pytest.raises(ValueError, match="points outside"):
-        TreeTable.from_arrays(changed)
+        replace(two_levels(), **{name: changed}).check()
+
+
+@pytest.mark.parametrize("skip", [-1, 0, 100])
+def test_stored_nodes_that_point_outside_are_refused(skip: int) -> None:
+    stored = two_levels().arrays()
+    with pytest.raises(ValueError, match="points outside"):
+        TreeTable.from_arrays({**stored, "skip": np.full_like(stored["skip"], skip)})

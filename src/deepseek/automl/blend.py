@@ -28,6 +28,7 @@ MAX_PARTS = 5
 STEPS = 16
 MAX_RESAMPLES = 12
 MIN_WEIGHT = 0.03
+WORTH = 0.005  # share of the loss that a part must be worth: size, latency and explanations cost too
 MIN_GAIN = 1e-4  # a further part must lower the loss by this share of it, else the blend stays smaller
 
 
@@ -89,7 +90,24 @@ def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, sca
     if forests:
         shares = [t.shares for t in forests if t.shares is not None]
         choices.append(_greedy(forests, shares, held, metric, "probability", seed))
-    return min(choices, key=lambda blend: blend.loss)
+    return _lightened(min(choices, key=lambda blend: blend.loss), held, metric)
+
+
+def _lightened(blend: Blend, held: FitData, metric: MetricInfo) -> Blend:
+    """The blend without the parts, largest first, that are worth less than WORTH of its loss."""
+    limit = blend.loss + WORTH * abs(blend.loss)
+    for trial in sorted(blend.trials, key=lambda t: -t.num_nodes):
+        kept = [(t, w) for t, w in zip(blend.trials, blend.weights, strict=True) if t is not trial]
+        if not kept:
+            break
+        total = sum(weight for _, weight in kept)
+        weights = tuple(weight / total for _, weight in kept)
+        scores = [t.shares if blend.scale == "probability" and t.shares is not None else t.margin for t, _ in kept]
+        margin = np.tensordot(np.array(weights), np.stack(scores), axes=1)
+        loss = _loss_at(margin, held, metric, blend.scale, held.weight)
+        if loss <= limit:
+            blend = Blend(tuple(t for t, _ in kept), weights, blend.scale, loss, margin)
+    return blend
 
 
 def _pool(trials: Sequence[Trial]) -> list[Trial]:

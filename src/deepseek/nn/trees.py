@@ -9,7 +9,8 @@ number per margin (the forests of scikit-learn).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,15 +71,80 @@ class TreeTable:
         return total
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The table by name, ready for safetensors."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        """The table by name for safetensors, without what follows from the rest and in the narrowest types that hold
+        it: nodes lie in preorder, so a left child is the next node and leaves are numbered as they come."""
+        table = self.in_preorder()
+        inner = table.feature != LEAF
+        place = np.arange(len(inner))
+        filled = table.leaves != 0
+        return {
+            "roots": _narrow(table.roots),
+            "output": _narrow(table.output),
+            "feature": _narrow(table.feature),
+            "threshold": table.threshold[inner],
+            "skip": _narrow((table.right - place)[inner]),
+            "cover": _narrow(table.cover),
+            "leaf_width": np.array([table.leaves.shape[1]], np.int32),
+            "leaf_filled": np.packbits(filled),
+            "leaf_values": table.leaves[filled],
+            "bias": table.bias,
+        }
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> TreeTable:
         """The inverse of arrays(). A walk that would leave the table or never end is refused."""
-        table = cls(**{name: arrays[name] for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
+        feature = np.asarray(arrays["feature"], np.int32)
+        inner = feature != LEAF
+        place = np.arange(len(feature))
+        right = np.zeros(len(feature), np.int32)
+        right[inner] = place[inner] + np.asarray(arrays["skip"], np.int64)
+        threshold = np.zeros(len(feature), np.float32)
+        threshold[inner] = arrays["threshold"]
+        shape = (int((~inner).sum()), int(np.asarray(arrays["leaf_width"], np.int64)[0]))
+        leaves = np.zeros(shape, np.float32)
+        filled = np.unpackbits(np.asarray(arrays["leaf_filled"], np.uint8), count=leaves.size).astype(bool)
+        leaves[filled.reshape(shape)] = arrays["leaf_values"]
+        table = cls(
+            roots=np.asarray(arrays["roots"], np.int32),
+            output=np.asarray(arrays["output"], np.int32),
+            feature=feature,
+            threshold=threshold,
+            left=np.where(inner, place + 1, np.cumsum(~inner) - 1).astype(np.int32),
+            right=right,
+            cover=np.asarray(arrays["cover"], np.float32),
+            leaves=leaves,
+            bias=np.asarray(arrays["bias"], np.float64),
+        )
         table.check()
         return table
+
+    def in_preorder(self) -> TreeTable:
+        """The same trees with each left child right behind its parent and leaves in the order of their nodes."""
+        inner = self.feature != LEAF
+        place = np.arange(len(inner))
+        if np.array_equal(self.left, np.where(inner, place + 1, np.cumsum(~inner) - 1)):
+            return self
+        order: list[int] = []
+        stack = self.roots.tolist()[::-1]
+        while stack:
+            node = stack.pop()
+            order.append(node)
+            if inner[node]:
+                stack += [int(self.right[node]), int(self.left[node])]
+        was = np.array(order)
+        now = np.empty(len(inner), np.int64)
+        now[was] = place[: len(was)]
+        leaf = ~inner[was]
+        return replace(
+            self,
+            roots=now[self.roots].astype(np.int32),
+            feature=self.feature[was],
+            threshold=self.threshold[was],
+            left=np.where(leaf, np.cumsum(leaf) - 1, place[: len(was)] + 1).astype(np.int32),
+            right=np.where(leaf, 0, now[self.right[was]]).astype(np.int32),
+            cover=self.cover[was],
+            leaves=self.leaves[self.left[was][leaf]],
+        )
 
     def check(self) -> None:
         """Raise ValueError unless every child lies behind its parent and every leaf inside `leaves`."""
@@ -92,23 +158,11 @@ class TreeTable:
             raise ValueError("a leaf of the tree table points outside the leaf values")
 
 
-def concat(tables: list[TreeTable], weights: list[float]) -> TreeTable:
-    """One table whose margin is the weighted sum of the margins of `tables` (all of equal width)."""
-    nodes = np.cumsum([0] + [len(t.feature) for t in tables])
-    rows = np.cumsum([0] + [len(t.leaves) for t in tables])
-
-    def children(table: TreeTable, side: NDArray[np.int32], at: int) -> NDArray[np.int32]:
-        inner = table.feature != LEAF
-        return np.where(inner, side + nodes[at], side + (rows[at] if side is table.left else 0)).astype(np.int32)
-
-    return TreeTable(
-        roots=np.concatenate([t.roots + nodes[i] for i, t in enumerate(tables)]).astype(np.int32),
-        output=np.concatenate([t.output for t in tables]),
-        feature=np.concatenate([t.feature for t in tables]),
-        threshold=np.concatenate([t.threshold for t in tables]),
-        left=np.concatenate([children(t, t.left, i) for i, t in enumerate(tables)]),
-        right=np.concatenate([children(t, t.right, i) for i, t in enumerate(tables)]),
-        cover=np.concatenate([t.cover for t in tables]),
-        leaves=np.concatenate([t.leaves * np.float32(w) for t, w in zip(tables, weights, strict=True)]),
-        bias=np.sum([t.bias * w for t, w in zip(tables, weights, strict=True)], axis=0),
-    )
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """The array in the narrowest of the integer types that holds every value, else as it is."""
+    for kind in (np.int8, np.uint8, np.int16, np.uint16, np.int32):
+        with np.errstate(invalid="ignore"):
+            found = array.astype(kind)
+        if np.array_equal(found, array):
+            return found
+    return array

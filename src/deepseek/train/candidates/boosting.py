@@ -16,6 +16,7 @@ MAX_ROUNDS = 1_000
 #: Threads of a booster meet at every node: on a busy machine they wait for each other longer than they work (a fit of
 #: 24,000 x 25 took 34 s with two threads beside two other jobs, under 2 s with one).
 WORTH_CELLS = 10_000_000
+BYTES_PER_NODE = 60  # of xgboost's own format
 PATIENCE = 30  # rounds without a better validation loss
 
 
@@ -79,7 +80,7 @@ class XGBoost:
         def weights() -> list[Weights]:
             return [from_xgboost(booster, num_margins=data.num_margins)]
 
-        return Fitted(margin, weights, {**knobs, "rounds": rounds}, num_trees=rounds * data.num_margins)
+        return Fitted(margin, weights, {**knobs, "rounds": rounds}, num_nodes=len(booster.save_raw()) // BYTES_PER_NODE)
 
 
 def _matrix(data: FitData) -> Any:
@@ -137,5 +138,5 @@ class HistGradientBoosting:
                 raw = model.predict(features) if data.task == "regression" else model.decision_function(features)
             return np.asarray(raw, np.float64).reshape(len(features), -1)
 
-        num_trees = sum(map(len, model._predictors))
-        return Fitted(margin, lambda: [from_hist(model, num_margins=data.num_margins)], params, num_trees=num_trees)
+        num_nodes = sum(len(tree.nodes) for trees in model._predictors for tree in trees)
+        return Fitted(margin, lambda: [from_hist(model, num_margins=data.num_margins)], params, num_nodes=num_nodes)

@@ -80,5 +80,5 @@ class Forest:
         def weights() -> list[Weights]:
             return [from_forest(model, num_margins=data.num_margins)]
 
-        num_trees = len(model.estimators_)
-        return Fitted(margin, weights, params, is_share=data.task != "regression", num_trees=num_trees)
+        num_nodes = sum(tree.tree_.node_count for tree in model.estimators_)
+        return Fitted(margin, weights, params, is_share=data.task != "regression", num_nodes=num_nodes)

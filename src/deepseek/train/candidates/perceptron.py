@@ -78,7 +78,8 @@ class PerceptronModel:
         def weights() -> list[Weights]:
             return list(members)
 
-        return Fitted(margin, weights, params)
+        num_weights = sum(parameter.numel() for parameter in model.parameters())
+        return Fitted(margin, weights, params, num_nodes=num_weights // 3)  # a weight takes a third of a node
 
 
 def _target_scale(data: FitData) -> tuple[float, float]:
