@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FLOORS = (1e-4, 1e-3, 3e-3, 1e-2)
 MAX_PARTS = 5
-STEPS = 16
+STEPS = 12
 MAX_RESAMPLES = 12
 MIN_WEIGHT = 0.03
 WORTH = 0.005  # share of the loss that a part must be worth: size, latency and explanations cost too
@@ -125,7 +125,7 @@ def _greedy(
     random = np.random.default_rng(seed)
     num_rows = len(held.target)
     votes = _select(scores, held, metric, scale, held.weight)
-    for _ in range(int(np.clip(100_000 // num_rows, 0, MAX_RESAMPLES))):
+    for _ in range(int(np.clip(300_000 // num_rows, 1, MAX_RESAMPLES))):
         counts = random.multinomial(num_rows, np.full(num_rows, 1 / num_rows))
         votes += _select(scores, held, metric, scale, held.weight * counts)
     votes[np.argsort(-votes, kind="stable")[MAX_PARTS:]] = 0

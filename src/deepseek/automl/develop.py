@@ -6,7 +6,7 @@ The held rows of the folds judge, calibrate and set thresholds; the refit then u
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deepseek.automl.blend import FLOORS, Blend, chances, choose_blend
@@ -60,9 +60,11 @@ def develop(
     blend = choose_blend(trials, held, metric, scale, seed=seed)
     model, output = _finish(data, blend, held, labels, candidates, seed)
     first = trials[0]
-    alone = Blend((first,), (1.0,), scale, first.loss, first.margin)
+    plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its defaults and nothing else
+    alone = Blend((plain,), (1.0,), scale, first.loss, plain.margin)
     baseline = _model(data, alone, identity(data.num_margins), labels, candidates, seed)
-    baseline_output = chances(held, first.margin / first.slope)
+    baseline = replace(baseline, smoothing=0.0)
+    baseline_output = chances(held, plain.margin)
     return Developed(model, baseline, tuple(trials), blend, held, output, baseline_output)
 
 

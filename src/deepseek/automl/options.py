@@ -51,6 +51,7 @@ class ShipOptions:
     allow: Sequence[str] = field(default=())  # findings of the leak check that are accepted, by name
 
     def __post_init__(self) -> None:
+        self._check_types()
         checks = (
             ("seed", 0 <= self.seed < 2**31, "between 0 and 2,147,483,647"),
             ("budget_s", self.budget_s > 0, "CPU seconds above 0"),
@@ -64,15 +65,34 @@ class ShipOptions:
                 raise InputError(f"ship.{name} is {getattr(self, name)}", expected=expected)
         if self.task not in (None, "binary", "multiclass", "regression"):
             raise InputError(f"ship.task is {self.task!r}", expected="binary, multiclass or regression")
+        for name, column in (("weights", self.weights), ("split", self.split.partition(":")[2])):
+            if column == self.target:
+                raise InputError(f"ship.{name} names {column!r}, which is the target", expected="another column")
         for column, sign in (self.monotone or {}).items():
             if sign not in (1, -1):
                 raise InputError(f"monotone {column!r} is {sign!r}", expected="1 (rising) or -1 (falling)")
+
+    def _check_types(self) -> None:
+        for names, types, expected in (
+            (("seed", "trials"), int, "a whole number"),
+            (("budget_s", "interval", "max_fpr", "min_recall"), (int, float), "a number"),
+            (("candidates", "drop", "segments", "allow"), (list, tuple, set), "a list of names"),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not isinstance(value, types):
+                    raise InputError(f"ship.{name} is {value!r}", expected=expected)
 
     def config(self) -> dict[str, Any]:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
         left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
-            name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else v
+            name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _listed(v)
             for name, v in plain.items()
         }
+
+
+def _listed(value: Any) -> Any:
+    """An array as lists; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -217,15 +217,15 @@ def _name_of(developed: Developed) -> str:
 
 
 def _reference(work: Work) -> bytes:
-    """A seeded sample of real training rows, without the target and the weights."""
+    """A seeded sample of real training rows: the columns that the model reads, so no target, weight or identifier."""
     import io
 
     from deepseek.extras import need
 
     pa, parquet = need("pyarrow", extra="tabular"), need("pyarrow.parquet", extra="tabular")
     pick = np.random.default_rng(work.asked.seed).permutation(work.development.num_rows)[:REFERENCE_ROWS]
-    hidden = [work.asked.target, *([work.asked.weights] if work.asked.weights else [])]
-    rows = work.development.take(np.sort(pick)).drop(hidden)
+    read = {column.name for column in work.preprocessor.columns}
+    rows = work.development.take(np.sort(pick)).drop([n for n in work.development.names if n not in read])
     sink = io.BytesIO()
     parquet.write_table(pa.table({name: pa.array(v, from_pandas=True) for name, v in rows.columns.items()}), sink)
     return sink.getvalue()

@@ -119,7 +119,7 @@ class Search:
     def _study(self, index: int) -> Any:
         optuna = need("optuna", extra="automl")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=self.seed * 100 + index, n_startup_trials=5)
+        sampler = optuna.samplers.TPESampler(seed=(self.seed * 100 + index) % 2**32, n_startup_trials=5)
         return optuna.create_study(direction="minimize", sampler=sampler)
 
     def _next(self, families: list[Candidate], trials: list[Trial]) -> Candidate:

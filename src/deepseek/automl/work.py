@@ -38,10 +38,13 @@ from deepseek.errors import CheckError, InputError
 from deepseek.extras import has
 from deepseek.plugins import find, names
 from deepseek.train.candidates import Candidate, FitData
+from deepseek.train.decide import check_costs
 from deepseek.train.metrics import default_metric, metric_named
 
-LARGE = 20_000  # development rows above which one fold in four judges instead of five folds in turn
-SMALL = 300  # below this, ten folds
+#: Folds by the number of development rows below which they apply: few rows are judged by nearly all of them, many need
+#: few fits. Rare classes want every row judged: on one fold in four of a fraud week the choice was mostly noise.
+FOLDS = ((300, 10), (20_000, 5), (200_000, 3))
+LARGE_FOLDS = 4  # above, one of four judges
 
 
 @dataclass
@@ -99,8 +102,7 @@ class Work:
         features = self.preprocessor.features
         monotone = self.asked.monotone or {}
         for column in monotone:
-            kind = next((f.kind for f in features if f.column == column), None)
-            if kind != "numeric":
+            if {f.kind for f in features if f.column == column} - {"missing"} != {"numeric"}:
                 raise InputError(
                     f"monotone names {column!r}, which is not a numeric input", expected="a numeric column"
                 )
@@ -120,18 +122,48 @@ class Work:
         num_rows = self.development.num_rows
         if self.num_validation:
             first = num_rows - self.num_validation
-            return [(np.arange(first), np.arange(first, num_rows))]
-        num_folds = 4 if num_rows > LARGE else 5 if num_rows >= SMALL else 10
+            return self._taught([(np.arange(first), np.arange(first, num_rows))])
+        num_folds = next((number for below, number in FOLDS if num_rows < below), None)
         made = folds(
             self.development, split=self.asked.split, target=self.asked.target, task=self.task,
-            num_folds=num_folds, seed=self.asked.seed,
+            num_folds=num_folds or LARGE_FOLDS, seed=self.asked.seed,
         )  # fmt: skip
-        return made[-1:] if num_rows > LARGE else made
+        taught = self._taught(made)
+        return taught if num_folds else taught[-1:]
+
+    def _taught(self, made: Sequence[Fold]) -> Sequence[Fold]:
+        """The folds whose rows to fit on hold every class. At random, the only row of a class teaches in every fold."""
+        if not self.labels:
+            return made
+        target = encode_target(self.development, self.asked.target, self.labels)
+        if self.asked.split == "random" and not self.num_validation:
+            alone = np.flatnonzero(np.bincount(target)[target] == 1)
+            made = [(np.union1d(fit, alone), np.setdiff1d(held, alone)) for fit, held in made]
+        whole = [(fit, held) for fit, held in made if len(held) and len(np.unique(target[fit])) == len(self.labels)]
+        judged = {int(label) for _, held in whole for label in target[held]}
+        if len(self.labels) == 2 and len(judged) == 1:
+            raise InputError(
+                f"class {self.labels[1 - judged.pop()]!r} is not among the rows that judge",
+                expected=f"rows of both classes to judge by, by {self.asked.split}",
+                fix="move the boundary, split at random, or bring more rows of that class",
+            )
+        if not whole:
+            missing = sorted(set(range(len(self.labels))) - set(target[made[-1][0]].tolist()))
+            raise InputError(
+                f"class {self.labels[missing[0]]!r} is only among the rows that judge",
+                expected=f"rows of every class to fit on, by {self.asked.split}",
+                fix="move the boundary, split at random, or bring more rows of that class",
+            )
+        return whole
 
     def develop(self) -> Developed:
         data = self.fit_data(self.development)
-        if self.task != "regression" and self.asked.max_fpr is not None and self.task != "binary":
-            raise InputError("max_fpr needs a target of two classes", fix="use costs for several classes")
+        _check_demands(self.asked, self.task, self.labels)
+        if not any(candidate.supports(data) for candidate in self.candidates):
+            raise InputError(
+                "none of the candidates can keep the monotone constraints",
+                expected="xgboost among them; for two classes and regression also the forests",
+            )
         metric = metric_named(self.task, self.asked.metric or default_metric(self.task, data.target))
         return develop(
             data, self.folds(), self.labels, metric=metric, candidates=self.candidates, seed=self.asked.seed,
@@ -145,7 +177,7 @@ class Work:
             best[0] = min(best[0], trial.loss)
             if say:
                 done = (trial.number + 1) / self.asked.trials if self.asked.trials else 0.0
-                share = done or min(0.95, self.budget.used_s() / self.asked.budget_s)
+                share = min(0.95, done or self.budget.used_s() / self.asked.budget_s)
                 say(f"trial {trial.number + 1}: {trial.family} {trial.loss:.4g}, best {best[0]:.4g}", share)
 
         return told
@@ -182,7 +214,7 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
             table.column(column)  # says which names are near
     if asked.test is None and asked.validation is None:
         return table, None
-    owned = (read_table(own) if own is not None else table.take(np.arange(0)) for own in (asked.validation, asked.test))
+    owned = (rows_of(own) if own is not None else table.take(np.arange(0)) for own in (asked.validation, asked.test))
     parts = [table, *owned]
     ends = np.cumsum([part.num_rows for part in parts])
     train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, parts, strict=True))
@@ -200,12 +232,13 @@ def _check_classes(development: Table, target: str, labels: tuple[str, ...]) -> 
     if not labels:
         return
     taught = np.bincount(encode_target(development, target, labels), minlength=len(labels))
+    least = 2 if len(labels) == 2 else 1  # of two classes each must teach and judge; a rare one of many need not judge
     for label, count in zip(labels, taught, strict=True):
-        if not count:
+        if count < least:
             raise InputError(
-                f"class {label!r} of {target!r} is only among the test rows",
-                expected="training rows of every class",
-                fix="move the boundary of the split, or leave the class out",
+                f"class {label!r} of {target!r} has {count} training rows",
+                expected=f"at least {least}, besides the test rows",
+                fix="bring more of them, move the boundary of the split, or leave the class out",
             )
 
 
@@ -219,6 +252,21 @@ def _ordered(labels: tuple[str, ...], positive: str | None) -> tuple[str, ...]:
             expected=f"one of two classes; the target has {', '.join(labels[:20]) or 'none'}",
         )
     return (*(label for label in labels if label != positive), positive)
+
+
+def _check_demands(asked: ShipOptions, task: Task, labels: tuple[str, ...]) -> None:
+    """What a decision may be asked for, by the task. InputError for a wish that would be passed over."""
+    limits = [name for name in ("max_fpr", "min_recall") if getattr(asked, name) is not None]
+    if limits and task != "binary":
+        fix = "use costs for several classes" if task == "multiclass" else "leave it out"
+        raise InputError(f"{limits[0]} needs a target of two classes", expected=f"no limit for {task}", fix=fix)
+    if asked.costs is None:
+        return
+    if task == "regression":
+        raise InputError("costs need a target of classes", expected="no costs for regression")
+    if limits:
+        raise InputError(f"costs and {limits[0]} both set the threshold", expected="one of them")
+    check_costs(asked.costs, labels)
 
 
 def _group_columns(asked: ShipOptions) -> list[str]:
@@ -244,8 +292,9 @@ def _weight(table: Table, column: str | None) -> NDArray[np.float64]:
     if column is None:
         return np.ones(table.num_rows)
     weight = table.column(column)
-    if weight.dtype.kind != "f" or not np.isfinite(weight).all() or (weight < 0).any() or weight.sum() <= 0:
+    if weight.dtype.kind != "f" or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise InputError(f"the weights in {column!r} are not all numbers >= 0", expected="finite numbers, not all zero")
+    weight = weight / weight.max()  # a sum of large ones would be infinite
     return np.asarray(weight / weight.mean(), np.float64)
 
 

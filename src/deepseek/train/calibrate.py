@@ -39,14 +39,15 @@ def identity(num_margins: int) -> Calibration:
 def loss_of(calibration: Calibration, margin: Float64, target: NDArray[Any], weight: Float64) -> float:
     """Weighted log loss."""
     chance = calibration.apply(margin)[np.arange(len(target)), target]
-    return float(np.average(-np.log(np.clip(chance, 1e-15, 1)), weights=weight))
+    total = weight.sum()
+    return float(weight @ -np.log(np.clip(chance, 1e-15, 1)) / total) if total > 0 else 0.0
 
 
 def fit_slope(margin: Float64, target: NDArray[Any], weight: Float64, *, with_bias: bool) -> Calibration:
     """The slope (and bias) of least log loss; the slope is kept within 1/20 to 20."""
     minimize = need("scipy.optimize", extra="tabular").minimize
     num_margins = margin.shape[1]
-    share = weight / weight.sum()
+    share = weight / max(weight.sum(), 1e-300)
     truth = np.eye(max(2, num_margins))[target]
     truth = truth[:, 1:] if num_margins == 1 else truth
 

@@ -85,7 +85,7 @@ def curve(target: NDArray[Any], chance: Float64, weight: Float64) -> tuple[Float
     ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
     hits, alarms = np.cumsum(w * positive)[ends], np.cumsum(w * ~positive)[ends]
     flagged = hits + alarms
-    nothing = np.nextafter(max(1.0, float(ordered[0])), 2.0)
+    nothing = float(np.nextafter(np.float32(max(1.0, float(ordered[0]))), np.float32(2)))  # as engines answer
     return (
         np.append(nothing, ordered[ends]),
         np.append(0.0, hits / max(hits[-1], 1e-300)),
@@ -143,5 +143,11 @@ def conformal_half_width(target: Float64, value: Float64, level: float) -> float
     if not 0 < level < 1:
         raise InputError(f"interval is {level}", expected="a share between 0 and 1, such as 0.9")
     residual = np.sort(np.abs(target - value))
-    rank = int(np.ceil((len(residual) + 1) * level)) - 1
-    return float(residual[min(rank, len(residual) - 1)])
+    rank = int(np.ceil((len(residual) + 1) * level - 1e-9)) - 1
+    if rank >= len(residual):
+        raise InputError(
+            f"{len(residual)} held rows cannot promise an interval of {level}",
+            expected=f"at most {len(residual) / (len(residual) + 1):.3f}",
+            fix="bring more rows, or lower interval",
+        )
+    return float(residual[rank])

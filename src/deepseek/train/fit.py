@@ -95,6 +95,7 @@ def fit(
     `make_optimizer` gets the parameters; AdamW by default. Raises CheckError when a loss is not finite, naming the
     epoch and the batch.
     """
+    torch.manual_seed(config.seed)  # of what is random inside the module, such as dropout
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = (
         make_optimizer(parameters)
@@ -102,7 +103,10 @@ def fit(
         else torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
-    num_steps = config.epochs * len(data)  # type: ignore[arg-type]
+    num_batches = len(data)  # type: ignore[arg-type]
+    if not num_batches:
+        raise InputError("there are no batches to train on", expected="at least one")
+    num_steps = config.epochs * num_batches
     result = FitResult()
     model.train()
     for epoch in range(config.epochs):
@@ -123,6 +127,6 @@ def fit(
             optimizer.step()
             total += value.detach()
             result.num_steps += 1
-        result.losses.append(float(total) / max(1, index + 1))
+        result.losses.append(float(total) / num_batches)
     model.eval()
     return result

@@ -20,6 +20,12 @@ Metric = Callable[[NDArray[Any], Float64, Float64], float]  # target (N,), outpu
 EPS = 1e-15
 
 
+def _mean(values: NDArray[Any], *, weights: Float64) -> float:
+    """The weighted mean; NaN when nothing has weight, as in a resample that drew only rows of weight zero."""
+    total = weights.sum()
+    return float(values @ weights / total) if total > 0 else float("nan")
+
+
 def log_loss(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean of -log of the chance given to the true class.
 
@@ -27,18 +33,18 @@ def log_loss(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     0.6931
     """
     chosen = np.clip(output[np.arange(len(target)), target], EPS, 1.0)
-    return float(np.average(-np.log(chosen), weights=weight))
+    return float(_mean(-np.log(chosen), weights=weight))
 
 
 def brier(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean squared distance between the chances and the truth, summed over classes and halved (Brier 1950)."""
     truth = np.eye(output.shape[1])[target]
-    return float(np.average(((output - truth) ** 2).sum(axis=1) / 2, weights=weight))
+    return float(_mean(((output - truth) ** 2).sum(axis=1) / 2, weights=weight))
 
 
 def accuracy(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Share of rows whose likeliest class is the true one."""
-    return float(np.average(output.argmax(axis=1) == target, weights=weight))
+    return float(_mean(output.argmax(axis=1) == target, weights=weight))
 
 
 def macro_f1(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -91,18 +97,18 @@ class _Ranking:
 
 def rmse(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Root of the mean squared error, in the target's units."""
-    return float(np.sqrt(np.average((output[:, 0] - target) ** 2, weights=weight)))
+    return float(np.sqrt(_mean((output[:, 0] - target) ** 2, weights=weight)))
 
 
 def mae(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean absolute error, in the target's units."""
-    return float(np.average(np.abs(output[:, 0] - target), weights=weight))
+    return float(_mean(np.abs(output[:, 0] - target), weights=weight))
 
 
 def r2(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Share of the target's variance that is explained."""
-    spread = np.average((target - np.average(target, weights=weight)) ** 2, weights=weight)
-    return float(1 - np.average((output[:, 0] - target) ** 2, weights=weight) / spread) if spread > 0 else float("nan")
+    spread = _mean((target - _mean(target, weights=weight)) ** 2, weights=weight)
+    return float(1 - _mean((output[:, 0] - target) ** 2, weights=weight) / spread) if spread > 0 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -159,17 +165,21 @@ def figures(
     weight = np.ones(len(target)) if weight is None else weight
     random = np.random.default_rng(seed)
     num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
-    draws = [random.multinomial(len(target), np.full(len(target), 1 / len(target))) for _ in range(num_resamples)]
-    found = {}
-    for name, info in METRICS[task].items():
-        compute = _prepared(name, info, target, output)
-        value = compute(weight)
-        if not np.isfinite(value):
-            continue
-        spread = np.array([compute(weight * counts) for counts in draws])
-        low, high = np.nanquantile(spread, [0.025, 0.975])
-        found[name] = Figure(value, float(low), float(high))
-    return found
+    computed = {name: _prepared(name, info, target, output) for name, info in METRICS[task].items()}
+    values = {name: compute(weight) for name, compute in computed.items()}
+    spread: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
+    for _ in range(num_resamples):  # one at a time: all of them would be hundreds of numbers a row
+        resampled = weight * random.multinomial(len(target), np.full(len(target), 1 / len(target)))
+        for name, many in spread.items():
+            many.append(computed[name](resampled))
+    return {name: Figure(values[name], *_interval(many, values[name])) for name, many in spread.items()}
+
+
+def _interval(many: list[float], value: float) -> tuple[float, float]:
+    """The middle 95 % of the resamples on which the metric is defined."""
+    known = np.array(many)[np.isfinite(many)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (value, value)
+    return float(low), float(high)
 
 
 def _prepared(name: str, info: MetricInfo, target: NDArray[Any], output: Float64) -> Callable[[Float64], float]:

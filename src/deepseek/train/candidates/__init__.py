@@ -12,7 +12,7 @@ BUILT_IN: tuple[Candidate, ...] = (
     HistGradientBoosting(),
     LinearModel(),
     XGBoost(),
-    Forest("random_forest", "RandomForest", looked_at=6, bootstrap=True),
+    Forest("random_forest", "RandomForest", looked_at=10, bootstrap=True),
     Forest("extra_trees", "ExtraTrees", looked_at=15, bootstrap=False),
     PerceptronModel(),
 )
