@@ -28,6 +28,9 @@ MAX_PARTS = 5
 STEPS = 12
 MAX_RESAMPLES = 12
 MIN_WEIGHT = 0.03
+HEDGE_ROWS = 300
+HEDGE_FAMILIES = 3
+HEAVY = 10_000  # nodes from which a part has to be worth its size
 WORTH = 0.005  # share of the loss that a part must be worth: size, latency and explanations cost too
 MIN_GAIN = 1e-4  # a further part must lower the loss by this share of it, else the blend stays smaller
 
@@ -96,7 +99,7 @@ def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, sca
 def _lightened(blend: Blend, held: FitData, metric: MetricInfo) -> Blend:
     """The blend without the parts, largest first, that are worth less than WORTH of its loss."""
     limit = blend.loss + WORTH * abs(blend.loss)
-    for trial in sorted(blend.trials, key=lambda t: -t.num_nodes):
+    for trial in sorted((t for t in blend.trials if t.num_nodes > HEAVY), key=lambda t: -t.num_nodes):
         kept = [(t, w) for t, w in zip(blend.trials, blend.weights, strict=True) if t is not trial]
         if not kept:
             break
@@ -130,15 +133,36 @@ def _greedy(
         votes += _select(scores, held, metric, scale, held.weight * counts)
     votes[np.argsort(-votes, kind="stable")[MAX_PARTS:]] = 0
     votes[votes < MIN_WEIGHT * votes.sum()] = 0
-    weights = votes / votes.sum()
+    weights = _hedged(votes / votes.sum(), pool, num_rows)
     single = int(np.argmin([_loss_at(score, held, metric, scale, held.weight) for score in scores]))
     margin = np.tensordot(weights, np.stack(scores), axes=1)
     loss = _loss_at(margin, held, metric, scale, held.weight)
     alone = _loss_at(scores[single], held, metric, scale, held.weight)
-    if alone <= loss:
+    yardsticks = [
+        _loss_at(s, held, metric, scale, held.weight) for t, s in zip(pool, scores, strict=True) if not t.number
+    ]
+    if loss > min([np.inf, *yardsticks]) or (alone <= loss and num_rows > HEDGE_ROWS * 10):
         return Blend((pool[single],), (1.0,), scale, alone, scores[single])
     used = np.flatnonzero(weights)
     return Blend(tuple(pool[i] for i in used), tuple(float(weights[i]) for i in used), scale, loss, margin)
+
+
+def _hedged(weights: Float64, pool: list[Trial], num_rows: int) -> Float64:
+    """Weights (P,) drawn towards an even share of the best trial of the best few families, as if HEDGE_ROWS rows had
+    spoken for that: on few rows the order of good families is luck, and families err on different rows."""
+    leaders: dict[str, int] = {}
+    for place, trial in enumerate(pool):  # best first
+        if trial.number and len(leaders) < HEDGE_FAMILIES:
+            leaders.setdefault(trial.family, place)
+    if not leaders:
+        return weights
+    even = np.zeros_like(weights)
+    even[list(leaders.values())] = 1 / len(leaders)
+    share = HEDGE_ROWS / (HEDGE_ROWS + num_rows)
+    mixed: Float64 = (1 - share) * weights + share * even
+    mixed[mixed < MIN_WEIGHT] = 0
+    mixed /= mixed.sum()
+    return mixed
 
 
 def _loss_at(total: Float64, held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> float:

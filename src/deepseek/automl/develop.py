@@ -17,7 +17,8 @@ from deepseek.train.calibrate import Calibration, fit_calibration, identity
 from deepseek.train.candidates import Candidate, FitData
 from deepseek.train.metrics import MetricInfo
 
-FINISH_S = 2.0  # export, parity, figures and files of a small model; larger ones add a share of their fits
+FINISH_S = 2.5  # export, parity, figures and files of a small model; larger ones add a share of their fits
+FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def develop(
     def reserve(trials: Sequence[Trial]) -> float:
         best = {t.family: t.fit_s for t in sorted(trials, key=lambda t: -t.loss)}
         fits = sum(sorted(best.values())[-5:]) + trials[0].fit_s
-        return FINISH_S + 1.4 * growth * fits
+        return FINISH_S + FINISH_ROW_S * len(data.target) + 1.4 * growth * fits
 
     trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
     held = data.rows(search.held)

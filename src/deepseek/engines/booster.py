@@ -25,6 +25,8 @@ def booster_bytes(table: TreeTable, margin: int, *, num_features: int, unit: flo
 
     The table's bias is not in it: it is added in float64 by the caller.
     """
+    if len(table.feature) and int(table.feature.max()) >= num_features:
+        raise ValueError(f"a tree reads feature {int(table.feature.max())} of {num_features}")
     leaves = _leaf_column(table, margin)
     trees = [
         _tree(table, start, end, leaves, unit, number, num_features)

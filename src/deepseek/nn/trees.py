@@ -147,8 +147,18 @@ class TreeTable:
         )
 
     def check(self) -> None:
-        """Raise ValueError unless every child lies behind its parent and every leaf inside `leaves`."""
+        """Raise ValueError unless every child lies behind its parent, every leaf inside `leaves`, and every root,
+        margin and feature is one that can be."""
         index = np.arange(len(self.feature))
+        num_margins = len(self.bias)
+        if not (len(self.roots) == len(self.output) and (np.diff(self.roots) > 0).all()):
+            raise ValueError("the roots of the tree table do not rise, or have no outputs")
+        if len(self.roots) and not (self.roots[0] == 0 and self.roots[-1] < len(index)):
+            raise ValueError("a root of the tree table points outside its nodes")
+        if not ((self.output >= ALL) & (self.output < num_margins)).all() or (self.feature < LEAF).any():
+            raise ValueError("the tree table names a margin or a feature that cannot be")
+        if (self.output == ALL).any() and self.leaves.shape[1] != num_margins:
+            raise ValueError("the leaves of the tree table are not one number per margin")
         inner = self.feature != LEAF
         for side in (self.left, self.right):
             if not ((side[inner] > index[inner]) & (side[inner] < len(index))).all():

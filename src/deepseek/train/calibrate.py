@@ -17,6 +17,8 @@ from deepseek.contracts import Float64
 from deepseek.extras import need
 from deepseek.nn.model import sigmoid, softmax
 
+PRIOR_ROWS = 10
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -63,8 +65,9 @@ def fit_slope(margin: Float64, target: NDArray[Any], weight: Float64, *, with_bi
             wrong = softmax(z) - truth
         wrong = wrong * share[:, None]
         gradient = np.append(slope * (wrong * margin).sum(), wrong.sum(axis=0) if with_bias else [])
-        # a weak pull to slope 1 and bias 0 keeps separable rows finite: one row's worth of a unit normal prior
-        pull = 1 / (2 * len(target))
+        # a unit normal prior on log slope and bias that weighs as much as PRIOR_ROWS rows: where few held rows are all
+        # right, the likeliest slope is endless, and one wrong row of the future would pay for it
+        pull = PRIOR_ROWS / (2 * len(target))
         return float(value + pull * theta @ theta), gradient + 2 * pull * theta
 
     start = np.zeros(1 + (num_margins if with_bias else 0))
