@@ -14,7 +14,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 
-from deepseek.automl.blend import choose_blend
+from deepseek.automl.blend import WORTH, choose_blend
 from deepseek.automl.search import YARDSTICK, Budget, Search, Trial
 from deepseek.automl.ship import Shipped, ship
 from deepseek.train.candidates import BUILT_IN, FitData
@@ -91,13 +91,31 @@ def test_a_budget_that_is_too_small_for_anything_still_gives_the_yardstick() -> 
     assert [t.family for t in run(None, budget_s=0.001)] == [YARDSTICK]
 
 
+def test_on_many_rows_no_blend_is_worse_than_the_best_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are hedged: there the best trial is partly luck. HEDGE_ROWS is lowered instead of making 3,000 rows."""
+    monkeypatch.setattr("deepseek.automl.blend.HEDGE_ROWS", 1)
+    metric, data = METRICS["binary"]["log_loss"], fit_data()
+    search = Search(data, halves(), metric, 0, SHALLOW)
+    trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
+    blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
+    assert blend.loss <= min(t.loss for t in trials) * (1 + WORTH)
+
+
+def test_few_rows_hedge_between_families() -> None:
+    metric, data = METRICS["binary"]["log_loss"], fit_data()
+    search = Search(data, halves(), metric, 0, SHALLOW)
+    trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
+    blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
+    assert len({t.family for t in blend.trials} - {YARDSTICK}) >= 2
+
+
 @pytest.mark.parametrize("name", sorted(METRICS["binary"]))
-def test_no_blend_is_worse_on_the_held_rows_than_the_best_trial_or_the_yardstick(name: str) -> None:
+def test_no_blend_is_worse_on_the_held_rows_than_the_yardstick(name: str) -> None:
     metric, data = METRICS["binary"][name], fit_data()
     search = Search(data, halves(), metric, 0, SHALLOW)
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
     blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
-    assert blend.loss <= min(t.loss for t in trials) <= trials[0].loss
+    assert blend.loss <= trials[0].loss
     assert sum(blend.weights) == pytest.approx(1)
     assert all(weight > 0 for weight in blend.weights)
 

@@ -93,12 +93,13 @@ def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, sca
     if forests:
         shares = [t.shares for t in forests if t.shares is not None]
         choices.append(_greedy(forests, shares, held, metric, "probability", seed))
-    return _lightened(min(choices, key=lambda blend: blend.loss), held, metric)
+    return _lightened(min(choices, key=lambda blend: blend.loss), held, metric, most=trials[0].loss)
 
 
-def _lightened(blend: Blend, held: FitData, metric: MetricInfo) -> Blend:
-    """The blend without the parts, largest first, that are worth less than WORTH of its loss."""
-    limit = blend.loss + WORTH * abs(blend.loss)
+def _lightened(blend: Blend, held: FitData, metric: MetricInfo, *, most: float) -> Blend:
+    """The blend without the heavy parts, largest first, that are worth less than WORTH of its loss; its loss stays at
+    `most` (the yardstick's) or below."""
+    limit = min(blend.loss + WORTH * abs(blend.loss), most)
     for trial in sorted((t for t in blend.trials if t.num_nodes > HEAVY), key=lambda t: -t.num_nodes):
         kept = [(t, w) for t, w in zip(blend.trials, blend.weights, strict=True) if t is not trial]
         if not kept:
