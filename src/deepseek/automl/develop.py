@@ -51,7 +51,7 @@ def develop(
     growth = len(data.target) / len(folds[0][0])  # a refit sees more rows than a fold did
 
     def reserve(trials: Sequence[Trial]) -> float:
-        best = {t.family: t.fit_s for t in sorted(trials, key=lambda t: -t.loss)}
+        best = {t.family: t.refit_s for t in sorted(trials, key=lambda t: -t.loss)}
         fits = sum(sorted(best.values())[-5:]) + trials[0].fit_s
         return FINISH_S + FINISH_ROW_S * len(data.target) + 1.4 * growth * fits
 

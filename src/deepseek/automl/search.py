@@ -42,6 +42,7 @@ class Trial:
     shares: Float64 | None  # (M, K) votes of a forest, else None
     loss: float
     fit_s: float  # CPU seconds of one fit
+    refit_s: float  # CPU seconds that a refit on as many rows should take
     num_nodes: int  # of one fit: what it would take on disk
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,7 +152,7 @@ class Search:
         loss = self.metric.loss(held.target, chances(held, margin), held.weight)
         return Trial(
             number, family.name, _mean_rounds([f.params for f in found]), link, floor, slope, margin,
-            raw if found[0].is_share else None, loss, fit_s, found[0].num_nodes,
+            raw if found[0].is_share else None, loss, fit_s, fit_s * found[0].refit_cost, found[0].num_nodes,
         )  # fmt: skip
 
 

@@ -53,6 +53,7 @@ class Fitted:
     weights: Callable[[], list[Weights]]  # the raw score is the mean of these
     params: Params  # as fitted; early stopping replaces its rounds, so that a refit needs no validation rows
     is_share: bool = False  # raw scores are shares of votes in [0, 1], not margins
+    refit_cost: float = 1.0  # what a fit without validation rows costs, in fits with them
     num_nodes: int = 0  # of all trees, or weights: what the model takes on disk
 
 

@@ -15,6 +15,11 @@ from deepseek.train.convert import from_forest
 LARGE = 20_000  # rows from which trees are fewer, leaves larger, and each tree of a random forest sees half of the rows
 
 
+#: A refit of many rows grows so many times the trees of a trial: votes get finer, which ranks the rows that few trees
+#: suspect, and more trees never overfit (Breiman 2001, theorem 1.2). Trials need no such precision.
+REFIT_TREES = 2.5
+
+
 class Forest:
     """One of the two forests, by the name of scikit-learn's classes. `looked_at` is how many features a split may
     choose from by default: extra trees draw their thresholds at random and can afford more."""
@@ -61,12 +66,14 @@ class Forest:
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
         ensemble = need("sklearn.ensemble", extra="tabular")
         make = getattr(ensemble, self.stem + ("Regressor" if data.task == "regression" else "Classifier"))
+        growth = REFIT_TREES if len(data.target) >= LARGE else 1.0
+        knobs = {**params, "n_estimators": round(params["n_estimators"] * (1.0 if validation else growth))}
         model = make(
             max_samples=self._max_samples(data),
             random_state=seed,
             n_jobs=data.num_threads(),
             monotonic_cst=list(data.monotone) if data.constrained else None,
-            **params,
+            **knobs,
         )
         model.fit(data.features, data.target, sample_weight=data.weight)
         model.n_jobs = 1  # threads add votes in any order, which changes the last bits from run to run
@@ -81,4 +88,6 @@ class Forest:
             return [from_forest(model, num_margins=data.num_margins)]
 
         num_nodes = sum(tree.tree_.node_count for tree in model.estimators_)
-        return Fitted(margin, weights, params, is_share=data.task != "regression", num_nodes=num_nodes)
+        return Fitted(
+            margin, weights, params, is_share=data.task != "regression", refit_cost=growth, num_nodes=num_nodes
+        )
