@@ -67,7 +67,7 @@ def fit_slope(margin: Float64, target: NDArray[Any], weight: Float64, *, with_bi
         gradient = np.append(slope * (wrong * margin).sum(), wrong.sum(axis=0) if with_bias else [])
         # a unit normal prior on log slope and bias that weighs as much as PRIOR_ROWS rows: where few held rows are all
         # right, the likeliest slope is endless, and one wrong row of the future would pay for it
-        pull = PRIOR_ROWS / (2 * len(target))
+        pull = PRIOR_ROWS / (2 * max(weight.sum(), 1.0))
         return float(value + pull * theta @ theta), gradient + 2 * pull * theta
 
     start = np.zeros(1 + (num_margins if with_bias else 0))
