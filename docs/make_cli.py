@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from pathlib import Path
 
@@ -28,10 +29,12 @@ With `--json` a failure prints `{"error": {"code", "message", "expected", "fix"}
 
 def page() -> str:
     """The whole page as Markdown."""
-    parent = click.Context(cli, info_name="deepseek", terminal_width=110)
+    # the group's own names of the help option: a command keeps the first that it was asked with
+    parent = click.Context(cli, info_name="deepseek", terminal_width=110, help_option_names=["-h", "--help"])
     parts = [HEAD]
     for verb in VERBS:
-        command = importlib.import_module(f"deepseek.cli.{verb}").command
+        command = copy.copy(importlib.import_module(f"deepseek.cli.{verb}").command)
+        command._help_option = None
         context = click.Context(command, info_name=verb, parent=parent, terminal_width=110)
         parts.append(f"## deepseek {verb}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
