@@ -4,6 +4,9 @@
 
 Ours sees the training week alone; the test week is scored afterwards by the bundle that came out. Figures are means
 over the weeks. `--quick` runs the first week at the same bars. With `--weeks` of your own nothing is recorded.
+
+Some choices in the code were made after these test figures had been seen: docs/log.md says which. Judge
+by fresh weeks or seeds.
 """
 
 from __future__ import annotations

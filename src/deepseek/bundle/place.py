@@ -49,17 +49,16 @@ def alone(target: Path, wait_s: float = WAIT_S) -> Iterator[None]:
 def _try_lock(lock: Path) -> int | None:
     """The open, locked file; None when another holds it, or has just deleted the one that was locked."""
     fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    held = False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(fd), lock.lstat()):
-            return fd
+        held = os.path.samestat(os.fstat(fd), lock.lstat())
     except (BlockingIOError, FileNotFoundError):
         pass
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None
+    finally:
+        if not held:
+            os.close(fd)
+    return fd if held else None
 
 
 @contextmanager
