@@ -39,6 +39,8 @@ FEATURES = (
 TEST_WEEKS = ("2018-08-08", "2018-08-15", "2018-08-22")
 #: Weeks that lie before the test weeks: for choosing settings, never for a figure.
 VALIDATION_WEEKS = ("2018-07-11", "2018-07-18", "2018-07-25", "2018-08-01")
+#: Weeks that nothing is chosen by: the test weeks had been seen while choices were made (docs/log.md).
+FRESH_WEEKS = ("2018-05-23", "2018-05-30", "2018-06-13")
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from fraud_features import FEATURES, TARGET, TEST_WEEKS, data_folder, fold, load_features
+from fraud_features import FEATURES, TARGET, data_folder, fold, load_features
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
-SEEDS = (11, 22, 33, 44, 55)  # fixed before the first run
+#: Fixed on 2026-11-25, before anything was changed after the log's entry on test rows that had been looked at; the
+#: seeds before them (11, 22, 33) and the fraud week of the handbook's first fold had been seen while choices were made.
+SEEDS = (101, 102, 103, 104, 105)
+FRAUD_WEEK = "2018-06-06"  # first day of the test week, as fresh
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ def _concrete() -> tuple[pd.DataFrame, None]:
 
 
 def _fraud_week() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The handbook's first fold with its 15 features alone; the seed splits the training week."""
-    week = fold(load_features(), TEST_WEEKS[0])
+    """One fold of the handbook with its 15 features alone; the seed splits the training week."""
+    week = fold(load_features(), FRAUD_WEEK)
     train, test = (part.select([*FEATURES, TARGET]).to_pandas() for part in (week.train, week.test))
     return train, test
 
