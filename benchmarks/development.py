@@ -2,10 +2,10 @@
 
     python benchmarks/development.py [--candidates mlp,xgboost] [--tables iris,p3ht] [--seeds 1,2]
 
-Prints the loss of candidates with their defaults on rows that they did not see: log loss, or root mean squared error as a
-share of the target's spread; a row a table, the geometric mean at the end. Five folds for each seed. What a change of a
-default, of the blend or of the calibration is worth is measured here; `ship_quality.py` and `ship_fraud.py` then say
-what came of it.
+Prints the loss of candidates with their defaults on rows that they did not see: log loss, or root mean squared error
+as a share of the target's spread; a row a table, the geometric mean at the end. Five folds for each seed. What a change
+of a default, of the blend or of the calibration is worth is measured here; `ship_quality.py` and `ship_fraud.py` then
+say what came of it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from deepseek.automl.blend import WORTH, choose_blend
 from deepseek.automl.search import YARDSTICK, Budget, Search, Trial
 from deepseek.automl.ship import Shipped, ship
 from deepseek.train.candidates import BUILT_IN, FitData
+from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.metrics import METRICS
 from loans import TARGETS, for_task, make_loans
 
@@ -67,6 +68,28 @@ def test_the_yardsticks_held_margin_is_that_of_scikit_learn_up_to_its_temperatur
     np.testing.assert_allclose(first.margin[:, 0], first.slope * raw, rtol=1e-9)
     held = np.concatenate([held for _, held in halves()])
     assert first.loss <= log_loss(data.target[held], 1 / (1 + np.exp(-raw))) + 1e-12
+
+
+class Dear(LinearModel):
+    """A linear model that guesses its fits to be dear."""
+
+    name = "dear"
+
+    def cost_s(self, data: FitData) -> float:
+        return 1.0
+
+
+def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
+    families = (SHALLOW[0], LinearModel(), Dear())
+    search = Search(fit_data(), halves(), METRICS["binary"]["log_loss"], 0, families)
+    trials = search.run(Budget(None), num_trials=25, reserve=lambda _: 0, progress=lambda _: None)
+    order = [t.family for t in trials]
+    cost = {each.name: each.cost_s(search.data) for each in families}
+    assert order[:2] == [YARDSTICK, "linear"]
+    first = order.index("dear")
+    spent = [sum(cost[name] for name in order[:stop]) for stop in range(len(order))]
+    assert spent[first - 1] < 1.0 <= spent[first]
+    assert all(cost[name] <= before for name, before in zip(order[2:], spent[2:], strict=True))
 
 
 def test_later_trials_depend_on_seed_and_losses_alone() -> None:

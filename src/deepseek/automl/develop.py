@@ -53,7 +53,7 @@ def develop(
     def reserve(trials: Sequence[Trial]) -> float:
         best = {t.family: t.refit_s for t in sorted(trials, key=lambda t: -t.loss)}
         fits = sum(sorted(best.values())[-5:]) + trials[0].fit_s
-        return FINISH_S + FINISH_ROW_S * len(data.target) + 1.4 * growth * fits
+        return FINISH_S + FINISH_ROW_S * len(data.target) + 1.25 * growth * fits
 
     trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
     held = data.rows(search.held)

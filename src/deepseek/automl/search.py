@@ -2,7 +2,9 @@
 
 The order of trials depends on the data, the seed and the losses so far, never on the clock: a budget in seconds decides
 only how many trials there are, so a run can be repeated exactly by that number. First every family with its defaults,
-cheapest first; then optuna's TPE (Bergstra et al. 2011) within the families that lead.
+cheapest first; then optuna's TPE (Bergstra et al. 2011) within the families that lead. A family whose trials are dear
+waits until as much was spent on the others, by guesses from the shape of the data: whenever the budget ends, the cheap
+families have been tuned, and little of it is left over.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ class Search:
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
             ask = None
-            if len(trials) < len(families):
+            if all(trial.family != family.name for trial in trials):
                 params = family.defaults(self.data)
             else:
                 ask = studies[family.name].ask()
@@ -124,17 +126,25 @@ class Search:
         return optuna.create_study(direction="minimize", sampler=sampler)
 
     def _next(self, families: list[Candidate], trials: list[Trial]) -> Candidate:
-        if len(trials) < len(families):
-            return families[len(trials)]
-        tunable = [f for f in families if f.name != YARDSTICK] or families
-        best = {f.name: min(t.loss for t in trials if t.family == f.name) for f in tunable}
+        """The first family that was not tried, by rising cost; when all were, the next by its turn."""
+        cost = {f.name: f.cost_s(self.data) for f in families}
+        spent = sum(cost[t.family] for t in trials)
+        best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
+        affordable = [f for f in families if cost[f.name] <= spent]
+        for family in affordable if trials else families:
+            if family.name not in best:
+                return family
+        tunable = [f for f in affordable if f.name != YARDSTICK]
+        if not tunable:
+            return next((f for f in families if f.name not in best), families[-1])
         ranked = sorted(tunable, key=lambda f: (best[f.name], f.name))
-        return ranked[min(TURNS[(len(trials) - len(families)) % len(TURNS)], len(ranked) - 1)]
+        num_tuned = len(trials) - len(best)
+        return ranked[min(TURNS[num_tuned % len(TURNS)], len(ranked) - 1)]
 
     def _cost(self, family: Candidate, trials: list[Trial]) -> float:
         """CPU seconds that a trial may take: the costliest so far of its family, with a margin."""
         seen = [t.fit_s for t in trials if t.family == family.name]
-        return 1.3 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
+        return 1.2 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
 
     def _try(self, number: int, family: Candidate, params: Params) -> Trial:
         start = time.process_time()

@@ -2,8 +2,8 @@
 
     features (N, F) float32 -> "margin" (N, K) float32, "output" (N, C) or (N, 1) float32
 
-Trees, linear parts, the blend and the links compute in float64, a perceptron in float32 as its twin does. The bytes are
-a function of the model alone.
+Votes of forests, linear parts, the blend and the links compute in float64, boosted trees in float32, a perceptron in
+float32 as its twin does. The bytes are a function of the model alone.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def export_onnx(model: Model, num_features: int) -> bytes:
     graph = Graph(INPUT, num_features=num_features)
     tables = [part.weights for part in model.parts if isinstance(part.weights, TreeTable)]
     version = ml_version(tables)
-    wide = graph.add("Cast", INPUT, to=DOUBLE)
+    votes = model.scale == "probability"
     linked = [
-        _scaled(graph, _link(graph, part, _raw(graph, part, wide, version), model.num_margins), part.weight)
+        _scaled(graph, _link(graph, part, _raw(graph, part, version, votes=votes), model.num_margins), part.weight)
         for part in model.parts
     ]
     margin = linked[0] if len(linked) == 1 else graph.add("Sum", *linked)
@@ -42,17 +42,18 @@ def _scaled(graph: Graph, value: str, factor: float) -> str:
     return value if factor == 1.0 else graph.add("Mul", value, graph.constant(factor))
 
 
-def _raw(graph: Graph, part: Part, wide: str, version: int) -> str:
+def _raw(graph: Graph, part: Part, version: int, *, votes: bool) -> str:
     """The part's raw score (N, K) in float64."""
     weights = part.weights
     if isinstance(weights, TreeTable):
-        return add_trees(graph, wide, weights, version=version)
+        return add_trees(graph, INPUT, weights, version=version, exact=votes or part.link == "log_odds")
     if isinstance(weights, Linear):
-        return _linear(graph, weights, wide)
+        return _linear(graph, weights)
     return graph.add("Cast", _perceptron(graph, weights), to=DOUBLE)
 
 
-def _linear(graph: Graph, weights: Linear, wide: str) -> str:
+def _linear(graph: Graph, weights: Linear) -> str:
+    wide = graph.add("Cast", INPUT, to=DOUBLE)
     product = graph.add("MatMul", wide, graph.constant(weights.coef.astype(np.float64)))
     return graph.add("Add", product, graph.constant(weights.bias.astype(np.float64)))
 
