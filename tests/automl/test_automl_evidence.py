@@ -67,6 +67,15 @@ def test_numbers_of_many_values_become_quarters_that_hold_every_row() -> None:
     assert sorted(np.concatenate(list(groups.values()))) == list(range(100))
 
 
+def test_the_rarest_of_many_levels_are_one_group_and_no_row_is_left_out() -> None:
+    levels = [f"town {number}" for number in range(30) for _ in range(30 - number)]
+    groups = groups_of(read_table({"town": levels}), "town")
+    assert len(groups) == 20
+    assert len(groups["town 0"]) == 30
+    assert len(groups["11 other values"]) == sum(range(1, 12))
+    assert sorted(np.concatenate(list(groups.values())).tolist()) == list(range(len(levels)))
+
+
 def test_missing_levels_are_a_group() -> None:
     groups = groups_of(read_table({"x": ["a", None, "b", "a"]}), "x")
     assert {name: rows.tolist() for name, rows in groups.items()} == {"a": [0, 3], "b": [2], "missing": [1]}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.automl.ship import Shipped
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError
@@ -247,3 +248,15 @@ def test_a_signed_bundle_verifies_with_its_key(quick_ship: Ship, tmp_path: Path)
     public = next(p for p in tmp_path.iterdir() if p.is_file() and "PUBLIC" in p.read_text())
     shipped = quick_ship(for_task(make_loans(80), "binary"), key=private)
     assert verify_bundle(shipped.path, key=public) == []
+
+
+def test_evaluate_weighs_rows_where_the_bundle_was_made_with_weights(quick_ship: Ship) -> None:
+    frame = for_task(make_loans(150), "binary").assign(weight=1.0)
+    shipped = quick_ship(frame, weights="weight")
+    half = frame.assign(weight=np.where(np.arange(len(frame)) < 60, 3.0, 0.0))
+    weighed = evaluate_bundle(shipped.path, half)
+    alone = evaluate_bundle(shipped.path, half[:60].drop(columns="weight"))
+    assert weighed["weights"] == "weight"
+    assert "weights" not in alone
+    assert weighed["metrics"]["log_loss"]["value"] == pytest.approx(alone["metrics"]["log_loss"]["value"], rel=1e-9)
+    assert weighed["threshold"]["recall"] == pytest.approx(alone["threshold"]["recall"])

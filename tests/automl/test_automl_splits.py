@@ -141,6 +141,9 @@ def test_a_leak_is_refused_by_name_and_can_be_accepted_by_name(quick_ship: Ship)
     assert "outcome_code" in refusal.value.fix
     shipped = quick_ship(frame, allow=("outcome_code",))
     assert any("outcome_code" in warning for warning in shipped.warnings)
+    assert not any("found nothing" in warning for warning in shipped.warnings)
+    misspelt = quick_ship(frame, drop=("outcome_code",), allow=("outcome_cod",))
+    assert any("'outcome_cod'" in warning and "found nothing" in warning for warning in misspelt.warnings)
     assert quick_ship(frame, drop=("outcome_code",)).metrics["log_loss"].value > shipped.metrics["log_loss"].value
 
 

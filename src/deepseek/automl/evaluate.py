@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.automl.demands import row_weights
 from deepseek.automl.evidence import segments
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime
@@ -20,6 +21,8 @@ CHUNK = 50_000  # rows scored at once
 def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), seed: int = 0) -> dict[str, Any]:
     """The object that `evaluate --json` prints: {"bundle", "digest", "num_rows", "metrics"}, for two classes the rates
     at the bundle's threshold, for values the share inside their intervals, and figures by group of the columns `by`.
+    Where the bundle was made with sample weights and the data has their column, metrics and rates are weighted, and
+    the column is named; groups never are.
 
     InputError when the target is not among the columns, or an answer is not a known class.
     """
@@ -32,6 +35,9 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
                 fix="add the true answers, or use predict",
             )
         target = encode_target(table, manifest.target, manifest.labels)
+        asked = manifest.lineage.config.get("weights")
+        column = asked if asked in table.names else None
+        weight = row_weights(table, column)
         inputs = table.drop([manifest.target])
         starts = range(0, table.num_rows, CHUNK)
         pieces = [np.arange(start, min(start + CHUNK, table.num_rows)) for start in starts]
@@ -41,12 +47,15 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
             "bundle": str(path),
             "digest": runtime.bundle.digest,
             "num_rows": table.num_rows,
-            "metrics": {name: f.to_dict() for name, f in figures(manifest.task, target, output, seed=seed).items()},
+            "metrics": {
+                name: f.to_dict() for name, f in figures(manifest.task, target, output, weight, seed=seed).items()
+            },
         }
+        if column:
+            answer["weights"] = column
         if manifest.task == "binary":
-            answer["threshold"] = _at_threshold(
-                target, output, 0.5 if manifest.threshold is None else manifest.threshold
-            )
+            threshold = 0.5 if manifest.threshold is None else manifest.threshold
+            answer["threshold"] = _at_threshold(target, output, weight, threshold)
         if manifest.task == "regression":
             intervals = runtime.decide(scores[0]).intervals
             if intervals is not None:
@@ -60,9 +69,9 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
         return answer
 
 
-def _at_threshold(target: Any, output: Any, threshold: float) -> dict[str, float]:
+def _at_threshold(target: Any, output: Any, weight: Any, threshold: float) -> dict[str, float]:
     """Recall, false-positive rate and precision when deciding at `threshold`."""
-    values, recall, fpr, precision = curve(target, output[:, 1], np.ones(len(target)))
+    values, recall, fpr, precision = curve(target, output[:, 1], weight)
     index = int(np.searchsorted(-values, -threshold, side="right")) - 1
     return {
         "value": threshold,

@@ -29,7 +29,8 @@ PACKAGES = (
 
 
 def groups_of(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
-    """Rows by the value of a column: its levels, or quarters of a number with many values."""
+    """Rows by the value of a column: its levels (beyond MAX_GROUPS the rarest together), or quarters of a number with
+    many values."""
     if column not in table.names:
         raise InputError(f"column {column!r} is not in the test rows", expected=f"one of {', '.join(table.names[:20])}")
     values = table.column(column)
@@ -42,8 +43,13 @@ def groups_of(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
     else:
         names = np.array(["missing" if _missing(v) else _plain(v) for v in values.tolist()], object)
     found, counts = np.unique(names.astype(str), return_counts=True)
-    kept = found[np.argsort(-counts, kind="stable")][:MAX_GROUPS]
-    return {str(name): np.flatnonzero(names == name) for name in kept}
+    by_size = found[np.argsort(-counts, kind="stable")]
+    num_kept = MAX_GROUPS if len(found) <= MAX_GROUPS else MAX_GROUPS - 1
+    groups = {str(name): np.flatnonzero(names == name) for name in by_size[:num_kept]}
+    rare = by_size[num_kept:]
+    if len(rare):
+        groups[f"{len(rare)} other values"] = np.flatnonzero(np.isin(names.astype(str), rare))
+    return groups
 
 
 def _missing(value: object) -> bool:

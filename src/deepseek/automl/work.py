@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepseek.automl import pack
+from deepseek.automl.demands import check_classes, check_demands, ordered_labels, row_weights
 from deepseek.automl.develop import Developed, develop
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.search import YARDSTICK, Budget, Fold, Trial
@@ -38,7 +38,6 @@ from deepseek.errors import CheckError, InputError
 from deepseek.extras import has
 from deepseek.plugins import find, names
 from deepseek.train.candidates import Candidate, FitData
-from deepseek.train.decide import check_costs
 from deepseek.train.metrics import default_metric, metric_named
 
 #: Folds by the number of development rows below which they apply: few rows are judged by nearly all of them, many need
@@ -76,14 +75,14 @@ class Work:
         candidates, left_out = _candidates(asked)
         table, split = _read(data, asked)
         info = infer_task(table, asked.target, task=asked.task)
-        labels = _ordered(info.labels, asked.positive)
+        labels = ordered_labels(info.labels, asked.positive)
         if split is None:
             split = split_table(
                 table, split=asked.split, target=asked.target, task=info.task, seed=asked.seed, validation_share=0.0
             )
         development = table.take(np.concatenate([split.train, split.validation]))
         test = table.take(split.test)
-        _check_classes(development, asked.target, info.labels)
+        check_classes(development, asked.target, info.labels)
         # a column with a direction must enter as one number: one-hot levels could not be held to it
         overrides = {**dict.fromkeys(asked.monotone or {}, "numeric"), **(asked.kinds or {})}
         kinds = find_kinds(development, target=asked.target, overrides=overrides)
@@ -109,7 +108,7 @@ class Work:
         return FitData(
             features=self.preprocessor.table(table).features,
             target=encode_target(table, self.asked.target, self.labels),
-            weight=_weight(table, self.asked.weights),
+            weight=row_weights(table, self.asked.weights),
             task=self.task,
             num_classes=len(self.labels),
             kinds=tuple(f.kind for f in features),
@@ -158,7 +157,7 @@ class Work:
 
     def develop(self) -> Developed:
         data = self.fit_data(self.development)
-        _check_demands(self.asked, self.task, self.labels)
+        check_demands(self.asked, self.task, self.labels)
         if not any(candidate.supports(data) for candidate in self.candidates):
             raise InputError(
                 "none of the candidates can keep the monotone constraints",
@@ -227,48 +226,6 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
     return concat([part for part in parts if part.num_rows]), Split(train, validation, test)
 
 
-def _check_classes(development: Table, target: str, labels: tuple[str, ...]) -> None:
-    """Every class must be among the rows that teach."""
-    if not labels:
-        return
-    taught = np.bincount(encode_target(development, target, labels), minlength=len(labels))
-    least = 2 if len(labels) == 2 else 1  # of two classes each must teach and judge; a rare one of many need not judge
-    for label, count in zip(labels, taught, strict=True):
-        if count < least:
-            raise InputError(
-                f"class {label!r} of {target!r} has {count} training rows",
-                expected=f"at least {least}, besides the test rows",
-                fix="bring more of them, move the boundary of the split, or leave the class out",
-            )
-
-
-def _ordered(labels: tuple[str, ...], positive: str | None) -> tuple[str, ...]:
-    """The labels with the positive one of two at the end."""
-    if positive is None:
-        return labels
-    if len(labels) != 2 or positive not in labels:
-        raise InputError(
-            f"positive is {positive!r}",
-            expected=f"one of two classes; the target has {', '.join(labels[:20]) or 'none'}",
-        )
-    return (*(label for label in labels if label != positive), positive)
-
-
-def _check_demands(asked: ShipOptions, task: Task, labels: tuple[str, ...]) -> None:
-    """What a decision may be asked for, by the task. InputError for a wish that would be passed over."""
-    limits = [name for name in ("max_fpr", "min_recall") if getattr(asked, name) is not None]
-    if limits and task != "binary":
-        fix = "use costs for several classes" if task == "multiclass" else "leave it out"
-        raise InputError(f"{limits[0]} needs a target of two classes", expected=f"no limit for {task}", fix=fix)
-    if asked.costs is None:
-        return
-    if task == "regression":
-        raise InputError("costs need a target of classes", expected="no costs for regression")
-    if limits:
-        raise InputError(f"costs and {limits[0]} both set the threshold", expected="one of them")
-    check_costs(asked.costs, labels)
-
-
 def _group_columns(asked: ShipOptions) -> list[str]:
     """A column that groups rows is no input: its values do not come again."""
     method, _, column = asked.split.partition(":")
@@ -284,18 +241,9 @@ def _leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: di
     for finding in found:
         if finding.level == "refuse" and finding.name not in asked.allow:
             raise CheckError(finding.message, fix=f"{finding.fix}; or accept it: --allow {finding.name!r}")
-    return [f"{finding.message}; {finding.fix}" for finding in found]
-
-
-def _weight(table: Table, column: str | None) -> NDArray[np.float64]:
-    """Sample weights of mean 1."""
-    if column is None:
-        return np.ones(table.num_rows)
-    weight = table.column(column)
-    if weight.dtype.kind != "f" or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise InputError(f"the weights in {column!r} are not all numbers >= 0", expected="finite numbers, not all zero")
-    weight = weight / weight.max()  # a sum of large ones would be infinite
-    return np.asarray(weight / weight.mean(), np.float64)
+    known = {finding.name for finding in found}
+    idle = [f"allow names {name!r}, by which the leak check found nothing" for name in asked.allow if name not in known]
+    return [f"{finding.message}; {finding.fix}" for finding in found] + idle
 
 
 def _candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
