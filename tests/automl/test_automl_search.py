@@ -92,6 +92,23 @@ def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
     assert all(cost[name] <= before for name, before in zip(order[2:], spent[2:], strict=True))
 
 
+def test_every_fold_is_judged_at_the_rounds_of_the_refit_not_at_its_own_best() -> None:
+    data, boosting = fit_data(), next(c for c in BUILT_IN if c.name == "xgboost")
+    search = Search(data, halves(), METRICS["binary"]["log_loss"], 0, (boosting,))
+    (trial,) = search.run(Budget(None), num_trials=1, reserve=lambda _: 0, progress=lambda _: None)
+    stopped = [
+        boosting.fit(data.rows(fit), boosting.defaults(data), seed=0, validation=data.rows(held))
+        for fit, held in halves()
+    ]
+    own = [each.params["rounds"] for each in stopped]
+    assert own[0] != own[1]
+    assert trial.params["rounds"] == round(sum(own) / 2)
+    refitted = [
+        boosting.fit(data.rows(fit), trial.params, seed=0).margin(data.features[held]) for fit, held in halves()
+    ]
+    np.testing.assert_allclose(trial.margin, trial.slope * np.concatenate(refitted), rtol=1e-6)
+
+
 def test_later_trials_depend_on_seed_and_losses_alone() -> None:
     first, again, other = run(7), run(7), run(7, seed=1)
     assert [(t.family, dict(t.params), t.loss) for t in first] == [(t.family, dict(t.params), t.loss) for t in again]

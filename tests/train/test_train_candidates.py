@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from deepseek.nn.model import Weights
+from deepseek.nn.trees import TreeTable
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
 
 NAMES = [candidate.name for candidate in BUILT_IN]
@@ -167,3 +168,26 @@ def test_early_stopped_rounds_become_a_number_that_a_refit_repeats() -> None:
     assert 1 <= rounds < 600
     again: Any = boosting.fit(data, fitted.params, seed=0)
     np.testing.assert_array_equal(again.margin(held.features), fitted.margin(held.features))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_boosting_cut_to_a_round_is_the_one_that_was_grown_to_it(task: str) -> None:
+    boosting = next(c for c in BUILT_IN if c.name == "xgboost")
+    data, held = table(task), table(task, seed=1)
+    fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=held)
+    assert fitted.cut is not None
+    for rounds in (3, fitted.params["rounds"] + 5):  # before and after the round of least validation loss
+        cut = fitted.cut(rounds)
+        grown = boosting.fit(data, {**boosting.defaults(data), "rounds": rounds}, seed=0)
+        assert cut.params["rounds"] == rounds
+        np.testing.assert_array_equal(cut.margin(held.features), grown.margin(held.features))
+        np.testing.assert_allclose(mean_margin(cut.weights(), held), grown.margin(held.features), rtol=1e-4, atol=1e-2)
+
+
+def test_trees_of_the_boosting_have_no_more_leaves_than_the_knob_says() -> None:
+    boosting = next(c for c in BUILT_IN if c.name == "xgboost")
+    data = table("regression", num_rows=400)
+    (weights,) = boosting.fit(data, {**boosting.defaults(data), "max_leaves": 5, "rounds": 7}, seed=0).weights()
+    assert isinstance(weights, TreeTable)
+    assert weights.num_trees == 7
+    assert 7 < len(weights.leaves) <= 7 * 5

@@ -21,7 +21,7 @@ from deepseek.automl.blend import FLOORS, chances, linked, tempered
 from deepseek.contracts import Float64
 from deepseek.extras import need
 from deepseek.nn.model import Link
-from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
+from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Fitted, Params
 from deepseek.train.metrics import MetricInfo
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
@@ -148,30 +148,30 @@ class Search:
 
     def _try(self, number: int, family: Candidate, params: Params) -> Trial:
         start = time.process_time()
-        margins, found = [], []
-        for fit_rows, held_rows in self.folds:
-            held = self.data.rows(held_rows)
-            fitted = family.fit(self.data.rows(fit_rows), params, seed=self.seed, validation=held)
-            margins.append(fitted.margin(held.features))
-            found.append(fitted)
+        found = [
+            family.fit(self.data.rows(fit_rows), params, seed=self.seed, validation=self.data.rows(held_rows))
+            for fit_rows, held_rows in self.folds
+        ]
+        found = _levelled(found)
+        raw = np.concatenate(
+            [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(found, self.folds, strict=True)]
+        )
         fit_s = (time.process_time() - start) / len(self.folds)
-        raw = np.concatenate(margins)
         held = self.data.rows(self.held)
         link, floor, margin = linked(held, raw, is_share=found[0].is_share)
         slope, margin = tempered(held, margin)
         loss = self.metric.loss(held.target, chances(held, margin), held.weight)
         return Trial(
-            number, family.name, _mean_rounds([f.params for f in found]), link, floor, slope, margin,
+            number, family.name, found[0].params, link, floor, slope, margin,
             raw if found[0].is_share else None, loss, fit_s, fit_s * found[0].refit_cost, found[0].num_nodes,
         )  # fmt: skip
 
 
-def _mean_rounds(many: Sequence[Params]) -> Params:
-    """The knobs of a refit: the folds' own, with the mean of their early-stopped rounds."""
-    params = dict(many[0])
-    if "rounds" in params:
-        params["rounds"] = max(1, round(float(np.mean([p["rounds"] for p in many]))))
-    return params
+def _levelled(found: Sequence[Fitted]) -> list[Fitted]:
+    """Early-stopped fits cut to the mean of their rounds, which is what a refit grows. A fold at its own best round is
+    judged by the rows that chose it: 2 % too good on tables of 150 to 1,500 rows, up to 9 % on the smallest."""
+    rounds = max(1, round(float(np.mean([each.params.get("rounds", 1) for each in found]))))
+    return [each.cut(rounds) if each.cut else each for each in found]
 
 
 __all__ = ["FLOORS", "Budget", "Fold", "Search", "Trial"]

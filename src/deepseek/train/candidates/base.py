@@ -55,6 +55,7 @@ class Fitted:
     is_share: bool = False  # raw scores are shares of votes in [0, 1], not margins
     refit_cost: float = 1.0  # what a fit without validation rows costs, in fits with them
     num_nodes: int = 0  # of all trees, or weights: what the model takes on disk
+    cut: Callable[[int], Fitted] | None = None  # the same model after another number of rounds, at most those grown
 
 
 class Candidate(Protocol):

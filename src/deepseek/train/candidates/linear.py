@@ -27,7 +27,7 @@ class LinearModel:
         return 0.05 + 1e-6 * data.features.size * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
-        return {"strength": 0.3}
+        return {"strength": 2.0 if data.task == "multiclass" else 0.3}  # a softmax shares a contrast between classes
 
     def suggest(self, trial: Any, data: FitData) -> Params:
         return {"strength": trial.suggest_float("strength", 1e-4, 100, log=True)}
