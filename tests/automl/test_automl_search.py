@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 
-from deepseek.automl.blend import WORTH, choose_blend
+from deepseek.automl.blend import WORTH, chances, choose_blend
 from deepseek.automl.search import YARDSTICK, Budget, Search, Trial
 from deepseek.automl.ship import Shipped, ship
+from deepseek.contracts import Task
 from deepseek.train.candidates import BUILT_IN, FitData
 from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.metrics import METRICS
@@ -147,6 +149,52 @@ def test_few_rows_hedge_between_families() -> None:
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
     blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
     assert len({t.family for t in blend.trials} - {YARDSTICK}) >= 2
+
+
+def told(data: FitData, number: int, family: str, noise: float, size_bytes: int, *, shared: float = 0.0) -> Trial:
+    """A trial whose held margin is the truth under noise, a share of which all trials have in common."""
+    truth = 2.0 * (2 * data.target - 1)
+    own, common = (np.random.default_rng(seed).normal(size=len(truth)) for seed in (number, 99))
+    margin = (truth + noise * (np.sqrt(1 - shared) * own + np.sqrt(shared) * common))[:, None]
+    loss = METRICS["binary"]["log_loss"].loss(data.target, chances(data, margin), data.weight)
+    return Trial(number, family, {}, "identity", 0, 1.0, margin, None, loss, 1.0, 1.0, size_bytes)
+
+
+@pytest.mark.parametrize(("size_bytes", "kept"), [(1_000, True), (50_000_000, False)])
+def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
+    """The second family takes some 5 % off the loss: enough for a few bytes, too little for eight halvings."""
+    data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
+    trials = [told(data, 0, YARDSTICK, 9.0, 1_000), told(data, 1, "linear", 1.0, 1_000, shared=0.8)]
+    trials.append(told(data, 2, "xgboost", 1.0, size_bytes, shared=0.8))
+    blend = choose_blend(trials, data, metric, "log-odds", seed=0)
+    assert blend.loss <= (0.98 if kept else 1.01) * min(t.loss for t in trials)
+    assert ("xgboost" in {t.family for t in blend.trials}) is kept
+
+
+def test_few_rows_of_a_class_are_hedged_like_few_rows() -> None:
+    data, metric = fit_data(40_000), METRICS["binary"]["log_loss"]
+    rare = replace(data, target=(np.arange(len(data.target)) % 400 == 0).astype(np.int64))
+    for rows, num_families in ((data, 1), (rare, 2)):
+        trials = [told(rows, 0, YARDSTICK, 9.0, 1_000), told(rows, 1, "linear", 0.5, 1_000)]
+        trials.append(told(rows, 2, "xgboost", 3.0, 1_000))
+        blend = choose_blend(trials, rows, metric, "log-odds", seed=0)
+        assert len({t.family for t in blend.trials}) == num_families
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "num_classes", "expected"),
+    [
+        ([0, 1] * 50, "binary", 2, 100),
+        ([0] * 99 + [1], "binary", 2, 4 / (1 / 99 + 1)),
+        ([0, 1, 2] * 20, "multiclass", 3, 60),
+        ([0.5] * 30, "regression", 0, 30),
+    ],
+)
+def test_rows_count_as_much_as_they_tell_of_the_rarer_class(
+    target: list[float], task: Task, num_classes: int, expected: float
+) -> None:
+    found = replace(fit_data(), target=np.array(target), task=task, num_classes=num_classes)
+    assert found.num_effective == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", sorted(METRICS["binary"]))

@@ -30,8 +30,8 @@ MAX_RESAMPLES = 12
 MIN_WEIGHT = 0.03
 HEDGE_ROWS = 300
 HEDGE_FAMILIES = 3
-HEAVY = 10_000  # nodes from which a part has to be worth its size
-WORTH = 0.005  # share of the loss that a part must be worth: size, latency and explanations cost too
+WORTH = 0.01  # share of the loss that half the size is worth: size, latency and explanations cost too
+BASE_BYTES = 200_000  # about what a bundle takes besides its parts
 MIN_GAIN = 1e-4  # a further part must lower the loss by this share of it, else the blend stays smaller
 
 
@@ -97,21 +97,42 @@ def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, sca
 
 
 def _lightened(blend: Blend, held: FitData, metric: MetricInfo, *, most: float) -> Blend:
-    """The blend without the heavy parts, largest first, that are worth less than WORTH of its loss; its loss stays at
-    `most` (the yardstick's) or below."""
-    limit = min(blend.loss + WORTH * abs(blend.loss), most)
-    for trial in sorted((t for t in blend.trials if t.num_nodes > HEAVY), key=lambda t: -t.num_nodes):
-        kept = [(t, w) for t, w in zip(blend.trials, blend.weights, strict=True) if t is not trial]
-        if not kept:
+    """Parts are left out one by one while half the size costs less than WORTH of the loss, which stays at `most` (the
+    yardstick's) or below. The last part of a family is a hedge besides, which the held rows cannot show."""
+    unit, hedge = abs(blend.loss) or 1.0, WORTH * _hedge_share(held.num_effective)
+
+    def gain(lighter: Blend) -> float:
+        loss = (lighter.loss - blend.loss) / unit
+        fewer = len({t.family for t in lighter.trials}) < len({t.family for t in blend.trials})
+        return WORTH * float(np.log2(_size(blend) / _size(lighter))) - max(hedge if fewer else 0.0, loss)
+
+    while len(blend.trials) > 1:
+        lighter = [_without(blend, trial, held, metric) for trial in blend.trials]
+        best = max((each for each in lighter if each.loss <= most), key=gain, default=blend)
+        if gain(best) <= 0:
             break
-        total = sum(weight for _, weight in kept)
-        weights = tuple(weight / total for _, weight in kept)
-        scores = [t.shares if blend.scale == "probability" and t.shares is not None else t.margin for t, _ in kept]
-        margin = np.tensordot(np.array(weights), np.stack(scores), axes=1)
-        loss = _loss_at(margin, held, metric, blend.scale, held.weight)
-        if loss <= limit:
-            blend = Blend(tuple(t for t, _ in kept), weights, blend.scale, loss, margin)
+        blend = best
     return blend
+
+
+def _size(blend: Blend) -> int:
+    return BASE_BYTES + sum(trial.size_bytes for trial in blend.trials)
+
+
+def _hedge_share(num_effective: float) -> float:
+    """How much of a blend's weights is a hedge."""
+    return HEDGE_ROWS / (HEDGE_ROWS + num_effective)
+
+
+def _without(blend: Blend, trial: Trial, held: FitData, metric: MetricInfo) -> Blend:
+    """The blend of the other trials, their weights in the same proportions."""
+    kept = [(t, w) for t, w in zip(blend.trials, blend.weights, strict=True) if t is not trial]
+    total = sum(weight for _, weight in kept)
+    weights = tuple(weight / total for _, weight in kept)
+    scores = [t.shares if blend.scale == "probability" and t.shares is not None else t.margin for t, _ in kept]
+    margin = np.tensordot(np.array(weights), np.stack(scores), axes=1)
+    loss = _loss_at(margin, held, metric, blend.scale, held.weight)
+    return Blend(tuple(t for t, _ in kept), weights, blend.scale, loss, margin)
 
 
 def _pool(trials: Sequence[Trial]) -> list[Trial]:
@@ -134,7 +155,8 @@ def _greedy(
         votes += _select(scores, held, metric, scale, held.weight * counts)
     votes[np.argsort(-votes, kind="stable")[MAX_PARTS:]] = 0
     votes[votes < MIN_WEIGHT * votes.sum()] = 0
-    weights = _hedged(votes / votes.sum(), pool, num_rows)
+    num_effective = held.num_effective
+    weights = _hedged(votes / votes.sum(), pool, num_effective)
     single = int(np.argmin([_loss_at(score, held, metric, scale, held.weight) for score in scores]))
     margin = np.tensordot(weights, np.stack(scores), axes=1)
     loss = _loss_at(margin, held, metric, scale, held.weight)
@@ -142,15 +164,16 @@ def _greedy(
     yardsticks = [
         _loss_at(s, held, metric, scale, held.weight) for t, s in zip(pool, scores, strict=True) if not t.number
     ]
-    if loss > min([np.inf, *yardsticks]) or (alone <= loss and num_rows > HEDGE_ROWS * 10):
+    if loss > min([np.inf, *yardsticks]) or (alone <= loss and num_effective > HEDGE_ROWS * 10):
         return Blend((pool[single],), (1.0,), scale, alone, scores[single])
     used = np.flatnonzero(weights)
     return Blend(tuple(pool[i] for i in used), tuple(float(weights[i]) for i in used), scale, loss, margin)
 
 
-def _hedged(weights: Float64, pool: list[Trial], num_rows: int) -> Float64:
+def _hedged(weights: Float64, pool: list[Trial], num_effective: float) -> Float64:
     """Weights (P,) drawn towards an even share of the best trial of the best few families, as if HEDGE_ROWS rows had
-    spoken for that: on few rows the order of good families is luck, and families err on different rows."""
+    spoken for that: on few rows, or few of a class, the order of good families is luck, and families err on different
+    rows."""
     leaders: dict[str, int] = {}
     for place, trial in enumerate(pool):  # best first
         if trial.number and len(leaders) < HEDGE_FAMILIES:
@@ -159,7 +182,7 @@ def _hedged(weights: Float64, pool: list[Trial], num_rows: int) -> Float64:
         return weights
     even = np.zeros_like(weights)
     even[list(leaders.values())] = 1 / len(leaders)
-    share = HEDGE_ROWS / (HEDGE_ROWS + num_rows)
+    share = _hedge_share(num_effective)
     mixed: Float64 = (1 - share) * weights + share * even
     mixed[mixed < MIN_WEIGHT] = 0
     mixed /= mixed.sum()

@@ -45,7 +45,7 @@ class Trial:
     loss: float
     fit_s: float  # CPU seconds of one fit
     refit_s: float  # CPU seconds that a refit on as many rows should take
-    num_nodes: int  # of one fit: what it would take on disk
+    size_bytes: int  # of one fit: about what it would take in a bundle
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -163,7 +163,7 @@ class Search:
         loss = self.metric.loss(held.target, chances(held, margin), held.weight)
         return Trial(
             number, family.name, found[0].params, link, floor, slope, margin,
-            raw if found[0].is_share else None, loss, fit_s, fit_s * found[0].refit_cost, found[0].num_nodes,
+            raw if found[0].is_share else None, loss, fit_s, fit_s * found[0].refit_cost, found[0].size_bytes,
         )  # fmt: skip
 
 

@@ -34,6 +34,15 @@ class FitData:
         return self.num_classes if self.task == "multiclass" else 1
 
     @property
+    def num_effective(self) -> float:
+        """How many rows of evenly frequent classes tell as much: 4 / (1/a + 1/b) for a and b rows of two classes, in
+        general N times the Gini impurity as a share of the most it can be; N for values."""
+        if self.task == "regression":
+            return float(len(self.target))
+        shares = np.bincount(self.target, minlength=self.num_classes) / max(1, len(self.target))
+        return float(len(self.target) * (1 - shares @ shares) / (1 - 1 / self.num_classes))
+
+    @property
     def constrained(self) -> bool:
         return any(self.monotone)
 
@@ -54,7 +63,7 @@ class Fitted:
     params: Params  # as fitted; early stopping replaces its rounds, so that a refit needs no validation rows
     is_share: bool = False  # raw scores are shares of votes in [0, 1], not margins
     refit_cost: float = 1.0  # what a fit without validation rows costs, in fits with them
-    num_nodes: int = 0  # of all trees, or weights: what the model takes on disk
+    size_bytes: int = 0  # about what it takes in a bundle, as arrays and as a graph
     cut: Callable[[int], Fitted] | None = None  # the same model after another number of rounds, at most those grown
 
 

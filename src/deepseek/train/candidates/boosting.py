@@ -16,7 +16,8 @@ MAX_ROUNDS = 1_000
 #: Threads of a booster meet at every node: on a busy machine they wait for each other longer than they work (a fit of
 #: 24,000 x 25 took 34 s with two threads beside two other jobs, under 2 s with one).
 WORTH_CELLS = 10_000_000
-BYTES_PER_NODE = 60  # of xgboost's own format
+BYTES_PER_NODE = 20
+OWN_FORMAT = 6  # xgboost's own format takes so many times our bytes
 PATIENCE = 30  # rounds without a better validation loss
 #: Trees of few leaves that grow where the loss falls most, with columns drawn anew for each split: on 15 tables of 150
 #: to 1,500 rows (benchmarks/development.py) 9 % less loss than depth 5 with columns drawn for each tree.
@@ -94,8 +95,8 @@ class XGBoost:
             def weights() -> list[Weights]:
                 return [from_xgboost(booster, num_margins=data.num_margins)]
 
-            num_nodes = len(booster.save_raw()) // BYTES_PER_NODE
-            return Fitted(margin, weights, {**knobs, "rounds": rounds}, num_nodes=num_nodes, cut=cut)
+            size = len(booster.save_raw()) // OWN_FORMAT
+            return Fitted(margin, weights, {**knobs, "rounds": rounds}, size_bytes=size, cut=cut)
 
         return cut(rounds)
 
@@ -161,5 +162,5 @@ class HistGradientBoosting:
                 raw = model.predict(features) if data.task == "regression" else model.decision_function(features)
             return np.asarray(raw, np.float64).reshape(len(features), -1)
 
-        num_nodes = sum(len(tree.nodes) for trees in model._predictors for tree in trees)
-        return Fitted(margin, lambda: [from_hist(model, num_margins=data.num_margins)], params, num_nodes=num_nodes)
+        size = BYTES_PER_NODE * sum(len(tree.nodes) for trees in model._predictors for tree in trees)
+        return Fitted(margin, lambda: [from_hist(model, num_margins=data.num_margins)], params, size_bytes=size)

@@ -18,6 +18,7 @@ LARGE = 20_000  # rows from which trees are fewer, leaves larger, and each tree 
 #: A refit of many rows grows so many times the trees of a trial: votes get finer, which ranks the rows that few trees
 #: suspect, and more trees never overfit (Breiman 2001, theorem 1.2). Trials need no such precision.
 REFIT_TREES = 2.5
+BYTES_PER_NODE = (21, 43)  # of one margin, of several: leaves are then vectors, which only an older operator holds
 
 
 class Forest:
@@ -87,7 +88,5 @@ class Forest:
         def weights() -> list[Weights]:
             return [from_forest(model, num_margins=data.num_margins)]
 
-        num_nodes = sum(tree.tree_.node_count for tree in model.estimators_)
-        return Fitted(
-            margin, weights, params, is_share=data.task != "regression", refit_cost=growth, num_nodes=num_nodes
-        )
+        size = BYTES_PER_NODE[data.num_margins > 1] * sum(tree.tree_.node_count for tree in model.estimators_)
+        return Fitted(margin, weights, params, is_share=data.task != "regression", refit_cost=growth, size_bytes=size)

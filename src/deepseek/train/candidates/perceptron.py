@@ -79,7 +79,7 @@ class PerceptronModel:
             return list(members)
 
         num_weights = sum(parameter.numel() for parameter in model.parameters())
-        return Fitted(margin, weights, params, num_nodes=num_weights // 3)  # a weight takes a third of a node
+        return Fitted(margin, weights, params, size_bytes=8 * num_weights)
 
 
 def _target_scale(data: FitData) -> tuple[float, float]:
