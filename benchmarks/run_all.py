@@ -27,8 +27,8 @@ HEADER = """# Benchmarks
 Made by `make bench` from `benchmarks/results/`; do not edit. Won or lost, every claim stands here. Where a ratio is
 given the bar speaks of the ratio, else of our figure; a claim without a bar is shown, not judged.
 
-The figures of `ship_fraud` and `ship_quality` are optimistic: choices in the code were made after some of these
-test rows had been seen. [The log](log.md) says which choices and which rows.
+The figures of `ship_fraud` are somewhat optimistic: choices in the code were made after its weeks had been seen.
+The splits of `ship_quality` are new, but other splits of the same sets had been seen. [The log](log.md) says more.
 """
 
 

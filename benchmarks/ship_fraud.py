@@ -5,8 +5,8 @@
 Ours sees the training week alone; the test week is scored afterwards by the bundle that came out. Figures are means
 over the weeks. `--quick` runs the first week at the same bars. With `--weeks` of your own nothing is recorded.
 
-Some choices in the code were made after these test figures had been seen: docs/log.md says which. Judge
-by fresh weeks or seeds.
+Some choices in the code were made after figures of these three weeks had been seen (docs/log.md says which):
+`--weeks 2018-05-23,2018-05-30,2018-06-13` are weeks that nothing was chosen by.
 """
 
 from __future__ import annotations

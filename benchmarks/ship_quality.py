@@ -13,8 +13,8 @@ mean of the ratios. CPU seconds are those of the call that fits, what it imports
 counted.
 Rivals' runs are kept (see contest.py); the note says how many were. `--fresh` runs everything anew.
 
-Some choices in the code were made after these test figures had been seen: docs/log.md says which. Judge
-by fresh weeks or seeds.
+The split seeds were fixed before the settings were chosen, on tables that are in no contest (development.py).
+Earlier choices had seen test rows of other splits of the same sets: docs/log.md says which.
 """
 
 from __future__ import annotations
