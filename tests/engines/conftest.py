@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,17 +45,15 @@ def diabetes() -> Table:
 def random_perceptron() -> Callable[..., Perceptron]:
     """Random weights; the first `num_codes` features are category codes, the rest numbers."""
 
-    def make(
-        features: Float32, *, num_margins: int, num_codes: int = 0, widths: tuple[int, ...] = (16, 8)
-    ) -> Perceptron:
-        rng = np.random.default_rng(7)
+    def make(features: Float32, *, num_margins: int, num_codes: int = 0, seed: int = 7) -> Perceptron:
+        rng = np.random.default_rng(seed)
         numbers = features[:, num_codes:]
         tables = [rng.normal(size=(5, 3)).astype(np.float32) for _ in range(num_codes)]
         joined = numbers.shape[1] + 3 * num_codes
-        sizes = [joined, *widths, num_margins]
+        sizes = [joined, 16, 8, num_margins]
         made = Perceptron(
             numeric=np.arange(num_codes, features.shape[1], dtype=np.int32),
-            mean=numbers.mean(axis=0),
+            centre=numbers.mean(axis=0),
             scale=numbers.std(axis=0) + np.float32(1e-3),
             codes=np.arange(num_codes, dtype=np.int32),
             embeddings=tables,
@@ -65,13 +64,35 @@ def random_perceptron() -> Callable[..., Perceptron]:
             skip=(rng.normal(size=(joined, num_margins)) * 0.1).astype(np.float32),
             baseline=np.zeros(joined, np.float32),
         )
-        baseline = made.join(features).mean(axis=0).astype(np.float32)
-        return Perceptron(**{**{n: getattr(made, n) for n in _PERCEPTRON_FIELDS}, "baseline": baseline})
+        return replace(made, baseline=made.join(features).mean(axis=0).astype(np.float32))
 
     return make
 
 
-_PERCEPTRON_FIELDS = ("numeric", "mean", "scale", "codes", "embeddings", "weights", "biases", "skip")
+@pytest.fixture(scope="session")
+def halved(random_perceptron: Callable[..., Perceptron]) -> Callable[..., Perceptron]:
+    """As nn.mlp takes them out: rounded to float16, numbers clipped, the first of them once more by its logarithm."""
+
+    def make(features: Float32, **settings: int) -> Perceptron:
+        made = random_perceptron(features, **settings)
+
+        def rounded(array: Float32) -> Float32:
+            return array.astype(np.float16).astype(np.float32)
+
+        return replace(
+            made,
+            numeric=np.append(made.numeric[:1], made.numeric),
+            centre=np.append(np.float32(2.5), made.centre),
+            scale=np.append(np.float32(0.5), made.scale),
+            logged=np.arange(len(made.numeric) + 1) == 0,
+            clip=3.0,
+            embeddings=[rounded(table) for table in made.embeddings],
+            weights=[rounded(np.append(made.weights[0][:1], made.weights[0], 0)), *map(rounded, made.weights[1:])],
+            skip=rounded(np.append(made.skip[:1], made.skip, 0)),
+            baseline=np.append(np.float32(0), made.baseline),
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +107,7 @@ def models(
     diabetes: Table,
     cancer_forest: RandomForestClassifier,
     random_perceptron: Callable[..., Perceptron],
+    halved: Callable[..., Perceptron],
 ) -> dict[str, tuple[Model, Float32]]:
     """A model of every kind of part, link and task, with real rows."""
     import xgboost
@@ -135,6 +157,10 @@ def models(
         "perceptron, ten classes": multi(
             "log-odds", Part("mlp", random_perceptron(digits[0], num_margins=10, num_codes=4))
         ),
+        "halved members": binary(
+            "log-odds", *(Part("mlp", halved(cancer[0], num_margins=1, seed=seed), 0.25) for seed in range(4))
+        ),
+        "halved, ten classes": multi("log-odds", Part("mlp", halved(digits[0], num_margins=10, num_codes=4))),
         "regression": (
             Model("regression", (), "target units", (boosted(diabetes, 1, objective="reg:squarederror"),)),
             diabetes[0],
@@ -144,7 +170,8 @@ def models(
 
 KINDS = (
     "boosted", "hist", "linear", "perceptron", "forest, shares", "forest, log-odds", "blend", "boosted, ten classes",
-    "forest, ten classes", "blend, ten classes", "perceptron, ten classes", "regression",
+    "forest, ten classes", "blend, ten classes", "perceptron, ten classes", "halved members", "halved, ten classes",
+    "regression",
 )  # fmt: skip
 
 

@@ -134,6 +134,33 @@ def test_a_code_beyond_the_table_reads_level_zero(models: dict[str, tuple[Model,
     assert np.abs(found[1:] - found[0]).max() == 0.0
 
 
+@pytest.mark.parametrize("name", ["halved members", "halved, ten classes"])
+def test_numbers_beyond_all_measure_get_the_twins_scores(name: str, models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models[name]
+    far = rows[:20].copy()
+    far[:, 4:] *= np.float32(1e30)  # no code
+    found, expected = run(model, far), model.score(far)
+    assert np.isfinite(expected.margin).all()
+    assert (np.abs(found.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
+
+
+def test_members_share_the_scaling_of_their_input(models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models["halved members"]
+    graph = onnx.load_from_string(export_onnx(model, rows.shape[1])).graph
+    operators = [node.op_type for node in graph.node]
+    assert len(model.parts) == 4
+    assert operators.count("Clip") == operators.count("Log") == operators.count("Concat") - 1 == 1  # one of chances
+    assert operators.count("Gemm") == 4 * 3
+
+
+def test_weights_of_half_precision_are_stored_so(models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models["halved, ten classes"]
+    graph = onnx.load_from_string(export_onnx(model, rows.shape[1])).graph
+    half = sum(int(np.prod(t.dims)) for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16)
+    weights: Any = model.parts[0].weights
+    assert half == sum(array.size for array in (*weights.embeddings, *weights.weights, weights.skip))
+
+
 def test_a_linear_model_by_hand() -> None:
     part = Part("linear", Linear(np.array([[2.0], [-1.0]]), np.array([0.5]), np.zeros(2)))
     found = run(Model("binary", LABELS, "log-odds", (part,), slope=2.0, bias=(1.0,)), np.array([[1, 3]], np.float32))

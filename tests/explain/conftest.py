@@ -67,7 +67,7 @@ def perceptron() -> Callable[..., Perceptron]:
         sizes = [joined, 16, 8, num_margins]
         fields: dict[str, Any] = {
             "numeric": np.arange(num_codes, features.shape[1], dtype=np.int32),
-            "mean": numbers.mean(axis=0),
+            "centre": numbers.mean(axis=0),
             "scale": numbers.std(axis=0) + np.float32(1e-3),
             "codes": np.arange(num_codes, dtype=np.int32),
             "embeddings": [rng.normal(size=(17, 3)).astype(np.float32) for _ in range(num_codes)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import factorial
 from typing import Any
@@ -120,11 +121,21 @@ def test_perceptrons_equal_captums_deeplift(digits: Any, perceptron: Any, num_co
     assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
 
 
+def test_a_clipped_number_adds_up_however_far_it_is(cancer: Any, perceptron: Any) -> None:
+    weights = replace(perceptron(cancer[0]), clip=3.0)
+    weights = replace(weights, baseline=weights.join(cancer[0]).mean(axis=0))
+    rows = np.concatenate([cancer[0][:20], np.full((1, 30), 1e30, np.float32)])
+    found = rescale(weights, 0, rows)
+    assert np.isfinite(found.values).all()
+    assert np.abs(found.score - weights.margin(rows)[:, 0]).max() < 1e-4
+    assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
+
+
 def test_a_perceptron_at_its_baseline_has_nothing_to_explain(cancer: Any, perceptron: Any) -> None:
     """Every rectifier sees no change there: its slope stands for the quotient, and nothing is divided by zero."""
     weights = perceptron(cancer[0])
     mean = np.zeros((1, 30), np.float32)
-    mean[0] = weights.baseline * weights.scale + weights.mean
+    mean[0] = weights.baseline * weights.scale + weights.centre
     found = rescale(weights, 0, mean)
     assert np.isfinite(found.values).all()
     assert np.abs(found.values).max() < 1e-3

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from deepseek.nn.dense import Perceptron
 from deepseek.nn.mlp import MLP
 
 
-def make(num_margins: int, *, codes: bool = True, numeric: bool = True) -> MLP:
+def make(num_margins: int, *, codes: bool = True, numeric: bool = True, clip: float = 3.0) -> MLP:
     torch.manual_seed(3)
     model = MLP(
         numeric=[1, 2] if numeric else [],
-        mean=np.array([0.5, -1.0][: 2 * numeric], np.float32),
+        centre=np.array([0.5, -1.0][: 2 * numeric], np.float32),
         scale=np.array([2.0, 0.1][: 2 * numeric], np.float32),
         codes=[0, 3] if codes else [],
         num_levels=[4, 9] if codes else [],
@@ -22,6 +25,7 @@ def make(num_margins: int, *, codes: bool = True, numeric: bool = True) -> MLP:
         num_members=3,
         dropout=0.5,
         logged=[False, True][: 2 * numeric],
+        clip=clip,
     )
     with torch.no_grad():
         model.skip.uniform_(-0.5, 0.5)  # it starts at zero, where a mistake would not show
@@ -33,17 +37,42 @@ def rows(num_rows: int = 40) -> np.ndarray:
     table = rng.normal(size=(num_rows, 4)).astype(np.float32)
     table[:, 0] = rng.integers(0, 7, num_rows)  # 4 to 6 were never seen
     table[:, 3] = rng.integers(-2, 9, num_rows)
+    table[0, 1:3] = 1e30, -1e30
     return table
 
 
 @pytest.mark.parametrize("num_margins", [1, 5])
 @pytest.mark.parametrize(("codes", "numeric"), [(True, True), (True, False), (False, True)])
-def test_the_arrays_of_each_member_answer_as_the_module_does(num_margins: int, codes: bool, numeric: bool) -> None:
-    model, features = make(num_margins, codes=codes, numeric=numeric), rows()
+@pytest.mark.parametrize("clip", [3.0, math.inf])
+def test_the_arrays_of_each_member_answer_as_the_module_does(
+    num_margins: int, codes: bool, numeric: bool, clip: float
+) -> None:
+    model, features = make(num_margins, codes=codes, numeric=numeric, clip=clip), rows()
+    features = features if clip == 3.0 else features[1:]
     with torch.no_grad():
-        wanted = model(torch.as_tensor(features)).numpy()
-    for member, margin in zip(model.members(features), wanted, strict=True):
+        exact = model(torch.as_tensor(features)).numpy()
+    members = model.members(features)
+    with torch.no_grad():
+        rounded = model(torch.as_tensor(features)).numpy()
+    np.testing.assert_allclose(rounded, exact, rtol=5e-3, atol=5e-3 * np.abs(exact).max())
+    for member, margin in zip(members, rounded, strict=True):
         np.testing.assert_allclose(member.margin(features), margin, rtol=1e-4, atol=1e-5)
+
+
+def test_members_of_a_classifier_are_stored_in_half_the_room() -> None:
+    stored = make(5).members(rows())[0].arrays()
+    for name in ("embedding_0", "embedding_1", "weight_0", "weight_1", "weight_2", "skip"):
+        assert stored[name].dtype == np.float16
+
+
+@pytest.mark.parametrize(("scale", "mean"), [(3e7, 1e7), (1e-5, -2e-5)])
+def test_a_target_beyond_the_range_of_float16_keeps_its_digits(scale: float, mean: float) -> None:
+    model, features = make(1), rows()
+    plain = model.members(features)
+    for unscaled, member in zip(plain, model.members(features, target_scale=scale, target_mean=mean), strict=True):
+        wanted = mean + scale * unscaled.margin(features)
+        stored = Perceptron.from_arrays(member.arrays())
+        np.testing.assert_allclose(stored.margin(features), wanted, rtol=1e-5, atol=1e-5 * scale)
 
 
 def test_margins_come_back_in_the_units_of_the_target() -> None:

@@ -3,16 +3,20 @@
     features (N, F) float32 -> "margin" (N, K) float32, "output" (N, C) or (N, 1) float32
 
 Votes of forests, linear parts, the blend and the links compute in float64, boosted trees in float32, a perceptron in
-float32 as its twin does. The bytes are a function of the model alone.
+float32 as its twin does; its weights are stored as float16 where that changes none of them, and onnxruntime widens them
+once, on loading. The bytes are a function of the model alone.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from deepseek.contracts import Float32
 from deepseek.engines.export_trees import add_trees, ml_version
-from deepseek.engines.graph import DOUBLE, INT64, Graph
-from deepseek.nn.dense import Linear, Perceptron
+from deepseek.engines.graph import DOUBLE, FLOAT, INT64, Graph
+from deepseek.nn.dense import FAR, Linear, Perceptron, narrow
 from deepseek.nn.model import Model, Part
 from deepseek.nn.trees import TreeTable
 
@@ -63,28 +67,46 @@ def _perceptron(graph: Graph, weights: Perceptron) -> str:
     joined = _join(graph, weights)
     hidden = joined
     for index, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
-        hidden = graph.add("Gemm", hidden, graph.constant(weight), graph.constant(bias))
+        hidden = graph.add("Gemm", hidden, _stored(graph, weight), graph.constant(bias))
         if index < len(weights.weights) - 1:
             hidden = graph.add("Relu", hidden)
-    return graph.add("Add", hidden, graph.add("MatMul", joined, graph.constant(weights.skip)))
+    return graph.add("Add", hidden, graph.add("MatMul", joined, _stored(graph, weights.skip)))
+
+
+def _stored(graph: Graph, array: Float32) -> str:
+    """A constant to compute with in float32."""
+    stored = narrow(array)
+    name = graph.constant(stored)
+    return name if stored.dtype == np.float32 else graph.add("Cast", name, to=FLOAT)
 
 
 def _join(graph: Graph, weights: Perceptron) -> str:
-    """Standardised numbers beside embeddings, float32 (N, D)."""
+    """Scaled numbers beside embeddings, float32 (N, D)."""
     numbers = graph.add("Gather", INPUT, graph.constant(weights.numeric.astype(np.int64)), axis=1)
     if weights.logged.any():
         size = graph.add("Add", graph.add("Abs", numbers), graph.constant(np.array(1, np.float32)))
         logs = graph.add("Mul", graph.add("Sign", numbers), graph.add("Log", size))
         numbers = graph.add("Where", graph.constant(weights.logged), logs, numbers)
-    centred = graph.add("Sub", numbers, graph.constant(weights.mean))
-    pieces = [graph.add("Div", centred, graph.constant(weights.scale))]
+    centred = graph.add("Sub", numbers, graph.constant(weights.centre))
+    pieces = [_clipped(graph, graph.add("Div", centred, graph.constant(weights.scale)), weights.clip)]
     for table, code in zip(weights.embeddings, weights.codes, strict=True):
         column = graph.add("Gather", INPUT, graph.constant(np.array(code, np.int64)), axis=1)
         level = graph.add("Cast", column, to=INT64)
         last, zero = graph.constant(np.array(len(table) - 1)), graph.constant(np.array(0))
         beyond = graph.add("Or", graph.add("Less", level, zero), graph.add("Greater", level, last))
-        pieces.append(graph.add("Gather", graph.constant(table), graph.add("Where", beyond, zero, level)))
+        pieces.append(graph.add("Gather", _stored(graph, table), graph.add("Where", beyond, zero, level)))
     return graph.add("Concat", *pieces, axis=1)
+
+
+def _clipped(graph: Graph, numbers: str, clip: float) -> str:
+    """nn.dense.smooth_clip."""
+    if math.isinf(clip):
+        return numbers
+    low, high, one, limit = (graph.constant(np.array(x, np.float32)) for x in (-FAR, FAR, 1, clip))
+    cut = graph.add("Clip", numbers, low, high)
+    share = graph.add("Div", cut, limit)
+    square = graph.add("Mul", share, share)
+    return graph.add("Div", cut, graph.add("Sqrt", graph.add("Add", square, one)))
 
 
 def _link(graph: Graph, part: Part, raw: str, num_margins: int) -> str:

@@ -1,5 +1,6 @@
 """A small writer of ONNX graphs: nodes and constants with names that follow from their order, so that equal models give
-equal bytes. No dates, no versions of this package.
+equal bytes. No dates, no versions of this package. What is there already is not written again: members of an ensemble
+share the preparation of their input.
 
     graph = Graph("features", num_features=3)
     graph.output("margin", graph.add("Cast", "features", to=DOUBLE), width=1)
@@ -8,6 +9,7 @@ equal bytes. No dates, no versions of this package.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final
 
 import numpy as np
@@ -33,20 +35,28 @@ class Graph:
         self._numpy = need("onnx.numpy_helper", extra="tabular")
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
+        self._known: dict[bytes, str] = {}  # digest of a node or constant without its name, and that name
         self._outputs: list[Any] = []
         self._input = self._helper.make_tensor_value_info(input_name, FLOAT, ["N", num_features])
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """One node with one result; returns the name of the result."""
-        name = f"{operator}_{len(self._nodes)}"
-        self._nodes.append(self._helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
-        return name
+        """One node with one result, unless there is an equal one; returns the name of the result."""
+        node = self._helper.make_node(operator, inputs, [], domain=domain, **attributes)
+        digest = _digest(node)
+        if digest not in self._known:
+            node.name = self._known[digest] = f"{operator}_{len(self._nodes)}"
+            node.output.append(node.name)
+            self._nodes.append(node)
+        return self._known[digest]
 
     def constant(self, array: NDArray[Any] | float) -> str:
-        """A stored array (a bare number is float64); returns its name."""
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(self.tensor(np.asarray(array), name))
-        return name
+        """A stored array (a bare number is float64), unless there is an equal one; returns its name."""
+        tensor = self.tensor(np.asarray(array), "")
+        digest = _digest(tensor)
+        if digest not in self._known:
+            tensor.name = self._known[digest] = f"constant_{len(self._constants)}"
+            self._constants.append(tensor)
+        return self._known[digest]
 
     def tensor(self, array: NDArray[Any], name: str) -> Any:
         """An array in the form that attributes take."""
@@ -66,3 +76,7 @@ class Graph:
         )
         data: bytes = model.SerializeToString(deterministic=True)
         return data
+
+
+def _digest(message: Any) -> bytes:
+    return hashlib.sha256(type(message).__name__.encode() + message.SerializeToString(deterministic=True)).digest()

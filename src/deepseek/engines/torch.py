@@ -19,21 +19,23 @@ need("torch", extra="train")
 import torch  # noqa: E402  (after the door, so that its absence is an ExtraError)
 from torch import Tensor, nn  # noqa: E402
 
+from deepseek.nn.mlp import scaled  # noqa: E402
+
 
 class PerceptronModule(nn.Module):
     """nn.dense.Perceptron as a module: prepared features (N, F) float32 -> raw scores (N, K) float32."""
 
     numeric: Tensor
     logged: Tensor
-    mean: Tensor
+    centre: Tensor
     scale: Tensor
     skip: Tensor
 
     def __init__(self, weights: Perceptron) -> None:
         super().__init__()
-        self.codes = weights.codes.tolist()
+        self.codes, self.clip = weights.codes.tolist(), weights.clip
         self.register_buffer("numeric", torch.as_tensor(weights.numeric.astype(np.int64)))
-        for name in ("mean", "scale", "skip", "logged"):
+        for name in ("centre", "scale", "skip", "logged"):
             self.register_buffer(name, torch.as_tensor(getattr(weights, name)))
         self.embeddings = nn.ParameterList(torch.as_tensor(table) for table in weights.embeddings)
         self.layers = nn.ModuleList(
@@ -44,9 +46,7 @@ class PerceptronModule(nn.Module):
 
     def join(self, features: Tensor) -> Tensor:
         """The network's input (N, D)."""
-        numbers = features[:, self.numeric]
-        numbers = torch.where(self.logged, numbers.sign() * torch.log(1 + numbers.abs()), numbers)
-        parts = [(numbers - self.mean) / self.scale]
+        parts = [scaled(features[:, self.numeric], self.logged, self.centre, self.scale, self.clip)]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].long()
             parts.append(table[torch.where((level >= 0) & (level < len(table)), level, 0)])

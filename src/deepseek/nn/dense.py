@@ -1,22 +1,29 @@
 """Linear models and multi-layer perceptrons as named arrays, with forward passes in numpy.
 
-A perceptron reads its numeric features standardised and its categories through embeddings, side by side:
+A perceptron reads its numeric features scaled and its categories through embeddings, side by side:
 
-    x0 = [ (s(x[numeric]) - mean) / scale, embedding_0[x[codes[0]]], embedding_1[x[codes[1]]], ... ]
+    x0 = [ c((s(x[numeric]) - centre) / scale), embedding_0[x[codes[0]]], embedding_1[x[codes[1]]], ... ]
     x(i+1) = relu(x(i) @ weight_i + bias_i)            the last layer without relu, plus x0 @ skip
     s(x)   = sign(x) log(1 + |x|) where `logged`, else x: a skewed feature enters twice, as it is and by its logarithm
+    c(z)   = z / sqrt(1 + (z / clip)^2): about z in the middle, never beyond ±clip (RealMLP: Holzmüller et al. 2024,
+             "Better by Default", robust scaling and smooth clipping)
 
-It is what nn.mlp trains in torch; serving and explaining need no torch.
+It is what nn.mlp trains in torch; serving and explaining need no torch. Embeddings, weights and skip are computed with
+in float32 and stored as float16 where that changes none of them, as in what nn.mlp rounded.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
+
+#: Scaled numbers are cut here before smooth_clip, where they are at the clip already: the square of more overflows.
+FAR = 1e15
 
 
 def signed_log(numbers: Float32, logged: NDArray[np.bool_]) -> Float32:
@@ -28,6 +35,30 @@ def signed_log(numbers: Float32, logged: NDArray[np.bool_]) -> Float32:
     if not logged.any():
         return numbers
     return np.where(logged, np.sign(numbers) * np.log(1 + np.abs(numbers)), numbers)
+
+
+def smooth_clip(numbers: Float32, clip: float) -> Float32:
+    """z / sqrt(1 + (z / clip)^2) of each number, whatever the shape; an infinite `clip` leaves them as they are.
+
+    >>> smooth_clip(np.array([0, 0.1, 4, -np.inf], np.float32), 3).round(4).tolist()
+    [0.0, 0.09989999979734421, 2.4000000953674316, -3.0]
+    """
+    if math.isinf(clip):
+        return numbers
+    cut = np.clip(numbers, -FAR, FAR)
+    clipped: Float32 = cut / np.sqrt(1 + (cut / np.float32(clip)) ** 2)
+    return clipped
+
+
+def narrow(array: Float32) -> NDArray[np.floating]:
+    """The array as float16 if that changes none of its numbers, else as it is.
+
+    >>> [narrow(np.array([x], np.float32)).dtype.name for x in (0.5, 0.1, 1e6)]
+    ['float16', 'float32', 'float32']
+    """
+    with np.errstate(over="ignore"):  # a number too large for float16 becomes infinite, and so differs
+        half = array.astype(np.float16)
+    return half if np.array_equal(half, array) else array
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +85,7 @@ class Perceptron:
     """A trained multi-layer perceptron. H_i is the width of layer i, D the width of the joined input."""
 
     numeric: NDArray[np.int32]  # (Q,) features that enter as numbers
-    mean: Float32  # (Q,)
+    centre: Float32  # (Q,)
     scale: Float32  # (Q,) never zero
     codes: NDArray[np.int32]  # (E,) features that enter through an embedding
     embeddings: list[Float32]  # E tables (levels, width); a code beyond the last level reads level 0, "other"
@@ -63,6 +94,7 @@ class Perceptron:
     skip: Float32  # (D, K) the linear path from the input to the margin
     baseline: Float32  # (D,) mean of the joined input over the training rows: the baseline of explanations
     logged: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # (Q,); empty: none
+    clip: float = math.inf  # scaled numbers stay within ±clip; infinite: as they are
     # D positions -> prepared feature, filled on construction
     owner: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
@@ -74,7 +106,9 @@ class Perceptron:
 
     def join(self, features: Float32) -> Float32:
         """The network's input (N, D) for prepared features (N, F)."""
-        parts = [(signed_log(features[:, self.numeric], self.logged) - self.mean) / self.scale]
+        numbers = signed_log(features[:, self.numeric], self.logged)
+        with np.errstate(over="ignore"):  # what is too far for float32 becomes infinite, and is clipped
+            parts = [smooth_clip((numbers - self.centre) / self.scale, self.clip)]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].astype(np.int64)
             parts.append(table[np.where((level >= 0) & (level < len(table)), level, 0)])
@@ -92,21 +126,25 @@ class Perceptron:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         named: dict[str, NDArray[np.generic]] = {
-            name: getattr(self, name) for name in ("numeric", "mean", "scale", "codes", "skip", "baseline", "logged")
+            name: getattr(self, name) for name in ("numeric", "centre", "scale", "codes", "baseline", "logged")
         }
-        for name, many in (("embedding", self.embeddings), ("weight", self.weights), ("bias", self.biases)):
-            named.update({f"{name}_{index}": array for index, array in enumerate(many)})
+        named |= {"clip": np.array([self.clip], np.float32), "skip": narrow(self.skip)}
+        for name, many in (("embedding", self.embeddings), ("weight", self.weights)):
+            named.update({f"{name}_{index}": narrow(array) for index, array in enumerate(many)})
+        named.update({f"bias_{index}": array for index, array in enumerate(self.biases)})
         return named
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Perceptron:
+        """The inverse of arrays(). Bundles made before there was a clip have `mean` for `centre`, and no `clip`."""
+
         def many(name: str) -> list[Float32]:
             count = sum(key.startswith(f"{name}_") for key in arrays)
             return [np.asarray(arrays[f"{name}_{index}"], np.float32) for index in range(count)]
 
         return cls(
             numeric=np.asarray(arrays["numeric"], np.int32),
-            mean=np.asarray(arrays["mean"], np.float32),
+            centre=np.asarray(arrays["centre" if "centre" in arrays else "mean"], np.float32),
             scale=np.asarray(arrays["scale"], np.float32),
             codes=np.asarray(arrays["codes"], np.int32),
             embeddings=many("embedding"),
@@ -115,4 +153,5 @@ class Perceptron:
             skip=np.asarray(arrays["skip"], np.float32),
             baseline=np.asarray(arrays["baseline"], np.float32),
             logged=np.asarray(arrays["logged"], np.bool_),
+            clip=float(np.asarray(arrays.get("clip", np.inf)).item()),
         )

@@ -15,7 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.contracts import Float32
-from deepseek.nn.dense import Perceptron
+from deepseek.nn.dense import FAR, Perceptron
+
+
+def scaled(numbers: Tensor, logged: Tensor, centre: Tensor, scale: Tensor, clip: float) -> Tensor:
+    """Numbers (B, Q) as nn.dense.Perceptron.join scales them: signed_log, centre and scale, smooth_clip."""
+    numbers = torch.where(logged, numbers.sign() * torch.log(1 + numbers.abs()), numbers)
+    numbers = (numbers - centre) / scale
+    if math.isinf(clip):
+        return numbers
+    numbers = numbers.clamp(-FAR, FAR)
+    return numbers / torch.sqrt(1 + (numbers / clip) ** 2)
 
 
 class MemberLinear(nn.Module):
@@ -38,7 +48,7 @@ class MLP(nn.Module):
         self,
         *,
         numeric: Sequence[int],  # features that enter as numbers
-        mean: Float32,  # (Q,) subtracted from them
+        centre: Float32,  # (Q,) subtracted from them
         scale: Float32,  # (Q,) divides them
         codes: Sequence[int],  # features that enter through an embedding
         num_levels: Sequence[int],  # levels of each of those, "other" (0) counted
@@ -47,15 +57,16 @@ class MLP(nn.Module):
         num_members: int = 4,
         dropout: float = 0.1,
         logged: Sequence[bool] = (),  # (Q,) which numbers enter by their signed logarithm; by default none
+        clip: float = math.inf,  # where scaled numbers end; by default nowhere
     ) -> None:
         super().__init__()
         self.numeric, self.codes = list(numeric), list(codes)
-        self.num_members = num_members
-        self.mean: Tensor
+        self.num_members, self.clip = num_members, clip
+        self.centre: Tensor
         self.scale: Tensor
         self.logged: Tensor
         self.register_buffer("logged", torch.as_tensor(np.array(logged or [False] * len(numeric), np.bool_)))
-        self.register_buffer("mean", torch.as_tensor(mean))
+        self.register_buffer("centre", torch.as_tensor(centre))
         self.register_buffer("scale", torch.as_tensor(scale))
         # width by the rule of thumb of fast.ai, capped: min(50, 1.6 levels^0.56) with a smaller cap
         self.embeddings = nn.ParameterList(
@@ -70,10 +81,8 @@ class MLP(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def join(self, features: Tensor) -> Tensor:
-        """(B, F) -> (E, B, D): standardised numbers beside embeddings."""
-        numbers = features[:, self.numeric]
-        numbers = torch.where(self.logged, numbers.sign() * torch.log(1 + numbers.abs()), numbers)
-        numbers = (numbers - self.mean) / self.scale
+        """(B, F) -> (E, B, D): scaled numbers beside embeddings."""
+        numbers = scaled(features[:, self.numeric], self.logged, self.centre, self.scale, self.clip)
         parts = [numbers.expand(self.num_members, -1, -1)]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].long()
@@ -91,7 +100,15 @@ class MLP(nn.Module):
     @torch.no_grad()
     def members(self, features: Float32, *, target_scale: float = 1.0, target_mean: float = 0.0) -> list[Perceptron]:
         """Each member as arrays. Margins are scaled back to the target's units; `features` (training rows) set the
-        baseline of explanations."""
+        baseline of explanations.
+
+        Embeddings, weights and skip are rounded to float16 first, in the module too, so that they are stored in half
+        the room and every engine computes with the same numbers. A target's scale is multiplied in afterwards and in
+        float32, for a float16 ends at 65504: the last layer and the skip of a regression take the full room.
+        """
+        layers = [*self.hidden, self.head]
+        for parameter in (*self.embeddings, *(layer.weight for layer in layers), self.skip):
+            parameter.copy_(parameter.half())
         joined = self.join(torch.as_tensor(features)).mean(dim=1)
 
         def array(x: Tensor) -> Float32:
@@ -99,17 +116,16 @@ class MLP(nn.Module):
 
         made = []
         for e in range(self.num_members):
-            layers = [*self.hidden, self.head]
             weights = [array(layer.weight[e]) for layer in layers]
             biases = [array(layer.bias[e, 0]) for layer in layers]
             weights[-1], biases[-1] = weights[-1] * target_scale, biases[-1] * target_scale + target_mean
             made.append(
                 Perceptron(
-                    numeric=np.array(self.numeric, np.int32), mean=array(self.mean), scale=array(self.scale),
+                    numeric=np.array(self.numeric, np.int32), centre=array(self.centre), scale=array(self.scale),
                     codes=np.array(self.codes, np.int32), embeddings=[array(t[e]) for t in self.embeddings],
                     weights=[w.astype(np.float32) for w in weights], biases=[b.astype(np.float32) for b in biases],
                     skip=(array(self.skip[e]) * target_scale).astype(np.float32), baseline=array(joined[e]),
-                    logged=self.logged.numpy(),
+                    logged=self.logged.numpy(), clip=self.clip,
                 )
             )  # fmt: skip
         return made
