@@ -89,7 +89,7 @@ class PerceptronModel:
             return list(members)
 
         num_weights = sum(parameter.numel() for parameter in model.parameters())
-        return Fitted(margin, weights, params, size_bytes=8 * num_weights)
+        return Fitted(margin, weights, params, size_bytes=4 * num_weights)  # twice in float16
 
 
 def _target_scale(data: FitData) -> tuple[float, float]:
