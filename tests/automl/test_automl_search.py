@@ -16,6 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 
 from deepseek.automl.blend import WORTH, chances, choose_blend
+from deepseek.automl.develop import blend_for
 from deepseek.automl.search import YARDSTICK, Budget, Search, Trial
 from deepseek.automl.ship import Shipped, ship
 from deepseek.contracts import Task
@@ -78,7 +79,7 @@ class Dear(LinearModel):
     name = "dear"
 
     def cost_s(self, data: FitData) -> float:
-        return 1.0
+        return 0.4
 
 
 def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
@@ -90,7 +91,7 @@ def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
     assert order[:2] == [YARDSTICK, "linear"]
     first = order.index("dear")
     spent = [sum(cost[name] for name in order[:stop]) for stop in range(len(order))]
-    assert spent[first - 1] < 1.0 <= spent[first]
+    assert spent[first - 1] < cost["dear"] <= spent[first]
     assert all(cost[name] <= before for name, before in zip(order[2:], spent[2:], strict=True))
 
 
@@ -206,6 +207,46 @@ def test_no_blend_is_worse_on_the_held_rows_than_the_yardstick(name: str) -> Non
     assert blend.loss <= trials[0].loss
     assert sum(blend.weights) == pytest.approx(1)
     assert all(weight > 0 for weight in blend.weights)
+
+
+def test_a_blend_for_average_precision_minds_the_order_of_all_rows_too() -> None:
+    """Where the metric alone would take the trial that is best at the top and no better than chance below it."""
+    data, metric = fit_data(6_000), METRICS["binary"]["average_precision"]
+    rng = np.random.default_rng(1)
+    rare = replace(data, target=(rng.uniform(size=6_000) < 0.02).astype(np.int64))
+    found = rare.target == 1
+    top = found & (rng.uniform(size=6_000) < 0.4)
+    sharp = np.where(top, 9.0, 0.0) + rng.normal(size=6_000)
+    broad = np.where(found, 2.2, 0.0) + rng.normal(size=6_000)
+    assert metric.loss(rare.target, chances(rare, sharp[:, None]), rare.weight) < metric.loss(
+        rare.target, chances(rare, broad[:, None]), rare.weight
+    )
+    trials = [told(rare, 0, YARDSTICK, 30.0, 1_000)]
+    for number, (family, margin) in enumerate((("linear", sharp), ("xgboost", broad)), 1):
+        loss = metric.loss(rare.target, chances(rare, margin[:, None]), rare.weight)
+        trials.append(replace(told(rare, number, family, 1.0, 1_000), margin=margin[:, None], loss=loss))
+    trials[0] = replace(trials[0], loss=metric.loss(rare.target, chances(rare, trials[0].margin), rare.weight))
+    blend = blend_for(trials, rare, metric, "log-odds", 0)
+    assert blend.loss == metric.loss(rare.target, blend.held_output(rare), rare.weight)
+    alone, by_auc = choose_blend(trials, rare, metric, "log-odds", seed=0), METRICS["binary"]["auc"]
+    assert by_auc.loss(rare.target, blend.held_output(rare), rare.weight) < by_auc.loss(
+        rare.target, alone.held_output(rare), rare.weight
+    )
+
+
+def test_where_the_steadier_choice_falls_below_the_yardstick_the_metric_chooses_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The steadier judge is turned into one that likes bad blends."""
+    data, metric = fit_data(6_000), METRICS["binary"]["average_precision"]
+    bad = replace(metric, higher_is_better=False)
+    monkeypatch.setattr("deepseek.automl.develop.steadied", lambda _: bad)
+    trials = [told(data, 0, YARDSTICK, 2.0, 1_000), told(data, 1, "linear", 90.0, 1_000)]
+    losses = [metric.loss(data.target, chances(data, t.margin), data.weight) for t in trials]
+    trials = [replace(t, loss=loss) for t, loss in zip(trials, losses, strict=True)]
+    by_bad = choose_blend(trials, data, bad, "log-odds", seed=0)
+    assert metric.loss(data.target, by_bad.held_output(data), data.weight) > losses[0]
+    assert blend_for(trials, data, metric, "log-odds", 0).loss <= losses[0]
 
 
 def test_equal_seed_and_trials_give_an_equal_digest_in_another_process(tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ class Blend:
     loss: float
     margin: Float64  # (M, K) on the held rows, on the scale
 
+    def held_output(self, held: FitData) -> Float64:
+        """Chances (M, C) or values (M, 1) of the held rows, before calibration."""
+        return _output(self.margin, held, self.scale)
+
     def held_log_odds(self, floor: float) -> Float64:
         """The held margins on the scale that calibration reads."""
         return log_odds(self.margin, floor) if self.scale == "probability" else self.margin
@@ -93,7 +97,8 @@ def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, sca
     if forests:
         shares = [t.shares for t in forests if t.shares is not None]
         choices.append(_greedy(forests, shares, held, metric, "probability", seed))
-    return _lightened(min(choices, key=lambda blend: blend.loss), held, metric, most=trials[0].loss)
+    most = _loss_at(trials[0].margin, held, metric, scale, held.weight)
+    return _lightened(min(choices, key=lambda blend: blend.loss), held, metric, most=most)
 
 
 def _lightened(blend: Blend, held: FitData, metric: MetricInfo, *, most: float) -> Blend:
@@ -136,11 +141,15 @@ def _without(blend: Blend, trial: Trial, held: FitData, metric: MetricInfo) -> B
 
 
 def _pool(trials: Sequence[Trial]) -> list[Trial]:
-    """The three best trials of each family: enough variety, and a short search."""
+    """The three best trials of each family, size counted: enough variety, and a short search."""
+
+    def price(trial: Trial) -> tuple[float, int]:
+        return trial.loss * (1 + WORTH) ** float(np.log2(BASE_BYTES + trial.size_bytes)), trial.number
+
     best: list[Trial] = []
     for family in dict.fromkeys(t.family for t in trials):
-        best += sorted((t for t in trials if t.family == family), key=lambda t: (t.loss, t.number))[:3]
-    return sorted(best, key=lambda t: (t.loss, t.number))
+        best += sorted((t for t in trials if t.family == family), key=price)[:3]
+    return sorted(best, key=price)
 
 
 def _greedy(
@@ -189,12 +198,14 @@ def _hedged(weights: Float64, pool: list[Trial], num_effective: float) -> Float6
     return mixed
 
 
-def _loss_at(total: Float64, held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> float:
+def _output(total: Float64, held: FitData, scale: Scale) -> Float64:
     if scale == "probability":
-        output = np.concatenate([1 - total, total], axis=1) if held.task == "binary" else total
-    else:
-        output = chances(held, total)
-    return metric.loss(held.target, output, weight)
+        return np.concatenate([1 - total, total], axis=1) if held.task == "binary" else total
+    return chances(held, total)
+
+
+def _loss_at(total: Float64, held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> float:
+    return metric.loss(held.target, _output(total, held, scale), weight)
 
 
 def _select(scores: list[Float64], held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> Float64:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepseek.automl.blend import FLOORS, Blend, chances, choose_blend
+from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, chances, choose_blend
 from deepseek.automl.search import YARDSTICK, Budget, Fold, Search, Trial
 from deepseek.contracts import Float64
 from deepseek.nn.model import Model, Part, Scale, smoothed
 from deepseek.train.calibrate import Calibration, fit_calibration, identity
-from deepseek.train.candidates import Candidate, FitData
-from deepseek.train.metrics import MetricInfo
+from deepseek.train.candidates import Candidate, FitData, Fitted
+from deepseek.train.metrics import MetricInfo, steadied
 
 FINISH_S = 2.5  # export, parity, figures and files of a small model; larger ones add a share of their fits
 FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row
@@ -51,22 +51,40 @@ def develop(
     growth = len(data.target) / len(folds[0][0])  # a refit sees more rows than a fold did
 
     def reserve(trials: Sequence[Trial]) -> float:
-        best = {t.family: t.refit_s for t in sorted(trials, key=lambda t: -t.loss)}
-        fits = sum(sorted(best.values())[-5:]) + trials[0].fit_s
+        best = {t.family: t.refit_s for t in sorted(trials, key=lambda t: -t.loss) if t.number}
+        fits = sum(sorted(best.values())[-MAX_PARTS:]) + trials[0].refit_s
         return FINISH_S + FINISH_ROW_S * len(data.target) + 1.25 * growth * fits
 
     trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
     held = data.rows(search.held)
     scale: Scale = "target units" if data.task == "regression" else "log-odds"
-    blend = choose_blend(trials, held, metric, scale, seed=seed)
-    model, output = _finish(data, blend, held, labels, candidates, seed)
+    blend = blend_for(trials, held, metric, scale, seed)
+    refitted: dict[int, Fitted] = {}
+    by_name = {c.name: c for c in candidates}
+
+    def refit(trial: Trial) -> Fitted:
+        if trial.number not in refitted:  # the yardstick may be in the blend too
+            refitted[trial.number] = by_name[trial.family].fit(data, trial.params, seed=seed)
+        return refitted[trial.number]
+
+    model, output = _finish(data, blend, held, labels, refit, seed)
     first = trials[0]
     plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its defaults and nothing else
     alone = Blend((plain,), (1.0,), scale, first.loss, plain.margin)
-    baseline = _model(data, alone, identity(data.num_margins), labels, candidates, seed)
+    baseline = _model(data, alone, identity(data.num_margins), labels, refit)
     baseline = replace(baseline, smoothing=0.0)
     baseline_output = chances(held, plain.margin)
     return Developed(model, baseline, tuple(trials), blend, held, output, baseline_output)
+
+
+def blend_for(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: Scale, seed: int) -> Blend:
+    """The blend, with its loss by `metric`, which is not above the yardstick's."""
+    for judge in (steadied(metric), metric):
+        blend = choose_blend(trials, held, judge, scale, seed=seed)
+        blend = replace(blend, loss=metric.loss(held.target, blend.held_output(held), held.weight))
+        if blend.loss <= trials[0].loss:
+            break
+    return blend
 
 
 def _finish(
@@ -74,16 +92,16 @@ def _finish(
     blend: Blend,
     held: FitData,
     labels: tuple[str, ...],
-    candidates: tuple[Candidate, ...],
+    refit: Callable[[Trial], Fitted],
     seed: int,
 ) -> tuple[Model, Float64]:
     """The refitted model of a blend, and its calibrated output on the held rows."""
     if data.task == "regression":
-        return _model(data, blend, identity(1), labels, candidates, seed), blend.margin
+        return _model(data, blend, identity(1), labels, refit), blend.margin
     margin = blend.held_log_odds(FLOORS[1])
     calibration = fit_calibration(margin, held.target, held.weight, seed=seed)
     output = smoothed(calibration.apply(margin), smoothing_of(data))
-    return _model(data, blend, calibration, labels, candidates, seed), output
+    return _model(data, blend, calibration, labels, refit), output
 
 
 def _model(
@@ -91,15 +109,12 @@ def _model(
     blend: Blend,
     calibration: Calibration,
     labels: tuple[str, ...],
-    candidates: tuple[Candidate, ...],
-    seed: int,
+    refit: Callable[[Trial], Fitted],
 ) -> Model:
-    """Refit every part of the blend on all rows."""
-    by_name = {c.name: c for c in candidates}
+    """Every part of the blend refitted on all rows."""
     parts: list[Part] = []
     for trial, weight in zip(blend.trials, blend.weights, strict=True):
-        fitted = by_name[trial.family].fit(data, trial.params, seed=seed)
-        weights = fitted.weights()
+        weights = refit(trial).weights()
         plain = blend.scale == "probability"
         share = weight * (1.0 if plain else trial.slope) / len(weights)
         link = "identity" if plain else trial.link

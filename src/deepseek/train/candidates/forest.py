@@ -38,7 +38,7 @@ class Forest:
 
     def cost_s(self, data: FitData) -> float:
         rows, columns = data.features.shape
-        seen = rows * (self._max_samples(data) or 1.0) * min(columns, self.looked_at)
+        seen = rows * (self._max_samples(data) or 1.0) * min(columns, self.looked_at) * data.num_margins
         return float(0.2 + (1.5e-6 if self.bootstrap else 5e-7) * seen * np.log2(rows + 1))
 
     def defaults(self, data: FitData) -> Params:

@@ -24,7 +24,7 @@ class LinearModel:
         return not data.constrained
 
     def cost_s(self, data: FitData) -> float:
-        return 0.05 + 1e-6 * data.features.size * data.num_margins
+        return 0.03 + 1e-7 * data.features.size * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {"strength": 2.0 if data.task == "multiclass" else 0.3}  # a softmax shares a contrast between classes

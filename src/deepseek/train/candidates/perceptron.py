@@ -33,7 +33,7 @@ class PerceptronModel:
         return not data.constrained
 
     def cost_s(self, data: FitData) -> float:
-        return 1.0 + 1e-4 * len(data.target)
+        return 0.5 + 5e-4 * min(len(data.target), 2_000) + 1e-4 * len(data.target)
 
     def defaults(self, data: FitData) -> Params:
         return {
@@ -48,8 +48,8 @@ class PerceptronModel:
     def suggest(self, trial: Any, data: FitData) -> Params:
         rate = self._rate(data)
         return {
-            "width": trial.suggest_int("width", 32, 160, step=32),
-            "depth": trial.suggest_int("depth", 1, 3),
+            "width": trial.suggest_int("width", 32, 128, step=32),
+            "depth": trial.suggest_int("depth", 1, 2),
             "dropout": trial.suggest_float("dropout", 0.0, 0.3),
             "lr": trial.suggest_float("lr", 0.3 * rate, 3 * rate, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 0.06, 0.6, log=True),
