@@ -122,6 +122,8 @@ def models(
     linear = Linear(logistic.coef_.T, logistic.intercept_, cancer[0].mean(axis=0).astype(np.float64))
     shares = from_forest(cancer_forest, num_margins=1)
     many = from_forest(extra, num_margins=10)
+    coarse = ExtraTreesClassifier(20, min_samples_leaf=4, random_state=0).fit(*digits)
+    mixed = from_forest(coarse, num_margins=10)
     boost = boosted(cancer, 1, objective="binary:logistic")
     net = random_perceptron(cancer[0], num_margins=1)
     settled = {"slope": 0.9, "bias": (0.2,)}
@@ -149,6 +151,7 @@ def models(
         ),
         "boosted, ten classes": multi("log-odds", boosted(digits, 10, objective="multi:softprob", num_class=10)),
         "forest, ten classes": multi("probability", Part("extra_trees", many)),
+        "mixed leaves, ten classes": multi("log-odds", Part("extra_trees", mixed, 1.0, "log_odds")),
         "blend, ten classes": multi(
             "log-odds",
             Part("extra_trees", many, 0.7, "log_odds"),
@@ -170,8 +173,8 @@ def models(
 
 KINDS = (
     "boosted", "hist", "linear", "perceptron", "forest, shares", "forest, log-odds", "blend", "boosted, ten classes",
-    "forest, ten classes", "blend, ten classes", "perceptron, ten classes", "halved members", "halved, ten classes",
-    "regression",
+    "forest, ten classes", "mixed leaves, ten classes", "blend, ten classes",
+    "perceptron, ten classes", "halved members", "halved, ten classes", "regression",
 )  # fmt: skip
 
 

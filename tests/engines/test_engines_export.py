@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 
 from deepseek.contracts import Float32, Scores
 from deepseek.engines.export import export_onnx
@@ -49,6 +54,16 @@ def test_the_graph_passes_the_checker_and_stays_within_old_versions(model_and_ro
     assert graph.ir_version <= 10
     assert versions[""] <= 17
     assert versions["ai.onnx.ml"] <= 5
+
+
+def test_leaves_of_one_class_take_the_smaller_operator(models: dict[str, tuple[Model, Float32]]) -> None:
+    """Both forests have ten classes; the second one's leaves hold rows of several."""
+    operators = {}
+    for name in ("forest, ten classes", "mixed leaves, ten classes"):
+        model, rows = models[name]
+        graph = onnx.load_from_string(export_onnx(model, rows.shape[1]))
+        operators[name] = {node.op_type for node in graph.graph.node if node.op_type.startswith("Tree")}
+    assert list(operators.values()) == [{"TreeEnsemble"}, {"TreeEnsembleRegressor"}]
 
 
 def to_skl2onnx(estimator: Any, features: Float32, **options: Any) -> list[Any]:
@@ -119,11 +134,16 @@ def test_trees_that_are_one_leaf_are_kept(stump: Any) -> None:
 
 
 def test_a_share_near_one_keeps_its_log_odds(stump: Any) -> None:
-    """400 leaves of 1/400 sum to 1: a float32 sum would be off by 1e-6, and its log-odds by 1e-2."""
-    table = stump(*[(0, 0.5, 1 / 400, 0.0)] * 399, (0, -1.0, 1 / 400, 0.0))
+    """Leaves of 1/300 sum to 1: rounded as they come, a float32 sum would be off by 1e-6, and its log-odds by 1e-2."""
+    features = np.arange(40, dtype=np.float32)[:, None]
+    estimator = RandomForestClassifier(300, random_state=0).fit(features, features[:, 0] > 20)
+    table = from_forest(estimator, num_margins=1)
     model = Model("binary", LABELS, "log-odds", (Part("rf", table, 1.0, "log_odds", 1e-4),))
-    rows = np.array([[0.0], [-2.0], [1.0]], np.float32)
-    assert np.abs(run(model, rows).margin - model.score(rows).margin).max() < 1e-6
+    found = run(model, features).margin[:, 0]
+    share = 1e-4 + (1 - 2e-4) * estimator.predict_proba(features)[:, 1]
+    assert share.max() == 1 - 1e-4
+    assert np.abs(found - np.log(share / (1 - share))).max() < 1e-5
+    assert np.abs(found - model.score(features).margin[:, 0]).max() < 1e-6
 
 
 def test_a_code_beyond_the_table_reads_level_zero(models: dict[str, tuple[Model, Float32]]) -> None:

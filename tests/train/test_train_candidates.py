@@ -9,7 +9,8 @@ import numpy as np
 import optuna
 import pytest
 
-from deepseek.nn.model import Weights
+from deepseek.engines.export import export_onnx
+from deepseek.nn.model import Model, Part, Scale, Weights
 from deepseek.nn.trees import TreeTable
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
 
@@ -191,3 +192,19 @@ def test_trees_of_the_boosting_have_no_more_leaves_than_the_knob_says() -> None:
     assert isinstance(weights, TreeTable)
     assert weights.num_trees == 7
     assert 7 < len(weights.leaves) <= 7 * 5
+
+
+@pytest.mark.parametrize("least", [1, 4])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_fit_knows_about_how_much_room_it_takes_in_a_bundle(candidate: Candidate, task: str, least: int) -> None:
+    data = table(task, num_rows=1500)
+    knobs = quick(candidate, data) | ({"min_samples_leaf": least} if candidate.name in FORESTS else {})
+    fitted = candidate.fit(data, knobs, seed=0)
+    parts = tuple(Part(f"member {number}", each) for number, each in enumerate(fitted.weights()))
+    labels = {"binary": ("a", "b"), "multiclass": ("a", "b", "c")}.get(task, ())
+    scale: Scale = "target units" if task == "regression" else "log-odds"
+    model = Model(data.task, labels, scale, parts, bias=(0.0,) * data.num_margins)
+    weights = sum(len(file) for name, file in model.to_files().items() if name != "model.json")
+    assert fitted.size_bytes == pytest.approx(
+        weights + len(export_onnx(model, data.features.shape[1])), rel=0.4, abs=9_000
+    )

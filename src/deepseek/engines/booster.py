@@ -20,8 +20,8 @@ _NO_PARENT = 2**31 - 1
 _MARKS = {"float32": b"d", "int32": b"l", "uint8": b"U", "int64": b"L"}
 
 
-def booster_bytes(table: TreeTable, margin: int, *, num_features: int, unit: float = 1.0) -> bytes:
-    """The bytes of a booster that sums `table`'s trees for one of its margins, each leaf divided by `unit`.
+def booster_bytes(table: TreeTable, margin: int, *, num_features: int) -> bytes:
+    """The bytes of a booster that sums `table`'s trees for one of its margins.
 
     The table's bias is not in it: it is added in float64 by the caller.
     """
@@ -29,7 +29,7 @@ def booster_bytes(table: TreeTable, margin: int, *, num_features: int, unit: flo
         raise ValueError(f"a tree reads feature {int(table.feature.max())} of {num_features}")
     leaves = _leaf_column(table, margin)
     trees = [
-        _tree(table, start, end, leaves, unit, number, num_features)
+        _tree(table, start, end, leaves, number, num_features)
         for number, (start, end) in enumerate(
             bounds for bounds, output in zip(table.bounds(), table.output, strict=True) if output in (ALL, margin)
         )
@@ -65,14 +65,14 @@ def _learner(trees: list[Mapping[str, object]], num_features: int) -> Mapping[st
 
 
 def _tree(
-    table: TreeTable, start: int, end: int, leaves: NDArray[np.float32], unit: float, number: int, num_features: int
+    table: TreeTable, start: int, end: int, leaves: NDArray[np.float32], number: int, num_features: int
 ) -> Mapping[str, object]:
     nodes = slice(start, end)
     inner = table.feature[nodes] != LEAF
     size = end - start
     place, first_child = _siblings(table.left[nodes] - start, table.right[nodes] - start, inner)
     value = np.zeros(size, np.float32)
-    value[~inner] = leaves[table.left[nodes][~inner]].astype(np.float64) / unit
+    value[~inner] = leaves[table.left[nodes][~inner]]
     above = np.nextafter(table.threshold[nodes], np.float32(np.inf))
     parents = np.full(size, _NO_PARENT, np.int32)
     parents[first_child] = parents[first_child + 1] = place[inner]

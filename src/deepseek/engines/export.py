@@ -2,9 +2,9 @@
 
     features (N, F) float32 -> "margin" (N, K) float32, "output" (N, C) or (N, 1) float32
 
-Votes of forests, linear parts, the blend and the links compute in float64, boosted trees in float32, a perceptron in
-float32 as its twin does; its weights are stored as float16 where that changes none of them, and onnxruntime widens them
-once, on loading. The bytes are a function of the model alone.
+Linear parts, the blend and the links compute in float64, trees in float32, a perceptron in float32 as its twin does.
+Weights of a perceptron are stored as float16 where that changes none of them; onnxruntime widens them once, on loading.
+The bytes are a function of the model alone.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ def export_onnx(model: Model, num_features: int) -> bytes:
     graph = Graph(INPUT, num_features=num_features)
     tables = [part.weights for part in model.parts if isinstance(part.weights, TreeTable)]
     version = ml_version(tables)
-    votes = model.scale == "probability"
     linked = [
-        _scaled(graph, _link(graph, part, _raw(graph, part, version, votes=votes), model.num_margins), part.weight)
+        _scaled(graph, _link(graph, part, _raw(graph, part, version), model.num_margins), part.weight)
         for part in model.parts
     ]
     margin = linked[0] if len(linked) == 1 else graph.add("Sum", *linked)
@@ -46,11 +45,11 @@ def _scaled(graph: Graph, value: str, factor: float) -> str:
     return value if factor == 1.0 else graph.add("Mul", value, graph.constant(factor))
 
 
-def _raw(graph: Graph, part: Part, version: int, *, votes: bool) -> str:
+def _raw(graph: Graph, part: Part, version: int) -> str:
     """The part's raw score (N, K) in float64."""
     weights = part.weights
     if isinstance(weights, TreeTable):
-        return add_trees(graph, INPUT, weights, version=version, exact=votes or part.link == "log_odds")
+        return add_trees(graph, INPUT, weights, version=version)
     if isinstance(weights, Linear):
         return _linear(graph, weights)
     return graph.add("Cast", _perceptron(graph, weights), to=DOUBLE)

@@ -1,11 +1,11 @@
 """A TreeTable as one ONNX node.
 
-Votes are summed in float64: the logarithm of a forest's share 1 - 1e-4 turns a rounding error of 1e-6 in a float32 sum
-into 1e-2 of log-odds. Margins and values are summed in float32, as xgboost does; it takes a quarter less room.
+Trees are summed in float32, which is exact for the shares of a forest (train/convert.py).
 
-Two operators hold trees. TreeEnsemble (ai.onnx.ml 5) is less than half as large, but a leaf holds one number.
-TreeEnsembleRegressor (ai.onnx.ml 3) takes vector leaves, so a forest of several classes is stored once, not once a
-class; zeros are left out. They cannot share a graph: version 5 withdrew the older one.
+Two operators hold trees. TreeEnsemble (ai.onnx.ml 5) is less than half as large, but a leaf adds one number to one
+margin: enough for boosted trees and for forests whose leaves hold rows of one class. TreeEnsembleRegressor
+(ai.onnx.ml 3) takes vector leaves, so a forest of several classes is stored once, not once a class; zeros are left out.
+They cannot share a graph: version 5 withdrew the older one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ from deepseek.nn.trees import ALL, LEAF, TreeTable
 
 def ml_version(tables: list[TreeTable]) -> int:
     """The version of ai.onnx.ml that can hold all these tables in one graph."""
-    return 3 if any(table.leaves.shape[1] > 1 for table in tables) else 5
+    return 3 if any((np.count_nonzero(table.leaves, axis=1) > 1).any() for table in tables) else 5
 
 
-def add_trees(graph: Graph, features: str, table: TreeTable, *, version: int, exact: bool) -> str:
-    """Raw scores (N, K) in float64 for float32 `features`; `exact`: summed in float64."""
-    inputs = graph.add("Cast", features, to=DOUBLE) if exact else features
+def add_trees(graph: Graph, features: str, table: TreeTable, *, version: int) -> str:
+    """Raw scores (N, K) in float64 for float32 `features`."""
     add = _add_ensemble if version == 5 else _add_regressor
-    total = add(graph, inputs, table, np.dtype(np.float64 if exact else np.float32))
-    if version != 5 or not exact:
-        total = graph.add("Cast", total, to=DOUBLE)
+    total = graph.add("Cast", add(graph, features, table), to=DOUBLE)
     return graph.add("Add", total, graph.constant(table.bias.astype(np.float64))) if table.bias.any() else total
 
 
@@ -38,8 +35,8 @@ def _per_node(table: TreeTable, per_tree: NDArray[np.int32]) -> NDArray[np.int32
     return np.repeat(per_tree, np.diff([*table.roots, len(table.feature)]))
 
 
-def _add_ensemble(graph: Graph, inputs: str, table: TreeTable, dtype: np.dtype[Any]) -> str:
-    """TreeEnsemble: inner nodes and leaves are numbered apart."""
+def _add_ensemble(graph: Graph, inputs: str, table: TreeTable) -> str:
+    """TreeEnsemble: inner nodes and leaves are numbered apart; of a vector leaf the only entry that is not zero."""
     table = _without_stumps_of_one_leaf(table)
     leaf = table.feature == LEAF
     number = np.cumsum(~leaf) - 1  # of an inner node among the inner nodes
@@ -50,18 +47,20 @@ def _add_ensemble(graph: Graph, inputs: str, table: TreeTable, dtype: np.dtype[A
 
     true_ids, true_leaves = children(table.left)
     false_ids, false_leaves = children(table.right)
-    target = np.zeros(len(table.leaves), np.int64)
-    target[table.left[leaf]] = np.maximum(_per_node(table, table.output)[leaf], 0)
+    entry = np.abs(table.leaves).argmax(axis=1)
+    output = np.zeros(len(table.leaves), np.int64)
+    output[table.left[leaf]] = _per_node(table, table.output)[leaf]
+    target = np.where(output == ALL, entry, output)
     return graph.add(
         "TreeEnsemble", inputs, domain=ML_DOMAIN, aggregate_function=1, post_transform=0, n_targets=len(table.bias),
         tree_roots=number[table.roots].tolist(),
         nodes_featureids=table.feature[~leaf].tolist(),
         nodes_modes=graph.tensor(np.zeros(int((~leaf).sum()), np.uint8), "modes"),  # 0: left when x <= threshold
-        nodes_splits=graph.tensor(table.threshold[~leaf].astype(dtype), "splits"),
+        nodes_splits=graph.tensor(table.threshold[~leaf], "splits"),
         nodes_truenodeids=true_ids, nodes_trueleafs=true_leaves,
         nodes_falsenodeids=false_ids, nodes_falseleafs=false_leaves,
         leaf_targetids=target.tolist(),
-        leaf_weights=graph.tensor(table.leaves[:, 0].astype(dtype), "weights"),
+        leaf_weights=graph.tensor(table.leaves[np.arange(len(entry)), entry], "weights"),
     )  # fmt: skip
 
 
@@ -92,9 +91,8 @@ def _without_stumps_of_one_leaf(table: TreeTable) -> TreeTable:
     )  # fmt: skip
 
 
-def _add_regressor(graph: Graph, inputs: str, table: TreeTable, dtype: np.dtype[Any]) -> str:
-    """TreeEnsembleRegressor: nodes are numbered within their tree, leaves hold sparse vectors. Its result is float32
-    also where it sums in float64: one rounding of a share, which the logarithm of a class's own share bears."""
+def _add_regressor(graph: Graph, inputs: str, table: TreeTable) -> str:
+    """TreeEnsembleRegressor: nodes are numbered within their tree, leaves hold sparse vectors."""
     leaf = table.feature == LEAF
     tree = _per_node(table, np.arange(table.num_trees, dtype=np.int32))
     root = _per_node(table, table.roots)
@@ -106,11 +104,11 @@ def _add_regressor(graph: Graph, inputs: str, table: TreeTable, dtype: np.dtype[
         nodes_treeids=tree.tolist(), nodes_nodeids=node.tolist(),
         nodes_featureids=np.where(leaf, 0, table.feature).tolist(),
         nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
-        nodes_values_as_tensor=graph.tensor(table.threshold.astype(dtype), "values"),
+        nodes_values_as_tensor=graph.tensor(table.threshold, "values"),
         nodes_truenodeids=np.where(leaf, 0, table.left - root).tolist(),
         nodes_falsenodeids=np.where(leaf, 0, table.right - root).tolist(),
         target_treeids=tree[at].tolist(), target_nodeids=node[at].tolist(), target_ids=target.tolist(),
-        target_weights_as_tensor=graph.tensor(weight.astype(dtype), "weights"),
+        target_weights_as_tensor=graph.tensor(weight, "weights"),
     )  # fmt: skip
 
 

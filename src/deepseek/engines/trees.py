@@ -2,9 +2,8 @@
 
     score: each part's raw score (N, K) -> nn.model.combine
 
-Trees run in xgboost's block-wise predictor, other parts by their twins in numpy. xgboost sums leaves in float32; each
-leaf is divided by the largest leaf beforehand, so that the shares of pure leaves in a forest become whole numbers and
-their sum exact.
+Trees run in xgboost's block-wise predictor, other parts by their twins in numpy. xgboost sums leaves in float32,
+which is exact for the shares of a forest (train/convert.py).
 """
 
 from __future__ import annotations
@@ -20,21 +19,20 @@ from deepseek.nn.trees import TreeTable
 
 
 class TreeMargin:
-    """One margin of a table: its booster and the unit that its leaves are counted in."""
+    """One margin of a table, and the booster that sums it."""
 
     def __init__(self, table: TreeTable, margin: int, *, num_features: int, num_threads: int = 1) -> None:
-        self._unit = float(np.abs(table.leaves).max(initial=0.0)) or 1.0
         self._bias = float(table.bias[margin])
-        data = booster_bytes(table, margin, num_features=num_features, unit=self._unit)
+        data = booster_bytes(table, margin, num_features=num_features)
         self._booster = NativeBooster(data, num_threads=num_threads)
 
     def score(self, features: Float32) -> Float64:
         """Raw scores (N,) of features (N, F)."""
-        return self._booster.margin(features).astype(np.float64) * self._unit + self._bias
+        return self._booster.margin(features).astype(np.float64) + self._bias
 
     def contributions(self, features: Float32) -> tuple[Float64, Float64]:
         """Exact TreeSHAP values (N, F) and expected values (N,)."""
-        found = self._booster.contributions(features).astype(np.float64) * self._unit
+        found = self._booster.contributions(features).astype(np.float64)
         return found[:, :-1], found[:, -1] + self._bias
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ LARGE = 20_000  # rows from which trees are fewer, leaves larger, and each tree 
 #: A refit of many rows grows so many times the trees of a trial: votes get finer, which ranks the rows that few trees
 #: suspect, and more trees never overfit (Breiman 2001, theorem 1.2). Trials need no such precision.
 REFIT_TREES = 2.5
-BYTES_PER_NODE = (21, 43)  # of one margin, of several: leaves are then vectors, which only an older operator holds
+BYTES_PER_NODE = (20, 44)  # in the bundle; the second where leaves hold several classes (engines/export_trees.py)
 
 
 class Forest:
@@ -88,5 +88,7 @@ class Forest:
         def weights() -> list[Weights]:
             return [from_forest(model, num_margins=data.num_margins)]
 
-        size = BYTES_PER_NODE[data.num_margins > 1] * sum(tree.tree_.node_count for tree in model.estimators_)
+        trees = [tree.tree_ for tree in model.estimators_]
+        mixed = data.num_margins > 1 and any((tree.impurity[tree.children_left == -1] > 0).any() for tree in trees)
+        size = BYTES_PER_NODE[mixed] * sum(tree.node_count for tree in trees)
         return Fitted(margin, weights, params, is_share=data.task != "regression", refit_cost=growth, size_bytes=size)
