@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -225,6 +226,19 @@ def test_the_audit_log_is_complete_after_the_drain(
     found = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["http.request.id"] for line in found] == [f"order-{number}" for number in range(5)]
     assert all(len(line["deepseek"]["model.digest"]) == 64 for line in found)
+
+
+def test_a_full_disk_costs_audit_lines_but_no_answer_and_no_clean_end(
+    start: Any, loans: Path, loan: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "audit.ndjson"
+    with start(loans, "--audit-log", path) as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        assert httpx.post(server.url + PREDICT, json={"instances": [loan]}).status_code == 200
+        assert server.stop() == 0
+        (line,) = server.process.stderr.read().splitlines()
+    assert path.read_bytes() == b""
+    assert json.loads(line)["deepseek"]["state"] == "lines are lost"
 
 
 def test_a_server_that_holds_trees_has_imported_no_library_for_training(server: Any) -> None:
