@@ -231,7 +231,9 @@ def test_the_reference_lists_every_route_with_a_body_to_copy(open_page: OpenPage
     opened.click("a:has-text('/v1/models/loans:predict')")
     section = opened.locator("details.section[open]")
     expect(section).to_contain_text("instances[].income")
-    expect(section.locator("pre.command")).to_contain_text('"instances": [{')
+    command = section.locator("pre.command")
+    expect(command).to_contain_text(f"curl {server.url}/v1/models/loans:predict")
+    expect(command).to_contain_text('"instances": [{')
     assert overflow_px(opened) <= 0
 
 
