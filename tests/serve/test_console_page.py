@@ -130,6 +130,14 @@ def test_nothing_overlaps_or_is_cut_off(open_console: OpenPage, width: int, loca
     explain(opened)
     assert collisions(opened) == []
     assert overflow_px(opened) <= 0
+    hidden_px = opened.evaluate(
+        "(models => models.scrollWidth - models.clientWidth)(document.getElementById('models'))"
+    )
+    assert hidden_px <= 0
+    titles = opened.locator("#models thead").is_visible() or opened.evaluate(
+        "getComputedStyle(document.querySelector('#models td:last-child'), '::before').content"
+    )
+    assert titles in (True, '"Latency p99"' if locale == "en-US" else '"延迟 p99"')
 
 
 def test_requests_and_errors_are_counted_as_they_come(open_console: OpenPage, client: httpx.Client) -> None:

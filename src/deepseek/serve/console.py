@@ -45,6 +45,16 @@ button.act.plain{border-color:transparent;color:var(--soft);padding:6px 8px}
 .spark{display:block;margin-top:2px}.spark svg{margin-left:auto}
 #models th.num{white-space:nowrap}
 [hidden]{display:none!important}
+@media (max-width:600px){
+#models thead{display:none}
+#models table,#models tbody,#models tr{display:block;min-width:0}
+#models tr{padding:8px 0;border-bottom:1px solid var(--rule)}
+#models tr>*{display:flex;justify-content:space-between;gap:12px;padding:2px 0;border:0}
+#models td::before{content:attr(data-en);color:var(--soft);text-align:left;margin-right:auto;order:-2}
+[data-lang=zh] #models td::before{content:attr(data-zh)}
+#models .spark{order:-1;margin:0}
+#models tr>th{justify-content:flex-start;max-width:none;font-weight:600}
+}
 td svg.plot{margin:6px 0}
 .method{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:14px;color:var(--soft)}
 """
