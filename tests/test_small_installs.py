@@ -46,7 +46,7 @@ def test_scoring_a_csv_file_without_the_table_libraries_says_which_extra_brings_
     code = "from deepseek.cli import main; sys.exit(main(['predict', sys.argv[1], sys.argv[2]]))"
     done = run_without(TRAINING | TABLES, code, str(cancer_bundle), str(tmp_path / "rows.csv"))
     assert done.returncode == 2
-    assert "deepseek[tabular]" in done.stderr
+    assert "pip install -e '.[tabular]'" in done.stderr
 
 
 def test_shipping_without_the_training_libraries_says_which_extra_brings_them(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_shipping_without_the_training_libraries_says_which_extra_brings_them(tm
     code = "from deepseek.cli import main; sys.exit(main(['ship', sys.argv[1], '--target', 'b']))"
     done = run_without(TRAINING | TABLES, code, str(tmp_path / "rows.csv"))
     assert done.returncode == 2
-    assert "pip install 'deepseek[" in done.stderr
+    assert "pip install -e '.[" in done.stderr
 
 
 def test_the_base_install_looks_into_a_bundle(cancer_bundle: Path) -> None:

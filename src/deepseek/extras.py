@@ -2,10 +2,10 @@
 
 >>> need("json", extra="serve").dumps({})
 '{}'
->>> need("no_such_module", extra="train")
+>>> need("no_such_module", extra="train")  # doctest: +ELLIPSIS
 Traceback (most recent call last):
     ...
-deepseek.errors.ExtraError: no_such_module is not installed. To mend it: pip install 'deepseek[train]'.
+deepseek.errors.ExtraError: no_such_module is not installed. Expected: the extra 'train'. To mend it: ...
 """
 
 from __future__ import annotations
@@ -37,7 +37,18 @@ def need(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or module.split(".", maxsplit=1)[0] != error.name.split(".")[0]:
             raise
-        raise ExtraError(f"{module} is not installed", fix=f"pip install 'deepseek[{extra}]'") from error
+        raise ExtraError(
+            f"{module} is not installed", expected=f"the extra {extra!r}", fix=install_advice(extra)
+        ) from error
+
+
+def install_advice(extra: str) -> str:
+    """What brings an extra. Not by the package's name: on the public index that name belongs to somebody else.
+
+    >>> install_advice("serve")
+    "in the clone of this project: pip install -e '.[serve]'"
+    """
+    return f"in the clone of this project: pip install -e '.[{extra}]'"
 
 
 def has(module: str) -> bool:

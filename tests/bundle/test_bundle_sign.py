@@ -136,7 +136,7 @@ def test_without_cryptography_a_signature_is_left_unchecked_and_a_key_says_what_
     assert open_bundle(signed.path).signature == "not checked"
     assert verify_bundle(signed.path) == []
     for call in (open_bundle, verify_bundle):
-        with pytest.raises(ExtraError, match=r"pip install 'deepseek\[serve\]'"):
+        with pytest.raises(ExtraError, match=r"pip install -e '\.\[serve\]'"):
             call(signed.path, key=keys[1])
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
 from deepseek.contracts import Event
 from deepseek.errors import InputError
-from deepseek.observe.audit import AuditLog, check_audit
-from deepseek.observe.lines import LineWriter
+from deepseek.observe.audit import AuditLog, check_audit, last_hash
+from deepseek.observe.lines import LineWriter, write_lines
 from deepseek.observe.logs import AccessLog
 
 FIELDS = {
@@ -95,23 +99,153 @@ def test_an_audit_log_that_cannot_be_written_is_refused_at_the_start(tmp_path: P
         AuditLog(tmp_path / "no" / "folder.ndjson")
 
 
-class FullDisk(io.BytesIO):
+class Disk(io.BytesIO):
+    """A stream that takes `room_bytes` and then says that the disk is full."""
+
+    def __init__(self, room_bytes: int) -> None:
+        super().__init__()
+        self.room_bytes = room_bytes
+
     def write(self, data: Any) -> int:
-        raise OSError(28, "No space left on device")
+        if self.room_bytes == 0:
+            raise OSError(28, "No space left on device")
+        num_written = super().write(data[: self.room_bytes])
+        self.room_bytes -= num_written
+        return num_written
+
+
+def appender(stream: io.BytesIO) -> Any:
+    return lambda lines: write_lines(stream, [line.encode() for line in lines])[0]
 
 
 def test_a_full_disk_loses_lines_and_counts_them() -> None:
-    writer = LineWriter(FullDisk(), str.encode)
+    disk = Disk(room_bytes=7)
+    writer = LineWriter(appender(disk))
     for _ in range(3):
-        writer.write("line")
+        writer.write("line\n")
     writer.close()
-    assert writer.num_lost == 3
+    assert writer.num_lost == 2
+    assert disk.getvalue() == b"line\nli"
+
+
+def test_after_a_line_that_broke_off_the_access_log_begins_a_new_one() -> None:
+    disk = Disk(room_bytes=40)
+    log = AccessLog("info", disk)
+    log.emit(REQUEST)
+    wait_until(lambda: log.num_lost == 1)
+    disk.room_bytes = 10_000
+    log.emit(REQUEST)
+    log.close()
+    piece, *whole = disk.getvalue().splitlines()
+    assert len(piece) == 40
+    assert [json.loads(line)["http.request.id"] for line in whole] == ["order-17"]
 
 
 def test_lines_beyond_the_bound_are_counted_not_waited_for() -> None:
     stream = io.BytesIO()
-    writer = LineWriter(stream, str.encode, max_lines=2)
+    writer = LineWriter(appender(stream), max_lines=2)
     for _ in range(50):
         writer.write("x")
     writer.close()
     assert len(stream.getvalue()) + writer.num_lost == 50
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    stop_s = monotonic() + 10
+    while not holds():
+        assert monotonic() < stop_s
+        sleep(0.01)
+
+
+def written(path: Path, num_lines: int = 1) -> bytes:
+    """An audit log of some lines."""
+    log = AuditLog(path)
+    for _ in range(num_lines):
+        log.emit(REQUEST)
+    log.close()
+    return path.read_bytes()
+
+
+@contextmanager
+def file_limit(size_bytes: int) -> Iterator[None]:
+    """While it lasts no file of this process can grow beyond the size: what a full disk does, byte for byte."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_an_audit_line_is_whole_or_not_there_and_the_chain_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.ndjson"
+    before = written(path, 2)
+    told: list[Event] = []
+    log = AuditLog(path, tell=told.append)
+    with file_limit(len(before) + len(before) // 2 + 100):  # room for one line and a piece of the next
+        for _ in range(3):
+            log.emit(REQUEST)
+        wait_until(lambda: log.num_lost == 2)
+        assert len(lines(path.read_bytes())) == 3
+        log.emit(REQUEST)
+        wait_until(lambda: log.num_lost == 3)
+    log.emit(REQUEST)
+    log.close()
+    assert len(lines(path.read_bytes())) == 4
+    assert check_audit(path) == []
+    assert [event.fields["state"] for event in told] == ["lines are lost", "lines are written again"]
+    assert told[0].fields["error"] == "File too large"
+    assert logged("error", *told)[0]["deepseek"]["num_lost"] == 2
+
+
+def test_an_audit_log_on_a_full_disk_closes_without_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "audit.ndjson"
+    log = AuditLog(path)
+    with file_limit(10):
+        log.emit(REQUEST)
+        log.close()
+    assert path.read_bytes() == b""
+    assert log.num_lost == 1
+
+
+@pytest.mark.parametrize("num_bytes", [1, 5, 40, -2, -1])
+def test_an_unfinished_last_line_is_mended_at_the_start(tmp_path: Path, num_bytes: int) -> None:
+    path = tmp_path / "audit.ndjson"
+    whole = written(path, 2)
+    piece = written(tmp_path / "other.ndjson")[:num_bytes]
+    path.write_bytes(whole + piece)
+    if num_bytes == -1:  # nothing but the end of the line is missing: the line is kept
+        path.write_bytes(whole[:-1])
+        piece = b""
+    assert check_audit(path) == [f"line {2 if num_bytes == -1 else 3} is unfinished"]
+    told: list[Event] = []
+    log = AuditLog(path, tell=told.append)
+    log.emit(REQUEST)
+    log.close()
+    assert path.read_bytes().startswith(whole)
+    assert len(lines(path.read_bytes())) == 3
+    assert check_audit(path) == []
+    assert [event.fields["num_bytes"] for event in told] == ([len(piece)] if piece else [])
+
+
+@pytest.mark.parametrize("content", [b"{}", b"notes without an end of line", b"a\nb"])
+def test_a_file_of_another_kind_is_refused_as_an_audit_log_and_stays_as_it_was(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        AuditLog(path)
+    assert path.read_bytes() == content
+
+
+def test_a_device_is_no_audit_log() -> None:
+    with pytest.raises(InputError, match="no regular file"):
+        AuditLog("/dev/full")
+
+
+def test_the_last_hash_shows_what_the_chain_cannot(tmp_path: Path) -> None:
+    path = tmp_path / "audit.ndjson"
+    rows = written(path, 3).splitlines(keepends=True)
+    kept = last_hash(path)
+    path.write_bytes(b"".join(rows[:2]))
+    assert check_audit(path) == []
+    assert last_hash(path) != kept

@@ -130,6 +130,14 @@ def test_nothing_overlaps_or_is_cut_off(open_console: OpenPage, width: int, loca
     explain(opened)
     assert collisions(opened) == []
     assert overflow_px(opened) <= 0
+    hidden_px = opened.evaluate(
+        "(models => models.scrollWidth - models.clientWidth)(document.getElementById('models'))"
+    )
+    assert hidden_px <= 0
+    titles = opened.locator("#models thead").is_visible() or opened.evaluate(
+        "getComputedStyle(document.querySelector('#models td:last-child'), '::before').content"
+    )
+    assert titles in (True, '"Latency p99"' if locale == "en-US" else '"延迟 p99"')
 
 
 def test_requests_and_errors_are_counted_as_they_come(open_console: OpenPage, client: httpx.Client) -> None:
@@ -231,7 +239,9 @@ def test_the_reference_lists_every_route_with_a_body_to_copy(open_page: OpenPage
     opened.click("a:has-text('/v1/models/loans:predict')")
     section = opened.locator("details.section[open]")
     expect(section).to_contain_text("instances[].income")
-    expect(section.locator("pre.command")).to_contain_text('"instances": [{')
+    command = section.locator("pre.command")
+    expect(command).to_contain_text(f"curl {server.url}/v1/models/loans:predict")
+    expect(command).to_contain_text('"instances": [{')
     assert overflow_px(opened) <= 0
 
 

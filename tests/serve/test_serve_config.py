@@ -23,6 +23,10 @@ def test_the_environment_is_read() -> None:
     assert (found.api_keys_file, found.log_level) == ("keys.txt", "warning")
 
 
+def test_a_level_is_read_in_any_case() -> None:
+    assert Settings.read({}, log_level="INFO").log_level == "info"
+
+
 def test_an_option_wins_over_the_environment_and_none_is_not_given() -> None:
     found = Settings.read({"PORT": "8123", "BATCH_SIZE": "64"}, port=0, batch_size=None)
     assert (found.port, found.batch_size) == (0, 64)

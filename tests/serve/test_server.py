@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -96,6 +97,57 @@ def test_bytes_that_are_no_http_get_our_error_body(server: Any, request_bytes: b
         head, _, body = answers(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400")
     assert json.loads(body)["error"]["code"] == "malformed"
+
+
+LONG = b"a" * 70_000
+MANY = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 200) for number in range(400))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nhost: x\r\nx-long: " + LONG + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\n" + MANY + b"\r\n",
+        b"GET /?q=" + LONG + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nx-without-end: " + LONG * 100,
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-trailer: " + LONG * 100,
+    ],
+    ids=["one header", "many headers", "the path", "a header without end", "a trailer"],
+)
+def test_headers_over_the_limit_get_431_and_are_not_kept(server: Any, head: bytes) -> None:
+    before = server.resident_bytes()
+    with connect(server.url) as connection:
+        for start in range(0, len(head), 8_192):
+            connection.sendall(head[start : start + 8_192])
+        status, _, body = answers(connection).partition(b"\r\n\r\n")
+    if b"trailer" not in head:  # there the request is answered before its trailers have come
+        assert status.startswith(b"HTTP/1.1 431 Request Header Fields Too Large")
+        assert json.loads(body)["error"]["expected"] == "at most 64 KiB together"
+    assert server.resident_bytes() - before < 4_000_000
+
+
+def test_headers_within_the_limit_are_taken_on_one_connection_again_and_again(server: Any) -> None:
+    with httpx.Client(base_url=server.url) as client:
+        for _ in range(5):
+            assert client.get("/v1/models", headers={"x-cookie": "a" * 40_000}).status_code == 200
+
+
+@pytest.mark.parametrize(("stdout", "said"), [("> /dev/full", "No space left on device"), (">&-", "it is closed")])
+def test_a_stdout_that_takes_nothing_is_one_error_and_exit_code_2(loans: Path, stdout: str, said: str) -> None:
+    command = f"exec {sys.executable} -m deepseek serve {loans} --port 0 --log-level off {stdout}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: the ready line cannot be written to stdout: {said}\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_with_a_space_is_reached_by_its_quoted_path(start: Any, loans: Path, loan: dict[str, Any]) -> None:
+    with start(f"my loans={loans}") as server:
+        path = "/v1/models/my%20loans:predict"
+        assert httpx.post(server.url + path, json={"instances": [loan]}).status_code == 200
+        assert path in httpx.get(f"{server.url}/openapi.json").json()["paths"]
+        refused = httpx.post(server.url + path, json={}).json()["error"]
+    assert "GET /v1/models/my%20loans/example" in refused["fix"]
 
 
 def test_a_content_length_that_is_too_short_breaks_only_that_request(server: Any) -> None:
@@ -225,6 +277,19 @@ def test_the_audit_log_is_complete_after_the_drain(
     found = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["http.request.id"] for line in found] == [f"order-{number}" for number in range(5)]
     assert all(len(line["deepseek"]["model.digest"]) == 64 for line in found)
+
+
+def test_a_full_disk_costs_audit_lines_but_no_answer_and_no_clean_end(
+    start: Any, loans: Path, loan: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "audit.ndjson"
+    with start(loans, "--audit-log", path) as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        assert httpx.post(server.url + PREDICT, json={"instances": [loan]}).status_code == 200
+        assert server.stop() == 0
+        (line,) = server.process.stderr.read().splitlines()
+    assert path.read_bytes() == b""
+    assert json.loads(line)["deepseek"]["state"] == "lines are lost"
 
 
 def test_a_server_that_holds_trees_has_imported_no_library_for_training(server: Any) -> None:

@@ -75,9 +75,10 @@ def command(
     listener = bind(settings.host, settings.port)
     models = open_models(chosen, key)
     metrics, live = Metrics(), LiveStats()
-    logs: list[AccessLog | AuditLog] = [AccessLog(settings.log_level)]
+    access = AccessLog(settings.log_level)
+    logs: list[AccessLog | AuditLog] = [access]
     if audit_log is not None:
-        logs.append(AuditLog(audit_log))
+        logs.insert(0, AuditLog(audit_log, tell=access.emit))  # closed first, while the access log still listens
     for log in logs:
         metrics.watch_lost(type(log).__name__, log)
     app = create_app(

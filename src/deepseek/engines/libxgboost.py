@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.errors import DeepseekError, ExtraError
+from deepseek.extras import install_advice
 
 _FILES = {"linux": "libxgboost.so", "darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
-_NOT_INSTALLED = ExtraError("xgboost is not installed", fix="pip install 'deepseek[serve]'")
+_NOT_INSTALLED = ExtraError("xgboost is not installed", expected="the extra 'serve'", fix=install_advice("serve"))
 
 
 def available() -> bool:

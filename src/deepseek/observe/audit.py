@@ -1,38 +1,62 @@
 """The audit log: who asked which model for how many rows, when, and what came of it, as a Sink.
 
 One JSON line per request to a model, only ever appended. Each line carries the hash of the one before it, so a line
-that is changed, removed or put in later breaks the chain, and `check_audit` says where. Values of rows are not written.
+that is changed, removed or put in later breaks the chain, and `check_audit` says where. The chain cannot show that
+lines at its very end were changed or taken away: compare `last_hash` with one that is kept elsewhere. Values of rows
+are not written.
+
+A line is whole or not there. What a full disk took of a line is cut away again, and the chain goes on from the last
+whole line; so it does at the start, after a process that was killed while it wrote.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import time
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from deepseek.contracts import Event
 from deepseek.errors import InputError
 from deepseek.observe.ecs import request_line
-from deepseek.observe.lines import LineWriter
+from deepseek.observe.lines import LineWriter, write_lines
 
 START = "0" * 64
+BEGIN = b'{"@timestamp":"'  # of every line, so that nothing is ever cut away from another kind of file
 _encode = msgspec.json.Encoder().encode
 
 
 class AuditLog:
     """Appends to `path`; a file that exists is continued, chain included."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, tell: Callable[[Event], None] = lambda _: None) -> None:
+        """`tell` hears when lines begin to be lost, when they are written again, and what was cut away at the start.
+
+        InputError for a file that cannot be written, and for one that is no whole audit log.
+        """
+        self._path = Path(path)
+        self._tell = tell
+        self._piece_bytes = 0  # of a line that broke off, at the end of the file
+        self._fails = False
         try:
-            self._hash = last_hash(Path(path))
-            self._stream: BinaryIO = Path(path).open("ab")  # noqa: SIM115  (open for as long as the server)
+            self._hash, self._piece_bytes = _resume(self._path)
+            self._stream = self._path.open("ab", buffering=0)
+            if self._piece_bytes:
+                tell(self._event(state="an unfinished line is cut away", num_bytes=self._piece_bytes))
+                self._cut()
         except OSError as error:
-            raise InputError(f"the audit log {path} cannot be written: {error.strerror}") from error
-        self._writer = LineWriter(self._stream, self._line, max_lines=1_000_000, name="audit-log")
+            raise InputError(
+                f"the audit log {path} cannot be written: {error.strerror}",
+                expected="a file in a folder that exists and may be written",
+                fix="name another file, or make the folder",
+            ) from error
+        self._writer = LineWriter(self._append, max_lines=1_000_000, name="audit-log")
 
     @property
     def num_lost(self) -> int:
@@ -46,19 +70,59 @@ class AuditLog:
     def close(self) -> None:
         """Write what waits, and close the file."""
         self._writer.close()
-        self._stream.close()
+        with contextlib.suppress(OSError):  # what a disk says so late was said before, and every line is counted
+            self._stream.close()
 
-    def _line(self, entry: tuple[Event, float]) -> bytes:
-        event, epoch_s = entry
-        line = _chained(request_line(event, epoch_s), self._hash)
-        self._hash = hashlib.sha256(line).hexdigest()
-        return line + b"\n"
+    def _append(self, entries: Sequence[tuple[Event, float]]) -> int:
+        """Write a line per entry; the chain moves on by those that stand whole in the file."""
+        lines, hashes = [], [self._hash]
+        for event, epoch_s in entries:
+            line = _chained(request_line(event, epoch_s), hashes[-1])
+            hashes.append(hashlib.sha256(line).hexdigest())
+            lines.append(line + b"\n")
+        num_whole = 0
+        try:
+            self._cut()
+            num_whole, self._piece_bytes, stopped = write_lines(self._stream, lines)
+            self._cut()
+        except OSError as error:  # the piece is still there, and is cut away before anything else is written
+            stopped = error
+        self._hash = hashes[num_whole]
+        self._report(stopped, len(lines) - num_whole)
+        return num_whole
+
+    def _cut(self) -> None:
+        if self._piece_bytes:
+            os.ftruncate(self._stream.fileno(), os.fstat(self._stream.fileno()).st_size - self._piece_bytes)
+            self._piece_bytes = 0
+
+    def _report(self, stopped: OSError | None, num_lost: int) -> None:
+        """Say it once when lines begin to be lost, and once when they are written again."""
+        if stopped is not None and not self._fails:
+            reason = stopped.strerror or str(stopped)
+            self._tell(self._event(state="lines are lost", error=reason, num_lost=self.num_lost + num_lost))
+        elif stopped is None and self._fails:
+            self._tell(self._event(state="lines are written again", num_lost=self.num_lost))
+        self._fails = stopped is not None
+
+    def _event(self, **fields: Any) -> Event:
+        return Event("server", fields={"audit_log": str(self._path), **fields})
 
 
 def check_audit(path: str | Path) -> list[str]:
     """Problems of an audit log in words, [] when the chain holds."""
+    return _problems(Path(path).read_bytes())
+
+
+def last_hash(path: str | Path) -> str:
+    """The hash of the last whole line, which the next one must carry; kept elsewhere, it proves where the log ended."""
+    return _last_hash(Path(path).read_bytes())
+
+
+def _problems(data: bytes) -> list[str]:
     before = START
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines[:-1], 1):
         try:
             said = json.loads(line)["previous.hash.sha256"]
         except (ValueError, KeyError, TypeError):
@@ -66,18 +130,40 @@ def check_audit(path: str | Path) -> list[str]:
         if said != before:
             return [f"line {number} does not follow the line before it: one was changed, removed or put in"]
         before = hashlib.sha256(line).hexdigest()
-    return []
+    return [f"line {len(lines)} is unfinished"] if lines[-1] else []
 
 
-def last_hash(path: Path) -> str:
-    """The hash that the next line must carry. InputError when the chain of the file does not hold."""
-    if not path.exists():
-        return START
-    problems = check_audit(path)
-    if problems:
-        raise InputError(f"the audit log {path} is damaged: {problems[0]}", fix="keep it, and name another file")
-    lines = path.read_bytes().splitlines()
+def _last_hash(data: bytes) -> str:
+    lines = data.split(b"\n")[:-1]
     return hashlib.sha256(lines[-1]).hexdigest() if lines else START
+
+
+def _resume(path: Path) -> tuple[str, int]:
+    """The hash that the next line must carry, and how many bytes of an unfinished line stand at the end of the file.
+
+    A line that lacks nothing but its end of line gets it. InputError when the chain does not hold, or when the end is
+    not the beginning of a line of ours.
+    """
+    if not path.exists():
+        return START, 0
+    if not path.is_file():  # a pipe or a device cannot be read again, so no chain could go on
+        raise InputError(f"the audit log {path} is no regular file", expected="a file", fix="name another one")
+    data = path.read_bytes()
+    whole, newline, piece = data.rpartition(b"\n")
+    problems = _problems(whole + newline)
+    if not problems and piece[: len(BEGIN)] != BEGIN[: len(piece)]:
+        problems = _problems(data)
+    if problems:
+        raise InputError(
+            f"the audit log {path} is damaged: {problems[0]}",
+            expected="a file whose every line carries the hash of the one before it",
+            fix="keep it, and name another file",
+        )
+    if piece and not _problems(data + b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")
+        return _last_hash(data + b"\n"), 0
+    return _last_hash(data), len(piece)
 
 
 def _chained(line: dict[str, Any], before: str) -> bytes:

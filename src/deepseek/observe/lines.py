@@ -1,29 +1,36 @@
 """Lines to a file or stream from a thread of its own, so that a slow disk or terminal never holds a request up.
 
-Lines wait in memory, at most `max_lines`; beyond it they are counted as lost, not waited for. `close` writes the rest.
+Entries wait in memory, at most `max_lines`; beyond it they are counted as lost, not waited for. `close` writes what
+waits.
 """
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
-from typing import BinaryIO, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Generic, Protocol, TypeVar
 
 Line = TypeVar("Line")
 
 WAIT_S = 0.1  # lines that arrive within it are written together
 
 
-class LineWriter(Generic[Line]):
-    """Takes an object per line, encodes and writes it later."""
+class RawStream(Protocol):
+    """A stream without a buffer: what `write` took is written, and what it did not take never will be."""
 
-    def __init__(
-        self, stream: BinaryIO, encode: Callable[[Line], bytes], *, max_lines: int = 100_000, name: str = "log"
-    ) -> None:
+    def write(self, data: memoryview, /) -> int | None: ...
+
+
+class LineWriter(Generic[Line]):
+    """Takes an object per line, and hands them on together a little later."""
+
+    def __init__(self, append: Callable[[Sequence[Line]], int], *, max_lines: int = 100_000, name: str = "log") -> None:
+        """`append` writes lines in their order, in the thread, and returns how many of them were written whole."""
         self.num_lost = 0
-        self._stream = stream
-        self._encode = encode
+        self._append = append
         self._max_lines = max_lines
         self._lines: deque[Line] = deque()
         self._stop = threading.Event()
@@ -49,10 +56,30 @@ class LineWriter(Generic[Line]):
 
     def _flush(self) -> None:
         taken = [self._lines.popleft() for _ in range(len(self._lines))]
-        if not taken:
-            return
-        try:
-            self._stream.write(b"".join(self._encode(line) for line in taken))
-            self._stream.flush()
-        except OSError:  # a full disk or a closed pipe: the server goes on, the loss is counted
-            self.num_lost += len(taken)
+        if taken:
+            self.num_lost += len(taken) - self._append(taken)
+
+
+def write_lines(stream: RawStream, lines: Sequence[bytes]) -> tuple[int, int, OSError | None]:
+    """How many of the lines were written whole, how many bytes of the next one were, and what stopped the writing.
+
+    A full disk takes the first part of a write and refuses the rest, so that a line may break off anywhere.
+
+    >>> import io
+    >>> write_lines(io.BytesIO(), [b"one\\n", b"two\\n"])
+    (2, 0, None)
+    """
+    data = memoryview(b"".join(lines))
+    num_bytes, stopped = 0, None
+    try:
+        while num_bytes < len(data):
+            num_bytes += stream.write(data[num_bytes:]) or _refused()
+    except OSError as error:  # a full disk or a closed pipe: the server goes on, the loss is counted
+        stopped = error
+    ends = [0, *accumulate(map(len, lines))]
+    num_whole = bisect_right(ends, num_bytes) - 1
+    return num_whole, num_bytes - ends[num_whole], stopped
+
+
+def _refused() -> int:
+    raise BlockingIOError("the stream takes nothing")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from time import time
-from typing import BinaryIO
 
 import msgspec
 
 from deepseek.contracts import Event
 from deepseek.observe.ecs import level_of, request_line, timestamp
-from deepseek.observe.lines import LineWriter
+from deepseek.observe.lines import LineWriter, RawStream, write_lines
 
 LEVELS = ("debug", "info", "warning", "error", "off")
 _encode = msgspec.json.Encoder().encode
@@ -19,9 +20,11 @@ _encode = msgspec.json.Encoder().encode
 class AccessLog:
     """Writes what has at least `level`. Lines are made and written in a thread; emitting costs one append."""
 
-    def __init__(self, level: str = "info", stream: BinaryIO | None = None) -> None:
+    def __init__(self, level: str = "info", stream: RawStream | None = None) -> None:
         self._rank = LEVELS.index(level)
-        self._writer = LineWriter(stream or sys.stderr.buffer, _line, name="access-log")
+        self._stream = stream or _stderr()
+        self._broken_off = False  # whether the stream ends in a piece of a line
+        self._writer = LineWriter(self._append, name="access-log")
 
     def emit(self, event: Event) -> None:
         if event.kind in ("request", "server", "model") and LEVELS.index(level_of(event)) >= self._rank:
@@ -36,14 +39,28 @@ class AccessLog:
         """Write what waits."""
         self._writer.close()
 
+    def _append(self, entries: Sequence[tuple[Event, float]]) -> int:
+        lines = [_line(*entry) for entry in entries]
+        if self._broken_off:  # nothing can be taken back from a pipe, but the next line can stand alone
+            lines[0] = b"\n" + lines[0]
+        num_whole, num_bytes, _ = write_lines(self._stream, lines)
+        if num_whole or num_bytes:
+            self._broken_off = num_bytes > 0
+        return num_whole
 
-def _line(entry: tuple[Event, float]) -> bytes:
-    event, epoch_s = entry
+
+def _stderr() -> RawStream:
+    """stderr without Python's buffer, which would try a refused line again and fail at the end of the process."""
+    where = os.devnull if sys.stderr is None else sys.stderr.fileno()
+    return open(where, "wb", buffering=0, closefd=sys.stderr is None)
+
+
+def _line(event: Event, epoch_s: float) -> bytes:
     if event.kind == "request":
         return _encode(request_line(event, epoch_s)) + b"\n"
     line = {
         "@timestamp": timestamp(epoch_s),
-        "log.level": "info",
+        "log.level": level_of(event),
         "event.action": event.kind,
         "service.name": "deepseek",
     }

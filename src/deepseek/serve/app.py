@@ -195,13 +195,23 @@ class App:
                 name = path.removeprefix(prefix).split("/")[0].split(":")[0]
                 if name and name not in self.models:
                     return self.models.missing(name)
-        return MissingError(f"there is no route {path[:100]!r}", fix="GET /docs lists the routes")
+        return MissingError(
+            f"there is no route {path[:100]!r}",
+            expected="one such as /v1/models or /v1/models/M:predict",
+            fix="GET /docs lists the routes",
+        )
 
     def _ready(self) -> Answer:
         if self.draining:
-            raise DrainingError("the server is stopping", fix="ask another server")
+            raise DrainingError(
+                "the server is stopping", expected="a server that takes requests", fix="ask another server"
+            )
         if not self.models:
-            raise DrainingError("no model is loaded")
+            raise DrainingError(
+                "no model is loaded",
+                expected="at least one",
+                fix="start the server with a bundle: deepseek serve BUNDLE",
+            )
         return Answer.json({"ready": True})
 
     def _model_ready(self, model: ServedModel) -> Answer:

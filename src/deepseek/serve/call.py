@@ -105,7 +105,9 @@ class Call:
         coding = self.headers.get(b"content-encoding", b"identity")
         if coding.lower() not in (b"identity", b""):
             raise MediaTypeError(
-                f"content-encoding is {coding[:40].decode('latin-1')!r}", expected="a body that is not compressed"
+                f"content-encoding is {coding[:40].decode('latin-1')!r}",
+                expected="a body that is not compressed",
+                fix="send the JSON as it is, without the header content-encoding",
             )
 
     async def read_body(self) -> bytes:
@@ -121,6 +123,7 @@ class Call:
             raise SlowBodyError(
                 "the body did not arrive in time",
                 expected=f"all of it within {self.settings.body_timeout_s:g} s, as long as content-length says",
+                fix="check content-length, or send the rows in several requests",
             ) from None
 
     async def _read_chunks(self, limit: int) -> bytes:
@@ -184,4 +187,8 @@ def _too_large(limit: int) -> TooLargeError:
 
 def malformed_header(name: str, value: bytes, expected: str) -> MalformedError:
     """The error for a header that does not parse."""
-    return MalformedError(f"the header {name} is {value[:40].decode('latin-1')!r}", expected=expected)
+    return MalformedError(
+        f"the header {name} is {value[:40].decode('latin-1')!r}",
+        expected=expected,
+        fix=f"correct {name}, or leave it out where it is not needed",
+    )

@@ -89,9 +89,10 @@ class Settings:
             text = environ.get(variable, "").strip()
             if text:
                 found[name] = _whole_number(variable, name, text) if name in RANGES else text
+        found |= {name: value for name, value in given.items() if value is not None}
         if "log_level" in found:
             found["log_level"] = found["log_level"].lower()
-        return cls(**found | {name: value for name, value in given.items() if value is not None})
+        return cls(**found)
 
 
 def _expected(name: str) -> str:

@@ -147,7 +147,7 @@ function modelRow(model) {
   const row = make("tr", null,
     make("th", { scope: "row" }, model.id, make("span", { class: "soft" }, model.version ? ` ${model.version}` : "")),
     make("td", null, model.task || UNKNOWN));
-  if (!state.hasStats) return row;
+  if (!state.hasStats) return titled(row);
   const stats = statsOf(model);
   const past = (name) => (stats.history || []).map((point) => point[name]);
   const cell = (...parts) => make("td", { class: "num" }, ...parts);
@@ -156,6 +156,12 @@ function modelRow(model) {
     cell(number(stats.requests_per_s), sparkline(past("requests_per_s"), said("requests per second of late", "近期每秒请求"))),
     cell(duration(stats.latency_p50_s)),
     cell(duration(stats.latency_p99_s), sparkline(past("p99_s"), said("p99 latency of late", "近期 p99 延迟"))));
+  return titled(row);
+}
+
+// Each cell carries its column's title: where the window is narrow a row is a list, and the head is gone.
+function titled(row) {
+  Array.from(row.children).forEach((cell, place) => Object.assign(cell.dataset, COLUMNS[place][0]));
   return row;
 }
 

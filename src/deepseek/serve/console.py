@@ -21,6 +21,13 @@ from deepseek.look import Column, Html, Section, Text, inline
 _METHODS = ("get", "post", "put", "patch", "delete")
 _MOST_FIELDS = 12  # of an object in a table; the others stand in the schema beneath
 
+# The commands of /docs ask where the browser asked: behind a proxy the server does not know its own address.
+DOCS_SCRIPT = r"""
+for (const line of document.querySelectorAll("pre.command code")) {
+  line.textContent = line.textContent.replace(/^curl http:\/\/[^/]+/, () => `curl ${location.origin}`);
+}
+"""
+
 STYLE = """
 .fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(168px,1fr));gap:12px 20px;margin:12px 0}
 .field label{display:block;font-size:14px;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
@@ -38,6 +45,16 @@ button.act.plain{border-color:transparent;color:var(--soft);padding:6px 8px}
 .spark{display:block;margin-top:2px}.spark svg{margin-left:auto}
 #models th.num{white-space:nowrap}
 [hidden]{display:none!important}
+@media (max-width:600px){
+#models thead{display:none}
+#models table,#models tbody,#models tr{display:block;min-width:0}
+#models tr{padding:8px 0;border-bottom:1px solid var(--rule)}
+#models tr>*{display:flex;justify-content:space-between;gap:12px;padding:2px 0;border:0}
+#models td::before{content:attr(data-en);color:var(--soft);text-align:left;margin-right:auto;order:-2}
+[data-lang=zh] #models td::before{content:attr(data-zh)}
+#models .spark{order:-1;margin:0}
+#models tr>th{justify-content:flex-start;max-width:none;font-weight:600}
+}
 td svg.plot{margin:6px 0}
 .method{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:14px;color:var(--soft)}
 """
@@ -126,7 +143,7 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
         "OpenAPI": document,
     }
     home = Html(f'<a href="/">{inline(Text("Console", "控制台"))}</a>')
-    return look.page(title, answer, sections, provenance=origin, lead=home)
+    return look.page(title, answer, sections, provenance=origin, lead=home, script=DOCS_SCRIPT)
 
 
 def _operations(openapi: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -146,7 +163,7 @@ def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Ma
     done = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
     parts = [
         look.paragraph(operation.get("summary", "")),
-        look.command(_curl(openapi, method, path, body.get("example"))),
+        look.command(_curl(method, path, body.get("example"))),
     ]
     given = [
         [entry["name"], f"{entry['in']}: {_type(entry.get('schema', {}))}", _yes(entry.get("required", False))]
@@ -163,9 +180,8 @@ def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Ma
     return Section(f"{method.upper()} {path}", Html("".join(parts)), folded=True, id=_anchor(method, path))
 
 
-def _curl(openapi: Mapping[str, Any], method: str, path: str, example: Any) -> str:
-    servers = openapi.get("servers") or [{"url": "http://127.0.0.1:8000"}]
-    line = f"curl {servers[0]['url'].rstrip('/')}{path}"
+def _curl(method: str, path: str, example: Any) -> str:
+    line = f"curl http://127.0.0.1:8000{path}"
     if method == "get":
         return line
     data = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")

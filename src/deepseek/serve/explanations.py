@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Attribution, Explainer, Float32, Record
-from deepseek.errors import DeadlineError, ExtraError
-from deepseek.serve.limits import Gate
+from deepseek.errors import ExtraError
+from deepseek.serve.limits import Gate, late
 
 Result = TypeVar("Result")
 Explained = Sequence[tuple[Attribution, int]]  # for each row the attribution that holds it, and its row there
@@ -81,7 +81,11 @@ class Explanations:
     def sentences(self, attribution: Attribution, row: int, record: Record, num_reasons: int) -> list[str]:
         """Why row `row` got its answer, in words. ExtraError when this server cannot say so."""
         if self._explaining.reason_codes is None:
-            raise ExtraError("this server was started without reason codes", fix="POST to :explain instead")
+            raise ExtraError(
+                "this server was started without reason codes",
+                expected='a request without "reasons"',
+                fix="POST to :explain instead",
+            )
         target = self._runtime.manifest.target
         return self._explaining.reason_codes(attribution, record, num_reasons, row=row, outcome=target)
 
@@ -98,7 +102,7 @@ class Explanations:
     ) -> tuple[Result, float]:
         started_s = perf_counter()
         if started_s > deadline_s:
-            raise DeadlineError("the deadline passed while the request waited", fix="ask again later")
+            raise late()
         result = render(explain_rows(self._opened(), features, targets))
         return result, perf_counter() - started_s
 
@@ -106,7 +110,11 @@ class Explanations:
         """The explainer, made on first use."""
         if self._explainer is None:
             if self._explaining.explainer_for is None:
-                raise ExtraError("this server was started without an explainer")
+                raise ExtraError(
+                    "this server was started without an explainer",
+                    expected="a server that can explain",
+                    fix="start it with `deepseek serve`, or give create_app an `explainer_for`",
+                )
             self._explainer = self._explaining.explainer_for(self._runtime)
         return self._explainer
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepseek.errors import BusyError, InputError
+from deepseek.errors import BusyError, DeadlineError, InputError
 from deepseek.serve.protocols.errors import UnauthorizedError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -62,6 +62,15 @@ class Gate:
         return max(1, round(self.num_rows * self.row_s))
 
 
+def late() -> DeadlineError:
+    """The error for a request whose deadline passed before it was computed."""
+    return DeadlineError(
+        "the deadline passed while the request waited",
+        expected="an answer within x-timeout-ms, or within the server's own limit",
+        fix="ask again later, with fewer rows or a longer x-timeout-ms",
+    )
+
+
 class ApiKeys:
     """The accepted keys, as sha256 only. Made from a file with one hash in hex per line; # starts a comment."""
 
@@ -92,5 +101,11 @@ class ApiKeys:
             # The lookup compares hashes, so its timing tells nothing about a key.
             if hashlib.sha256(authorization[7:].strip()).digest() in self._hashes:
                 return
-            raise UnauthorizedError("the API key is not known", expected="a key of this server")
-        raise UnauthorizedError("an API key is needed", expected="the header Authorization: Bearer KEY")
+            raise UnauthorizedError(
+                "the API key is not known", expected="a key of this server", fix="ask its operator for one"
+            )
+        raise UnauthorizedError(
+            "an API key is needed",
+            expected="the header Authorization: Bearer KEY",
+            fix="curl -H 'authorization: Bearer KEY' ...; the server's operator gives keys out",
+        )

@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from urllib.parse import quote
 
+from deepseek.bundle import check_name as check_bundle_name
 from deepseek.contracts import Batch, Event, Flag, Float32, Prediction, Record, Scores
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
@@ -58,6 +60,7 @@ class ServedModel:
 
     def __init__(self, name: str, runtime: Servable, settings: Settings, explaining: Explaining, emit: Emit) -> None:
         self.name = name
+        self.quoted = quote(name)  # as it stands in a URL
         self.runtime = runtime
         self.version = runtime.version
         self.columns = tuple(item.name for item in runtime.manifest.inputs)
@@ -163,10 +166,12 @@ class Models(Mapping[str, ServedModel]):
 
 
 def check_name(name: str) -> None:
-    """Raise InputError unless a route can hold the name."""
-    if not name or not name.isprintable() or set(name) & set('/\\:?#%" '):
+    """Raise InputError unless a route can hold the name. Every name that a bundle may have can stand in one."""
+    try:
+        check_bundle_name(name)
+    except InputError as error:
         raise InputError(
-            f"a model cannot be named {name[:100]!r}",
-            expected='letters, none of / \\ : ? # % ", no space',
-            fix="NAME=PATH",
-        )
+            f"a model cannot be served as {name[:100]!r}",
+            expected=error.expected,
+            fix="name it otherwise: deepseek serve NAME=BUNDLE",
+        ) from error

@@ -41,13 +41,21 @@ class Pages:
 
     def _metrics(self) -> Answer:
         if self.metrics is None:
-            raise MissingError("this server keeps no metrics")
+            raise _not_kept("metrics")
         return Answer(self.metrics(), media_type=EXPOSITION)
 
     def _stats(self) -> Answer:
         if self.stats is None:
-            raise MissingError("this server keeps no statistics")
+            raise _not_kept("statistics")
         return Answer.json(self.stats())
+
+
+def _not_kept(what: str) -> MissingError:
+    return MissingError(
+        f"this server keeps no {what}",
+        expected="a server that was made with them",
+        fix="start it with `deepseek serve`, or give create_app its `pages`",
+    )
 
 
 def console() -> Answer:

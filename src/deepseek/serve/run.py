@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib.util import find_spec
 from types import FrameType
 from typing import Any
@@ -29,11 +30,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from deepseek.errors import InputError, MalformedError
 from deepseek.serve.app import App
-from deepseek.serve.protocols.errors import error_body
+from deepseek.serve.protocols.errors import LongHeadError, error_body
 
 GRACE_S = 1.0
 KEEP_ALIVE_S = 75
 BACKLOG = 2_048
+MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
+LINGER_S = 1.0  # for a client that still sends when it is refused
 
 
 def run(app: App, listener: socket.socket) -> None:
@@ -52,14 +55,26 @@ def run(app: App, listener: socket.socket) -> None:
         backlog=BACKLOG,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    Server(config, app, url_of(listener, app.settings.host)).run([listener])
+    server = Server(config, app, url_of(listener, app.settings.host))
+    server.run([listener])
+    if server.trouble is not None:
+        raise server.trouble
 
 
 def print_ready(app: App, url: str) -> None:
-    """The ready line: the first on stdout, one JSON object."""
+    """The ready line: the first on stdout, one JSON object. InputError when nothing can be written there."""
     line = {"event": "ready", "url": url, "models": list(app.models), "pid": os.getpid()}
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-    sys.stdout.flush()
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        # Past Python's buffer, which would try a refused line again at the end of the process.
+        os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
+    except OSError as error:
+        raise InputError(
+            f"the ready line cannot be written to stdout: {error.strerror}",
+            expected="a terminal, a file on a disk with room, or a pipe that is read",
+            fix="send stdout elsewhere, such as to /dev/null",
+        ) from error
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -97,14 +112,66 @@ def _bind_error(error: OSError, host: str, port: int) -> InputError:
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, with our error body for bytes that are no HTTP."""
+    """uvicorn's, with a bound on headers, and our error body for what never becomes a request."""
+
+    _head_bytes = 0  # of the request line and the headers, as far as the parser has told them
+    _held_bytes = 0  # that the parser keeps to itself, because what they belong to has not ended
+    _refused = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._held_bytes += len(data)
+        super().data_received(data)
+        if self._held_bytes > MAX_HEAD_BYTES and not self._refused:
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = self._held_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + len(": \r\n"))
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._held_bytes = 0
+        super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
-        error = MalformedError("this is not an HTTP/1.1 request", expected="a valid request line and headers")
+        """Say why, then drop what still comes for LINGER_S: closing at once could take the answer back."""
+        self._refused = True
+        error = _head_error(max(self._head_bytes, self._held_bytes))
         body = error_body(error)
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
+        head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode() + body)
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _count(self, num_bytes: int) -> None:
+        self._held_bytes = 0
+        self._head_bytes += num_bytes
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the parser passes it on as an HttpParserError")
+
+
+def _head_error(num_bytes: int) -> InputError:
+    if num_bytes > MAX_HEAD_BYTES:
+        return LongHeadError(
+            "the request line and the headers are too long",
+            expected=f"at most {MAX_HEAD_BYTES // 1024} KiB together",
+            fix="put the rows into the body, and leave out headers and cookies that this server does not need",
+        )
+    return MalformedError(
+        "this is not an HTTP/1.1 request",
+        expected="a valid request line and headers, not encrypted",
+        fix="ask at http:// (not https://) with an HTTP client such as curl",
+    )
 
 
 class Server(uvicorn.Server):
@@ -114,10 +181,14 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._url = url
+        self.trouble: InputError | None = None  # why it could not begin
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print_ready(self._app, self._url)
+        try:
+            print_ready(self._app, self._url)
+        except InputError as error:
+            self.trouble, self.should_exit = error, True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.drain()

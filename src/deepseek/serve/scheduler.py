@@ -22,8 +22,7 @@ from time import perf_counter
 import numpy as np
 
 from deepseek.contracts import Float32, Scores
-from deepseek.errors import DeadlineError
-from deepseek.serve.limits import Gate
+from deepseek.serve.limits import Gate, late
 
 Score = Callable[[Float32], Scores]
 Batched = tuple[Scores, float, float] | None  # scores, when the batch began, how long it took; None: nothing to do
@@ -117,7 +116,7 @@ class Lane:
             job = self._waiting.popleft()
             if job.done.cancelled() or job.deadline_s < now_s:
                 self._gate.leave(len(job.features))
-                _answer(job, DeadlineError("the deadline passed while the request waited", fix="ask again later"))
+                _answer(job, late())
             else:
                 batch.append(job)
                 num_rows += len(job.features)

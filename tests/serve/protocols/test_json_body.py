@@ -39,6 +39,12 @@ def test_what_is_no_json_object_is_malformed(body: bytes) -> None:
     assert len(caught.value.message) < 200
 
 
+@pytest.mark.parametrize("body", [b'{"a": "\xff"}', b'{"instances": [{"age": 1, "\xff": 2}]}', b'{"a": 1, \xff}'])
+def test_a_byte_that_is_no_text_is_named_by_its_place_in_the_body(body: bytes) -> None:
+    with pytest.raises(MalformedError, match=rf"byte {body.index(0xFF)}\)"):
+        read_object(body)
+
+
 @pytest.mark.parametrize(
     "body",
     [

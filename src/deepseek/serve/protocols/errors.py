@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from deepseek.errors import DeepseekError, InputError
+from deepseek.errors import DeepseekError, InputError, TooLargeError
 
 
 class MethodError(InputError):
@@ -32,6 +32,13 @@ class UnauthorizedError(InputError):
     code = "unauthorized"
 
 
+class LongHeadError(TooLargeError):
+    """The request line and the headers are longer than anything needs."""
+
+    status = 431
+    code = "headers_too_large"
+
+
 class SlowBodyError(InputError):
     """The body did not arrive in time."""
 
@@ -46,4 +53,8 @@ def error_body(error: DeepseekError) -> bytes:
 
 def internal_error(request_id: str) -> DeepseekError:
     """What a client is told about a bug of ours: nothing of the inside, and how to find it in the log."""
-    return DeepseekError("internal error", fix=f"tell the operator the request id {request_id}; the log has the cause")
+    return DeepseekError(
+        "internal error: the server failed, not the request",
+        expected="an answer",
+        fix=f"tell the operator the request id {request_id}; the log has the cause",
+    )

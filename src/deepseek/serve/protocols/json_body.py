@@ -15,6 +15,8 @@ from deepseek.errors import MalformedError
 
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
+AN_OBJECT = "a JSON object"
+SEE_DOCS = "see /docs for an example"
 _NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
 
 
@@ -23,13 +25,13 @@ def read_object(body: bytes) -> dict[str, Any]:
 
     >>> read_object(b'{"instances": [{"age": 61}]}')
     {'instances': [{'age': 61}]}
-    >>> read_object(b'{"age": 61, "age": 16}')
+    >>> read_object(b"[]")
     Traceback (most recent call last):
         ...
-    deepseek.errors.MalformedError: the key 'age' stands twice in one object. To mend it: keep one of them.
+    deepseek.errors.MalformedError: the body is an array. Expected: a JSON object. To mend it: see /docs for an example.
     """
     if not body:
-        raise MalformedError("the body is empty", expected="a JSON object", fix="see /docs for an example")
+        raise MalformedError("the body is empty", expected=AN_OBJECT, fix=SEE_DOCS)
     try:
         found = _decode(body)
         # Every key brings a colon, so as many colons as kept keys proves that no key was dropped as a duplicate. Text
@@ -37,11 +39,15 @@ def read_object(body: bytes) -> dict[str, Any]:
         if body.count(b":") != num_keys(found):
             json.loads(body, object_pairs_hook=_without_duplicates)
     except RecursionError:
-        raise MalformedError("the JSON is nested too deeply", expected="an object of records") from None
+        raise MalformedError("the JSON is nested too deeply", expected=AN_OBJECT, fix=SEE_DOCS) from None
     except ValueError as error:  # msgspec's errors and broken UTF-8
-        raise MalformedError(_reason(error), expected="one JSON object in UTF-8, without NaN or Infinity") from None
+        raise MalformedError(
+            _reason(error, body),
+            expected="one JSON object in UTF-8, without NaN or Infinity",
+            fix="write the body with a JSON library; null stands for a value that is not known",
+        ) from None
     if not isinstance(found, dict):
-        raise MalformedError(f"the body is {kind_of(found)}", expected="a JSON object", fix="see /docs for an example")
+        raise MalformedError(f"the body is {kind_of(found)}", expected=AN_OBJECT, fix=SEE_DOCS)
     return found
 
 
@@ -66,12 +72,22 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedError(f"the key {twice!r} stands twice in one object", fix="keep one of them")
+        raise MalformedError(
+            f"the key {twice[:100]!r} stands twice in one object", expected="each key once", fix="keep one of them"
+        )
     return found
 
 
-def _reason(error: ValueError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"the body is not UTF-8 (byte {error.start})"
+def _reason(error: ValueError, body: bytes) -> str:
+    if isinstance(error, UnicodeDecodeError):  # it counts from the beginning of its string, not of the body
+        return f"the body is not UTF-8 (byte {_not_utf8(body)})"
     text = str(error)
     return text[0].lower() + text[1:] if text[:4] != "JSON" else "the " + text
+
+
+def _not_utf8(body: bytes) -> int:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(body)

@@ -109,7 +109,11 @@ async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryv
 def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int) -> list[Record]:
     entries = header.get("inputs")
     if not isinstance(entries, list) or not entries:
-        raise InputError('the body has no "inputs"', expected='[{"name", "shape", "datatype", "data"}, ...]')
+        raise InputError(
+            'the body has no "inputs"',
+            expected='"inputs": [{"name", "shape", "datatype", "data"}, ...]',
+            fix=_see(model),
+        )
     tensors: list[Tensor] = []
     at = 0
     for entry in entries:
@@ -117,7 +121,11 @@ def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, ma
         check_rows(tensor.shape[0], max_rows)
         tensors.append(tensor)
     if at != len(tail):
-        raise InputError(f"{len(tail) - at} raw bytes belong to no input", expected="binary_data_size per input")
+        raise InputError(
+            f"{len(tail) - at} raw bytes belong to no input",
+            expected="as many bytes as the inputs' binary_data_size add up to",
+            fix=f"correct binary_data_size, or the header {HEADER_LENGTH.decode()}",
+        )
     if len(tensors) == 1 and len(tensors[0].shape) == 2 and tensors[0].name not in model.columns:
         return _from_matrix(tensors[0], model)
     return _from_columns(tensors)
@@ -130,11 +138,15 @@ def _from_matrix(tensor: Tensor, model: ServedModel) -> list[Record]:
         raise InputError(
             f"the tensor {tensor.name[:100]!r} holds all columns, but {words[0] if words else 'it'} is no number",
             expected="one tensor per column, shape [N]",
-            fix=f"GET /v2/models/{model.name} lists the columns",
+            fix=_see(model),
         )
     num_rows, width = tensor.shape
     if width != len(model.columns):
-        raise InputError(f"{tensor.name[:100]!r} has {width} columns", expected=f"{len(model.columns)}, in their order")
+        raise InputError(
+            f"{tensor.name[:100]!r} has {width} columns",
+            expected=f"{len(model.columns)}, in their order",
+            fix=_see(model),
+        )
     _check_some(num_rows)
     rows = (tensor.values[at : at + width] for at in range(0, num_rows * width, width))
     return [dict(zip(model.columns, row, strict=True)) for row in rows]
@@ -147,11 +159,14 @@ def _from_columns(tensors: Sequence[Tensor]) -> list[Record]:
     _check_some(num_rows)
     for tensor in tensors:
         if names.count(tensor.name) > 1:
-            raise InputError(f"the input {tensor.name[:100]!r} stands twice", fix="keep one of them")
+            raise InputError(
+                f"the input {tensor.name[:100]!r} stands twice", expected="one per column", fix="keep one of them"
+            )
         if tensor.shape not in ((num_rows,), (num_rows, 1)):
             raise InputError(
                 f"the shape of {tensor.name[:100]!r} is {list(tensor.shape)}",
                 expected=f"[{num_rows}] or [{num_rows}, 1]",
+                fix="give every input as many rows as the first has",
             )
     columns = [tensor.values for tensor in tensors]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -160,12 +175,20 @@ def _from_columns(tensors: Sequence[Tensor]) -> list[Record]:
 def _check_id(header: Mapping[str, Any]) -> None:
     for key, kind in (("id", str), ("parameters", dict)):
         if not isinstance(header.get(key, kind()), kind):
-            raise InputError(f'"{key}" is {kind_of(header[key])}', expected="a string" if kind is str else "an object")
+            raise InputError(
+                f'"{key}" is {kind_of(header[key])}',
+                expected="a string" if kind is str else "an object",
+                fix="correct it, or leave it out",
+            )
+
+
+def _see(model: ServedModel) -> str:
+    return f"GET /v2/models/{model.quoted} lists the columns; /docs has an example"
 
 
 def _check_some(num_rows: int) -> None:
     if num_rows == 0:
-        raise InputError("the inputs hold no row", expected="at least one")
+        raise InputError("the inputs hold no row", expected="at least one", fix="send no request where there is no row")
 
 
 def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
@@ -177,7 +200,11 @@ def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
     for entry in entries if isinstance(entries, list) else [entries]:
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or name not in known:
-            raise InputError("an output that is asked for does not exist", expected=", ".join(known))
+            raise InputError(
+                "an output that is asked for does not exist",
+                expected=", ".join(known),
+                fix='name one of these, or leave "outputs" out for all',
+            )
         found[name] = _flag(entry.get("parameters"), "binary_data")
     return found or None
 

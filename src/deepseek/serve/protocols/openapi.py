@@ -32,6 +32,7 @@ ERROR_STATUSES = {
     "415": "The body is not JSON.",
     "422": "The rows do not fit the model.",
     "429": "Too many rows wait; Retry-After says when to ask again.",
+    "431": "The request line and the headers are over the limit.",
     "501": "The server lacks the part that this needs.",
     "503": "The server is stopping.",
     "504": "The deadline passed before the rows were computed.",
@@ -62,7 +63,7 @@ def openapi(models: Mapping[str, ServedModel]) -> dict[str, Any]:
 
 
 def _model_paths(model: ServedModel) -> dict[str, Any]:
-    v1, v2 = f"/v1/models/{model.name}", f"/v2/models/{model.name}"
+    v1, v2 = f"/v1/models/{model.quoted}", f"/v2/models/{model.quoted}"
     record = _record(model)
     instances = _array(record) | {"minItems": 1}
     example = example_body(model)
@@ -166,7 +167,7 @@ def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
 
 
 def _get(summary: str, schema: Schema) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "503"))}}
+    return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "431", "503"))}}
 
 
 def _post(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:

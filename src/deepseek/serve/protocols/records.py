@@ -60,7 +60,7 @@ def example_body(model: ServedModel) -> dict[str, Any]:
 async def predict(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:predict"""
     body = await _read(call, model, {"instances", "reasons"})
-    records = _instances(body, call.settings.max_rows)
+    records = _instances(body, model, call.settings.max_rows)
     num_reasons = _num_reasons(body)
     if num_reasons:
         _check_explained(len(records), call.settings.max_explain_rows)
@@ -78,7 +78,7 @@ async def predict(call: Call, model: ServedModel) -> Answer:
 async def explain(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:explain"""
     body = await _read(call, model, {"instances", "target"})
-    records = _instances(body, call.settings.max_rows)
+    records = _instances(body, model, call.settings.max_rows)
     _check_explained(len(records), call.settings.max_explain_rows)
     target = _target(body, model)
     batch, prediction = await model.predict(call, records)
@@ -167,26 +167,34 @@ async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, An
         raise InputError(
             f"the body has an unknown key {unknown[:100]!r}.{did_you_mean(unknown[:100], known)}",
             expected=", ".join(sorted(known)),
-            fix=f"GET /v1/models/{model.name}/example gives a body to copy",
+            fix=copy_example(model),
         )
     return body
 
 
-def _instances(body: Mapping[str, Any], max_rows: int) -> list[Record]:
+def _instances(body: Mapping[str, Any], model: ServedModel, max_rows: int) -> list[Record]:
     """The records of a body. InputError unless they are a list of at least one object, TooLargeError above max_rows."""
-    found = body.get("instances")
+    found, copy = body.get("instances"), copy_example(model)
     if not isinstance(found, list):
         raise InputError(
             'the body has no "instances"' if found is None else f'"instances" is {kind_of(found)}',
             expected='{"instances": [{column: value, ...}, ...]}',
+            fix=copy,
         )
     if not found:
-        raise InputError('"instances" is empty', expected="at least one row")
+        raise InputError('"instances" is empty', expected="at least one row", fix=copy)
     check_rows(len(found), max_rows)
     for index, record in enumerate(found):
         if type(record) is not dict:
-            raise InputError(f"instances[{index}] is {kind_of(record)}", expected="an object {column: value, ...}")
+            raise InputError(
+                f"instances[{index}] is {kind_of(record)}", expected="an object {column: value, ...}", fix=copy
+            )
     return found
+
+
+def copy_example(model: ServedModel) -> str:
+    """What to do about a body that is none."""
+    return f"GET /v1/models/{model.quoted}/example gives a body to copy"
 
 
 def check_rows(num_rows: int, max_rows: int) -> None:
@@ -208,7 +216,9 @@ def _num_reasons(body: Mapping[str, Any]) -> int:
     found = body.get("reasons", 0)
     if type(found) is not int or not 0 <= found <= MAX_REASONS:
         shown = found if type(found) in (int, float) else kind_of(found)
-        raise InputError(f'"reasons" is {shown}', expected=f"a whole number from 0 to {MAX_REASONS}")
+        raise InputError(
+            f'"reasons" is {shown}', expected=f"a whole number from 0 to {MAX_REASONS}", fix="leave it out for none"
+        )
     return found
 
 
@@ -221,7 +231,9 @@ def _target(body: Mapping[str, Any], model: ServedModel) -> str | None:
         raise InputError('"target" is given, but the model has no classes', expected="no target", fix="leave it out")
     if not isinstance(found, str) or found not in labels:
         shown = repr(found[:100]) if isinstance(found, str) else kind_of(found)
-        raise InputError(f'"target" is {shown}', expected=", ".join(labels[:20]))
+        raise InputError(
+            f'"target" is {shown}', expected=", ".join(labels[:20]), fix="name one of these, or leave it out"
+        )
     return found
 
 

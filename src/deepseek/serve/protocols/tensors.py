@@ -17,6 +17,7 @@ import numpy as np
 from deepseek.errors import InputError
 from deepseek.serve.protocols.json_body import kind_of
 
+ENTRY = '{"name", "datatype", "shape", "data"}'
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -47,14 +48,22 @@ class Tensor:
 def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
     """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit."""
     if not isinstance(entry, dict):
-        raise InputError(f"an input is {kind_of(entry)}", expected='{"name", "datatype", "shape", "data"}')
+        raise InputError(f"an input is {kind_of(entry)}", expected=ENTRY, fix="see /docs for an example")
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     if not isinstance(name, str):
-        raise InputError(f'the "name" of an input is {kind_of(name)}', expected="a string")
+        raise InputError(f'the "name" of an input is {kind_of(name)}', expected="a string", fix="name a column")
     if datatype not in DATATYPES:
-        raise InputError(f'the "datatype" of {name[:100]!r} is not known', expected=", ".join(DATATYPES))
+        raise InputError(
+            f'the "datatype" of {name[:100]!r} is not known',
+            expected=", ".join(DATATYPES),
+            fix="take the column's own from the model's metadata",
+        )
     if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or any(type(n) is not int or n < 0 for n in shape):
-        raise InputError(f'the "shape" of {name[:100]!r} is not one', expected="[N] or [N, number of columns]")
+        raise InputError(
+            f'the "shape" of {name[:100]!r} is not one',
+            expected="[N] or [N, number of columns]",
+            fix="give the number of rows as a whole number in an array",
+        )
     parameters = entry.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
     num_values = math.prod(shape)
@@ -62,7 +71,11 @@ def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
         values = _from_json(name, datatype, entry.get("data"), num_values)
     else:
         if type(size) is not int or not 0 <= size <= len(tail) - at:
-            raise InputError(f"binary_data_size of {name[:100]!r} does not fit the body")
+            raise InputError(
+                f"binary_data_size of {name[:100]!r} does not fit the body",
+                expected=f"a whole number from 0 to {len(tail) - at}, the raw bytes that are left",
+                fix="give the number of bytes of this tensor, and send the tensors in the order of the inputs",
+            )
         values = _from_bytes(name, datatype, tail[at : at + size], num_values)
         at += size
     return Tensor(name, datatype, tuple(shape), values), at
@@ -70,15 +83,31 @@ def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
 
 def _from_json(name: str, datatype: str, data: Any, num_values: int) -> list[Any]:
     if not isinstance(data, list):
-        raise InputError(f'the "data" of {name[:100]!r} is {kind_of(data)}', expected="an array")
+        raise InputError(
+            f'the "data" of {name[:100]!r} is {kind_of(data)}',
+            expected="an array",
+            fix='give "data", or raw bytes with binary_data_size in "parameters"',
+        )
     values = _flat(data)
     if len(values) != num_values:
-        raise InputError(f"{name[:100]!r} holds {len(values)} values", expected=f"{num_values}, as its shape says")
+        raise _wrong_count(name, f"{len(values)} values", num_values)
     allowed = {type(None)} | _PYTHON.get(datatype, {int})
     if not {type(value) for value in values} <= allowed:
         wrong = next(value for value in values if type(value) not in allowed)
-        raise InputError(f"{name[:100]!r} holds {kind_of(wrong)}", expected=f"values of datatype {datatype}")
+        raise InputError(
+            f"{name[:100]!r} holds {kind_of(wrong)}",
+            expected=f"values of datatype {datatype}",
+            fix="correct the value, or name the datatype that it has",
+        )
     return values
+
+
+def _wrong_count(name: str, found: str, expected: int) -> InputError:
+    return InputError(
+        f"{name[:100]!r} holds {found}",
+        expected=f"{expected}, as its shape says",
+        fix="let the shape and the data say the same",
+    )
 
 
 def _flat(data: list[Any]) -> list[Any]:
@@ -93,15 +122,13 @@ def _from_bytes(name: str, datatype: str, raw: memoryview, num_values: int) -> l
     else:
         dtype = DTYPES[datatype]
         if len(raw) != num_values * dtype.itemsize:
-            raise InputError(
-                f"{name[:100]!r} has {len(raw)} raw bytes", expected=f"{num_values * dtype.itemsize}, as its shape says"
-            )
+            raise _wrong_count(name, f"{len(raw)} raw bytes", num_values * dtype.itemsize)
         array = np.frombuffer(raw, dtype)
         values = array.tolist()
         if array.dtype.kind == "f" and np.isnan(array).any():
             values = [None if math.isnan(value) else value for value in values]  # how a tensor says "missing"
     if len(values) != num_values:
-        raise InputError(f"{name[:100]!r} holds {len(values)} values", expected=f"{num_values}, as its shape says")
+        raise _wrong_count(name, f"{len(values)} values", num_values)
     return values
 
 
@@ -117,7 +144,9 @@ def _texts(name: str, raw: memoryview) -> list[str]:
             found.append(bytes(raw[at - size : at]).decode())
     except (struct.error, ValueError) as error:
         raise InputError(
-            f"{name[:100]!r} is no BYTES tensor: {error}", expected="4 bytes of length, then UTF-8, per element"
+            f"{name[:100]!r} is no BYTES tensor: {error}",
+            expected="4 bytes of length, then UTF-8, per element",
+            fix="write each element as its length (little-endian) and its bytes",
         ) from None
     return found
 
