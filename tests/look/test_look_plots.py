@@ -78,6 +78,13 @@ def test_a_thousand_dots_stay_small() -> None:
     assert len(look.beeswarm(["a"], [points], title="t", width=680, label="x")) < 20_000
 
 
+@pytest.mark.parametrize("width", [736, 356])
+def test_a_name_that_fits_is_shown_whole(width: float) -> None:
+    for num in range(1, 30):  # of any length: adding and taking away the gap rounds some widths down
+        name = ("purpose of the loan, installment plan")[:num]
+        assert name in texts(look.bars([name], [1.0], title="t", width=width, label="x"))
+
+
 def test_confusion_sums_up_the_small_classes_and_loses_no_row() -> None:
     num = 30
     counts = [[1000 - 30 * i if i == j else 1 for j in range(num)] for i in range(num)]
