@@ -104,7 +104,7 @@ def test_a_waterfall_adds_up(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
     names = [f"c{place}" for place in range(rows.shape[1])]
     given = [dict(zip(names, row.tolist(), strict=True)) for row in rows[:5]]
-    reports = row_reports(explainer_for(model, names), rows[:5], given, num_bars=4)
+    reports = row_reports(explainer_for(model, names).explain(rows[:5]), given, num_bars=4)
     assert json.loads(json.dumps(reports, allow_nan=False)) == reports
     for report in reports:
         bars = [bar["contribution"] for bar in report["bars"]]

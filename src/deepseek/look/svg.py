@@ -105,6 +105,10 @@ class Scale:
         """As many ticks as a horizontal axis of that length holds."""
         return self.ticks(max(2, int(length_px / 80)))
 
+    def labels(self, ticks: Sequence[float]) -> list[str]:
+        """What is written at ticks()."""
+        return tick_labels(ticks)
+
 
 def tick_step(rough: float) -> float:
     """The next of 1, 2, 5 times a power of ten at or above `rough`.
@@ -182,7 +186,7 @@ class Canvas:
 def x_axis(canvas: Canvas, scale: Scale, top: float, bottom: float, label: Words, *, grid: bool = True) -> None:
     """Ticks, numbers and the label with its unit under a plot that ends at `bottom`. Needs 44 px of room."""
     ticks = scale.ticks_for(scale.end - scale.start)
-    labels = tick_labels(ticks)
+    labels = scale.labels(ticks)
     widest = max((text_width(text) for text in labels), default=0.0)
     keep = max(1, math.ceil((widest + 10) * max(1, len(ticks) - 1) / max(1.0, abs(scale.end - scale.start))))
     for index, (tick, text) in enumerate(zip(ticks, labels, strict=True)):
