@@ -101,3 +101,31 @@ def test_single_rows_are_explained_once(
     monkeypatch.setattr(ModelExplainer, "explain", counted)
     explain_bundle(cancer_bundle, rows, rows=[0, 1, 2], html=tmp_path / "why.html")
     assert asked.count(3) == 1
+
+
+def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys) -> None:
+    from deepseek.automl.ship import ship
+    from loans import for_task, make_loans
+
+    frame = for_task(make_loans(300), "multiclass")
+    shipped = ship(frame, target="grade", out=tmp_path / "loans", trials=2, candidates=["linear"])
+    html = tmp_path / "why.html"
+    found = explain_bundle(shipped.path, frame.drop(columns="grade"), rows=range(20), html=html)
+    rows = found["explanations"]
+    assert [row["row_id"] for row in rows] == list(range(20))
+    assert [row["target"] for row in rows] == [row["prediction"].split(" (")[0] for row in rows]
+    assert len({row["target"] for row in rows}) > 1
+    for row in rows:
+        assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
+    one = explain_bundle(shipped.path, frame.drop(columns="grade"), rows=range(20), target="fair")
+    assert {row["target"] for row in one["explanations"]} == {"fair"}
+    assert set(found["by_class"]) == {"bad", "fair", "good"}
+    frame.drop(columns="grade").to_csv(tmp_path / "rows.csv", index=False)
+    assert main(["explain", str(shipped.path), str(tmp_path / "rows.csv")]) == 0
+    assert "of all 3 classes" in capsys.readouterr().out
+
+
+def test_the_page_counts_the_rows_that_were_given(cancer_bundle: Path, tmp_path: Path) -> None:
+    table, target, _ = example("cancer")
+    explain_bundle(cancer_bundle, table.drop([target]), html=tmp_path / "why.html")
+    assert "500 of 569" in (tmp_path / "why.html").read_text("utf-8")

@@ -54,7 +54,8 @@ def command(
 
 def report(result: Mapping[str, Any]) -> list[object]:
     """Importance first, then each row in words."""
-    scale = f"{result['scale']} of {result['target']}" if result["target"] else result["scale"]
+    whose = f"all {len(result['by_class'])} classes" if result["by_class"] else result["target"]
+    scale = f"{result['scale']} of {whose}" if whose else result["scale"]
     top = result["importance"][:MAX_SHOWN]
     parts: list[object] = [
         f"Mean influence on the {scale}, over {output.word(result['num_rows_explained'])} rows",

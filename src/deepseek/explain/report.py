@@ -87,6 +87,14 @@ def scale_words(report: Mapping[str, Any]) -> Words:
     return Text(f"{scale} of {target}", f"{target} 的{zh}") if target else Text(scale, zh)
 
 
+def _mean_words(report: Mapping[str, Any]) -> Words:
+    """The scale of the mean influence: of many classes it is the mean over them."""
+    num = len(report.get("by_class") or ())
+    if not num:
+        return scale_words(report)
+    return Text(f"{report['scale']}, mean over {num} classes", f"{_SCALES[report['scale']]}，{num} 个类别的平均")
+
+
 def _answer(report: Mapping[str, Any], name: str) -> Text:
     """Which columns matter, in one sentence."""
     top = report["importance"][:_NUM_NAMED]
@@ -112,7 +120,7 @@ def _matters(report: Mapping[str, Any]) -> Section:
             [entry["column"] for entry in top],
             [entry["mean_abs"] for entry in top],
             title=Text("Mean influence of each column", "各列的平均影响"),
-            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), scale),
+            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), _mean_words(report)),
             caption=_MEAN_CAPTION,
         )
     ]
@@ -151,7 +159,9 @@ def _all_columns(report: Mapping[str, Any]) -> Html:
         if num == len(entries)
         else Text(f"The first {len(entries)} of {num} columns as a table", f"前 {len(entries)} 列（共 {num} 列）")
     )
-    caption = look.join(Text("On the scale: ", "尺度："), scale_words(report))
+    caption = look.join(Text("On the scale: ", "尺度："), _mean_words(report))
+    if report.get("by_class"):
+        caption = look.join(caption, Text("; mean contribution: ", "；平均贡献："), scale_words(report))
     table = look.table(columns, rows, caption=caption, data=entries)
     return Html(f"<details><summary>{title}</summary>{table}</details>")
 

@@ -7,6 +7,7 @@ Beside the figures, evidence/metrics.json may hold what is drawn: "reliability",
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -75,20 +76,27 @@ def checks(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
         lines.append(look.state("good" if added["passes"] else "bad", words))
     lines += _ablation(report.get("ablation") or {})
     lines += [_parity(kind, entry) for kind, entry in evidence.get("parity", {}).get("engines", {}).items()]
-    warnings = [look.state("warn", str(warning)) for warning in evidence.get("data", {}).get("warnings", [])]
+    warnings = [look.state("warn", _unbroken(str(warning))) for warning in evidence.get("data", {}).get("warnings", [])]
     nothing = Text("No check was stored with this report.", "本报告没有存储任何检查结果。")
     body = look.listing(lines + warnings, plain=True) if lines or warnings else look.empty(nothing)
     return Section(Text("Checks", "检查"), body, id="checks")
+
+
+def _unbroken(text: str) -> Html:
+    """`text` whose options (--split) are not cut at the end of a line."""
+    return Html(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', look.escape(text)))
 
 
 def _ablation(found: Mapping[str, Any]) -> list[Html]:
     if found.get("passes") is None:
         return []
     moved = {name: numbers.number(value) for name, value in found["mean_change"].items()}
+    num = found["num_columns_taken_away"]
+    away = "the column that matters" if num == 1 else f"the {num} columns that matter"
     words = Text(
-        f"Taking away the {found['num_columns_taken_away']} columns that matter most to a row moves the output by "
+        f"Taking away {away} most to a row moves the output by "
         f"{moved['most']}, random columns by {moved['random']} (mean over {found['num_rows']} rows).",
-        f"去掉每行最重要的 {found['num_columns_taken_away']} 列使输出平均变化 {moved['most']}，去掉随机列为 "
+        f"去掉每行最重要的 {num} 列使输出平均变化 {moved['most']}，去掉随机列为 "
         f"{moved['random']}（{found['num_rows']} 行平均）。",
     )
     return [look.state("good" if found["passes"] else "bad", words)]
@@ -299,7 +307,8 @@ def _search(found: Mapping[str, Any]) -> Section:
         Column(Text("CPU time", "CPU 时间")),
     ]
     rows = [
-        [str(trial["number"]), trial["family"], trial["loss"], numbers.duration(trial["fit_cpu_s"])] for trial in trials
+        [str(trial["number"] + 1), trial["family"], trial["loss"], numbers.duration(trial["fit_cpu_s"])]
+        for trial in trials
     ]
     return Section(
         Text(f"The search: {len(trials)} trials", f"搜索过程：{len(trials)} 次试验"),

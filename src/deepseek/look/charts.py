@@ -38,6 +38,18 @@ class Bin:
     num_rows: int
 
 
+class _Whole(Scale):
+    """Of things that are counted: no tick stands between two of them."""
+
+    __slots__ = ()
+
+    def ticks(self, num_wanted: int) -> list[float]:
+        return [tick for tick in super().ticks(num_wanted) if tick.is_integer()]
+
+    def labels(self, ticks: Sequence[float]) -> list[str]:
+        return [numbers.count(tick) for tick in ticks]
+
+
 @dataclass(frozen=True, slots=True)
 class _Frame:
     canvas: Canvas
@@ -159,7 +171,7 @@ def trace(
     if rival is not None:
         names.append((rival_name, "curve s2"))
     end = max(1, len(values)) + 0.5
-    frame = _frame(width, title, (0.5, end), y_range, x_label, y_label, names)
+    frame = _frame(width, title, (0.5, end), y_range, x_label, y_label, names, kind=_Whole)
     frame.canvas.dots([(frame.x(trial), frame.y(value)) for trial, value in enumerate(values, start=1)], "neutral")
     _line(frame, best, "curve s1")
     if rival is not None:

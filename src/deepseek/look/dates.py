@@ -38,7 +38,7 @@ class Dates(Scale):
         found: list[float] = []
         for num in (num_wanted, 2 * num_wanted, 4 * num_wanted) if low < high else ():
             found = _turns(low, high, (self.high - self.low) / max(1, num))
-            if len(found) > 1:  # one tick alone does not tell the scale
+            if len(found) >= min(3, num_wanted):  # one or two tell little of the scale
                 break
         return found
 

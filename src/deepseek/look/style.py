@@ -18,6 +18,7 @@ p{margin:8px 0;max-width:72ch}
 ul,ol{margin:8px 0;padding-left:22px;max-width:72ch}
 ul.plain{list-style:none;padding-left:0}ul.plain li{padding-left:22px;text-indent:-22px;margin:4px 0}
 .sign{display:inline-block;width:17px;text-indent:0;font-weight:600}
+.option{white-space:nowrap}
 a{color:var(--accent)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 header.page{display:flex;justify-content:space-between;align-items:flex-start;gap:24px}

@@ -97,7 +97,7 @@ class Scale:
         for num in (num_wanted, 2 * num_wanted, 4 * num_wanted):
             step = tick_step((self.high - self.low) / max(1, num))
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-            if last > first:  # one tick alone does not tell the scale
+            if last - first + 1 >= min(3, num_wanted):  # one or two tell little of the scale
                 break
         return [float(f"{index * step:.12g}") + 0.0 for index in range(first, last + 1)]
 
