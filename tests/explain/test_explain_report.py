@@ -177,6 +177,19 @@ def test_an_option_in_a_warning_is_not_cut_at_the_end_of_a_line(open_page: OpenP
     assert open_page(write().as_uri()).locator("#checks .option").all_inner_texts() == ["--drop"]
 
 
+def test_groups_of_a_number_stand_in_its_order_and_in_words(open_page: OpenPage, write: Write) -> None:
+    groups = [
+        {"group": name, "num_rows": 40, "metrics": dict.fromkeys(("log_loss", "auc", "brier", "accuracy"), figure(0.9))}
+        for name in ("61 to inf", "missing", "-inf to 34", "34 to 47", "47 to 61")
+    ]
+    page = open_page(write(evidence=evidence() | {"segments": {"age": groups}}).as_uri())
+    wanted = ["below 34", "34 to 47", "47 to 61", "61 and above", "missing"]
+    assert page.locator("#segments tbody th").all_inner_texts() == wanted
+    assert {"below 34", "61 and above"} <= set(page.locator("#segments .wide text .en").all_text_contents())
+    assert page.locator("#segments th").all_inner_texts()[2:4] == ["AUC", "Accuracy"]
+    assert overflow_px(page) <= 0
+
+
 @pytest.mark.parametrize(("num", "words"), [(1, "Taking away the column that matters most"), (3, "the 3 columns that")])
 def test_columns_that_were_taken_away_are_counted(
     write: Write, parts: tuple[dict[str, Any], Any], num: int, words: str

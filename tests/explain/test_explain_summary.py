@@ -77,6 +77,19 @@ def test_a_slow_model_gets_fewer_rows(models: Any, cancer: Any, records: list[Re
     assert perf_counter() - started_s < 3
 
 
+def test_a_pause_of_the_machine_costs_no_rows(models: Any, cancer: Any, records: list[Record]) -> None:
+    model, rows = models["boosted"]
+    explainer = explainer_for(model, cancer[2])
+    quick, pauses = explainer.explain, iter([0.0, 0.5])
+
+    def paused(features: Float32, *, target: str | None = None) -> Attribution:
+        sleep(next(pauses, 0.0))
+        return quick(features, target=target)
+
+    explainer.explain = paused  # type: ignore[method-assign]
+    assert global_report(explainer, rows, records)["num_rows"] == 500
+
+
 def test_categories_missing_values_and_dates_are_shown(models: Any, cancer: Any, records: list[Record]) -> None:
     model, rows = models["linear"]
     odd: list[Record] = [
