@@ -186,6 +186,10 @@ def test_groups_of_a_number_stand_in_its_order_and_in_words(open_page: OpenPage,
     wanted = ["below 34", "34 to 47", "47 to 61", "61 and above", "missing"]
     assert page.locator("#segments tbody th").all_inner_texts() == wanted
     assert {"below 34", "61 and above"} <= set(page.locator("#segments .wide text .en").all_text_contents())
+    narrow = open_page(page.url, width=390)
+    ends = narrow.locator("#segments caption").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+    assert ends
+    assert max(ends) <= 390
     assert page.locator("#segments th").all_inner_texts()[2:4] == ["AUC", "Accuracy"]
     assert overflow_px(page) <= 0
 

@@ -65,7 +65,7 @@ details.json pre{max-height:320px;overflow:auto;font-size:13px}
 .state.good{border-color:var(--good);color:inherit}
 @media (max-width:560px){body{padding:20px 16px 48px}h1{font-size:21px}h2{margin-top:36px}.answer{font-size:18px}
 dl.facts{grid-template-columns:minmax(0,1fr);gap:0}dl.facts dd{margin-bottom:8px}
-header.page{gap:12px}th,td{padding-right:14px}}
+header.page{gap:12px}th,td{padding-right:14px}caption{max-width:calc(100vw - 32px)}}
 """
 
 _PLOTS = """
