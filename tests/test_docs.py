@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,14 @@ def test_a_guide_has_the_same_code_and_the_same_parts_in_both_languages(name: st
     for pattern in (r"^    .*$", r"^\| `[^`]+`", r"^#+ ", r"^```\w*$"):
         found = [re.findall(pattern, text, flags=re.MULTILINE) for text in (english, chinese)]
         assert found[0] == found[1], pattern
+
+
+def test_the_python_guide_runs_as_it_is_written(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/guides/python.md").read_text("utf-8"), re.M | re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "raises the log-odds" in done.stdout or "lowers the log-odds" in done.stdout
+    assert "<svg" in (tmp_path / "why.html").read_text("utf-8")

@@ -4,8 +4,11 @@
     shipped = ds.ship("loans.csv", target="default")     # data in, evidence-carrying bundle out
     ds.load(shipped.path).predict(frame).probabilities   # (N, C)
     ds.evaluate(shipped.path, "later.csv")["metrics"]
+    ds.explain(shipped.path, "new.csv", html="why.html")["importance"]
+    ds.verify(shipped.path)["ok"], ds.inspect(shipped.path)["size_bytes"]
 
-A name is imported when it is first used (PEP 562), so `import deepseek` itself imports nothing heavy.
+evaluate, explain, inspect and verify return what the command of their name prints with --json. A name is imported when
+it is first used (PEP 562), so `import deepseek` itself imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -15,26 +18,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deepseek.automl.evaluate import evaluate_bundle as evaluate
     from deepseek.automl.ship import ship
+    from deepseek.bundle import inspect_bundle as inspect
+    from deepseek.bundle import verification as verify
     from deepseek.engines import Runtime
+    from deepseek.explain.bundle import explain_bundle as explain
 
     load = Runtime.open
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load", "ship"]
+__all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]
 
 _LAZY = {
     "evaluate": ("deepseek.automl.evaluate", "evaluate_bundle"),
+    "inspect": ("deepseek.bundle", "inspect_bundle"),
     "load": ("deepseek.engines", "Runtime.open"),
     "ship": ("deepseek.automl.ship", "ship"),
+    "verify": ("deepseek.bundle", "verification"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in __all__:
         raise AttributeError(f"module 'deepseek' has no attribute {name!r}; it has {', '.join(__all__)}")
     import importlib
     import operator
 
+    if name == "explain":  # a room of that name, which can be called
+        return importlib.import_module("deepseek.explain")
     module, attribute = _LAZY[name]
     found = operator.attrgetter(attribute)(importlib.import_module(module))
     globals()[name] = found
@@ -42,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *__all__})

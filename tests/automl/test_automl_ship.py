@@ -16,6 +16,7 @@ from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.automl.ship import Shipped, ship
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.engines import Runtime
+from deepseek.errors import InputError
 from loans import TARGETS, for_task, make_loans
 
 EVIDENCE = {"metrics", "validation", "search", "parity", "explanation", "environment", "data"}
@@ -223,3 +224,22 @@ def test_a_frame_and_its_csv_file_give_the_same_model(quick_ship: Callable[..., 
     frame = for_task(make_loans(150), "binary")
     frame.to_csv(tmp_path / "loans.csv", index=False)
     assert quick_ship(frame).digest == quick_ship(tmp_path / "loans.csv").digest
+
+
+def test_an_example_is_shipped_by_its_name_as_on_the_command_line(cancer_bundle: Path, tmp_path: Path) -> None:
+    found = ship(example="cancer", trials=3, seed=0, out=tmp_path / "elsewhere")
+    assert found.digest == open_bundle(cancer_bundle).digest
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "word"),
+    [
+        (None, {"target": "y"}, "either data or an example"),
+        ("loans.csv", {"example": "cancer"}, "either data or an example"),
+        ("loans.csv", {}, "ship.target"),
+        (None, {"example": "cancre"}, "cancer"),
+    ],
+)
+def test_what_is_to_be_shipped_must_be_said(data: str | None, given: dict[str, str], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        ship(data, **given)

@@ -37,9 +37,24 @@ def told(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, Any]:
 def test_verify_says_ok_and_exits_with_0(loans: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     code, result = told(capsys, "verify", loans.path)
     assert code == 0
-    assert result == {"ok": True, "problems": [], "digest": loans.digest, "signature": "none"}
+    assert result == {
+        "ok": True,
+        "problems": [],
+        "digest": loans.digest,
+        "signature": "none",
+        "num_files": len(loans.sizes),
+    }
     assert main(["verify", str(loans.path)]) == 0
     assert "all 3 files are as they were written; not signed" in capsys.readouterr().out
+
+
+def test_the_python_functions_are_the_verbs(loans: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    import deepseek as ds
+
+    assert told(capsys, "verify", loans.path)[1] == ds.verify(loans.path)
+    assert told(capsys, "inspect", loans.path)[1] == json.loads(json.dumps(ds.inspect(loans.path)))
+    (loans.path / "model.onnx").write_bytes(b"other")
+    assert ds.verify(str(loans.path)) == {"ok": False, "problems": told(capsys, "verify", loans.path)[1]["problems"]}
 
 
 def test_verify_lists_problems_and_exits_with_3(loans: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +84,7 @@ def test_a_key_pair_signs_and_verifies(loans: Bundle, tmp_path: Path, capsys: py
     signed = write_bundle(tmp_path / "signed", loans.manifest, {"model.onnx": b"graph"}, key=Path(keys["private"]))
     assert told(capsys, "verify", signed.path, "--key", keys["public"]) == (
         0,
-        {"ok": True, "problems": [], "digest": signed.digest, "signature": "good"},
+        {"ok": True, "problems": [], "digest": signed.digest, "signature": "good", "num_files": 3},
     )
     assert told(capsys, "verify", signed.path)[1]["signature"] == "not checked"
     assert told(capsys, "verify", signed.path, "--key", keys["private"])[0] == 2

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from deepseek.cli import main
+from deepseek.contracts import Attribution, Float32
 from deepseek.data.examples import example
+from deepseek.errors import InputError
+from deepseek.explain.bundle import explain_bundle
+from deepseek.explain.explainer import ModelExplainer
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,58 @@ def test_the_page_is_whole_and_the_terminal_says_it_in_words(
 def test_what_cannot_be_explained_is_said(cancer_bundle: Path, rows: Path, args: list[str], word: str, capsys) -> None:
     assert main(["explain", str(cancer_bundle), str(rows), *args]) == 2
     assert word in capsys.readouterr().err
+
+
+def test_the_room_is_the_verb_whatever_was_imported(cancer_bundle: Path, rows: Path, capsys) -> None:
+    import deepseek as ds
+    import deepseek.explain as room
+
+    assert ds.explain is room
+    found = ds.explain(cancer_bundle, rows, rows=[3])
+    assert main(["explain", str(cancer_bundle), str(rows), "--row", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found))
+    with pytest.raises(InputError, match="no row -1"):
+        ds.explain(cancer_bundle, rows, rows=[-1])
+
+
+def test_single_rows_are_explained_once(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    explain = ModelExplainer.explain
+
+    def counted(self: ModelExplainer, features: Float32, *, target: str | None = None) -> Attribution:
+        asked.append(len(features))
+        return explain(self, features, target=target)
+
+    monkeypatch.setattr(ModelExplainer, "explain", counted)
+    explain_bundle(cancer_bundle, rows, rows=[0, 1, 2], html=tmp_path / "why.html")
+    assert asked.count(3) == 1
+
+
+def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys) -> None:
+    from deepseek.automl.ship import ship
+    from loans import for_task, make_loans
+
+    frame = for_task(make_loans(300), "multiclass")
+    shipped = ship(frame, target="grade", out=tmp_path / "loans", trials=2, candidates=["linear"])
+    html = tmp_path / "why.html"
+    found = explain_bundle(shipped.path, frame.drop(columns="grade"), rows=range(20), html=html)
+    rows = found["explanations"]
+    assert [row["row_id"] for row in rows] == list(range(20))
+    assert [row["target"] for row in rows] == [row["prediction"].split(" (")[0] for row in rows]
+    assert len({row["target"] for row in rows}) > 1
+    for row in rows:
+        assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
+    one = explain_bundle(shipped.path, frame.drop(columns="grade"), rows=range(20), target="fair")
+    assert {row["target"] for row in one["explanations"]} == {"fair"}
+    assert set(found["by_class"]) == {"bad", "fair", "good"}
+    frame.drop(columns="grade").to_csv(tmp_path / "rows.csv", index=False)
+    assert main(["explain", str(shipped.path), str(tmp_path / "rows.csv")]) == 0
+    assert "of all 3 classes" in capsys.readouterr().out
+
+
+def test_the_page_counts_the_rows_that_were_given(cancer_bundle: Path, tmp_path: Path) -> None:
+    table, target, _ = example("cancer")
+    explain_bundle(cancer_bundle, table.drop([target]), html=tmp_path / "why.html")
+    assert "500 of 569" in (tmp_path / "why.html").read_text("utf-8")

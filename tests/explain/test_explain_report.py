@@ -65,7 +65,7 @@ def evidence() -> dict[str, Any]:
             "yardstick": {"family": "hist_gradient_boosting", "held_loss": 0.15},
         },
         "parity": {"engines": {"onnxruntime": {"passes": True, "max_abs_difference": {"output": 1e-7}}}},
-        "data": {"warnings": ["column 'id' looks like an identifier"]},
+        "data": {"warnings": ["column 'id' looks like an identifier; --drop id"]},
         "environment": {"command": ["deepseek", "ship", "loans.csv"]},
     }
 
@@ -83,9 +83,7 @@ def parts() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     for record in records:
         record["kind"] = f"{HOSTILE} kind {record['kind']:.0f} of a very long name that goes on and on"
     explainer = explainer_for(model, NAMES)
-    rows = row_reports(explainer, features[:2], records[:2])
-    for row, other in zip(rows, row_reports(explainer, features[:2], records[:2], language="zh"), strict=True):
-        row["reasons_zh"] = other["reasons"]
+    rows = row_reports(explainer.explain(features[:2]), records[:2])
     return global_report(explainer, features, records), rows
 
 
@@ -168,6 +166,49 @@ def test_a_failed_check_is_said_in_words(open_page: OpenPage, write: Write, part
     checks = open_page(write(broken).as_uri()).locator("#checks li")
     assert checks.first.inner_text().startswith("✕")
     assert checks.last.inner_text().startswith("!")
+
+
+def test_trials_are_numbered_as_in_the_terminal(open_page: OpenPage, write: Write) -> None:
+    numbers = open_page(write().as_uri()).locator("#search tbody th").all_text_contents()
+    assert numbers == [str(number) for number in range(1, 10)]
+
+
+def test_an_option_in_a_warning_is_not_cut_at_the_end_of_a_line(open_page: OpenPage, write: Write) -> None:
+    assert open_page(write().as_uri()).locator("#checks .option").all_inner_texts() == ["--drop"]
+
+
+def test_groups_of_a_number_stand_in_its_order_and_in_words(open_page: OpenPage, write: Write) -> None:
+    groups = [
+        {"group": name, "num_rows": 40, "metrics": dict.fromkeys(("log_loss", "auc", "brier", "accuracy"), figure(0.9))}
+        for name in ("61 to inf", "missing", "-inf to 34", "34 to 47", "47 to 61")
+    ]
+    page = open_page(write(evidence=evidence() | {"segments": {"age": groups}}).as_uri())
+    wanted = ["below 34", "34 to 47", "47 to 61", "61 and above", "missing"]
+    assert page.locator("#segments tbody th").all_inner_texts() == wanted
+    assert {"below 34", "61 and above"} <= set(page.locator("#segments .wide text .en").all_text_contents())
+    narrow = open_page(page.url, width=390)
+    ends = narrow.locator("#segments caption").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+    assert ends
+    assert max(ends) <= 390
+    assert page.locator("#segments th").all_inner_texts()[2:4] == ["AUC", "Accuracy"]
+    assert overflow_px(page) <= 0
+
+
+@pytest.mark.parametrize(("num", "words"), [(1, "Taking away the column that matters most"), (3, "the 3 columns that")])
+def test_columns_that_were_taken_away_are_counted(
+    write: Write, parts: tuple[dict[str, Any], Any], num: int, words: str
+) -> None:
+    report = parts[0] | {"ablation": parts[0]["ablation"] | {"num_columns_taken_away": num}}
+    assert words in write(report).read_text("utf-8")
+
+
+def test_the_mean_influence_on_many_classes_is_not_said_to_be_that_on_one(
+    write: Write, parts: tuple[dict[str, Any], Any]
+) -> None:
+    by_class = {name: dict.fromkeys(NAMES, 1.0) for name in ("a", "b", "c")}
+    html = write(parts[0] | {"by_class": by_class, "target": "a"}).read_text("utf-8")
+    assert "mean |contribution|, log-odds, mean over 3 classes" in html
+    assert "mean |contribution|, log-odds of a" not in html
 
 
 def test_the_page_says_how_to_make_it_again(open_page: OpenPage, write: Write) -> None:

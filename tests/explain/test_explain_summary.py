@@ -77,6 +77,19 @@ def test_a_slow_model_gets_fewer_rows(models: Any, cancer: Any, records: list[Re
     assert perf_counter() - started_s < 3
 
 
+def test_a_pause_of_the_machine_costs_no_rows(models: Any, cancer: Any, records: list[Record]) -> None:
+    model, rows = models["boosted"]
+    explainer = explainer_for(model, cancer[2])
+    quick, pauses = explainer.explain, iter([0.0, 0.5])
+
+    def paused(features: Float32, *, target: str | None = None) -> Attribution:
+        sleep(next(pauses, 0.0))
+        return quick(features, target=target)
+
+    explainer.explain = paused  # type: ignore[method-assign]
+    assert global_report(explainer, rows, records)["num_rows"] == 500
+
+
 def test_categories_missing_values_and_dates_are_shown(models: Any, cancer: Any, records: list[Record]) -> None:
     model, rows = models["linear"]
     odd: list[Record] = [
@@ -104,7 +117,7 @@ def test_a_waterfall_adds_up(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
     names = [f"c{place}" for place in range(rows.shape[1])]
     given = [dict(zip(names, row.tolist(), strict=True)) for row in rows[:5]]
-    reports = row_reports(explainer_for(model, names), rows[:5], given, num_bars=4)
+    reports = row_reports(explainer_for(model, names).explain(rows[:5]), given, num_bars=4)
     assert json.loads(json.dumps(reports, allow_nan=False)) == reports
     for report in reports:
         bars = [bar["contribution"] for bar in report["bars"]]

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from deepseek import look
-from deepseek.look import Contribution
+from deepseek.look import Contribution, svg
 
 
 def texts(drawn: str) -> list[str]:
@@ -76,6 +76,28 @@ def test_a_swarm_keeps_every_dot_within_its_row() -> None:
 def test_a_thousand_dots_stay_small() -> None:
     points = [(i / 1000, i / 999) for i in range(1000)]
     assert len(look.beeswarm(["a"], [points], title="t", width=680, label="x")) < 20_000
+
+
+@pytest.mark.parametrize("width", [736, 356])
+def test_a_name_that_fits_is_shown_whole(width: float) -> None:
+    for num in range(1, 30):  # of any length: adding and taking away the gap rounds some widths down
+        name = ("purpose of the loan, installment plan")[:num]
+        assert name in texts(look.bars([name], [1.0], title="t", width=width, label="x"))
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 40])
+def test_trials_are_counted_in_whole_numbers(num: int) -> None:
+    root = ET.fromstring(look.trace([0.5] * num, title="t", width=736, x_label="trial", y_label="loss"))
+    ticks = [
+        e.text for e in root.iter("text") if e.attrib.get("text-anchor") == "middle" and e.attrib["class"] == "tick"
+    ]
+    assert ticks
+    assert all(tick and tick.isdigit() and 1 <= int(tick) <= num for tick in ticks)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.55, 0.5), (-3.8, 1.6), (0, 1), (-7, 1234)])
+def test_an_axis_has_at_least_three_ticks(low: float, high: float) -> None:
+    assert 3 <= len(svg.Scale(low, high, 0, 300).ticks(5)) <= 11
 
 
 def test_confusion_sums_up_the_small_classes_and_loses_no_row() -> None:

@@ -7,12 +7,17 @@ read -> kinds -> split -> leak checks -> prepare -> develop (search, blend, cali
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepseek.automl.options import ShipOptions
 from deepseek.contracts import Figure, Task
+from deepseek.errors import InputError
+
+if TYPE_CHECKING:
+    from deepseek.data import Table
 
 
 @dataclass(frozen=True)
@@ -44,17 +49,34 @@ class Shipped:
         return plain
 
 
-def ship(data: Any, *, target: str, **options: Any) -> Shipped:
+def ship(data: Any = None, *, target: str | None = None, example: str | None = None, **options: Any) -> Shipped:
     """Train, compare, calibrate, check, explain and pack a model for a table.
 
-    `data` is a path (CSV, Parquet, Arrow), a pandas or polars frame or a Table; the other arguments are the fields of
-    ShipOptions. Raises InputError for what cannot be used and CheckError for a stated limit that is not met; then no
-    bundle is left behind.
+    `data` is a path (CSV, Parquet, Arrow), a pandas or polars frame or a Table, and `target` its column to predict; or
+    `example` names a table to try it with (cancer, digits, fraud). The other arguments are the fields of ShipOptions.
+    Raises InputError for what cannot be used and CheckError for a stated limit that is not met; then no bundle is left
+    behind.
     """
     clock = (time.perf_counter(), time.process_time())
+    if (data is None) == (example is None):
+        raise InputError("ship takes either data or an example", expected='ship("loans.csv", target="default")')
+    if example is not None:
+        data, options = from_example(example, options | {"target": target})
+        target = options.pop("target")
+    if target is None:
+        raise InputError("ship.target is missing", expected="the name of the column to predict")
     asked = ShipOptions(target=target, **options)
     from deepseek.automl.work import Work
 
     work = Work.read(data, asked)
     developed = work.develop()
     return work.pack(developed, clock)
+
+
+def from_example(name: str, options: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
+    """The table of an example, and `options` with its target, name and split where they are not given."""
+    from deepseek.data.examples import example
+
+    table, target, _ = example(name)
+    usual = {"target": target, "name": name, "split": "time:time" if name == "fraud" else "random"}
+    return table, {**options, **{key: value for key, value in usual.items() if options.get(key) is None}}

@@ -9,9 +9,10 @@ No numpy, no torch, and never a pickle.
 
 from __future__ import annotations
 
+from deepseek.bundle.inspect import inspect_bundle
 from deepseek.bundle.manifest import FORMAT, EngineEntry, Input, Lineage, Manifest, Output, check_name, now
 from deepseek.bundle.read import Bundle, open_bundle
-from deepseek.bundle.verify import verify_bundle
+from deepseek.bundle.verify import verification, verify_bundle
 from deepseek.bundle.write import check_target, write_bundle
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "Output",
     "check_name",
     "check_target",
+    "inspect_bundle",
     "now",
     "open_bundle",
+    "verification",
     "verify_bundle",
     "write_bundle",
 ]

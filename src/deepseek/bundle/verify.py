@@ -1,16 +1,18 @@
 """Checks every byte of a bundle and says in words all that is wrong, not only the first thing.
 
 problems = verify_bundle(Path("loans"), key=Path("release-key.pub"))      # [] when all is well
+verification("loans")["ok"]
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.folder import Folder
-from deepseek.bundle.read import compare_listing, read_manifest, read_sig, read_top
+from deepseek.bundle.read import compare_listing, open_bundle, read_manifest, read_sig, read_top
 from deepseek.bundle.sign import check_own_signature, public_key
 from deepseek.errors import ExtraError, InputError, IntegrityError
 from deepseek.extras import has
@@ -32,6 +34,23 @@ def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
         names = [name for name in manifest.files if name in sizes]
         found += filter(None, (_file_problem(folder, name, manifest.files[name]) for name in names))
         return problems + found
+
+
+def verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
+    """The object that `verify --json` prints: {"ok", "problems"} as verify_bundle() finds them; where all is well also
+    {"digest", "signature", "num_files"}."""
+    public = None if key is None else Path(key)
+    problems = verify_bundle(path, key=public)
+    if problems:
+        return {"ok": False, "problems": problems}
+    opened = open_bundle(path, key=public)
+    return {
+        "ok": True,
+        "problems": [],
+        "digest": opened.digest,
+        "signature": opened.signature,
+        "num_files": len(opened.sizes),
+    }
 
 
 def _file_problem(folder: Folder, name: str, sha256: str) -> str | None:

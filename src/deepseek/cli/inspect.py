@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,11 @@ import click
 
 from deepseek.cli import output
 from deepseek.cli.options import BUNDLE, FILE
-from deepseek.errors import IntegrityError
 from deepseek.look.numbers import number, size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepseek.bundle import Bundle
-
-METRICS = "evidence/metrics.json"
 MAX_COLUMNS = 40
 MAX_LABELS = 12
 
@@ -36,39 +31,10 @@ Examples:
 @output.json_option
 def command(bundle: Path, key: Path | None, as_json: bool) -> None:
     """Say what BUNDLE is. Its files are checked by name; `deepseek verify` checks every byte."""
-    from deepseek.bundle import open_bundle
+    from deepseek.bundle import inspect_bundle
 
-    opened = open_bundle(bundle, key=key)
-    metrics, baseline = figures_of(opened)
-    result = {
-        "bundle": str(bundle),
-        **opened.manifest.to_dict(),
-        "metrics": metrics,
-        "baseline": baseline,
-        "size_bytes": opened.size_bytes,
-        "signature": opened.signature,
-    }
+    result = inspect_bundle(bundle, key=key)
     output.emit(result, as_json, lambda: report(result))
-
-
-def figures_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The measured figures in the evidence, ours and the baseline's; empty when there are none."""
-    if not bundle.has(METRICS):
-        return {}, {}
-    try:
-        found = json.loads(bundle.read(METRICS))
-        return _figures(found.get("metrics", {})), _figures(found.get("baseline", {}))
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{METRICS} does not hold figures: {error}", fix="make the bundle again") from error
-
-
-def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("value", "low", "high")
-    return {
-        metric: {name: figure[name] for name in names}
-        for metric, figure in found.items()
-        if isinstance(figure, dict) and all(isinstance(figure.get(name), (int, float)) for name in names)
-    }
 
 
 def report(result: Mapping[str, Any]) -> list[object]:

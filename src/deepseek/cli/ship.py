@@ -111,8 +111,8 @@ def command(
     **options: Any,
 ) -> None:
     """Train, compare, calibrate, check, explain and pack a model for the table DATA (CSV, Parquet or Arrow)."""
-    source, options["target"], options["name"] = _source(data, example, options["target"], options["name"])
-    options["split"] = options["split"] or ("time:time" if example == "fraud" else "random")
+    source, options = _source(data, example, options)
+    options["split"] = options["split"] or "random"
     options["kinds"] = dict(options["kinds"]) or None
     options["monotone"] = {column: int(sign) for column, sign in options["monotone"]} or None
     options["candidates"] = tuple(options["candidates"].split(",")) if options["candidates"] else None
@@ -124,34 +124,28 @@ def command(
     result = shipped.to_dict()
     output.emit(result, as_json, lambda: summary(result))
     if html is not None:
-        from deepseek.cli.explain import explain
-        from deepseek.data import read_table
-        from deepseek.engines import Runtime
+        from deepseek.explain.bundle import explain_bundle
 
-        with Runtime.open(shipped.path) as runtime:
-            explain(runtime, read_table(source), html=html)
+        explain_bundle(shipped.path, source, html=html)
     if then_serve:
         from deepseek.cli.serve import command as serve
 
         ctx.invoke(serve, bundles=(shipped.path,), host=host, port=port)
 
 
-def _source(
-    data: Path | None, example: str | None, target: str | None, name: str | None
-) -> tuple[Any, str, str | None]:
-    """What to read, the target and the name. Says what is missing before anything heavy is imported."""
+def _source(data: Path | None, example: str | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What to read, and the options with the target. Says what is missing before anything heavy is imported."""
     if (data is None) == (example is None):
         raise click.UsageError("give either DATA or --example, not both and not neither")
     if example is not None:
-        from deepseek.data.examples import example as load_example
+        from deepseek.automl.ship import from_example
 
-        table, usual_target, _ = load_example(example)
-        return table, target or usual_target, name or example
-    if target is None:
+        return from_example(example, options)
+    if options["target"] is None:
         raise click.UsageError("--target COLUMN is missing: which column is to be predicted?")
     if data is not None and not data.exists():
         raise MissingError(f"there is no file {data}", expected="a CSV, Parquet or Arrow file")
-    return data, target, name
+    return data, options
 
 
 def summary(result: Mapping[str, Any]) -> list[object]:

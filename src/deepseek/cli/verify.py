@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,19 +32,18 @@ Examples:
 @click.pass_context
 def command(ctx: click.Context, bundle: Path, key: Path | None, as_json: bool) -> None:
     """Check every byte of BUNDLE against its manifest. Exit code 3 when something is wrong."""
-    from deepseek.bundle import open_bundle, verify_bundle
+    from deepseek.bundle import verification
 
-    problems = verify_bundle(bundle, key=key)
-    if problems:
-        failed = {"ok": False, "problems": problems}
-        head = f"{bundle}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        output.emit(failed, as_json, lambda: [head, *(f"  {problem}" for problem in problems)])
+    result = verification(bundle, key=key)
+    output.emit(result, as_json, lambda: report(bundle, result))
+    if not result["ok"]:
         ctx.exit(NOT_MET)
-    opened = open_bundle(bundle, key=key)
-    result = {"ok": True, "problems": [], "digest": opened.digest, "signature": opened.signature}
-    num_files = output.word(len(opened.sizes))
-    output.emit(
-        result,
-        as_json,
-        lambda: f"{bundle}: all {num_files} files are as they were written; {SIGNATURES[opened.signature]}",
-    )
+
+
+def report(bundle: Path, result: Mapping[str, Any]) -> list[object]:
+    """The verdict in one line, then each problem."""
+    problems = result["problems"]
+    if problems:
+        return [f"{bundle}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *(f"  {p}" for p in problems)]
+    num_files = output.word(result["num_files"])
+    return [f"{bundle}: all {num_files} files are as they were written; {SIGNATURES[result['signature']]}"]

@@ -4,14 +4,21 @@ explainer = explainer_for(model, owners, score=runtime.score)
 attribution = explainer.explain(features)                 exact for trees and linear parts, DeepLift for perceptrons
 check_additivity(attribution)                             the residual is stored, never hidden
 report = global_report(explainer, features, records)      importance, plots' points, checks
+rows = row_reports(attribution, records)                  waterfalls and reasons of single rows
 write_report("report.html", ...)                          one offline page
+explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
     from deepseek.explain.explainer import ModelExplainer, explainer_for
     from deepseek.explain.reasons import reason_codes
@@ -23,6 +30,7 @@ __all__ = [
     "ablation",
     "additivity",
     "check_additivity",
+    "explain_bundle",
     "explainer_for",
     "global_report",
     "reason_codes",
@@ -35,6 +43,7 @@ _MODULES = {
     "ablation": "check",
     "additivity": "check",
     "check_additivity": "check",
+    "explain_bundle": "bundle",
     "explainer_for": "explainer",
     "global_report": "summary",
     "reason_codes": "reasons",
@@ -49,3 +58,25 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(f"deepseek.explain.{_MODULES[name]}"), name)
+
+
+class _Room(ModuleType):
+    """This room has the name of a verb, and Python sets the package's attribute of that name to the room when it is
+    first imported. So the room can be called: deepseek.explain(...) is explain_bundle(...), whatever was imported."""
+
+    def __call__(
+        self,
+        path: str | Path,
+        data: Any,
+        *,
+        rows: Sequence[int] = (),
+        target: str | None = None,
+        html: str | Path | None = None,
+    ) -> dict[str, Any]:
+        """See explain_bundle()."""
+        from deepseek.explain.bundle import explain_bundle
+
+        return explain_bundle(path, data, rows=rows, target=target, html=html)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -1,6 +1,6 @@
 """The report: which columns matter, why single rows came out so, how good the model is, as one offline HTML page.
 
-    report, rows = global_report(explainer, features, records), row_reports(explainer, features[:5], records[:5])
+    report, rows = global_report(explainer, features, records), row_reports(attribution, records[:5])
     write_report("report.html", report, rows, manifest=bundle.manifest, evidence=bundle_evidence(bundle))
 
 Reads the dicts of summary.py and the evidence/*.json of a bundle; whatever is not given is left out of the page.
@@ -19,6 +19,7 @@ from deepseek import look
 from deepseek.bundle import Bundle, Manifest
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
+from deepseek.explain.summary import as_moment
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers
 
 MAX_ROWS = 50  # whose waterfalls a page can hold
@@ -47,9 +48,9 @@ def write_report(
 ) -> str:
     """Write the page to `path` (None: only return it).
 
-    `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id", "prediction" (in words) and
-    "reasons_zh". `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there
-    are more than 50 rows.
+    `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id" and "prediction" (in words).
+    `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there are more than 50
+    rows.
     """
     if len(rows) > MAX_ROWS:
         raise InputError(f"{len(rows)} rows are to be shown", expected=f"at most {MAX_ROWS} on one page")
@@ -86,6 +87,14 @@ def scale_words(report: Mapping[str, Any]) -> Words:
     return Text(f"{scale} of {target}", f"{target} 的{zh}") if target else Text(scale, zh)
 
 
+def _mean_words(report: Mapping[str, Any]) -> Words:
+    """The scale of the mean influence: of many classes it is the mean over them."""
+    num = len(report.get("by_class") or ())
+    if not num:
+        return scale_words(report)
+    return Text(f"{report['scale']}, mean over {num} classes", f"{_SCALES[report['scale']]}，{num} 个类别的平均")
+
+
 def _answer(report: Mapping[str, Any], name: str) -> Text:
     """Which columns matter, in one sentence."""
     top = report["importance"][:_NUM_NAMED]
@@ -111,7 +120,7 @@ def _matters(report: Mapping[str, Any]) -> Section:
             [entry["column"] for entry in top],
             [entry["mean_abs"] for entry in top],
             title=Text("Mean influence of each column", "各列的平均影响"),
-            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), scale),
+            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), _mean_words(report)),
             caption=_MEAN_CAPTION,
         )
     ]
@@ -150,7 +159,9 @@ def _all_columns(report: Mapping[str, Any]) -> Html:
         if num == len(entries)
         else Text(f"The first {len(entries)} of {num} columns as a table", f"前 {len(entries)} 列（共 {num} 列）")
     )
-    caption = look.join(Text("On the scale: ", "尺度："), scale_words(report))
+    caption = look.join(Text("On the scale: ", "尺度："), _mean_words(report))
+    if report.get("by_class"):
+        caption = look.join(caption, Text("; mean contribution: ", "；平均贡献："), scale_words(report))
     table = look.table(columns, rows, caption=caption, data=entries)
     return Html(f"<details><summary>{title}</summary>{table}</details>")
 
@@ -178,11 +189,8 @@ def _single_columns(report: Mapping[str, Any]) -> list[Section]:
 
 def _dependence(entry: Mapping[str, Any], label: Words) -> Html:
     name, pairs = entry["column"], list(zip(entry["value"], entry["attribution"], strict=True))
-    if entry["kind"] == "numeric":
-        points = [(float(value), moved) for value, moved in pairs if isinstance(value, int | float)]
-        left = len(pairs) - len(points)
-        caption = Text(f"{left} rows without a number are not shown.", f"有 {left} 行无数值，未显示。") if left else ""
-        return figure(look.scatter, points, title=name, x_label=name, y_label=label, zero_line=True, caption=caption)
+    if entry["kind"] != "category":
+        return _over_values(name, pairs, label, dates=entry["kind"] == "datetime")
     groups: dict[Words, list[tuple[float, float | None]]] = {}
     counts = Counter(_category(value) for value, _ in pairs)
     kept = {value for value, _ in counts.most_common(_NUM_CATEGORIES)}
@@ -192,6 +200,26 @@ def _dependence(entry: Mapping[str, Any], label: Words) -> Html:
         groups.setdefault(text if text in kept else other, []).append((moved, None))
     order = sorted(groups, key=lambda value: -len(groups[value]))
     return figure(look.beeswarm, order, [groups[value] for value in order], title=name, label=label)
+
+
+def _over_values(name: str, pairs: Sequence[tuple[Any, float]], label: Words, *, dates: bool) -> Html:
+    """A dot for each value that has a place on the axis."""
+    read = as_moment if dates else _number
+    points = [(float(place), moved) for value, moved in pairs if (place := read(value)) is not None]
+    left = len(pairs) - len(points)
+    what = Text("date", "日期") if dates else Text("number", "数值")
+    caption = Text(
+        f"{left} row{' is' if left == 1 else 's are'} not shown: no {what.en} there.",
+        f"有 {left} 行无{what.zh}，未显示。",
+    )
+    return figure(
+        look.scatter, points, title=name, x_label=name, y_label=label, zero_line=True, dates=dates,
+        caption=caption if left else "",
+    )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _category(value: Any) -> Words:

@@ -33,6 +33,7 @@ _MEASURES = {
 }
 #: The figure that stands in the first lines, the first of these that was measured.
 _LEADING = ("auc", "accuracy", "rmse", "mae", "r2")
+_NUM_COLUMNS = 3  # figures with their intervals side by side
 _INTERVAL = Text("95 % bootstrap intervals", "95 % 自助法置信区间")
 
 
@@ -75,7 +76,9 @@ def checks(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
         lines.append(look.state("good" if added["passes"] else "bad", words))
     lines += _ablation(report.get("ablation") or {})
     lines += [_parity(kind, entry) for kind, entry in evidence.get("parity", {}).get("engines", {}).items()]
-    warnings = [look.state("warn", str(warning)) for warning in evidence.get("data", {}).get("warnings", [])]
+    warnings = [
+        look.state("warn", look.unbroken(str(warning))) for warning in evidence.get("data", {}).get("warnings", [])
+    ]
     nothing = Text("No check was stored with this report.", "本报告没有存储任何检查结果。")
     body = look.listing(lines + warnings, plain=True) if lines or warnings else look.empty(nothing)
     return Section(Text("Checks", "检查"), body, id="checks")
@@ -85,10 +88,12 @@ def _ablation(found: Mapping[str, Any]) -> list[Html]:
     if found.get("passes") is None:
         return []
     moved = {name: numbers.number(value) for name, value in found["mean_change"].items()}
+    num = found["num_columns_taken_away"]
+    away = "the column that matters" if num == 1 else f"the {num} columns that matter"
     words = Text(
-        f"Taking away the {found['num_columns_taken_away']} columns that matter most to a row moves the output by "
+        f"Taking away {away} most to a row moves the output by "
         f"{moved['most']}, random columns by {moved['random']} (mean over {found['num_rows']} rows).",
-        f"去掉每行最重要的 {found['num_columns_taken_away']} 列使输出平均变化 {moved['most']}，去掉随机列为 "
+        f"去掉每行最重要的 {num} 列使输出平均变化 {moved['most']}，去掉随机列为 "
         f"{moved['random']}（{found['num_rows']} 行平均）。",
     )
     return [look.state("good" if found["passes"] else "bad", words)]
@@ -237,14 +242,18 @@ def _segments(found: Mapping[str, Sequence[Mapping[str, Any]]], whole: Mapping[s
 
 
 def _segment(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str, Any]) -> Html:
+    rows = _in_order(rows)
     measured = [row for row in rows if row.get("metrics")]
-    names = list(dict.fromkeys(name for row in measured for name in row["metrics"]))
+    found = dict.fromkeys(name for row in measured for name in row["metrics"])
+    names = sorted(found, key=lambda name: _LEADING.index(name) if name in _LEADING else len(_LEADING))[:_NUM_COLUMNS]
     heads = [Column(column, "text"), Column(Text("Rows", "行数"))]
     heads += [Column(_METRICS.get(name, (name, None))[0]) for name in names]
     cells = [
-        [row["group"], row["num_rows"], *(_figure(row.get("metrics", {}).get(name)) for name in names)] for row in rows
+        [_group(row), row["num_rows"], *(_figure(row.get("metrics", {}).get(name)) for name in names)] for row in rows
     ]
     caption = look.join(_INTERVAL, Text("; small groups are listed without figures", "；样本过少的分组不列指标"))
+    if len(found) > len(names):
+        caption = look.join(caption, Text("; the other figures are in the JSON", "；其余指标见 JSON"))
     table = look.table(heads, cells, caption=caption, data=rows)
     leading = next((name for name in _LEADING if name in names), None)
     shown = [row for row in measured if leading in row["metrics"]]
@@ -252,7 +261,7 @@ def _segment(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str,
         return Html(f"<h3>{look.escape(column)}</h3>{table}")
     plot = figure(
         look.intervals,
-        [row["group"] for row in shown],
+        [_group(row) for row in shown],
         [tuple(row["metrics"][leading][end] for end in ("value", "low", "high")) for row in shown],
         title=column,
         label=_METRICS[leading][0],
@@ -262,13 +271,36 @@ def _segment(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str,
     return Html(plot + table)
 
 
+def _ends(group: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Of a range of numbers, which the evidence calls "34 to 47" or "-inf to 34"."""
+    low, _, high = str(group["group"]).partition(" to ")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        return None
+
+
+def _in_order(groups: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Ranges from the lowest to the highest, what is none (missing) last; other groups as they stand."""
+    return sorted(groups, key=lambda group: ends if (ends := _ends(group)) else (math.inf, math.inf))
+
+
+def _group(group: Mapping[str, Any]) -> Words:
+    """The name of a group; a range without an end is said in words."""
+    low, high = _ends(group) or (0.0, 0.0)
+    first, _, last = str(group["group"]).partition(" to ")
+    if math.isinf(low):
+        return Text(f"below {last}", f"低于 {last}")
+    return Text(f"{first} and above", f"{first} 及以上") if math.isinf(high) else str(group["group"])
+
+
 def _fairness(found: Mapping[str, Any]) -> Section:
     """Rates of each group of one column, and the gap between the largest and the smallest."""
     measures = list(found["gaps"])
     heads = [Column(found["column"], "text"), Column(Text("Rows", "行数"))]
     heads += [Column(_MEASURES.get(name, name)) for name in measures]
     rows: list[list[Any]] = [
-        [row["group"], row["num_rows"], *(row.get(name) for name in measures)] for row in found["groups"]
+        [_group(row), row["num_rows"], *(row.get(name) for name in measures)] for row in _in_order(found["groups"])
     ]
     rows.append([Text("Gap", "差距"), "", *(found["gaps"][name] for name in measures)])
     caption = Text(
@@ -299,7 +331,8 @@ def _search(found: Mapping[str, Any]) -> Section:
         Column(Text("CPU time", "CPU 时间")),
     ]
     rows = [
-        [str(trial["number"]), trial["family"], trial["loss"], numbers.duration(trial["fit_cpu_s"])] for trial in trials
+        [str(trial["number"] + 1), trial["family"], trial["loss"], numbers.duration(trial["fit_cpu_s"])]
+        for trial in trials
     ]
     return Section(
         Text(f"The search: {len(trials)} trials", f"搜索过程：{len(trials)} 次试验"),

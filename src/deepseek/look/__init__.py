@@ -14,7 +14,19 @@ from deepseek.look.charts import Bin, Line, band, curve, histogram, reliability,
 from deepseek.look.matrix import confusion
 from deepseek.look.page import Section, page
 from deepseek.look.rows import Contribution, bars, beeswarm, intervals, waterfall
-from deepseek.look.tables import Column, as_json, command, empty, facts, figure, listing, paragraph, state, table
+from deepseek.look.tables import (
+    Column,
+    as_json,
+    command,
+    empty,
+    facts,
+    figure,
+    listing,
+    paragraph,
+    state,
+    table,
+    unbroken,
+)
 from deepseek.look.words import Html, Text, Words, escape, inline, join
 
 __all__ = [
@@ -51,5 +63,6 @@ __all__ = [
     "state",
     "table",
     "trace",
+    "unbroken",
     "waterfall",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepseek.look import numbers
+from deepseek.look.dates import DAY, Dates
 from deepseek.look.palette import SERIES
 from deepseek.look.svg import Canvas, Scale, bounds, shorten_words, text_width, x_axis, y_axis, y_margin
 from deepseek.look.words import Html, Text, Words
@@ -35,6 +36,18 @@ class Bin:
     low: float
     high: float
     num_rows: int
+
+
+class _Whole(Scale):
+    """Of things that are counted: no tick stands between two of them."""
+
+    __slots__ = ()
+
+    def ticks(self, num_wanted: int) -> list[float]:
+        return [tick for tick in super().ticks(num_wanted) if tick.is_integer()]
+
+    def labels(self, ticks: Sequence[float]) -> list[str]:
+        return [numbers.count(tick) for tick in ticks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +106,20 @@ def scatter(
     y_label: Words,
     zero_line: bool = False,
     diagonal: bool = False,
+    dates: bool = False,
 ) -> Html:
-    """One dot per row: a column's value against its attribution, or predicted against observed."""
+    """One dot per row: a column's value against its attribution, or predicted against observed.
+
+    With `dates` x is in milliseconds since 1970, UTC.
+    """
     shown = [point for point in points if math.isfinite(point[0]) and math.isfinite(point[1])]
-    x_range = bounds([x for x, _ in shown], margin=0.03)
+    days = {x for x, _ in shown} if dates else set()
+    widened = [x + side * DAY / 2 for x in days for side in (-1, 1)] if len(days) == 1 else []
+    x_range = bounds([*(x for x, _ in shown), *widened], margin=0.03)
     y_range = bounds([y for _, y in shown] + ([0.0] if zero_line else []), margin=0.05)
     if diagonal:
         x_range = y_range = bounds([*x_range, *y_range])
-    frame = _frame(width, title, x_range, y_range, x_label, y_label)
+    frame = _frame(width, title, x_range, y_range, x_label, y_label, kind=Dates if dates else Scale)
     if zero_line:
         _line(frame, ((x_range[0], 0.0), (x_range[1], 0.0)), "axis")
     if diagonal:
@@ -152,7 +171,7 @@ def trace(
     if rival is not None:
         names.append((rival_name, "curve s2"))
     end = max(1, len(values)) + 0.5
-    frame = _frame(width, title, (0.5, end), y_range, x_label, y_label, names)
+    frame = _frame(width, title, (0.5, end), y_range, x_label, y_label, names, kind=_Whole)
     frame.canvas.dots([(frame.x(trial), frame.y(value)) for trial, value in enumerate(values, start=1)], "neutral")
     _line(frame, best, "curve s1")
     if rival is not None:
@@ -198,6 +217,7 @@ def _frame(
     names: Sequence[_Key] = (),
     *,
     square: bool = False,
+    kind: type[Scale] = Scale,
 ) -> _Frame:
     """Axes with a legend above them."""
     canvas = Canvas(width, 0, title)
@@ -205,7 +225,7 @@ def _frame(
     left, right = y_margin(*y_range), width - 6
     bottom = top + (right - left if square else min(260, 0.62 * width))
     canvas.height = bottom + 44
-    frame = _Frame(canvas, Scale(*x_range, left, right), Scale(*y_range, bottom, top))
+    frame = _Frame(canvas, kind(*x_range, left, right), Scale(*y_range, bottom, top))
     y_axis(canvas, frame.y, left, right, y_label)
     x_axis(canvas, frame.x, top, bottom, x_label)
     return frame

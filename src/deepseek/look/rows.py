@@ -26,6 +26,7 @@ class Rows:
     labels: Sequence[Words]
     values: Sequence[Words]
     marks_px: float  # height of the marks in a row
+    label_px: float = field(init=False)  # room for a name that stands left of its marks
     left: float = field(init=False)
     right: float = field(init=False)
     stacked: bool = field(init=False)
@@ -35,11 +36,11 @@ class Rows:
         width = self.canvas.width
         value_px = max((text_width(value) for value in self.values), default=0.0)
         self.stacked = width < _PHONE_PX
+        self.label_px = min(max((text_width(label) for label in self.labels), default=0.0), 0.38 * width)
         if self.stacked:
             self.left, self.right = 4.0, width - 4.0
         else:
-            label_px = min(max((text_width(label) for label in self.labels), default=0.0), 0.38 * width)
-            self.left, self.right = label_px + 14, width - value_px - (14 if value_px else 4)
+            self.left, self.right = self.label_px + 14, width - value_px - (14 if value_px else 4)
         self.canvas.height = self.bottom + 44
 
     @property
@@ -74,7 +75,7 @@ class Rows:
         label, value = self.labels[row], self.values[row]
         canvas = self.canvas
         y = self.top + self.step * row + 14 if self.stacked else self.centre(row) + 4
-        room = canvas.width - text_width(value) - 12 if self.stacked else self.left - 14
+        room = canvas.width - text_width(value) - 12 if self.stacked else self.label_px
         kind = "strong" if strong else ""
         shown = shorten_words(label, room)
         if self.stacked:

@@ -18,6 +18,7 @@ p{margin:8px 0;max-width:72ch}
 ul,ol{margin:8px 0;padding-left:22px;max-width:72ch}
 ul.plain{list-style:none;padding-left:0}ul.plain li{padding-left:22px;text-indent:-22px;margin:4px 0}
 .sign{display:inline-block;width:17px;text-indent:0;font-weight:600}
+.option{white-space:nowrap}
 a{color:var(--accent)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 header.page{display:flex;justify-content:space-between;align-items:flex-start;gap:24px}
@@ -64,7 +65,7 @@ details.json pre{max-height:320px;overflow:auto;font-size:13px}
 .state.good{border-color:var(--good);color:inherit}
 @media (max-width:560px){body{padding:20px 16px 48px}h1{font-size:21px}h2{margin-top:36px}.answer{font-size:18px}
 dl.facts{grid-template-columns:minmax(0,1fr);gap:0}dl.facts dd{margin-bottom:8px}
-header.page{gap:12px}th,td{padding-right:14px}}
+header.page{gap:12px}th,td{padding-right:14px}caption{max-width:calc(100vw - 32px)}}
 """
 
 _PLOTS = """

@@ -97,13 +97,17 @@ class Scale:
         for num in (num_wanted, 2 * num_wanted, 4 * num_wanted):
             step = tick_step((self.high - self.low) / max(1, num))
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-            if last > first:  # one tick alone does not tell the scale
+            if last - first + 1 >= min(3, num_wanted):  # one or two tell little of the scale
                 break
         return [float(f"{index * step:.12g}") + 0.0 for index in range(first, last + 1)]
 
     def ticks_for(self, length_px: float) -> list[float]:
         """As many ticks as a horizontal axis of that length holds."""
         return self.ticks(max(2, int(length_px / 80)))
+
+    def labels(self, ticks: Sequence[float]) -> list[str]:
+        """What is written at ticks()."""
+        return tick_labels(ticks)
 
 
 def tick_step(rough: float) -> float:
@@ -182,7 +186,7 @@ class Canvas:
 def x_axis(canvas: Canvas, scale: Scale, top: float, bottom: float, label: Words, *, grid: bool = True) -> None:
     """Ticks, numbers and the label with its unit under a plot that ends at `bottom`. Needs 44 px of room."""
     ticks = scale.ticks_for(scale.end - scale.start)
-    labels = tick_labels(ticks)
+    labels = scale.labels(ticks)
     widest = max((text_width(text) for text in labels), default=0.0)
     keep = max(1, math.ceil((widest + 10) * max(1, len(ticks) - 1) / max(1.0, abs(scale.end - scale.start))))
     for index, (tick, text) in enumerate(zip(ticks, labels, strict=True)):

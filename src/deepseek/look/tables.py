@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,7 +102,12 @@ def paragraph(words: Words | Html, *, note: bool = False) -> Html:
 
 def command(text: str) -> Html:
     """A command line to copy."""
-    return Html(f'<pre class="command"><code>{escape(text)}</code></pre>')
+    return Html(f'<pre class="command"><code>{unbroken(text)}</code></pre>')
+
+
+def unbroken(text: str) -> Html:
+    """Text whose options (--split) are not cut at the end of a line."""
+    return Html(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', escape(text)))
 
 
 def _kind(column: Column) -> str:

@@ -1,0 +1,52 @@
+"""What a bundle holds, as one object: its manifest, its measured figures, its size and who signed it.
+
+inspect_bundle("loans")["metrics"]["auc"]      {"value": 0.884, "low": 0.871, "high": 0.896}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepseek.bundle.read import Bundle, open_bundle
+from deepseek.errors import IntegrityError
+
+METRICS = "evidence/metrics.json"
+
+
+def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> dict[str, Any]:
+    """The object that `inspect --json` prints: {"bundle", what bundle.json holds, "metrics", "baseline", "size_bytes",
+    "signature"}. Files are checked by name; verification() checks every byte. `key` (a public key) must have signed it.
+    """
+    opened = open_bundle(path, key=None if key is None else Path(key))
+    metrics, baseline = figures_of(opened)
+    return {
+        "bundle": str(path),
+        **opened.manifest.to_dict(),
+        "metrics": metrics,
+        "baseline": baseline,
+        "size_bytes": opened.size_bytes,
+        "signature": opened.signature,
+    }
+
+
+def figures_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The measured figures in the evidence, ours and the baseline's; empty when there are none."""
+    if not bundle.has(METRICS):
+        return {}, {}
+    try:
+        found = json.loads(bundle.read(METRICS))
+        return _figures(found.get("metrics", {})), _figures(found.get("baseline", {}))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise IntegrityError(f"{METRICS} does not hold figures: {error}", fix="make the bundle again") from error
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("value", "low", "high")
+    return {
+        metric: {name: figure[name] for name in names}
+        for metric, figure in found.items()
+        if isinstance(figure, dict) and all(isinstance(figure.get(name), (int, float)) for name in names)
+    }

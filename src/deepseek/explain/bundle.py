@@ -1,0 +1,117 @@
+"""`explain` of a bundle: which columns matter, why single rows were answered as they were, on request as a page.
+
+explain_bundle("loans", "new.csv", rows=(17,))["explanations"][0]["values"]      {"age": 0.8, ...}
+explain_bundle("loans", "new.csv", html="why.html")
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Prediction
+from deepseek.data import Table, read_table
+from deepseek.engines import Runtime
+from deepseek.engines.parity import spread
+from deepseek.errors import InputError
+from deepseek.explain import report
+from deepseek.explain.explainer import ModelExplainer, explainer_for
+from deepseek.explain.summary import MAX_ROWS, global_report, row_reports
+from deepseek.look.numbers import number
+
+NUM_ROWS = 5  # explained one by one unless rows are named
+_GENERAL = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
+_SINGLE = ("row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "reasons")
+
+
+def explain_bundle(
+    path: str | Path, data: Any, *, rows: Sequence[int] = (), target: str | None = None, html: str | Path | None = None
+) -> dict[str, Any]:
+    """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
+    "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations"}; writes the page to `html`.
+
+    `data` is what read_table takes: a path, a frame, a Table. Each of `rows` (counted from 0; by default the first 5)
+    is explained as base_value + sum of values + residual = output, on the scale of the margin, before calibration.
+    `target` is a class: by default the positive one of two; of many the one predicted most often, and for a single row
+    the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
+
+    InputError for a row or a class that is not there, and when the folder of `html` is not there.
+    """
+    if html is not None and not Path(html).parent.is_dir():
+        raise InputError(f"{Path(html).parent}: there is no such folder", fix=f"mkdir -p {Path(html).parent}")
+    with Runtime.open(path) as runtime:
+        return {"bundle": str(path), **_explain(runtime, read_table(data), rows, target, html)}
+
+
+def _explain(
+    runtime: Runtime, table: Table, rows: Sequence[int], target: str | None, html: str | Path | None
+) -> dict[str, Any]:
+    chosen = np.array(_rows(rows, table.num_rows))
+    owners = runtime.preprocessor.owners()
+    explainer = explainer_for(runtime.model, owners, score=runtime.score, num_threads=0)  # one reader waits: all cores
+    many, few = table.take(spread(table.num_rows, MAX_ROWS)), table.take(chosen)
+    dates = [column.name for column in runtime.preprocessor.columns if column.kind == "datetime"]
+    features = runtime.prepare_table(many).features
+    general = global_report(explainer, features, many.records(), target=target, dates=dates)
+    general["num_rows_given"] = table.num_rows
+    single = [
+        {"row_id": row_id, **row}
+        for row_id, row in zip(chosen.tolist(), _single(runtime, explainer, few, target), strict=True)
+    ]
+    if html is not None:
+        command = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", Path(html).name])
+        shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
+        evidence = report.bundle_evidence(runtime.bundle)
+        report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
+    return {
+        "digest": runtime.bundle.digest,
+        "num_rows": table.num_rows,
+        "num_rows_explained": general["num_rows"],
+        **{name: general[name] for name in _GENERAL},
+        "explanations": [{name: row[name] for name in _SINGLE} for row in single],
+    }
+
+
+def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: str | None) -> list[dict[str, Any]]:
+    """row_reports() of every row, with its "prediction" in words and the "values" of all columns. Without a `target`
+    each row of many classes is explained by the class that is predicted for it."""
+    batch, records = runtime.prepare_table(table), table.records()
+    prediction = runtime.decide(runtime.score(batch.features), batch.flags)
+    targets = [target] * len(records)
+    if target is None and runtime.manifest.task == "multiclass" and prediction.labels is not None:
+        targets = prediction.labels.tolist()
+    answers = _answers(prediction)
+    found: dict[int, dict[str, Any]] = {}
+    for name in dict.fromkeys(targets):
+        places = [place for place, wanted in enumerate(targets) if wanted == name]
+        attribution = explainer.explain(batch.features[places], target=name)
+        rows = row_reports(attribution, [records[place] for place in places], outcome=runtime.manifest.target)
+        for place, row, values in zip(places, rows, attribution.values.tolist(), strict=True):
+            by_name = dict(zip(attribution.names, values, strict=True))
+            found[place] = {"prediction": answers[place], **row, "values": by_name}
+    return [found[place] for place in range(len(records))]
+
+
+def _rows(asked: Sequence[int], num_rows: int) -> list[int]:
+    """The rows to explain one by one."""
+    if len(asked) > report.MAX_ROWS:
+        raise InputError(f"{len(asked)} rows are asked for", expected=f"at most {report.MAX_ROWS}")
+    for row in asked:
+        if not 0 <= row < num_rows:
+            raise InputError(f"there is no row {row}", expected=f"0 to {num_rows - 1}; rows are counted from 0")
+    return list(asked) or list(range(min(NUM_ROWS, num_rows)))
+
+
+def _answers(prediction: Prediction) -> list[str]:
+    """Each row's answer in words."""
+    if prediction.labels is None or prediction.probabilities is None:
+        return [number(value) for value in prediction.values.tolist()] if prediction.values is not None else []
+    place = {label: index for index, label in enumerate(prediction.labels_known)}
+    return [
+        f"{label} ({number(chances[place[label]])})"
+        for label, chances in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
+    ]
