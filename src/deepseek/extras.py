@@ -40,6 +40,11 @@ def need(module: str, *, extra: str) -> ModuleType:
         raise ExtraError(f"{module} is not installed", fix=f"pip install 'deepseek[{extra}]'") from error
 
 
+def install_advice(extra: str) -> str:
+    """How to install an extra. The package of this name on the public index is not this project."""
+    return f"in the clone of this project: pip install -e '.[{extra}]'"
+
+
 def has(module: str) -> bool:
     """Whether `module` could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None

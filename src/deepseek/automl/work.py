@@ -35,7 +35,7 @@ from deepseek.data import (
     split_table,
 )
 from deepseek.errors import CheckError, InputError
-from deepseek.extras import has
+from deepseek.extras import has, install_advice
 from deepseek.plugins import find, names
 from deepseek.train.candidates import Candidate, FitData
 from deepseek.train.metrics import default_metric, metric_named
@@ -68,8 +68,8 @@ class Work:
         """Read, split and check the data; fit the preprocessing on the development rows."""
         budget = Budget(None if asked.trials else asked.budget_s)
         name = default_name(asked, data)
-        check_name(name)
         check_target(asked.out or name, overwrite=asked.overwrite, key=asked.key)
+        check_name(name)
         if asked.progress:
             asked.progress("reading", 0.0)
         candidates, left_out = _candidates(asked)
@@ -255,9 +255,7 @@ def _candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
         candidate: Candidate = find("candidates", name)
         absent = [module for module in candidate.needs if not has(module)]
         if absent:
-            left_out.append(
-                f"{name} was left out: {', '.join(absent)} is not installed (pip install 'deepseek[train]')"
-            )
+            left_out.append(f"{name} was left out: {', '.join(absent)} is not installed ({install_advice('train')})")
         else:
             kept.append(candidate)
     return tuple(kept), left_out
@@ -268,5 +266,6 @@ def default_name(asked: ShipOptions, data: Any) -> str:
     if asked.name:
         return asked.name
     if asked.out:
-        return Path(asked.out).name
+        out = Path(asked.out)
+        return out.resolve().name if out.name in ("", "..") else out.name
     return Path(data).stem if isinstance(data, (str, os.PathLike)) else "model"

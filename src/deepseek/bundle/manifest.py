@@ -177,7 +177,7 @@ def check_format(top: Mapping[str, Any]) -> None:
         raise InputError(
             f"{MANIFEST} is of format {found}, which a newer deepseek wrote",
             expected=f"format {FORMAT} or older",
-            fix="update deepseek: pip install -U deepseek",
+            fix="bring the clone of this project up to date: git pull, then pip install -e '.[all]'",
         )
     if found < FORMAT:
         raise InputError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepseek.cli import output
+from deepseek.cli.files import check_place, whole
 from deepseek.cli.options import BUNDLE, FILE
 from deepseek.errors import InputError
 from deepseek.look.numbers import number, signed
@@ -51,8 +52,8 @@ def command(
 
     Contributions are on the scale of the margin, before calibration; what they leave unexplained is given as residual.
     """
-    if html is not None and not html.parent.is_dir():
-        raise InputError(f"{html.parent}: there is no such folder", fix=f"mkdir -p {html.parent}")
+    if html is not None:
+        check_place(html)
     from deepseek.data import read_table
     from deepseek.engines import Runtime
 
@@ -86,7 +87,9 @@ def explain(
     if html is not None:
         again = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", html.name])
         evidence = bundle_evidence(runtime.bundle)
-        write_report(html, general, single, manifest=runtime.manifest, evidence=evidence, command=again)
+        page = write_report(None, general, single, manifest=runtime.manifest, evidence=evidence, command=again)
+        with whole(html) as part:
+            part.write_text(page, encoding="utf-8")
     attribution = explainer.explain(features, target=target)
     for place, row in enumerate(single):
         row["values"] = dict(zip(attribution.names, attribution.values[place].tolist(), strict=True))
@@ -106,10 +109,16 @@ ROW_FIELDS = ("row_id", "prediction", "target", "scale", "base_value", "values",
 def _rows(asked: tuple[int, ...], num_rows: int) -> list[int]:
     """The rows to explain one by one."""
     if len(asked) > MAX_SINGLE_ROWS:
-        raise InputError(f"{len(asked)} rows are asked for", expected=f"at most {MAX_SINGLE_ROWS}")
+        raise InputError(
+            f"{len(asked)} rows are asked for", expected=f"at most {MAX_SINGLE_ROWS}", fix="ask in several runs"
+        )
     for row in asked:
         if row >= num_rows:
-            raise InputError(f"there is no row {row}", expected=f"0 to {num_rows - 1}; rows are counted from 0")
+            raise InputError(
+                f"there is no row {row}",
+                expected=f"0 to {num_rows - 1}; rows are counted from 0",
+                fix="ask for a row that the file has",
+            )
     return list(asked) or list(range(min(5, num_rows)))
 
 
