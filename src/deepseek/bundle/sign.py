@@ -72,7 +72,11 @@ def read_signature(data: bytes) -> dict[str, str]:
     good = top.keys() == {"algorithm", *_HEX_DIGITS} and top["algorithm"] == _ALGORITHM
     good = good and all(_is_hex(top[name], num_digits) for name, num_digits in _HEX_DIGITS.items())
     if not good or data != canonical(top):
-        raise IntegrityError(f"{SIGNATURE} was cut or changed", expected="an Ed25519 signature as deepseek writes it")
+        raise IntegrityError(
+            f"{SIGNATURE} was cut or changed",
+            expected="an Ed25519 signature as deepseek writes it",
+            fix="do not use this bundle; copy it again from where it was made",
+        )
     return top
 
 
@@ -107,7 +111,9 @@ def _check(public: PublicKey, manifest: bytes, signature: str) -> None:
         public.verify(bytes.fromhex(signature), manifest)
     except failed as error:
         raise IntegrityError(
-            f"{SIGNATURE} does not fit bundle.json: one of the two was changed", fix="do not use this bundle"
+            f"{SIGNATURE} does not fit bundle.json: one of the two was changed",
+            expected="both as their maker wrote them",
+            fix="do not use this bundle",
         ) from error
 
 
@@ -115,7 +121,11 @@ def public_key(path: Path) -> PublicKey:
     """The public key in a PEM file. InputError when it is none."""
     key = _load(path, "public", _serialization().load_pem_public_key)
     if not isinstance(key, _ed25519().Ed25519PublicKey):
-        raise InputError(f"{path} is not an Ed25519 public key", fix="give the .pub file that deepseek keygen wrote")
+        raise InputError(
+            f"{path} is a key of another kind",
+            expected="an Ed25519 public key",
+            fix="give the .pub file that deepseek keygen wrote",
+        )
     found: PublicKey = key
     return found
 
@@ -123,7 +133,11 @@ def public_key(path: Path) -> PublicKey:
 def _private_key(path: Path) -> Ed25519PrivateKey:
     key = _load(path, "private", lambda data: _serialization().load_pem_private_key(data, password=None))
     if not isinstance(key, _ed25519().Ed25519PrivateKey):
-        raise InputError(f"{path} is not an Ed25519 private key", fix="make one with: deepseek keygen NAME")
+        raise InputError(
+            f"{path} is a key of another kind",
+            expected="an Ed25519 private key",
+            fix="make one with: deepseek keygen NAME",
+        )
     found: Ed25519PrivateKey = key
     return found
 
@@ -135,7 +149,11 @@ def _load(path: Path, what: str, parse: Any) -> Any:
         with Path(path).open("rb") as file:
             return parse(file.read(MAX_KEY_BYTES))
     except OSError as error:
-        raise InputError(f"the {what} key {path} cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"the {what} key {path} cannot be read: {error.strerror}",
+            expected="a PEM file",
+            fix="check its name and its rights",
+        ) from error
     except (ValueError, TypeError, unsupported) as error:
         raise InputError(
             f"{path} is not a {what} key",

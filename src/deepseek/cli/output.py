@@ -64,6 +64,12 @@ def note(message: str) -> None:
     click.echo(message, err=True)
 
 
+def warn(warnings: Iterable[str]) -> None:
+    """What a person should know before the figures are used, on stderr."""
+    for warning in warnings:
+        note(f"warning: {warning}")
+
+
 def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
     """Say an error on stderr, and on stdout as {"error": ...} when JSON was asked for. Returns `code`."""
     lines = [f"error: {error['message']}"]

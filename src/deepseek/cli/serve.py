@@ -64,8 +64,8 @@ def command(
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
     from deepseek.serve.run import bind
 
-    listener = bind(settings.host, settings.port)
-    answer(open_models(chosen, key), settings, listener, audit_log)
+    with bind(settings.host, settings.port) as listener:
+        answer(open_models(chosen, key), settings, listener, audit_log)
 
 
 def read_settings(**given: Any) -> Settings:

@@ -160,6 +160,7 @@ def _ship(source: Any, options: dict[str, Any], html: Path | None, as_json: bool
         output.note(f"the report is in {html}")
     result = shipped.to_dict()
     output.emit(result, as_json, lambda: summary(result))
+    output.warn(result["warnings"])
     return shipped.path
 
 
@@ -186,7 +187,7 @@ def _source(
 def summary(result: Mapping[str, Any]) -> list[object]:
     """The answer in one sentence, then the figures, then where it came from."""
     answer = f"{result['bundle']}: {result['model']} predicts {result['target']} ({result['task']})"
-    parts: list[object] = [
+    return [
         f"{answer}; {numbers.size(result['size_bytes'])}",
         output.figures(result["metrics"], result["baseline"]),
         output.facts(
@@ -200,4 +201,3 @@ def summary(result: Mapping[str, Any]) -> list[object]:
             ]
         ),
     ]
-    return parts + [f"warning: {warning}" for warning in result["warnings"]]
