@@ -237,7 +237,9 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
 
 def _called(what: str, source: Any) -> str:
     """What errors call a table: the file where there is one."""
-    return f"the {what} file {source}" if isinstance(source, (str, os.PathLike)) else f"the {what}"
+    if isinstance(source, (str, os.PathLike)):
+        return f"the {what} file {source}"
+    return "the data" if what == "data" else f"the table of {what} rows"
 
 
 def _group_columns(asked: ShipOptions) -> list[str]:
