@@ -41,6 +41,7 @@ def find(group: str, name: str) -> Any:
         raise InputError(
             f"{others[name].value} calls itself {name!r} in deepseek.{group}, which is built in",
             fix=f"uninstall that package or ask its authors for another name; {name!r} stays ours",
+            expected="a name of its own",
         )
     if name in built_in:
         return _load(built_in[name])
@@ -50,6 +51,7 @@ def find(group: str, name: str) -> Any:
     raise MissingError(
         f"there is no {name!r} in {group}.{did_you_mean(name, known)}",
         expected=", ".join(known) or "a package that brings one",
+        fix="take one of these, or install the package that brings it",
     )
 
 
@@ -71,7 +73,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _built_in(group: str) -> Mapping[str, Any]:
     if group not in TABLES:
         near = did_you_mean(group, TABLES)
-        raise MissingError(f"there is no plugin group {group!r}.{near}", expected=", ".join(TABLES))
+        raise MissingError(
+            f"there is no plugin group {group!r}.{near}", expected=", ".join(TABLES), fix="take one of these"
+        )
     table = _load(TABLES[group])
     return table if isinstance(table, Mapping) else {plugin.name: plugin for plugin in table}
 
@@ -90,4 +94,8 @@ def _load(target: Any) -> Any:
     try:
         return operator.attrgetter(attribute)(importlib.import_module(module))
     except (ImportError, AttributeError) as error:
-        raise InputError(f"{target} cannot be loaded: {error}", fix="install what it needs, or remove it") from error
+        raise InputError(
+            f"{target} cannot be loaded: {error}",
+            fix="install what it needs, or remove it",
+            expected="a module that can be imported",
+        ) from error

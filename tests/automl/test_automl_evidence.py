@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepseek.automl.evidence import curves, environment, fairness, groups_of, reliability, segments
+from deepseek.automl.evidence import curves, environment, fairness, groups_of, reliability, segments, too_few
 from deepseek.data import Table, read_table
 from deepseek.errors import InputError
 
@@ -79,6 +79,18 @@ def test_the_rarest_of_many_levels_are_one_group_and_no_row_is_left_out() -> Non
 def test_missing_levels_are_a_group() -> None:
     groups = groups_of(read_table({"x": ["a", None, "b", "a"]}), "x")
     assert {name: rows.tolist() for name, rows in groups.items()} == {"a": [0, 3], "b": [2], "missing": [1]}
+
+
+def test_figures_for_want_of_rows_are_warned_of() -> None:
+    many = read_table({"x": ["a"] * 30 + ["b"] * 29, "y": ["a"] * 30 + ["b"] * 29})
+    assert too_few(many, ["x"]) == []
+    assert ["'y'" in warning for warning in too_few(many, ["x"], "y")] == [True]
+    few = read_table({"x": ["a"] * 29, "y": ["a", "b"] * 14 + ["a"]})
+    warnings = too_few(few, ["x"], "y")
+    assert len(warnings) == 3
+    assert "29 test rows" in warnings[0]
+    assert "'x'" in warnings[1]
+    assert "'y'" in warnings[2]
 
 
 def test_a_column_that_is_not_there_is_named() -> None:

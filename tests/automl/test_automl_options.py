@@ -32,6 +32,8 @@ from deepseek.errors import InputError
         ("budget_s", "120s"),
         ("candidates", "xgboost"),
         ("drop", "age"),
+        ("drop", ["y"]),
+        ("monotone", {"y": 1}),
         ("weights", "y"),
         ("split", "time:y"),
         ("split", "group:y"),

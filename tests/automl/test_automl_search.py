@@ -323,5 +323,5 @@ def test_a_family_whose_library_is_absent_is_left_out_and_said(tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     warnings, loaded = json.loads(done.stdout)
-    assert any("mlp was left out" in warning and "deepseek[train]" in warning for warning in warnings)
+    assert any("mlp was left out" in warning and "pip install -e '.[train]'" in warning for warning in warnings)
     assert not loaded

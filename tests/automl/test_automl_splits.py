@@ -87,7 +87,7 @@ def test_own_validation_rows_alone_leave_the_test_rows_to_the_split(quick_ship: 
 
 def test_own_test_rows_with_other_columns_are_refused(quick_ship: Ship) -> None:
     frame = for_task(make_loans(100), "binary")
-    with pytest.raises(InputError, match="age"):
+    with pytest.raises(InputError, match=r"the table of test rows has no column 'age', which the data has"):
         quick_ship(frame[:60], test=frame[60:].drop(columns="age"))
 
 

@@ -136,7 +136,7 @@ def test_a_config_nested_without_end_is_refused(tmp_path: Path, manifest: Manife
 
 def test_a_newer_format_says_to_update_and_an_older_one_to_migrate(bundle: Bundle) -> None:
     top = json.loads((bundle.path / "bundle.json").read_bytes())
-    with pytest.raises(InputError, match=r"pip install -U deepseek"):
+    with pytest.raises(InputError, match=r"clone of this project.*git pull"):
         Manifest.from_bytes(canonical({**top, "format": FORMAT + 1}))
     with pytest.raises(InputError, match=r"deepseek migrate"):
         Manifest.from_bytes(canonical({**top, "format": 1}))

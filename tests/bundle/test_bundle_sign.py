@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,34 @@ def test_without_cryptography_a_signature_is_left_unchecked_and_a_key_says_what_
     for call in (open_bundle, verify_bundle):
         with pytest.raises(ExtraError, match=r"pip install -e '\.\[serve\]'"):
             call(signed.path, key=keys[1])
+
+
+def test_a_key_pair_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+
+    def taken(self: Path, part: Path) -> None:
+        """Another process makes the private key between our look and our step."""
+        modes.append(part.stat().st_mode & 0o777)
+        if self.name == "key":
+            self.write_text("theirs")
+        os.link(part, self)
+
+    monkeypatch.setattr(Path, "hardlink_to", taken)
+    with pytest.raises(InputError, match=r"never overwritten"):
+        generate_keys(tmp_path / "key")
+    assert (tmp_path / "key").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+    assert modes == [0o644, 0o600]
+
+
+def test_a_disk_without_hard_links_holds_keys_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, part: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    private, public, _ = generate_keys(tmp_path / "key")
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {private.name, public.name}
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")

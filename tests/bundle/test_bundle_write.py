@@ -73,6 +73,15 @@ def test_overwrite_replaces_a_bundle_and_nothing_else(
     assert names_in(home) == {"thesis.txt", "file"}
 
 
+def test_a_check_of_the_target_tries_to_write_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_target(tmp_path / "new" / "loans")
+    assert names_in(tmp_path) == {"file"}
+    for wrong in (tmp_path / "file" / "loans", Path("/proc/loans"), tmp_path / ("x" * 250)):
+        with pytest.raises(InputError, match=r"cannot be written"):
+            check_target(wrong)
+
+
 def test_the_folder_one_stands_in_is_refused(
     tmp_path: Path, manifest: Manifest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(capsys, monkeypatch) ->
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "missing: torch" in out
-    assert "pip install 'deepseek[all]'" in out
+    assert "in the clone of this project: pip install -e '.[all]'" in out
 
 
 def test_gpus_are_those_that_the_driver_reports(tmp_path: Path, monkeypatch) -> None:

@@ -82,18 +82,28 @@ def test_columns_that_do_not_fit_a_type_are_refused() -> None:
 def test_tables_are_joined_by_name() -> None:
     first, second = table(), table().drop(["age"])
     second = Table({**second.columns, "age": np.array([np.nan, 5.0])}, {**second.types, "age": "number"})
-    joined = concat([first, second])
+    joined = concat([first, second], ["a file", "another"])
     assert joined.column("age").tolist()[2:] == pytest.approx([np.nan, 5.0], nan_ok=True)
     assert joined.names == first.names
 
 
 def test_a_column_without_values_joins_any_type() -> None:
-    joined = concat([read_table({"a": ["x"]}), read_table({"a": [None]})])
+    joined = concat([read_table({"a": ["x"]}), read_table({"a": [None]})], ["a file", "another"])
     assert joined.column("a").tolist() == ["x", None]
 
 
 def test_tables_that_do_not_fit_are_refused_by_name() -> None:
-    with pytest.raises(InputError, match="'b'"):
-        concat([read_table({"a": [1]}), read_table({"a": [1], "b": [2]})])
-    with pytest.raises(InputError, match="'a' is number in one file and text"):
-        concat([read_table({"a": [1]}), read_table({"a": ["x"]})])
+    one, both, text = read_table({"a": [1]}), read_table({"a": [1], "b": [2]}), read_table({"a": ["x"]})
+    called = ["the data file loans.csv", "the test file later.csv"]
+    with pytest.raises(
+        InputError, match=r"the test file later.csv has a column 'b', which the data file loans.csv has"
+    ):
+        concat([one, both], called)
+    with pytest.raises(
+        InputError, match=r"the test file later.csv has no column 'b', which the data file loans.csv has"
+    ):
+        concat([both, one], called)
+    with pytest.raises(
+        InputError, match=r"'a' is number in the data file loans.csv and text in the test file later.csv"
+    ):
+        concat([one, text], called)

@@ -74,6 +74,7 @@ def test_missing_values_are_refused_with_their_number_and_the_way_out() -> None:
         ([f"a{n}" for n in range(50)], "50 different values"),
         (np.arange("2020-01-01", "2020-01-20", dtype="datetime64[D]"), "dates"),
         ([1.5, float("inf"), 2.5], "infinite"),
+        ([1.5, -2e302, 2.5], "row 1, is too large: -2e.302"),
         ([None, None], "missing"),
     ],
 )

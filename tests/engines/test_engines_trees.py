@@ -101,7 +101,7 @@ def test_without_the_library_the_error_names_the_extra(
     monkeypatch.setattr(libxgboost, "_find", lambda: None)
     libxgboost._library.cache_clear()
     model, _ = models["boosted"]
-    with pytest.raises(ExtraError, match=r"deepseek\[serve\]"):
+    with pytest.raises(ExtraError, match=r"pip install -e '\.\[serve\]'"):
         open_engine("trees", Source(lambda: model, lambda: b"", 30))
     monkeypatch.undo()
     libxgboost._library.cache_clear()

@@ -132,12 +132,15 @@ def test_headers_within_the_limit_are_taken_on_one_connection_again_and_again(se
             assert client.get("/v1/models", headers={"x-cookie": "a" * 40_000}).status_code == 200
 
 
-@pytest.mark.parametrize(("stdout", "said"), [("> /dev/full", "No space left on device"), (">&-", "it is closed")])
+@pytest.mark.parametrize(
+    ("stdout", "said"),
+    [("> /dev/full", "the ready line cannot be written: No space left on device"), (">&-", "stdout is closed")],
+)
 def test_a_stdout_that_takes_nothing_is_one_error_and_exit_code_2(loans: Path, stdout: str, said: str) -> None:
     command = f"exec {sys.executable} -m deepseek serve {loans} --port 0 --log-level off {stdout}"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: the ready line cannot be written to stdout: {said}\n")
+    assert done.stderr.startswith(f"error: {said}\n")
     assert "Traceback" not in done.stderr
 
 

@@ -35,6 +35,7 @@ def ordered_labels(labels: tuple[str, ...], positive: str | None) -> tuple[str, 
         raise InputError(
             f"positive is {positive!r}",
             expected=f"one of two classes; the target has {', '.join(labels[:20]) or 'none'}",
+            fix="name one of its two classes, or leave positive out",
         )
     return (*(label for label in labels if label != positive), positive)
 
@@ -48,9 +49,11 @@ def check_demands(asked: ShipOptions, task: Task, labels: tuple[str, ...]) -> No
     if asked.costs is None:
         return
     if task == "regression":
-        raise InputError("costs need a target of classes", expected="no costs for regression")
+        raise InputError("costs need a target of classes", expected="no costs for regression", fix="leave them out")
     if limits:
-        raise InputError(f"costs and {limits[0]} both set the threshold", expected="one of them")
+        raise InputError(
+            f"costs and {limits[0]} both set the threshold", expected="one of them", fix="leave one of them out"
+        )
     check_costs(asked.costs, labels)
 
 
@@ -60,6 +63,10 @@ def row_weights(table: Table, column: str | None) -> NDArray[np.float64]:
         return np.ones(table.num_rows)
     weight = table.column(column)
     if weight.dtype.kind != "f" or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise InputError(f"the weights in {column!r} are not all numbers >= 0", expected="finite numbers, not all zero")
+        raise InputError(
+            f"the weights in {column!r} are not all numbers >= 0",
+            expected="finite numbers, not all zero",
+            fix="mend the column, or use another one",
+        )
     weight = weight / weight.max()  # a sum of large ones would be infinite
     return np.asarray(weight / weight.mean(), np.float64)

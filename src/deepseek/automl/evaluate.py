@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.automl.demands import row_weights
-from deepseek.automl.evidence import segments
+from deepseek.automl.evidence import segments, too_few
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime
 from deepseek.errors import MissingError
@@ -20,9 +20,9 @@ CHUNK = 50_000  # rows scored at once
 
 def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), seed: int = 0) -> dict[str, Any]:
     """The object that `evaluate --json` prints: {"bundle", "digest", "num_rows", "metrics"}, for two classes the rates
-    at the bundle's threshold, for values the share inside their intervals, and figures by group of the columns `by`.
-    Where the bundle was made with sample weights and the data has their column, metrics and rates are weighted, and
-    the column is named; groups never are.
+    at the bundle's threshold, for values the share inside their intervals, figures by group of the columns `by`, and
+    "warnings". Where the bundle was made with sample weights and the data has their column, metrics and rates are
+    weighted, and the column is named; groups never are.
 
     InputError when the target is not among the columns, or an answer is not a known class.
     """
@@ -32,6 +32,7 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
         if manifest.target not in table.names:
             raise MissingError(
                 f"the data has no column {manifest.target!r}, the target of the bundle",
+                expected=f"a column {manifest.target!r} with the true answers",
                 fix="add the true answers, or use predict",
             )
         target = encode_target(table, manifest.target, manifest.labels)
@@ -47,6 +48,7 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
             "bundle": str(path),
             "digest": runtime.bundle.digest,
             "num_rows": table.num_rows,
+            "warnings": too_few(table, by),
             "metrics": {
                 name: f.to_dict() for name, f in figures(manifest.task, target, output, weight, seed=seed).items()
             },

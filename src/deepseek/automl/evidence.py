@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64, Task
 from deepseek.data import Table
-from deepseek.errors import InputError
+from deepseek.data.table import unknown_column
 from deepseek.train.decide import curve
 from deepseek.train.metrics import figures
 
@@ -32,7 +32,7 @@ def groups_of(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
     """Rows by the value of a column: its levels (beyond MAX_GROUPS the rarest together), or quarters of a number with
     many values."""
     if column not in table.names:
-        raise InputError(f"column {column!r} is not in the test rows", expected=f"one of {', '.join(table.names[:20])}")
+        raise unknown_column(column, table.names, where="the data")
     values = table.column(column)
     if values.dtype.kind == "f" and len(np.unique(values[~np.isnan(values)])) > MAX_GROUPS:
         cuts = np.unique(np.nanquantile(values, [0.25, 0.5, 0.75]))
@@ -92,6 +92,27 @@ def fairness(
         values = [row[measure] for row in rows if row.get(measure) is not None]
         gaps[measure] = max(values) - min(values) if len(values) > 1 else None
     return {"column": column, "groups": rows, "gaps": gaps, "min_rows": MIN_ROWS}
+
+
+def too_few(table: Table, segments: Sequence[str], fairness: str | None = None) -> list[str]:
+    """Warnings that say which figures of the test rows mean little, or are none for want of rows."""
+    found = []
+    if table.num_rows < MIN_ROWS:
+        found.append(
+            f"there are {table.num_rows} test rows: figures of fewer than {MIN_ROWS} may be far from those in use"
+        )
+    found += [
+        f"no group of {column!r} has {MIN_ROWS} rows to test on: there are no figures by {column!r}"
+        for column in segments
+        if not _num_judged(table, column)
+    ]
+    if fairness and _num_judged(table, fairness) < 2:
+        found.append(f"fewer than two groups of {fairness!r} have {MIN_ROWS} rows to test on: fairness was not judged")
+    return found
+
+
+def _num_judged(table: Table, column: str) -> int:
+    return sum(len(rows) >= MIN_ROWS for rows in groups_of(table, column).values())
 
 
 def _rates(task: Task, target: NDArray[Any], output: Float64, decided: NDArray[Any]) -> dict[str, float | None]:

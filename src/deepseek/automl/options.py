@@ -62,15 +62,32 @@ class ShipOptions:
         )
         for name, good, expected in checks:
             if not good:
-                raise InputError(f"ship.{name} is {getattr(self, name)}", expected=expected)
+                raise InputError(
+                    f"ship.{name} is {getattr(self, name)}", expected=expected, fix=f"give {name} such a value"
+                )
         if self.task not in (None, "binary", "multiclass", "regression"):
-            raise InputError(f"ship.task is {self.task!r}", expected="binary, multiclass or regression")
-        for name, column in (("weights", self.weights), ("split", self.split.partition(":")[2])):
-            if column == self.target:
-                raise InputError(f"ship.{name} names {column!r}, which is the target", expected="another column")
+            raise InputError(
+                f"ship.task is {self.task!r}",
+                expected="binary, multiclass or regression",
+                fix="choose one, or leave task out",
+            )
+        for name, columns in (
+            ("weights", [self.weights]), ("split", [self.split.partition(":")[2]]), ("drop", self.drop),
+            ("monotone", self.monotone or ()),
+        ):  # fmt: skip
+            if self.target in columns:
+                raise InputError(
+                    f"ship.{name} names {self.target!r}, which is the target",
+                    expected="another column",
+                    fix=f"take {self.target!r} out of {name}, or name another target",
+                )
         for column, sign in (self.monotone or {}).items():
             if sign not in (1, -1):
-                raise InputError(f"monotone {column!r} is {sign!r}", expected="1 (rising) or -1 (falling)")
+                raise InputError(
+                    f"monotone {column!r} is {sign!r}",
+                    expected="1 (rising) or -1 (falling)",
+                    fix="give it one of these",
+                )
 
     def _check_types(self) -> None:
         for names, types, expected in (
@@ -81,7 +98,7 @@ class ShipOptions:
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not isinstance(value, types):
-                    raise InputError(f"ship.{name} is {value!r}", expected=expected)
+                    raise InputError(f"ship.{name} is {value!r}", expected=expected, fix=f"give {name} such a value")
 
     def config(self) -> dict[str, Any]:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""

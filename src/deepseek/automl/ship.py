@@ -59,12 +59,18 @@ def ship(data: Any = None, *, target: str | None = None, example: str | None = N
     """
     clock = (time.perf_counter(), time.process_time())
     if (data is None) == (example is None):
-        raise InputError("ship takes either data or an example", expected='ship("loans.csv", target="default")')
+        raise InputError(
+            "ship takes either data or an example",
+            expected='ship("loans.csv", target="default") or ship(example="cancer")',
+            fix="give one of the two",
+        )
     if example is not None:
         data, options = from_example(example, options | {"target": target})
         target = options.pop("target")
     if target is None:
-        raise InputError("ship.target is missing", expected="the name of the column to predict")
+        raise InputError(
+            "ship.target is missing", expected="the name of the column to predict", fix='add target="COLUMN"'
+        )
     asked = ShipOptions(target=target, **options)
     from deepseek.automl.work import Work
 
@@ -78,5 +84,7 @@ def from_example(name: str, options: Mapping[str, Any]) -> tuple[Table, dict[str
     from deepseek.data.examples import example
 
     table, target, _ = example(name)
-    usual = {"target": target, "name": name, "split": "time:time" if name == "fraud" else "random"}
+    usual = {"target": target, "split": "time:time" if name == "fraud" else "random"}
+    if not options.get("out"):  # else the bundle is named like its folder
+        usual["name"] = name
     return table, {**options, **{key: value for key, value in usual.items() if options.get(key) is None}}

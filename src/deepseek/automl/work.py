@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.automl import pack
+from deepseek.automl import evidence, pack
 from deepseek.automl.demands import check_classes, check_demands, ordered_labels, row_weights
 from deepseek.automl.develop import Developed, develop
 from deepseek.automl.options import ShipOptions
@@ -34,8 +35,9 @@ from deepseek.data import (
     read_table,
     split_table,
 )
+from deepseek.data.table import unknown_column
 from deepseek.errors import CheckError, InputError
-from deepseek.extras import has
+from deepseek.extras import has, install_advice
 from deepseek.plugins import find, names
 from deepseek.train.candidates import Candidate, FitData
 from deepseek.train.metrics import default_metric, metric_named
@@ -68,8 +70,8 @@ class Work:
         """Read, split and check the data; fit the preprocessing on the development rows."""
         budget = Budget(None if asked.trials else asked.budget_s)
         name = default_name(asked, data)
-        check_name(name)
         check_target(asked.out or name, overwrite=asked.overwrite, key=asked.key)
+        check_name(name)
         if asked.progress:
             asked.progress("reading", 0.0)
         candidates, left_out = _candidates(asked)
@@ -90,7 +92,7 @@ class Work:
         read = {name: kind for name, kind in kinds.items() if name not in hidden}
         warnings = [*table.notes, *info.notes, *_leaks(asked, table, split, info.task, read)]
         preprocessor = fit_preprocessor(development, kinds, target=asked.target, drop=hidden)
-        warnings += [*preprocessor.notes, *left_out]
+        warnings += [*preprocessor.notes, *left_out, *evidence.too_few(test, asked.segments, asked.fairness)]
         return cls(
             asked, data, budget, info.task, labels, development, len(split.validation), test, kinds, warnings,
             preprocessor, candidates,
@@ -103,7 +105,9 @@ class Work:
         for column in monotone:
             if {f.kind for f in features if f.column == column} - {"missing"} != {"numeric"}:
                 raise InputError(
-                    f"monotone names {column!r}, which is not a numeric input", expected="a numeric column"
+                    f"monotone names {column!r}, which is not a numeric input",
+                    expected="a numeric column that the model reads",
+                    fix=f"take {column!r} out of monotone",
                 )
         return FitData(
             features=self.preprocessor.table(table).features,
@@ -162,6 +166,7 @@ class Work:
             raise InputError(
                 "none of the candidates can keep the monotone constraints",
                 expected="xgboost among them; for two classes and regression also the forests",
+                fix="add one of these to candidates, or leave monotone out",
             )
         metric = metric_named(self.task, self.asked.metric or default_metric(self.task, data.target))
         return develop(
@@ -202,19 +207,23 @@ class Work:
 def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
     """All rows in one table; the user's own test rows set the split, else it is still to be made."""
 
-    def rows_of(source: Any) -> Table:
+    def rows_of(source: Any, called: str) -> Table:
         found = read_table(source)
+        if asked.target not in found.columns:
+            raise unknown_column(asked.target, found.names, where=called)
         return drop_missing_target(found, asked.target) if asked.drop_missing_target else found
 
-    table = rows_of(data)
-    named = [asked.target, asked.weights, asked.fairness, *asked.segments, *asked.drop, *(asked.monotone or {})]
-    for column in named:
-        if column is not None:
-            table.column(column)  # says which names are near
+    called = [_called(*part) for part in (("data", data), ("validation", asked.validation), ("test", asked.test))]
+    table = rows_of(data, called[0])
+    for column in (asked.weights, asked.fairness, *asked.segments, *asked.drop, *(asked.monotone or {})):
+        if column is not None and column not in table.columns:
+            raise unknown_column(column, table.names, where=called[0])
     if asked.test is None and asked.validation is None:
         return table, None
-    owned = (rows_of(own) if own is not None else table.take(np.arange(0)) for own in (asked.validation, asked.test))
-    parts = [table, *owned]
+    none = table.take(np.arange(0))
+    validation_rows = none if asked.validation is None else rows_of(asked.validation, called[1])
+    test_rows = none if asked.test is None else rows_of(asked.test, called[2])
+    parts = [table, validation_rows, test_rows]
     ends = np.cumsum([part.num_rows for part in parts])
     train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, parts, strict=True))
     if asked.test is None:
@@ -223,7 +232,14 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
             table, split=asked.split, target=asked.target, task=task, seed=asked.seed, validation_share=0.0
         )
         train, test = made.train, made.test
-    return concat([part for part in parts if part.num_rows]), Split(train, validation, test)
+    return concat(parts, called), Split(train, validation, test)
+
+
+def _called(what: str, source: Any) -> str:
+    """What errors call a table: the file where there is one."""
+    if isinstance(source, (str, os.PathLike)):
+        return f"the {what} file {source}"
+    return "the data" if what == "data" else f"the table of {what} rows"
 
 
 def _group_columns(asked: ShipOptions) -> list[str]:
@@ -240,7 +256,11 @@ def _leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: di
     )  # fmt: skip
     for finding in found:
         if finding.level == "refuse" and finding.name not in asked.allow:
-            raise CheckError(finding.message, fix=f"{finding.fix}; or accept it: --allow {finding.name!r}")
+            accept = f"allow=[{finding.name!r}]; in the shell --allow {shlex.quote(finding.name)}"
+            raise CheckError(
+                finding.message, expected="rows and columns that do not give the answer away",
+                fix=f"{finding.fix}; or accept it ({accept})",
+            )  # fmt: skip
     known = {finding.name for finding in found}
     idle = [f"allow names {name!r}, by which the leak check found nothing" for name in asked.allow if name not in known]
     return [f"{finding.message}; {finding.fix}" for finding in found] + idle
@@ -255,9 +275,7 @@ def _candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
         candidate: Candidate = find("candidates", name)
         absent = [module for module in candidate.needs if not has(module)]
         if absent:
-            left_out.append(
-                f"{name} was left out: {', '.join(absent)} is not installed (pip install 'deepseek[train]')"
-            )
+            left_out.append(f"{name} was left out: {', '.join(absent)} is not installed ({install_advice('train')})")
         else:
             kept.append(candidate)
     return tuple(kept), left_out
@@ -268,5 +286,6 @@ def default_name(asked: ShipOptions, data: Any) -> str:
     if asked.name:
         return asked.name
     if asked.out:
-        return Path(asked.out).name
+        out = Path(asked.out)
+        return out.resolve().name if out.name in ("", "..") else out.name
     return Path(data).stem if isinstance(data, (str, os.PathLike)) else "model"

@@ -58,7 +58,7 @@ def _parse_object(kind: Any, value: Any, where: str) -> Any:
     for name, field in fields.items():
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if needed and name not in given:
-            raise InputError(f"{where} has no {name!r}", expected=", ".join(fields))
+            raise InputError(f"{where} has no {name!r}", expected=", ".join(fields), fix=f"give it {name!r}")
     kinds = _kinds(kind)
     return kind(**{name: parse(kinds[name], item, f"{where}.{name}") for name, item in given.items()})
 
@@ -84,7 +84,9 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
 def _json(value: Any, where: str, depth: int = 0) -> Any:
     """A copy in JSON's own types; refused when JSON could not hold it or it is nested without end."""
     if depth > MAX_DEPTH:
-        raise InputError(f"{where[:200]} is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
+        raise InputError(
+            f"{where[:200]} is nested too deeply", expected=f"at most {MAX_DEPTH} levels", fix="make it flatter"
+        )
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, dict):
@@ -101,7 +103,7 @@ def _is_text(value: str) -> bool:
 
 
 def _refuse(value: Any, where: str, expected: str) -> Any:
-    raise InputError(f"{where[:200]} is {repr(value)[:80]}", expected=expected)
+    raise InputError(f"{where[:200]} is {repr(value)[:80]}", expected=expected, fix="give it such a value")
 
 
 @cache

@@ -22,6 +22,7 @@ from deepseek.bundle.paths import MAX_DEPTH, MAX_FILES
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 UNFINISHED = ".writing"  # ends the name of the folder that a writer fills before it is put in place
+_AGAIN = "copy the bundle again from where it was made, or make it again"
 _INSIDE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe must not wait for its writer.
 _FILE = _INSIDE | os.O_NONBLOCK
@@ -36,12 +37,24 @@ class Folder:
             unfinished = Path(os.path.realpath(path)).name.endswith(UNFINISHED)
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise MissingError(f"there is no bundle at {path}", expected="the folder of a bundle") from error
+            raise MissingError(
+                f"there is no bundle at {path}",
+                expected="the folder of a bundle",
+                fix="give the folder that deepseek ship made",
+            ) from error
         except (OSError, ValueError) as error:
-            raise InputError(f"{str(path)!r} cannot be opened: {error}", expected="the folder of a bundle") from error
+            raise InputError(
+                f"{str(path)!r} cannot be opened: {error}",
+                expected="the folder of a bundle",
+                fix="check its name and its rights",
+            ) from error
         if unfinished:
             os.close(self._fd)
-            raise InputError(f"{path} was left by a writer that was stopped", fix="write the bundle again")
+            raise InputError(
+                f"{path} was left by a writer that was stopped",
+                expected="a finished bundle",
+                fix="write the bundle again",
+            )
 
     def __enter__(self) -> Folder:
         return self
@@ -64,13 +77,17 @@ class Folder:
         try:
             fd = self._open_inside(name)
         except FileNotFoundError as error:
-            raise MissingError(f"{name} is missing", expected=f"a file in {self.path}") from error
+            raise MissingError(f"{name} is missing", expected=f"a file in {self.path}", fix=_AGAIN) from error
         except OSError as error:
-            raise IntegrityError(f"{name} cannot be read as a plain file: {error.strerror}") from error
+            raise IntegrityError(
+                f"{name} cannot be read as a plain file: {error.strerror}", expected="plain files only", fix=_AGAIN
+            ) from error
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             os.close(fd)
-            raise IntegrityError(f"{name} cannot be read as a plain file: it is none")
+            raise IntegrityError(
+                f"{name} cannot be read as a plain file: it is none", expected="plain files only", fix=_AGAIN
+            )
         with os.fdopen(fd, "rb") as file:
             yield file, found.st_size
 

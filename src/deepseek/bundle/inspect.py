@@ -40,7 +40,11 @@ def figures_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
         found = json.loads(bundle.read(METRICS))
         return _figures(found.get("metrics", {})), _figures(found.get("baseline", {}))
     except (ValueError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{METRICS} does not hold figures: {error}", fix="make the bundle again") from error
+        raise IntegrityError(
+            f"{METRICS} does not hold figures: {error}",
+            expected="figures by name, as ship writes them",
+            fix="make the bundle again",
+        ) from error
 
 
 def _figures(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,11 @@ class Manifest:
         top = dataclasses.asdict(Manifest.from_dict(dataclasses.asdict(self)))
         data = canonical({**top, SEAL: _sha256(canonical(top))})
         if len(data) > MAX_MANIFEST_BYTES:
-            raise TooLargeError(f"{MANIFEST} would have {len(data)} bytes", expected=f"at most {MAX_MANIFEST_BYTES}")
+            raise TooLargeError(
+                f"{MANIFEST} would have {len(data)} bytes",
+                expected=f"at most {MAX_MANIFEST_BYTES}",
+                fix="use fewer columns, or shorter names and labels",
+            )
         return data
 
     @classmethod
@@ -117,7 +121,11 @@ class Manifest:
         except ValueError:  # a number or a letter that JSON's writer would never have made
             intact = False
         if not intact:
-            raise IntegrityError(f"{MANIFEST} was changed: it does not match its {SEAL}", fix=_DAMAGED)
+            raise IntegrityError(
+                f"{MANIFEST} was changed: it does not match its {SEAL}",
+                expected="the bytes that its maker wrote",
+                fix=_DAMAGED,
+            )
         return cls.from_dict(top)
 
     @classmethod
@@ -158,7 +166,7 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 def decode(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
     """The JSON object in `data`, or IntegrityError that names the file."""
     if len(data) > MAX_MANIFEST_BYTES:
-        raise TooLargeError(f"{name} has more than {MAX_MANIFEST_BYTES} bytes", fix=_DAMAGED)
+        raise TooLargeError(f"{name} has too many bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=_DAMAGED)
     try:
         top = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -177,7 +185,7 @@ def check_format(top: Mapping[str, Any]) -> None:
         raise InputError(
             f"{MANIFEST} is of format {found}, which a newer deepseek wrote",
             expected=f"format {FORMAT} or older",
-            fix="update deepseek: pip install -U deepseek",
+            fix="bring the clone of this project up to date: git pull, then pip install -e '.[all]'",
         )
     if found < FORMAT:
         raise InputError(
@@ -192,7 +200,9 @@ def check_files(files: Mapping[str, str]) -> None:
     problem = paths_problem(files)
     if problem:
         raise IntegrityError(
-            f"{MANIFEST} lists a file that a bundle may not hold: {problem}", fix="do not use this bundle"
+            f"{MANIFEST} lists a file that a bundle may not hold: {problem}",
+            expected="relative names of plain files",
+            fix="do not use this bundle",
         )
     for name, sha256 in files.items():
         _need(is_hash(sha256), f"files.{name}", sha256, "64 hexadecimal digits")
@@ -202,7 +212,13 @@ def check_name(text: str, field_name: str = "name") -> None:
     """InputError unless `text` can stand in a URL's path and as the name of a folder: a model's name, its version."""
     good = 0 < len(text) <= 128 and text.isprintable() and text == text.strip() and not set(text) & set('/\\:?#%"')
     expected = '1 to 128 letters, none of / \\ : ? # % ", no dot at the start'
-    _need(good and text[0] != ".", field_name, text, expected)
+    _need(
+        good and text[0] != ".",
+        field_name,
+        text,
+        expected,
+        fix="choose another name (name; in the shell --name NAME)" if field_name == "name" else "choose another one",
+    )
 
 
 def is_hash(text: object) -> bool:
@@ -244,9 +260,9 @@ def _check_labels(manifest: Manifest) -> None:
     )
 
 
-def _need(good: bool, where: str, value: object, expected: str) -> None:
+def _need(good: bool, where: str, value: object, expected: str, fix: str = "give it such a value") -> None:
     if not good:
-        raise InputError(f"{MANIFEST}: {where} is {repr(value)[:100]}", expected=expected)
+        raise InputError(f"{MANIFEST}: {where} is {repr(value)[:100]}", expected=expected, fix=fix)
 
 
 def _is_time(text: str) -> bool:

@@ -21,6 +21,7 @@ from deepseek.bundle.fields import parse
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import FORMAT, Manifest, canonical, check_files, check_format, decode
 from deepseek.bundle.paths import MANIFEST, SIGNATURE
+from deepseek.bundle.place import is_free
 from deepseek.bundle.read import compare_listing, content_problems, read_top
 from deepseek.bundle.write import fill, write_bundle
 from deepseek.errors import InputError, IntegrityError
@@ -75,6 +76,10 @@ def migrate_bundle(
             digest = Manifest.from_bytes(data).digest
             return Migrated(source, source, FORMAT, FORMAT, (), digest, digest, False, False)
         old, was_signed = _read_old(folder, top)
+    if not is_free(target):
+        raise InputError(
+            f"{target} is not empty", expected="a new folder", fix="name another one (out; in the shell --out DIR)"
+        )
     parent = hashlib.sha256(data).hexdigest()
     steps = [STEPS[number] for number in range(found, FORMAT)]
     for step in steps:
@@ -103,19 +108,27 @@ def _read_old(folder: Folder, top: Mapping[str, Any]) -> tuple[Old, bool]:
     sizes, problems = compare_listing(folder, files)
     problems += list(content_problems(folder, files)) if not problems else []
     if problems:
-        raise IntegrityError(f"{folder.path}: {problems[0]}", fix="a bundle is migrated only when it is whole")
+        raise IntegrityError(f"{folder.path}: {problems[0]}", expected="a whole bundle", fix="find an intact copy")
     contents = {}
     for name, sha256 in files.items():
         contents[name] = folder.read(name, limit=sizes[name] + 1)
         if hashlib.sha256(contents[name]).hexdigest() != sha256:
-            raise IntegrityError(f"{name} was changed: its sha256 is not the manifest's", fix="find an intact copy")
+            raise IntegrityError(
+                f"{name} was changed: its sha256 is not the manifest's",
+                expected="a whole bundle",
+                fix="find an intact copy",
+            )
     plain = {name: value for name, value in top.items() if name != "files"}
     return Old(plain, contents), SIGNATURE in sizes
 
 
 def _from_1(old: Old) -> Old:
     if "decision.json" in old.files:
-        raise InputError("decision.json is in a bundle of format 1, which knew none", fix="make the bundle again")
+        raise InputError(
+            "decision.json is in a bundle of format 1, which knew none",
+            expected="a threshold in bundle.json alone",
+            fix="make the bundle again",
+        )
     decision = {"threshold": old.manifest.get("threshold"), "costs": None, "interval": None}
     return Old(old.manifest, {**old.files, "decision.json": canonical(decision)})
 

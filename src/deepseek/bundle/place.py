@@ -37,7 +37,11 @@ def alone(target: Path, wait_s: float = WAIT_S) -> Iterator[None]:
     end_s = time.monotonic() + wait_s
     while (fd := _try_lock(lock)) is None:
         if time.monotonic() > end_s:
-            raise BusyError(f"another process has been writing {target} for {wait_s:.0f} s", fix="wait for it to end")
+            raise BusyError(
+                f"another process has been writing {target} for {wait_s:.0f} s",
+                expected="one writer at a time",
+                fix="wait for it to end",
+            )
         time.sleep(_POLL_S)
     try:
         yield

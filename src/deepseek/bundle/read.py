@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deepseek.bundle.sign import PublicKey
 
 Signature = Literal["none", "not checked", "good"]
+_INTACT = "the files as their maker wrote them"
 _DAMAGED = "do not use this bundle; copy it again from where it was made"
 
 
@@ -50,12 +51,18 @@ class Bundle:
     def read(self, name: str) -> bytes:
         """The bytes of a file that the manifest lists. IntegrityError when they are no longer what it says."""
         if not self.has(name):
-            raise MissingError(f"{self.path} has no {name!r}", expected=", ".join(self.manifest.files))
+            raise MissingError(
+                f"{self.path} has no {name!r}",
+                expected=", ".join(self.manifest.files),
+                fix="ask for one of these files",
+            )
         size_bytes = self.sizes[name]
         with Folder(self.path) as folder:
             data = folder.read(name, limit=size_bytes + 1)
         if len(data) != size_bytes or hashlib.sha256(data).hexdigest() != self.manifest.files[name]:
-            raise IntegrityError(f"{name} in {self.path} was changed: its sha256 is not the manifest's", fix=_DAMAGED)
+            raise IntegrityError(
+                f"{name} in {self.path} was changed: its sha256 is not the manifest's", expected=_INTACT, fix=_DAMAGED
+            )
         return data
 
 
@@ -84,7 +91,7 @@ def _open(folder: Folder, public: PublicKey | None) -> Bundle:
         problems = list(content_problems(folder, manifest.files))
     if problems:
         more = f" (and {len(problems) - 1} more: deepseek verify)" if len(problems) > 1 else ""
-        raise IntegrityError(f"{folder.path}: {problems[0]}{more}", fix=_DAMAGED)
+        raise IntegrityError(f"{folder.path}: {problems[0]}{more}", expected=_INTACT, fix=_DAMAGED)
     return Bundle(folder.path, manifest, signature, sizes)
 
 
@@ -93,7 +100,9 @@ def read_manifest(folder: Folder, key: PublicKey | None) -> tuple[Manifest, Sign
     data = read_top(folder)
     manifest = Manifest.from_bytes(data)
     if manifest.digest != manifest.model_digest():
-        raise IntegrityError(f"{MANIFEST} was changed: its digest is not that of the files it lists", fix=_DAMAGED)
+        raise IntegrityError(
+            f"{MANIFEST} was changed: its digest is not that of the files it lists", expected=_INTACT, fix=_DAMAGED
+        )
     return manifest, _signature(folder, data, key)
 
 
@@ -103,7 +112,9 @@ def read_top(folder: Folder) -> bytes:
         return folder.read(MANIFEST, limit=MAX_MANIFEST_BYTES + 1)
     except MissingError as error:
         raise MissingError(
-            f"{folder.path} is not a bundle: {MANIFEST} is missing", expected="a folder that deepseek ship made"
+            f"{folder.path} is not a bundle: {MANIFEST} is missing",
+            expected="a folder that deepseek ship made",
+            fix="give the folder of the bundle itself",
         ) from error
 
 

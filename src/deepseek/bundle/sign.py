@@ -12,6 +12,9 @@ nothing by itself: anyone can sign with a key of their own. Trust comes from the
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,17 +36,22 @@ _CRYPTOGRAPHY = "cryptography.hazmat.primitives"
 
 
 def generate_keys(out: Path) -> tuple[Path, Path, str]:
-    """Write a new private key to `out` (mode 0600) and its public key to `out`.pub. Returns both paths and the public
-    key in hexadecimal. InputError when one of the files exists: a key is never overwritten."""
+    """Write a new private key to `out` (mode 0600) and its public key to `out`.pub, each as a whole. Returns both paths
+    and the public key in hexadecimal. InputError when one of the files exists: a key is never overwritten."""
     public_path = out.with_name(f"{out.name}.pub")
-    for path in (out, public_path):
-        if path.is_symlink() or path.exists():
-            raise InputError(f"{path} exists; a key is never overwritten", fix="choose another name")
     private, forms = _ed25519().Ed25519PrivateKey.generate(), _serialization()
     pem, plain = forms.Encoding.PEM, forms.NoEncryption()
-    _write_new(out, private.private_bytes(pem, forms.PrivateFormat.PKCS8, plain), 0o600)
     public = private.public_key()
-    _write_new(public_path, public.public_bytes(pem, forms.PublicFormat.SubjectPublicKeyInfo), 0o644)
+    with (
+        _new_file(public_path, public.public_bytes(pem, forms.PublicFormat.SubjectPublicKeyInfo), 0o644) as put_public,
+        _new_file(out, private.private_bytes(pem, forms.PrivateFormat.PKCS8, plain), 0o600) as put_private,
+    ):
+        put_public()
+        try:
+            put_private()
+        except InputError:
+            public_path.unlink()
+            raise
     return out, public_path, public.public_bytes_raw().hex()
 
 
@@ -64,7 +72,11 @@ def read_signature(data: bytes) -> dict[str, str]:
     good = top.keys() == {"algorithm", *_HEX_DIGITS} and top["algorithm"] == _ALGORITHM
     good = good and all(_is_hex(top[name], num_digits) for name, num_digits in _HEX_DIGITS.items())
     if not good or data != canonical(top):
-        raise IntegrityError(f"{SIGNATURE} was cut or changed", expected="an Ed25519 signature as deepseek writes it")
+        raise IntegrityError(
+            f"{SIGNATURE} was cut or changed",
+            expected="an Ed25519 signature as deepseek writes it",
+            fix="do not use this bundle; copy it again from where it was made",
+        )
     return top
 
 
@@ -99,7 +111,9 @@ def _check(public: PublicKey, manifest: bytes, signature: str) -> None:
         public.verify(bytes.fromhex(signature), manifest)
     except failed as error:
         raise IntegrityError(
-            f"{SIGNATURE} does not fit bundle.json: one of the two was changed", fix="do not use this bundle"
+            f"{SIGNATURE} does not fit bundle.json: one of the two was changed",
+            expected="both as their maker wrote them",
+            fix="do not use this bundle",
         ) from error
 
 
@@ -107,7 +121,11 @@ def public_key(path: Path) -> PublicKey:
     """The public key in a PEM file. InputError when it is none."""
     key = _load(path, "public", _serialization().load_pem_public_key)
     if not isinstance(key, _ed25519().Ed25519PublicKey):
-        raise InputError(f"{path} is not an Ed25519 public key", fix="give the .pub file that deepseek keygen wrote")
+        raise InputError(
+            f"{path} is a key of another kind",
+            expected="an Ed25519 public key",
+            fix="give the .pub file that deepseek keygen wrote",
+        )
     found: PublicKey = key
     return found
 
@@ -115,7 +133,11 @@ def public_key(path: Path) -> PublicKey:
 def _private_key(path: Path) -> Ed25519PrivateKey:
     key = _load(path, "private", lambda data: _serialization().load_pem_private_key(data, password=None))
     if not isinstance(key, _ed25519().Ed25519PrivateKey):
-        raise InputError(f"{path} is not an Ed25519 private key", fix="make one with: deepseek keygen NAME")
+        raise InputError(
+            f"{path} is a key of another kind",
+            expected="an Ed25519 private key",
+            fix="make one with: deepseek keygen NAME",
+        )
     found: Ed25519PrivateKey = key
     return found
 
@@ -127,7 +149,11 @@ def _load(path: Path, what: str, parse: Any) -> Any:
         with Path(path).open("rb") as file:
             return parse(file.read(MAX_KEY_BYTES))
     except OSError as error:
-        raise InputError(f"the {what} key {path} cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"the {what} key {path} cannot be read: {error.strerror}",
+            expected="a PEM file",
+            fix="check its name and its rights",
+        ) from error
     except (ValueError, TypeError, unsupported) as error:
         raise InputError(
             f"{path} is not a {what} key",
@@ -136,14 +162,51 @@ def _load(path: Path, what: str, parse: Any) -> Any:
         ) from error
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+@contextmanager
+def _new_file(path: Path, data: bytes, mode: int) -> Iterator[Callable[[], None]]:
+    """`data` in a file beside `path` that had its mode before it had a byte, and what puts it in place, which refuses
+    when something is there. Nothing is left beside `path` afterwards."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with _plain_errors(path):
+            if os.path.lexists(path):
+                raise FileExistsError
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        yield lambda: _put(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _put(part: Path, path: Path) -> None:
+    """Give the file `part` the name `path` in one step, unless it is taken."""
+    with _plain_errors(path):
+        try:
+            path.hardlink_to(part)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links
+            if os.path.lexists(path):
+                raise
+            part.rename(path)
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise InputError(
+            f"{path} exists; a key is never overwritten", expected="a new name", fix="choose another name"
+        ) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}", fix="choose another place") from error
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}",
+            expected="a folder in which files may be made",
+            fix="choose another place",
+        ) from error
 
 
 def _is_hex(text: object, num_digits: int) -> bool:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import io
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -52,10 +53,13 @@ def write_bundle(
 
 
 def check_target(out: Path | str, *, overwrite: bool = False, key: Path | None = None) -> None:
-    """InputError when write_bundle would refuse this target or private key: ask before hours of training."""
+    """InputError when write_bundle would refuse this target or private key, or could not write there: ask before hours
+    of training. Leaves nothing behind."""
     target = _real(Path(out))
     with _plain_errors(target, 0):
         _check_target(target, overwrite)
+        above = next(folder for folder in target.parents if folder.exists())
+        Path(tempfile.mkdtemp(prefix=f".{target.name}", dir=above)).rmdir()
     if key is not None:
         sign(b"", key)
 
@@ -64,14 +68,20 @@ def fill(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
     """The manifest as write_bundle would write it, with every check but those of the disk."""
     problem = paths_problem(files)
     if problem:
-        raise InputError(f"a bundle cannot hold these files: {problem}")
+        raise InputError(
+            f"a bundle cannot hold these files: {problem}",
+            expected="names of files that mean the same on every disk",
+            fix="rename the file",
+        )
     for name, data in files.items():
         if not isinstance(data, bytes):
-            raise InputError(f"{name} is given as {type(data).__name__}", expected="bytes")
+            raise InputError(f"{name} is given as {type(data).__name__}", expected="bytes", fix="give its content")
         problem = content_problem(name, io.BytesIO(data), len(data))
         if problem:
             raise InputError(
-                f"a bundle cannot hold this file: {problem}", expected="safetensors, ONNX, JSON, UBJ, Parquet"
+                f"a bundle cannot hold this file: {problem}",
+                expected="safetensors, ONNX, JSON, UBJ, Parquet",
+                fix="write it in one of these forms",
             )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     filled = Manifest.from_dict({**asdict(manifest), "format": FORMAT, "files": hashes, "digest": ""})
@@ -83,22 +93,36 @@ def _real(out: Path) -> Path:
     try:
         return Path(os.path.realpath(out))
     except ValueError as error:
-        raise InputError(f"{str(out)!r} is not a path: {error}", expected="the name of a new folder") from error
+        raise InputError(
+            f"{str(out)!r} is not a path: {error}", expected="the name of a new folder", fix="choose another name"
+        ) from error
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
     """InputError unless a bundle may be put there."""
     here = Path.cwd()
     if target == here or target in here.parents:
-        raise InputError(f"{target} is the folder you are in, or holds it", fix="give the name of a new folder")
+        raise InputError(
+            f"{target} is the folder you are in, or holds it",
+            expected="a folder of its own for the bundle",
+            fix="give the name of a new folder",
+        )
     if is_free(target):
         return
     if not target.is_dir():
-        raise InputError(f"{target} is a file", expected="the name of a new folder")
+        raise InputError(f"{target} is a file", expected="the name of a new folder", fix="choose another name")
     if not overwrite:
-        raise InputError(f"{target} is not empty", fix="choose another folder, or replace the bundle with --overwrite")
+        raise InputError(
+            f"{target} is not empty",
+            expected="a new folder",
+            fix="choose another folder, or replace the bundle with overwrite=True (--overwrite in the shell)",
+        )
     if not (target / MANIFEST).exists():
-        raise InputError(f"{target} is not a bundle, so it is not replaced", fix="choose another folder, or empty it")
+        raise InputError(
+            f"{target} is not a bundle, so it is not replaced",
+            expected="a new folder, or a bundle to replace",
+            fix="choose another folder, or empty it",
+        )
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -123,8 +147,12 @@ def _plain_errors(target: Path, size_bytes: int) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise InputError(
-                f"{target} was not written: {error.strerror}",
+                f"{target} cannot be written: {error.strerror}",
                 expected=f"room for {size_bytes / 1e6:.1f} MB on this disk",
                 fix="free some space or choose a folder on another disk",
             ) from error
-        raise InputError(f"{target} was not written: {error.strerror}", fix="choose another folder") from error
+        raise InputError(
+            f"{target} cannot be written: {error.strerror}",
+            expected="a folder in which new ones may be made",
+            fix="choose another folder, or mend its rights",
+        ) from error

@@ -12,12 +12,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 import click
 
 from deepseek import __version__
-from deepseek.cli.output import fail
+from deepseek.cli.output import fail, silence
 from deepseek.errors import DeepseekError
 
 #: Each verb and its line of help, in the order in which a user meets them.
@@ -82,6 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in args
     sys.excepthook = _report_bug
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - open as long as the process
+    if sys.stdout is None:
+        return fail({"code": "bad_input", "message": "stdout is closed", **_WRITABLE}, 2, as_json=False)
     try:
         with cli.make_context("deepseek", args or ["--help"]) as context:
             cli.invoke(context)
@@ -95,23 +100,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return fail({"code": "interrupted", "message": "interrupted", "expected": "", "fix": ""}, 130, as_json)
     except BrokenPipeError:
-        # The reader has seen enough, as in `| head`. Nothing more can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has seen enough, as in `| head`.
+        silence(sys.stdout)
         return 0
     except OSError as error:
         return fail({"code": "bad_input", **_trouble(error)}, 2, as_json)
     return 0
 
 
+_WRITABLE = {"expected": "a stdout and files with room", "fix": "send the output elsewhere, or to /dev/null"}
+
+
 def _usage(error: click.ClickException) -> dict[str, str]:
-    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "deepseek"
-    return {"message": error.format_message(), "expected": "", "fix": f"see {path} --help"}
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    usage = " ".join((context.command.get_usage(context) if context else "deepseek VERB ...").split())
+    path = context.command_path if context else "deepseek"
+    return {
+        "message": error.format_message(),
+        "expected": usage.removeprefix("Usage: "),
+        "fix": f"see {path} --help",
+    }
 
 
 def _trouble(error: OSError) -> dict[str, str]:
     """A disk that is full, a folder that may not be written: the user's machine, not our bug."""
-    where = f"{error.filename}: " if error.filename else ""
-    return {"message": f"{where}{error.strerror or error}", "expected": "", "fix": ""}
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return {"message": f"the output cannot be written: {reason}", **_WRITABLE}
+    return {
+        "message": f"{error.filename}: {reason}",
+        "expected": "a place that exists, with leave to read and to write",
+        "fix": "mend its rights, or choose another place",
+    }
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

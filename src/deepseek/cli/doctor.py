@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from deepseek.cli import output
-from deepseek.extras import ROOMS, has
+from deepseek.extras import ROOMS, has, install_advice
 
 #: What each engine needs beyond the base install.
 ENGINES: dict[str, tuple[str, ...]] = {
@@ -73,7 +73,5 @@ def _report(result: dict[str, Any]) -> list[object]:
                 ("accelerators", result["accelerators"] or "none, the CPU does the work"),
             ]
         ),
-        ""
-        if all(room["ok"] for room in result["rooms"].values())
-        else "pip install 'deepseek[all]' brings everything.",
+        "" if all(room["ok"] for room in result["rooms"].values()) else f"To bring everything, {install_advice('all')}",
     ]

@@ -29,6 +29,7 @@ def command(bundle: Path, data: Path, by: tuple[str, ...], as_json: bool) -> Non
 
     result = evaluate_bundle(bundle, data, by=by)
     output.emit(result, as_json, lambda: list(report(result)))
+    output.warn(result["warnings"])
 
 
 def report(result: Mapping[str, Any]) -> Iterator[object]:

@@ -7,11 +7,13 @@ rich is imported only when a table is drawn.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -50,13 +52,22 @@ def draw(what: object) -> None:
     else:
         from rich.console import Console
 
-        # A pipe has no width: nothing is wrapped there.
-        Console(width=None if sys.stdout.isatty() else 100_000, highlight=False).print(what)
+        # A pipe has no width: nothing is wrapped there. Captured, for rich would end the process at a closed pipe.
+        console = Console(width=None if sys.stdout.isatty() else 100_000, highlight=False)
+        with console.capture() as drawn:
+            console.print(what)
+        click.echo(drawn.get(), nl=False)
 
 
 def note(message: str) -> None:
     """One line for the person, on stderr, so that stdout stays clean for a pipe."""
     click.echo(message, err=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """What a person should know before the figures are used, on stderr."""
+    for warning in warnings:
+        note(f"warning: {warning}")
 
 
 def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
@@ -65,10 +76,35 @@ def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
     lines += [
         f"  {name}: {error[key]}" for key, name in (("expected", "expected"), ("fix", "to mend it")) if error[key]
     ]
-    click.echo("\n".join(lines), err=True)
+    _last_word("\n".join(lines), sys.stderr)
     if as_json:
-        click.echo(json.dumps({"error": dict(error)}, ensure_ascii=False))
+        _last_word(json.dumps({"error": dict(error)}, ensure_ascii=False), sys.stdout)
     return code
+
+
+def _last_word(text: str, stream: IO[str]) -> None:
+    """Print a line where that can still be done: an error may be that it cannot."""
+    if not is_lost(stream):
+        with contextlib.suppress(OSError):
+            click.echo(text, file=stream)
+        is_lost(stream)
+
+
+def is_lost(stream: IO[str]) -> bool:
+    """Whether what a stream holds back cannot be written. Then it is silenced."""
+    try:
+        stream.flush()
+    except OSError:
+        silence(stream)
+        return True
+    return False
+
+
+def silence(stream: IO[str]) -> None:
+    """Nothing more comes out of a stream, not even a complaint at exit about what it held back."""
+    fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(fd, stream.fileno())
+    os.close(fd)
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from deepseek.cli.options import FILE
 if TYPE_CHECKING:
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import Runtime
+    from deepseek.serve import Settings
 
 EPILOG = """\b
 Examples:
@@ -38,7 +40,7 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 def command(
-    bundles: tuple[str | Path, ...],
+    bundles: tuple[str, ...],
     host: str | None,
     port: int | None,
     batch_size: int | None,
@@ -53,27 +55,39 @@ def command(
 
     Without BUNDLE the environment's MODEL_PATH is served. Open the printed URL for a console.
     """
-    from deepseek.extras import need
-
-    need("uvicorn", extra="serve")
-    need("httptools", extra="serve")
-    need("prometheus_client", extra="serve")
-    from deepseek.observe.audit import AuditLog
-    from deepseek.observe.live import LiveStats
-    from deepseek.observe.logs import AccessLog
-    from deepseek.observe.metrics import Metrics
-    from deepseek.serve import Pages, Settings, create_app
-    from deepseek.serve.run import bind, run
-
-    settings = Settings.read(
-        os.environ, host=host, port=port, batch_size=batch_size, log_level=log_level, timeout_s=timeout,
+    settings = read_settings(
+        host=host, port=port, batch_size=batch_size, log_level=log_level, timeout_s=timeout,
         max_rows=max_rows, api_keys_file=None if api_keys is None else str(api_keys),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     if not chosen:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
-    listener = bind(settings.host, settings.port)
-    models = open_models(chosen, key)
+    from deepseek.serve.run import bind
+
+    with bind(settings.host, settings.port) as listener:
+        answer(open_models(chosen, key), settings, listener, audit_log)
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings from the environment and the options that are given; says what the server lacks before any work."""
+    from deepseek.extras import need
+
+    for module in ("uvicorn", "httptools", "prometheus_client"):
+        need(module, extra="serve")
+    from deepseek.serve import Settings
+
+    return Settings.read(os.environ, **given)
+
+
+def answer(models: dict[str, Runtime], settings: Settings, listener: socket, audit_log: Path | None = None) -> None:
+    """Serve until a signal comes, with metrics, logs and explainers."""
+    from deepseek.observe.audit import AuditLog
+    from deepseek.observe.live import LiveStats
+    from deepseek.observe.logs import AccessLog
+    from deepseek.observe.metrics import Metrics
+    from deepseek.serve import Pages, create_app
+    from deepseek.serve.run import run
+
     metrics, live = Metrics(), LiveStats()
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]
@@ -107,7 +121,9 @@ def open_models(bundles: tuple[str | Path, ...], key: Path | None) -> dict[str, 
         runtime = Runtime.open(path, key=key)
         name = name or runtime.name
         if name in found:
-            raise InputError(f"two bundles are named {name!r}", fix=f"name one of them: NAME={path}")
+            raise InputError(
+                f"two bundles are named {name!r}", expected="a name for each", fix=f"name one of them: NAME={path}"
+            )
         found[name] = runtime
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import click
 from deepseek.cli import output
 from deepseek.cli.options import BUNDLE, FILE, duration, json_text, pair, share
 from deepseek.cli.progress import Progress
-from deepseek.errors import MissingError
+from deepseek.errors import InputError, MissingError
+from deepseek.files import check_place
 from deepseek.look import numbers
 
 KINDS = ("numeric", "integer_category", "category", "text", "datetime", "boolean", "identifier", "constant")
@@ -93,14 +94,11 @@ Examples:
 )
 @click.option("--key", type=FILE, help="Sign with this private key (see keygen).")
 @click.option("--html", type=FILE, help="Write the explanation report there.")
-@click.option("--serve", "then_serve", is_flag=True, help="Serve the bundle when it is done.")
+@click.option("--serve", "then_serve", is_flag=True, help="Serve the bundle when it is done; the ready line follows.")
 @click.option("--host", help="With --serve: address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="With --serve.  [default: 8000]")
 @output.json_option
-@click.pass_context
 def command(
-    ctx: click.Context,
-    /,
     data: Path | None,
     example: str | None,
     html: Path | None,
@@ -117,20 +115,48 @@ def command(
     options["monotone"] = {column: int(sign) for column, sign in options["monotone"]} or None
     options["candidates"] = tuple(options["candidates"].split(",")) if options["candidates"] else None
 
+    if html is not None:
+        _check_report(html, options["out"])
+    with ExitStack() as held:
+        if then_serve:
+            from deepseek.cli.serve import read_settings
+            from deepseek.serve.run import bind
+
+            settings = read_settings(host=host, port=port)
+            listener = held.enter_context(bind(settings.host, settings.port))  # kept while the model is trained
+        path = _ship(source, options, html, as_json)
+        if then_serve:
+            from deepseek.cli.serve import answer, open_models
+
+            answer(open_models((path,), None), settings, listener)
+
+
+def _check_report(html: Path, out: Path | None) -> None:
+    """The report must have a place, and that is not in the bundle, whose files are sealed."""
+    if out is not None and html.resolve().is_relative_to(out.resolve()):
+        raise InputError(
+            f"the report {html} would lie in the bundle {out}",
+            expected="a file outside of the bundle, to which nothing may be added",
+            fix=f"--html {out.resolve().name}.html",
+        )
+    check_place(html)
+
+
+def _ship(source: Any, options: dict[str, Any], html: Path | None, as_json: bool) -> Path:
+    """Train and pack, write the report, then say what was made. Returns the bundle's path."""
     from deepseek.automl.ship import ship
 
     with closing(Progress()) as progress:
         shipped = ship(source, **options, progress=progress, command=shlex.join(["deepseek", *sys.argv[1:]]))
-    result = shipped.to_dict()
-    output.emit(result, as_json, lambda: summary(result))
     if html is not None:
         from deepseek.explain.bundle import explain_bundle
 
         explain_bundle(shipped.path, source, html=html)
-    if then_serve:
-        from deepseek.cli.serve import command as serve
-
-        ctx.invoke(serve, bundles=(shipped.path,), host=host, port=port)
+        output.note(f"the report is in {html}")
+    result = shipped.to_dict()
+    output.emit(result, as_json, lambda: summary(result))
+    output.warn(result["warnings"])
+    return shipped.path
 
 
 def _source(data: Path | None, example: str | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -144,14 +170,16 @@ def _source(data: Path | None, example: str | None, options: dict[str, Any]) -> 
     if options["target"] is None:
         raise click.UsageError("--target COLUMN is missing: which column is to be predicted?")
     if data is not None and not data.exists():
-        raise MissingError(f"there is no file {data}", expected="a CSV, Parquet or Arrow file")
+        raise MissingError(
+            f"there is no file {data}", expected="a CSV, Parquet or Arrow file", fix="check the name and the folder"
+        )
     return data, options
 
 
 def summary(result: Mapping[str, Any]) -> list[object]:
     """The answer in one sentence, then the figures, then where it came from."""
     answer = f"{result['bundle']}: {result['model']} predicts {result['target']} ({result['task']})"
-    parts: list[object] = [
+    return [
         f"{answer}; {numbers.size(result['size_bytes'])}",
         output.figures(result["metrics"], result["baseline"]),
         output.facts(
@@ -165,4 +193,3 @@ def summary(result: Mapping[str, Any]) -> list[object]:
             ]
         ),
     ]
-    return parts + [f"warning: {warning}" for warning in result["warnings"]]

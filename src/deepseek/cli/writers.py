@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from deepseek.errors import InputError
 from deepseek.extras import need
+from deepseek.files import check_place, whole
 
 Columns = Mapping[str, NDArray[Any]]
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".arrow", ".feather")
@@ -124,23 +123,19 @@ def open_writer(out: Path | None) -> Iterator[Writer]:
         writer.close()
         return
     check_suffix(out)
-    part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
-    try:
-        with _writer_at(part, out.suffix.lower()) as writer:
-            yield writer
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(out) as part, _writer_at(part, out.suffix.lower()) as writer:
+        yield writer
 
 
 def check_suffix(out: Path) -> None:
     """Refuse a file that cannot be written, before any work is done."""
     if out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{out}: the kind of file is not known", expected=f"a name that ends in {', '.join(SUFFIXES)}")
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent}: there is no such folder", fix=f"mkdir -p {out.parent}")
-    if out.is_dir():
-        raise InputError(f"{out} is a folder", expected="the name of a file")
+        raise InputError(
+            f"{out}: the kind of file is not known",
+            expected=f"a name that ends in {', '.join(SUFFIXES)}",
+            fix=f"name it {out.name}.csv",
+        )
+    check_place(out)
 
 
 @contextmanager
@@ -150,7 +145,6 @@ def _writer_at(part: Path, suffix: str) -> Iterator[Writer]:
             text: Writer = CsvWriter(file) if suffix == ".csv" else JsonLinesWriter(file)
             yield text
             text.close()
-            os.fsync(file.fileno())
         return
     table = ArrowWriter(part, parquet=suffix == ".parquet")
     try:

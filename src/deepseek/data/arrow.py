@@ -42,7 +42,11 @@ def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) 
             read = text_column(chunked, decimal_comma=decimal_comma) if cells else _read(name, _decoded(chunked))
         except pa.ArrowException as error:
             reason = str(error)[:200]
-            raise InputError(f"column {name!r} cannot be read: {reason}", fix=f"leave {name!r} out") from error
+            raise InputError(
+                f"column {name!r} cannot be read: {reason}",
+                expected="values of the column's type",
+                fix=f"leave {name!r} out",
+            ) from error
         types[name], columns[name], note = read
         if note:
             notes.append(f"column {name!r} {note}")
@@ -52,7 +56,7 @@ def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) 
 def check_names(names: list[str]) -> list[str]:
     """The names, without blanks around them. InputError for too many, too long, empty or equal ones."""
     if not names:
-        raise InputError("the table has no columns", expected="at least two named columns")
+        raise InputError("the table has no columns", expected="at least two named columns", fix="give columns")
     if len(names) > MAX_COLUMNS:
         raise TooLargeError(
             f"the table has too many columns: {len(names)}",
@@ -67,9 +71,15 @@ def check_names(names: list[str]) -> list[str]:
                 f"column {name!r} is there twice", expected="one name for each", fix="rename one of the two"
             )
         if len(name) > MAX_NAME:
-            raise InputError(f"the name of column {place} has {len(name)} letters", expected=f"at most {MAX_NAME}")
+            raise InputError(
+                f"the name of column {place} has {len(name)} letters", expected=f"at most {MAX_NAME}", fix="rename it"
+            )
         if "\x00" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise InputError(f"the name of column {place} is not text: {name[:40]!r}", fix="rename it")
+            raise InputError(
+                f"the name of column {place} is not text: {name[:40]!r}",
+                expected="letters that can be written as UTF-8",
+                fix="rename it",
+            )
         seen.add(name)
     return found
 
@@ -222,7 +232,9 @@ def _utf8(name: str, chunked: Any) -> Any:
         strings = chunked.cast(pa.large_string())
         strings.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise InputError(f"column {name!r} holds bytes that are not UTF-8 text", fix=f"leave {name!r} out") from error
+        raise InputError(
+            f"column {name!r} holds bytes that are not UTF-8", expected="text", fix=f"leave {name!r} out"
+        ) from error
     return _nulls(pc.utf8_trim_whitespace(strings))
 
 

@@ -32,12 +32,18 @@ def read_delimited(data: bytes, where: str) -> Table:
     _check_nul(data, where)
     data = data.lstrip(b"\r\n")
     if not data.strip():
-        raise InputError(f"{where} is empty", expected="a line of column names, then one line for each row")
+        raise InputError(
+            f"{where} is empty", expected="a line of column names, then one line for each row", fix="export it again"
+        )
     separator = find_separator(data)
     names, width = _header(data, separator, where)
     table = from_arrow(_cells(data, separator, names, where), cells=True, decimal_comma=separator == ";")
     if table.num_rows == 0:
-        raise InputError(f"{where} has column names but no rows", expected="one line for each row")
+        raise InputError(
+            f"{where} has column names but no rows",
+            expected="one line for each row",
+            fix="export it again, with its rows",
+        )
     notes = [f"{where} is not UTF-8; it is read as {encoding}"] if encoding in ("gb18030", "latin-1") else []
     notes += [f"column {place} of {where} has no name; it is called {name!r}" for place, name in width]
     return Table(table.columns, table.types, (*notes, *table.notes))
@@ -98,7 +104,11 @@ def _header(data: bytes, separator: str, where: str) -> tuple[list[str], list[tu
     try:
         given = next(csv.reader(text, delimiter=separator))
     except csv.Error as error:
-        raise MalformedError(f"{where}, line 1: {error}", expected="a line of column names") from error
+        raise MalformedError(
+            f"{where}, line 1: {error}",
+            expected="a line of column names",
+            fix="mend the line, or export the file again",
+        ) from error
     names = check_names(given)
     return names, [(place, names[place - 1]) for place, name in enumerate(given, 1) if not name.strip()]
 
@@ -133,7 +143,9 @@ def _check_closed(data: bytes, separator: str, where: str) -> None:
     except csv.Error as error:
         if "unexpected end" in str(error):
             raise MalformedError(
-                f"{where}, line {line}: a quote opens a field that never ends", fix="close it, or write it twice"
+                f"{where}, line {line}: a quote opens a field that never ends",
+                expected="quotes in pairs",
+                fix="close it, or write it twice",
             ) from error
 
 
@@ -152,7 +164,11 @@ def _broken(data: bytes, separator: str, num_columns: int, where: str, reason: s
             line = reader.line_num + 1
     except csv.Error as error:
         reason = str(error)
-    return MalformedError(f"{where}, line {line} or later: {reason[:200]}", expected="one row of fields for each line")
+    return MalformedError(
+        f"{where}, line {line} or later: {reason[:200]}",
+        expected="one row of fields for each line",
+        fix="mend the line, or export the file again",
+    )
 
 
 def _transcoded(data: bytes, encoding: str, where: str) -> bytes:
@@ -160,7 +176,7 @@ def _transcoded(data: bytes, encoding: str, where: str) -> bytes:
         return data.decode(encoding).encode("utf-8")
     except UnicodeError as error:
         raise MalformedError(
-            f"{where} is not {encoding} throughout: {error.args[-1]}", fix="save it as UTF-8"
+            f"{where} is not {encoding} throughout: {error.args[-1]}", expected="one encoding", fix="save it as UTF-8"
         ) from error
 
 

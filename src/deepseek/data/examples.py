@@ -24,7 +24,11 @@ Example = tuple[Table, str, str]
 def example(name: str) -> Example:
     """The table, its target and where it comes from. MissingError for a name that is not in EXAMPLES."""
     if name not in EXAMPLES:
-        raise MissingError(f"there is no example {name!r}.{did_you_mean(name, EXAMPLES)}", expected=", ".join(EXAMPLES))
+        raise MissingError(
+            f"there is no example {name!r}.{did_you_mean(name, EXAMPLES)}",
+            expected=", ".join(EXAMPLES),
+            fix="choose one of these",
+        )
     return EXAMPLES[name]()
 
 

@@ -48,7 +48,11 @@ def find_kinds(table: Table, *, target: str, overrides: Mapping[str, str] | None
     for name, kind in (overrides or {}).items():
         table.column(name)
         if kind not in known:
-            raise InputError(f"{kind!r} is not a kind of column.{did_you_mean(kind, known)}", expected=", ".join(known))
+            raise InputError(
+                f"{kind!r} is not a kind of column.{did_you_mean(kind, known)}",
+                expected=", ".join(known),
+                fix="choose one of these",
+            )
     chosen = dict(overrides or {})
     found = {name: chosen.get(name) or find_kind(Profile.of(table, name)) for name in table.names if name != target}
     if not set(found.values()) - {"identifier", "constant", "text"}:  # better a counter than nothing to learn from

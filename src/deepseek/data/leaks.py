@@ -109,7 +109,7 @@ def _is_target(table: Table, name: str, target: str, task: Task) -> Finding | No
     """A column from which the target can be read off."""
     if table.num_rows < MIN_ROWS or (table.num_rows > SAMPLE_ROWS and not _may_be_target(table, name, target, task)):
         return None
-    fix = f"drop {name!r} (--drop {name}) unless it is known before the target is"
+    fix = f"leave it out (drop=[{name!r}]; in the shell --drop {name}) unless it is known before the target is"
     if task == "regression":
         how = _follows(table, name, target)
         return Finding("refuse", name, f"column {name!r} {how} the target {target!r}", fix) if how else None
@@ -186,6 +186,7 @@ def _backwards(table: Table, split: Split, kinds: Mapping[str, str], method: str
     names = [column] if by == "time" else [name for name, kind in kinds.items() if kind == "datetime"]
     found = []
     for name in names:
+        by_time = f"split by time:{name} (in the shell --split time:{name})"
         values = table.column(name)
         if values.dtype == object:
             values = moments(values).astype("datetime64[ms]")
@@ -196,12 +197,10 @@ def _backwards(table: Table, split: Split, kinds: Mapping[str, str], method: str
             first = moment_text(int(test.min().astype(np.int64))) if values.dtype.kind == "M" else f"{test.min():g}"
             message = f"{num_later} training rows are later in {name!r} than the first test row ({first})"
             level: Literal["refuse", "warn"] = "refuse" if by == "time" else "warn"
-            found.append(
-                Finding(level, name, message, f"train on rows before the test rows, or use --split time:{name}")
-            )
+            found.append(Finding(level, name, message, f"train on rows before the test rows, or {by_time}"))
         elif num_later and by == "random":
             message = f"rows are dated by {name!r}, but they are split at random: figures may promise too much"
-            found.append(Finding("warn", name, message, f"--split time:{name} tests on later rows, as in use"))
+            found.append(Finding("warn", name, message, f"{by_time} to test on later rows, as in use"))
     return found
 
 

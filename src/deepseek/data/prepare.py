@@ -86,11 +86,13 @@ class Preprocessor:
         does not fit."""
         for column in self.columns:
             if column.name not in table.columns:
-                raise unknown_column(column.name, table.names)
+                raise unknown_column(column.name, table.names, where="the data", fix=f"add {column.name!r} to the data")
         known = {column.name for column in self.columns} | set(self.ignored)
         for name in table.names:
             if name not in known:
-                raise unknown_column(name, self._encoder.names, where="the model")
+                raise unknown_column(
+                    name, self._encoder.names, where="the model", fix="leave it out of the data, or rename it"
+                )
         return self._encoder.encode_columns([_values(table, column) for column in self.columns], table.num_rows)
 
     def rows(self, records: Sequence[Record]) -> Batch:
@@ -124,12 +126,18 @@ class Preprocessor:
             top = json.loads(data)
             if top["version"] != VERSION:
                 raise InputError(
-                    f"the preprocessing is of version {top['version']}", expected=str(VERSION), fix="update deepseek"
+                    f"the preprocessing is of version {top['version']}",
+                    expected=str(VERSION),
+                    fix="update the clone of this project",
                 )
             columns = tuple(_column(item) for item in top["columns"])
             return cls(columns, tuple(map(str, top["ignored"])), tuple(map(str, top["notes"])))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise IntegrityError(f"the preprocessing cannot be read: {error!r}", fix="make the bundle again") from error
+            raise IntegrityError(
+                f"the preprocessing cannot be read: {error!r}",
+                expected="preprocess.json as ship wrote it",
+                fix="make the bundle again",
+            ) from error
 
     @cached_property
     def _encoder(self) -> RowEncoder:
@@ -160,7 +168,9 @@ def fit_preprocessor(
             used.append(_fit(Profile.of(table, name), kind, coding))
     if not any(column.coder.parts for column in used):
         raise InputError(
-            "no column is left to learn from", expected="at least one column besides the target", fix="; ".join(notes)
+            "no column is left to learn from",
+            expected="at least one column besides the target",
+            fix="; ".join([*notes, "bring a column of numbers, categories or dates"]),
         )
     num_features = sum(len(column.coder.parts) for column in used)
     if num_features > MAX_FEATURES:

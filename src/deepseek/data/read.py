@@ -48,7 +48,8 @@ def read_table(source: Any) -> Table:
         return source
     table = _read_path(Path(source)) if isinstance(source, (str, Path)) else _read_object(source)
     if table.num_rows == 0:
-        raise InputError("the table has no rows", expected="at least one row")
+        name = Path(source).name if isinstance(source, (str, Path)) else "the table"
+        raise InputError(f"{name} has no rows", expected="at least one row", fix="give rows")
     return table
 
 
@@ -56,13 +57,17 @@ def _read_path(path: Path) -> Table:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise MissingError(f"there is no file {path}", expected=EXPECTED) from error
+        raise MissingError(
+            f"there is no file {path}", expected=EXPECTED, fix="check the name and the folder"
+        ) from error
     except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder", expected=EXPECTED) from error
+        raise InputError(f"{path} is a folder", expected=EXPECTED, fix="name a file in it") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"{str(path)!r} cannot be read: {error}", expected=EXPECTED) from error
+        raise InputError(
+            f"{str(path)!r} cannot be read: {error}", expected=EXPECTED, fix="check its name and its rights"
+        ) from error
     if not data:
-        raise InputError(f"{path.name} is empty", expected=EXPECTED)
+        raise InputError(f"{path.name} is empty", expected=EXPECTED, fix="export it again")
     return _read_bytes(data, path)
 
 
@@ -90,9 +95,11 @@ def _unpacked(data: bytes, codec: str, path: Path) -> bytes:
         with pa.input_stream(pa.BufferReader(data), compression=codec) as stream:
             unpacked: bytes = stream.read()
     except OSError as error:
-        raise MalformedError(f"{path.name} does not unpack: {error}", fix="make the file again") from error
+        raise MalformedError(
+            f"{path.name} does not unpack: {error}", expected=f"a whole {codec} file", fix="make the file again"
+        ) from error
     if not unpacked:
-        raise InputError(f"{path.name} is empty", expected=EXPECTED)
+        raise InputError(f"{path.name} is empty", expected=EXPECTED, fix="export it again")
     return unpacked
 
 
@@ -108,7 +115,9 @@ def _read_arrow(data: bytes, path: Path, what: str) -> Table:
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise MalformedError(
-            f"{path.name} cannot be read as {what}: {str(error)[:200]}", fix="export it again; it may be cut off"
+            f"{path.name} cannot be read as {what}: {str(error)[:200]}",
+            expected=f"a whole {what} file",
+            fix="export it again; it may be cut off",
         ) from error
     return from_arrow(table)
 
@@ -129,12 +138,15 @@ def _read_object(source: Any) -> Table:
     raise InputError(
         f"a table cannot be read from {type(source).__name__}",
         expected="a path, a pandas or polars frame, an Arrow table, or a dict of columns",
+        fix="turn it into one of these",
     )
 
 
 def _flat_name(name: Any) -> str:
     if isinstance(name, tuple):
-        raise InputError(f"column {name!r} has a name of several levels", fix="join the levels into one name")
+        raise InputError(
+            f"column {name!r} has a name of several levels", expected="a text", fix="join the levels into one name"
+        )
     return str(name)
 
 
@@ -148,6 +160,7 @@ def _read_columns(columns: list[tuple[Any, Any]]) -> Table:
             raise InputError(
                 f"column {name!r} has {len(array)} values and {names[0]!r} has {len(arrays[0])}",
                 expected="columns of one length",
+                fix="give each row a value, None where there is none",
             )
     return from_arrow(pa.table(arrays, names=names))
 
@@ -156,7 +169,11 @@ def _array(name: str, values: Any) -> Any:
     """An Arrow array of a series, an array or a list. Mixed objects become text when each of them has one."""
     pa = need("pyarrow", extra="tabular")
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise InputError(f"column {name!r} is {type(values).__name__}", expected="a list or an array of values")
+        raise InputError(
+            f"column {name!r} is {type(values).__name__}",
+            expected="a list or an array of values",
+            fix=f"give {name!r} a list with one value for each row",
+        )
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     values = values if hasattr(values, "__len__") else list(values)
@@ -177,7 +194,11 @@ def _mixed(name: str, values: Any) -> Any:
     """Objects of several types: numbers or dates when each can be read as one, else text."""
     pa = need("pyarrow", extra="tabular")
     if getattr(values, "ndim", 1) != 1:
-        raise InputError(f"column {name!r} has {values.ndim} dimensions", expected="one value for each row")
+        raise InputError(
+            f"column {name!r} has {values.ndim} dimensions",
+            expected="one value for each row",
+            fix="make a column of each part",
+        )
     values = list(values)
     for read in (numbers, _dates):
         try:
@@ -193,4 +214,6 @@ def _mixed(name: str, values: Any) -> Any:
             fix=f"turn {name!r} into such values, or leave it out",
         ) from error
     except UnicodeEncodeError as error:
-        raise InputError(f"column {name!r} holds half a letter (a lone surrogate)", fix="clean the text") from error
+        raise InputError(
+            f"column {name!r} holds half a letter (a lone surrogate)", expected="whole letters", fix="clean the text"
+        ) from error

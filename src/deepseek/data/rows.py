@@ -82,7 +82,11 @@ class RowEncoder:
 
     def _unfit(self, record: Any, row: int) -> InputError:
         if not isinstance(record, Mapping):
-            return InputError(f"row {row} is {type(record).__name__}", expected="an object of values by column name")
+            return InputError(
+                f"row {row} is {type(record).__name__}",
+                expected="an object of values by column name",
+                fix="give each row as such an object",
+            )
         unknown = [name for name in record if name not in self._known]
         missing = [name for name in self.names if name not in record]
         listed = ", ".join(self.names[:20]) + (f" and {len(self.names) - 20} more" if len(self.names) > 20 else "")

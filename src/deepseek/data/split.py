@@ -53,11 +53,17 @@ def split_table(
     shares = (1 - test_share - validation_share, validation_share, test_share)
     if min(shares) < 0 or shares[0] < 1e-9:
         raise InputError(
-            f"shares {test_share} and {validation_share} leave no rows to train on", expected="a sum below 1"
+            f"shares {test_share} and {validation_share} leave no rows to train on",
+            expected="a sum below 1",
+            fix="make them smaller",
         )
     num_parts = sum(share > 0 for share in shares)
     if table.num_rows < num_parts:
-        raise InputError(f"{table.num_rows} rows cannot be cut into {num_parts} parts", fix="bring more rows")
+        raise InputError(
+            f"{table.num_rows} rows cannot be cut into {num_parts} parts",
+            expected=f"at least {num_parts} rows",
+            fix="bring more rows",
+        )
     method, column = parse_split(split, table)
     if method == "time":
         part = _by_time(_ranks(table, column), shares, column)
@@ -77,7 +83,7 @@ def folds(
     """
     method, column = parse_split(split, table)
     if num_folds < 2:
-        raise InputError(f"{num_folds} folds", expected="at least 2")
+        raise InputError(f"{num_folds} folds", expected="at least 2", fix="ask for more")
     if method == "time":
         return _time_folds(_ranks(table, column), num_folds, column)
     if method == "group":
@@ -91,7 +97,11 @@ def parse_split(split: str, table: Table) -> tuple[str, str]:
     """("random", "") or ("time" | "group", COLUMN). InputError for anything else."""
     method, colon, column = split.partition(":")
     if method not in ("random", "time", "group") or bool(colon) != (method != "random"):
-        raise InputError(f"{split!r} is not a way to split", expected="random, time:COLUMN or group:COLUMN")
+        raise InputError(
+            f"{split!r} is not a way to split",
+            expected="random, time:COLUMN or group:COLUMN",
+            fix="choose one of these",
+        )
     if colon and column not in table.columns:
         raise unknown_column(column, table.names)
     return method, column
@@ -150,6 +160,7 @@ def _ranks(table: Table, column: str) -> Rows:
     if missing.any():
         raise InputError(
             f"column {column!r} is missing in {int(missing.sum())} rows, which have no place in time",
+            expected="a moment in every row",
             fix="fill them or leave these rows out",
         )
     if values.dtype == object:
@@ -157,7 +168,9 @@ def _ranks(table: Table, column: str) -> Rows:
             values = moments(values)
         except BadValueError as error:
             raise InputError(
-                f"column {column!r}, row {error.row}: {str(error.value)[:80]!r} is no date", expected="dates or numbers"
+                f"column {column!r}, row {error.row}: {str(error.value)[:80]!r} is no date",
+                expected="dates or numbers",
+                fix="mend the value, or split by another column",
             ) from error
     return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
 
@@ -165,7 +178,11 @@ def _ranks(table: Table, column: str) -> Rows:
 def _by_time(ranks: Rows, shares: Sequence[float], column: str) -> Rows:
     num_parts = sum(share > 0 for share in shares)
     if ranks.max() + 1 < num_parts:
-        raise InputError(f"column {column!r} has {ranks.max() + 1} different moments", expected=f"at least {num_parts}")
+        raise InputError(
+            f"column {column!r} has {ranks.max() + 1} different moments",
+            expected=f"at least {num_parts}",
+            fix="split by another column, or at random",
+        )
     used = [number for number in range(3) if shares[number] > 0]
     cuts = _time_cuts(ranks, np.cumsum([shares[number] for number in used])[:-1])
     return np.array(used)[np.searchsorted(cuts, ranks, side="right")]
@@ -186,7 +203,9 @@ def _time_cuts(ranks: Rows, at: Sequence[float] | NDArray[np.float64]) -> list[i
 def _time_folds(ranks: Rows, num_folds: int, column: str) -> list[tuple[Rows, Rows]]:
     num_folds = min(num_folds, int(ranks.max()))
     if num_folds < 1:
-        raise InputError(f"column {column!r} has one moment only", expected="at least 2")
+        raise InputError(
+            f"column {column!r} has one moment only", expected="at least 2", fix="split by another column, or at random"
+        )
     cuts = _time_cuts(ranks, np.arange(1, num_folds + 1) / (num_folds + 1))
     block = np.searchsorted(cuts, ranks, side="right")
     return [(np.flatnonzero(block < number), np.flatnonzero(block == number)) for number in range(1, num_folds + 1)]
@@ -203,7 +222,11 @@ def _group_codes(table: Table, column: str) -> Rows:
 def _by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: int, column: str) -> Rows:
     num_parts, num_groups = sum(share > 0 for share in shares), int(groups.max()) + 1
     if num_groups < num_parts:
-        raise InputError(f"column {column!r} has {num_groups} groups", expected=f"at least {num_parts}")
+        raise InputError(
+            f"column {column!r} has {num_groups} groups",
+            expected=f"at least {num_parts}",
+            fix="split by another column, or at random",
+        )
     tables = _group_tables(groups, strata)
     best = _best_assignment(tables, np.array(shares), seed)
     return best[groups]
@@ -212,7 +235,9 @@ def _by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: int, co
 def _group_folds(groups: Rows, strata: Rows, num_folds: int, seed: int, column: str) -> Rows:
     num_groups = int(groups.max()) + 1
     if num_groups < 2:
-        raise InputError(f"column {column!r} has one group only", expected="at least 2")
+        raise InputError(
+            f"column {column!r} has one group only", expected="at least 2", fix="split by another column, or at random"
+        )
     num_folds = min(num_folds, num_groups)
     best = _best_assignment(_group_tables(groups, strata), np.full(num_folds, 1 / num_folds), seed)
     return best[groups]
@@ -256,7 +281,7 @@ def _random_folds(strata: Rows, num_folds: int, rng: np.random.Generator) -> Row
     """Fold (N,) of each row: every stratum is dealt out like cards, going on where the last one stopped."""
     num_folds = min(num_folds, len(strata))
     if num_folds < 2:
-        raise InputError(f"{len(strata)} rows cannot be cut into folds", fix="bring more rows")
+        raise InputError(f"{len(strata)} rows cannot be cut into folds", expected="at least 2", fix="bring more rows")
     part = np.zeros(len(strata), np.int64)
     dealt = 0
     for stratum in np.unique(strata):

@@ -44,7 +44,11 @@ class Table:
     def __post_init__(self) -> None:
         for name, values in self.columns.items():
             if values.dtype != np.dtype(DTYPES[self.types[name]]) or values.shape != (self.num_rows,):
-                raise InputError(f"column {name!r} is {values.dtype} {values.shape}", expected=DTYPES[self.types[name]])
+                raise InputError(
+                    f"column {name!r} is {values.dtype} {values.shape}",
+                    expected=f"{DTYPES[self.types[name]]} ({self.num_rows},)",
+                    fix="make the table with read_table",
+                )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,24 +116,48 @@ class Table:
         return [None if v != v else int(v) if whole else v for v in values.tolist()]  # noqa: PLR0124 - NaN
 
 
-def concat(tables: Sequence[Table]) -> Table:
-    """The rows of several tables, one after the other: a user's own training, validation and test files.
+def concat(tables: Sequence[Table], called: Sequence[str]) -> Table:
+    """The rows of several tables, one after the other: a user's own training, validation and test files. `called` is
+    what errors call each.
 
-    Columns may stand in another order. InputError for a column that one of them lacks or holds as another type; a
-    column without any value fits every type.
+    Columns may stand in another order. InputError for a column that one of them lacks, has beyond those of the first or
+    holds as another type; a column without any value fits every type.
     """
+    for table, name in zip(tables[1:], called[1:], strict=True):
+        _check_same_columns(table, name, tables[0], called[0])
     columns: dict[str, NDArray[Any]] = {}
     types: dict[str, Type] = {}
-    for name in dict.fromkeys(name for table in tables for name in table.names):
-        found = {table.types[name] for table in tables if not table.missing(name).all()}
+    for name in tables[0].names:
+        found: dict[Type, str] = {}
+        for table, where in zip(tables, called, strict=True):
+            if not table.missing(name).all():
+                found.setdefault(table.types[name], where)
         if len(found) > 1:
             raise InputError(
-                f"column {name!r} is {' in one file and '.join(sorted(found))} in another",
+                f"column {name!r} is " + " and ".join(f"{kind} in {where}" for kind, where in found.items()),
+                expected="one type in all files",
                 fix="write it the same way in all files",
             )
-        types[name] = found.pop() if found else tables[0].types[name]
+        types[name] = next(iter(found), tables[0].types[name])
         columns[name] = np.concatenate([_as_type(table.columns[name], types[name]) for table in tables])
     return Table(columns, types, tuple(dict.fromkeys(note for table in tables for note in table.notes)))
+
+
+def _check_same_columns(table: Table, called: str, first: Table, first_called: str) -> None:
+    missing = [name for name in first.names if name not in table.columns]
+    more = [name for name in table.names if name not in first.columns]
+    if missing:
+        raise InputError(
+            f"{called} has no column {missing[0]!r}, which {first_called} has.{did_you_mean(missing[0], more)}",
+            expected="the same columns in both",
+            fix=f"add {missing[0]!r} to {called}",
+        )
+    if more:
+        raise InputError(
+            f"{called} has a column {more[0]!r}, which {first_called} has not",
+            expected="the same columns in both",
+            fix=f"leave {more[0]!r} out of {called}",
+        )
 
 
 def _as_type(values: NDArray[Any], kind: Type) -> NDArray[Any]:
@@ -146,10 +174,14 @@ def integral(values: NDArray[np.float64]) -> bool:
     return bool(np.all((np.abs(there) < EXACT) & (there == np.floor(there))))
 
 
-def unknown_column(name: str, names: Sequence[str], *, where: str = "the table") -> InputError:
+def unknown_column(name: str, names: Sequence[str], *, where: str = "the table", fix: str = "") -> InputError:
     """The error for a column that is not there; it names the near one."""
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    return InputError(f"{where} has no column {name!r}.{did_you_mean(name, names)}", expected=f"one of {listed}")
+    return InputError(
+        f"{where} has no column {name!r}.{did_you_mean(name, names)}",
+        expected=f"one of {listed}",
+        fix=fix or "choose one of these",
+    )
 
 
 def _content(values: NDArray[Any]) -> list[bytes]:

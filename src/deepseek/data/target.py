@@ -25,6 +25,7 @@ from deepseek.errors import InputError
 MAX_NUMBER_CLASSES = 20
 MIN_CLASS_ROWS = 5
 MAX_CLASSES = 1_000
+LARGEST_TARGET = 1e37  # answers are float32, which ends at 3.4e38, and an interval lies around each
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,13 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
     InputError for missing values, a single class, a column of dates or of free text, or a `task` that does not fit.
     """
     profile = Profile.of(table, target)
-    _check_complete(profile)
+    _check_complete(profile, "leave these rows out with drop_missing_target=True (--drop-missing-target in the shell)")
     if profile.type == "datetime":
-        raise InputError(f"the target {target!r} is a column of dates", fix="predict a number, such as days until then")
+        raise InputError(
+            f"the target {target!r} is a column of dates",
+            expected="classes or numbers",
+            fix="predict a number, such as days until then",
+        )
     task = task or _guess(profile)
     if task == "regression":
         _check_numbers(profile)
@@ -52,7 +57,11 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
     counts = profile.level_counts()
     if len(counts) < 2:
         only = next(iter(counts), "none")
-        raise InputError(f"the target {target!r} has one class only: {only!r}", expected="rows of at least two classes")
+        raise InputError(
+            f"the target {target!r} has one class only: {only!r}",
+            expected="rows of at least two classes",
+            fix="bring rows of another class, or choose another target",
+        )
     if len(counts) > MAX_CLASSES or (profile.type == "text" and 2 * len(counts) > profile.num_rows >= MIN_CLASS_ROWS):
         raise InputError(
             f"the target {target!r} has {len(counts)} different values in {profile.num_rows} rows",
@@ -60,7 +69,11 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
             fix="choose another target, or join its rare values",
         )
     if task == "binary" and len(counts) > 2:
-        raise InputError(f"the target {target!r} has {len(counts)} classes", expected="two for a binary task")
+        raise InputError(
+            f"the target {target!r} has {len(counts)} classes",
+            expected="two for a binary task",
+            fix="leave the task to be found, or ask for multiclass",
+        )
     alone = [label for label, count in counts.items() if count == 1]
     notes = [f"class {label!r} of {target!r} has a single row: it is learned from, never tested" for label in alone[:5]]
     return TargetInfo("binary" if len(counts) == 2 else "multiclass", _ordered(counts), tuple(notes))
@@ -73,7 +86,7 @@ def encode_target(table: Table, target: str, labels: Sequence[str]) -> NDArray[A
     are the same class.
     """
     profile = Profile.of(table, target)
-    _check_complete(profile)
+    _check_complete(profile, "leave these rows out of the data, or fill in the answers")
     if not labels:
         return _check_numbers(profile)
     place = {label: at for at, label in enumerate(labels)}
@@ -87,6 +100,7 @@ def encode_target(table: Table, target: str, labels: Sequence[str]) -> NDArray[A
             raise InputError(
                 f"the target {target!r} has a class {value!r} that is not known",
                 expected=f"one of {', '.join(labels[:20])}",
+                fix="mend the value, or leave these rows out",
             )
         found[value] = at
     return np.array([found[value] for value in values], np.int64)
@@ -101,27 +115,37 @@ def drop_missing_target(table: Table, target: str) -> Table:
     return Table(kept.columns, kept.types, (*kept.notes, f"{int(missing.sum())} rows without {target!r} were left out"))
 
 
-def _check_complete(profile: Profile) -> None:
+def _check_complete(profile: Profile, fix: str) -> None:
     num_missing = int(profile.missing.sum())
     if num_missing:
         raise InputError(
             f"the target {profile.name!r} is missing in {num_missing} of {profile.num_rows} rows",
             expected="a value in every row",
-            fix="leave these rows out (--drop-missing-target)",
+            fix=fix,
         )
 
 
 def _check_numbers(profile: Profile) -> NDArray[np.float64]:
-    """The target as float64. InputError for text that is no number, infinite numbers, or the same number throughout."""
+    """The target as float64. InputError for text that is no number and for numbers that float32 could not answer."""
     values = profile.values
     if profile.type == "text":
         if not all(map(_is_number, profile.counts)):
             odd = next(text for text in profile.counts if not _is_number(text))
-            raise InputError(f"the target {profile.name!r} has {odd!r}", expected="numbers for a regression")
+            raise InputError(
+                f"the target {profile.name!r} has {odd!r}",
+                expected="numbers for a regression",
+                fix="mend the value, or choose another task",
+            )
         values = np.array([number_of(text) for text in values.tolist()], np.float64)
-    if not np.all(np.isfinite(values)):
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise InputError(f"the target {profile.name!r}, row {row}, is infinite", expected="finite numbers")
+    wrong = np.flatnonzero(~(np.abs(values) <= LARGEST_TARGET))
+    if len(wrong):
+        value = float(values[wrong[0]])
+        what = "too large" if np.isfinite(value) else "infinite"
+        raise InputError(
+            f"the target {profile.name!r}, row {wrong[0]}, is {what}: {value:g}",
+            expected=f"numbers between -{LARGEST_TARGET:g} and {LARGEST_TARGET:g}",
+            fix="mend the value, or predict it in a larger unit, or its logarithm",
+        )
     return np.asarray(values, np.float64)
 
 

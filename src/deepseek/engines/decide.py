@@ -40,7 +40,11 @@ class Decision:
                 interval.get("half_width"), interval.get("level"),
             )  # fmt: skip
         except (ValueError, AttributeError, TypeError) as error:
-            raise IntegrityError(f"decision.json does not say how to decide: {error}") from error
+            raise IntegrityError(
+                f"decision.json does not say how to decide: {error}",
+                expected="the rules that ship writes",
+                fix="make the bundle again, or take an unharmed copy",
+            ) from error
 
     def apply(self, output: Float32, flags: Sequence[Flag] = ()) -> Prediction:
         """Answers for outputs (N, C) or (N, 1)."""

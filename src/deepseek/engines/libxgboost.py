@@ -54,7 +54,11 @@ def _call(function: str, *arguments: object) -> None:
     library = _library()
     if getattr(library, function)(*arguments) != 0:
         text = (library.XGBGetLastError() or b"").decode(errors="replace").strip()
-        raise DeepseekError(f"xgboost's {function} failed: {text.splitlines()[0] if text else 'no reason given'}")
+        raise DeepseekError(
+            f"xgboost's {function} failed: {text.splitlines()[0] if text else 'no reason given'}",
+            expected="a model and rows that xgboost takes",
+            fix="check the installation with: deepseek doctor",
+        )
 
 
 def _interface(array: Float32) -> bytes:

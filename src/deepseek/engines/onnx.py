@@ -41,7 +41,11 @@ class OnnxEngine:
         try:
             self._session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except refusals as error:
-            raise IntegrityError(f"model.onnx cannot be loaded: {error}") from error
+            raise IntegrityError(
+                f"model.onnx cannot be loaded: {error}",
+                expected="a graph that onnxruntime takes",
+                fix="make the bundle again, or take an unharmed copy",
+            ) from error
         give_back()
         self._run = self._session.run
 

@@ -74,7 +74,11 @@ class Runtime:
         try:
             return Model.from_files(self.bundle.read)
         except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"the model's arrays do not fit together: {error}") from error
+            raise IntegrityError(
+                f"the model's arrays do not fit together: {error}",
+                expected="weights as ship writes them",
+                fix="make the bundle again, or take an unharmed copy",
+            ) from error
 
     @cached_property
     def example(self) -> Record:
@@ -102,7 +106,11 @@ class Runtime:
         """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name."""
         batch = self._prepare_any(data)
         if not len(batch):
-            raise InputError("there are no rows to score", expected="at least one row")
+            raise InputError(
+                "there are no rows to score",
+                expected="at least one row",
+                fix="give rows with the columns that the model reads",
+            )
         return self.decide(self.score(batch.features), batch.flags)
 
     def close(self) -> None:
@@ -123,7 +131,11 @@ class Runtime:
             return self.prepare_table(data)
         if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
             if not all(isinstance(record, Mapping) for record in data):
-                raise InputError("a row is not a record", expected="a list of objects by column name")
+                raise InputError(
+                    "a row is not a record",
+                    expected="a list of objects by column name",
+                    fix='give [{"COLUMN": value, ...}, ...]',
+                )
             return self.prepare(data)
         return self.prepare_table(read_table(data))
 

@@ -21,6 +21,7 @@ from deepseek.errors import InputError
 from deepseek.explain import report
 from deepseek.explain.explainer import ModelExplainer, explainer_for
 from deepseek.explain.summary import MAX_ROWS, global_report, row_reports
+from deepseek.files import check_place
 from deepseek.look.numbers import number
 
 NUM_ROWS = 5  # explained one by one unless rows are named
@@ -39,10 +40,10 @@ def explain_bundle(
     `target` is a class: by default the positive one of two; of many the one predicted most often, and for a single row
     the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
 
-    InputError for a row or a class that is not there, and when the folder of `html` is not there.
+    InputError for a row or a class that is not there, and when `html` cannot be written.
     """
-    if html is not None and not Path(html).parent.is_dir():
-        raise InputError(f"{Path(html).parent}: there is no such folder", fix=f"mkdir -p {Path(html).parent}")
+    if html is not None:
+        check_place(Path(html))
     with Runtime.open(path) as runtime:
         return {"bundle": str(path), **_explain(runtime, read_table(data), rows, target, html)}
 
@@ -99,10 +100,16 @@ def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: s
 def _rows(asked: Sequence[int], num_rows: int) -> list[int]:
     """The rows to explain one by one."""
     if len(asked) > report.MAX_ROWS:
-        raise InputError(f"{len(asked)} rows are asked for", expected=f"at most {report.MAX_ROWS}")
+        raise InputError(
+            f"{len(asked)} rows are asked for", expected=f"at most {report.MAX_ROWS}", fix="ask in several runs"
+        )
     for row in asked:
         if not 0 <= row < num_rows:
-            raise InputError(f"there is no row {row}", expected=f"0 to {num_rows - 1}; rows are counted from 0")
+            raise InputError(
+                f"there is no row {row}",
+                expected=f"0 to {num_rows - 1}; rows are counted from 0",
+                fix="ask for a row that the file has",
+            )
     return list(asked) or list(range(min(NUM_ROWS, num_rows)))
 
 

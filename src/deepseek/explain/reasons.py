@@ -43,7 +43,9 @@ def reason_codes(
     ['income = 2,400 lowers the log-odds of default by 1.25', 'age = 61 raises the log-odds of default by 0.800']
     """
     if language not in _VERBS:
-        raise InputError(f"there are no reason codes in {language!r}", expected=", ".join(_VERBS))
+        raise InputError(
+            f"there are no reason codes in {language!r}", expected=", ".join(_VERBS), fix="ask for one of these"
+        )
     what = _SCALES[language][attribution.scale].format(attribution.target or outcome)
     contributions = attribution.values[row]
     order = np.argsort(-np.abs(contributions), kind="stable")[:num_reasons].tolist()

@@ -20,6 +20,7 @@ from deepseek.bundle import Bundle, Manifest
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
 from deepseek.explain.summary import as_moment
+from deepseek.files import whole
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers
 
 MAX_ROWS = 50  # whose waterfalls a page can hold
@@ -53,7 +54,11 @@ def write_report(
     rows.
     """
     if len(rows) > MAX_ROWS:
-        raise InputError(f"{len(rows)} rows are to be shown", expected=f"at most {MAX_ROWS} on one page")
+        raise InputError(
+            f"{len(rows)} rows are to be shown",
+            expected=f"at most {MAX_ROWS} on one page",
+            fix="show them on several pages",
+        )
     name = manifest.name if manifest else ""
     known = evidence or {}
     sections = [_matters(report), *_single_columns(report), *_rows(rows), *report_evidence.sections(known)]
@@ -66,7 +71,8 @@ def write_report(
         lead=report_evidence.headline(known),
     )
     if path is not None:
-        Path(path).write_text(html, encoding="utf-8")
+        with whole(Path(path)) as part:
+            part.write_text(html, encoding="utf-8")
     return html
 
 

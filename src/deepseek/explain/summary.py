@@ -53,7 +53,9 @@ def global_report(
     """
     if not len(features) or len(features) != len(records):
         raise InputError(
-            f"there are {len(features)} prepared rows and {len(records)} records", expected="at least one, and as many"
+            f"there are {len(features)} prepared rows and {len(records)} records",
+            expected="at least one, and as many",
+            fix="prepare the features from these records",
         )
     target = target or _usual_class(explainer, features[spread(len(features), MAX_ROWS)])
     classes = _classes(explainer)

@@ -67,9 +67,17 @@ class Settings:
             _check_range(name, getattr(self, name), low, high)
         for name in ("timeout_s", "body_timeout_s", "drain_s"):
             if not 0 < getattr(self, name) <= 3_600:
-                raise InputError(f"{name} is {getattr(self, name)}", expected="seconds, above 0 and at most 3600")
+                raise InputError(
+                    f"{name} is {getattr(self, name)}",
+                    expected="seconds, above 0 and at most 3600",
+                    fix="give a value in that range, or leave it out",
+                )
         if self.log_level not in LOG_LEVELS:
-            raise InputError(f"log_level is {self.log_level!r}", expected=", ".join(LOG_LEVELS))
+            raise InputError(
+                f"log_level is {self.log_level!r}",
+                expected=", ".join(LOG_LEVELS),
+                fix="take one of these, or leave it out",
+            )
         if not self.host.strip():
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
 
@@ -79,10 +87,10 @@ class Settings:
 
         >>> Settings.read({"PORT": "8123", "BATCH_SIZE": ""}).port
         8123
-        >>> Settings.read({"PORT": "eight"})
+        >>> Settings.read({"PORT": "eight"})  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        deepseek.errors.InputError: PORT is 'eight'. Expected: a whole number from 0 to 65535 (0 picks a free one).
+        deepseek.errors.InputError: PORT is 'eight'. Expected: a whole number from 0 to 65535 (0 picks a free one)...
         """
         found: dict[str, Any] = {}
         for variable, name in ENVIRONMENT.items():
@@ -105,7 +113,9 @@ def _whole_number(variable: str, name: str, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise InputError(f"{variable} is {text!r}", expected=_expected(name)) from None
+        raise InputError(
+            f"{variable} is {text!r}", expected=_expected(name), fix=f"set {variable} to such a number, or unset it"
+        ) from None
     low, high = RANGES[name]
     _check_range(variable, value, low, high, name)
     return value
@@ -113,4 +123,6 @@ def _whole_number(variable: str, name: str, text: str) -> int:
 
 def _check_range(shown: str, value: int, low: int, high: int, name: str = "") -> None:
     if not low <= value <= high:
-        raise InputError(f"{shown} is {value}", expected=_expected(name or shown))
+        raise InputError(
+            f"{shown} is {value}", expected=_expected(name or shown), fix="give a value in that range, or leave it out"
+        )

@@ -155,7 +155,7 @@ function layout(lines, width) {
   const valuePx = Math.max(...lines.map((line) => widthOf(line.text)));
   const labelPx = Math.min(Math.max(...lines.map((line) => widthOf(line.label))), 0.38 * width);
   return {
-    width, stacked, step,
+    width, stacked, step, label: labelPx,
     left: stacked ? 6 : labelPx + 14,
     right: stacked ? width - 6 : width - valuePx - 14,
     bottom: 4 + step * lines.length,
@@ -194,7 +194,7 @@ function waterfall(found, row, width, label) {
 
 function write(root, line, index, place) {
   const y = place.stacked ? 4 + place.step * index + 14 : place.middle(index) + 4;
-  const text = shorten(line.label, place.stacked ? place.width - widthOf(line.text) - 12 : place.left - 14);
+  const text = shorten(line.label, place.stacked ? place.width - widthOf(line.text) - 12 : place.label);
   const strong = line.kind === "strong" ? "strong" : "";
   const [x, anchor] = place.stacked ? [0, ""] : [place.left - 12, "end"];
   const label = draw("text", { x, y, "text-anchor": anchor, class: strong }, text);

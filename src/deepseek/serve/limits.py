@@ -85,14 +85,18 @@ class ApiKeys:
             lines = Path(path).read_text("ascii").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise InputError(f"the file of API keys {path} cannot be read: {reason}", fix=fix) from error
+            raise InputError(
+                f"the file of API keys {path} cannot be read: {reason}",
+                fix=fix,
+                expected="a file with one sha256 in hex per line",
+            ) from error
         hashes = [line.split("#")[0].strip().lower() for line in lines]
         hashes = [line for line in hashes if line]
         for number, text in enumerate(hashes, 1):
             if not _SHA256.fullmatch(text):
                 raise InputError(f"key {number} in {path} is not a sha256", expected="64 hexadecimal digits", fix=fix)
         if not hashes:
-            raise InputError(f"{path} holds no API key", fix=fix)
+            raise InputError(f"{path} holds no API key", expected="a file with one sha256 in hex per line", fix=fix)
         return cls(frozenset(bytes.fromhex(text) for text in hashes))
 
     def check(self, authorization: bytes | None) -> None:

@@ -71,7 +71,7 @@ def print_ready(app: App, url: str) -> None:
         os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
     except OSError as error:
         raise InputError(
-            f"the ready line cannot be written to stdout: {error.strerror}",
+            f"the ready line cannot be written: {error.strerror}",
             expected="a terminal, a file on a disk with room, or a pipe that is read",
             fix="send stdout elsewhere, such as to /dev/null",
         ) from error
@@ -82,7 +82,11 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
-        raise InputError(f"the host {host!r} is not known: {error.strerror}", fix="--host 127.0.0.1") from error
+        raise InputError(
+            f"the host {host!r} is not known: {error.strerror}",
+            fix="--host 127.0.0.1",
+            expected="a name or an address of this machine",
+        ) from error
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -108,7 +112,11 @@ def _bind_error(error: OSError, host: str, port: int) -> InputError:
         )
     if error.errno == errno.EACCES:
         return InputError(f"port {port} on {host} needs more rights", expected="a port above 1023", fix="--port 8000")
-    return InputError(f"{host} port {port} cannot be bound: {error.strerror}", fix="--host 127.0.0.1 --port 8000")
+    return InputError(
+        f"{host} port {port} cannot be bound: {error.strerror}",
+        fix="--host 127.0.0.1 --port 8000",
+        expected="an address of this machine, and a port that may be used",
+    )
 
 
 class Protocol(HttpToolsProtocol):

@@ -106,15 +106,24 @@ def check_costs(costs: object, labels: tuple[str, ...]) -> Float64:
     try:
         matrix = np.asarray(costs, np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError("the cost matrix is not a table of numbers", expected="costs[truth][decision]") from error
+        raise InputError(
+            "the cost matrix is not a table of numbers",
+            expected="costs[truth][decision]",
+            fix='give {"TRUE": {"PREDICTED": cost}}',
+        ) from error
     size = len(labels)
     if matrix.shape != (size, size) or not np.isfinite(matrix).all():
         raise InputError(
             f"the cost matrix has shape {matrix.shape}",
             expected=f"({size}, {size}) finite numbers, costs[truth][decision] in the order {', '.join(labels)}",
+            fix="give a cost for each pair of labels",
         )
     if size == 2 and not (matrix[0, 1] > matrix[0, 0] and matrix[1, 0] > matrix[1, 1]):
-        raise InputError("a wrong decision costs no more than a right one", expected="costs[i][j] > costs[i][i]")
+        raise InputError(
+            "a wrong decision costs no more than a right one",
+            expected="costs[i][j] > costs[i][i]",
+            fix="make every wrong decision dearer than the right one of its label",
+        )
     return matrix
 
 
@@ -122,7 +131,11 @@ def _by_label(costs: Mapping[Any, Any], labels: tuple[str, ...]) -> list[list[An
     rows = [(str(truth), row if isinstance(row, Mapping) else {}) for truth, row in costs.items()]
     for name in [truth for truth, _ in rows] + [str(label) for _, row in rows for label in row]:
         if name not in labels:
-            raise InputError(f"the costs name {name!r}, which is no label", expected=", ".join(labels))
+            raise InputError(
+                f"the costs name {name!r}, which is no label",
+                expected=", ".join(labels),
+                fix="name the labels as the target holds them",
+            )
     named = {truth: {str(label): cost for label, cost in row.items()} for truth, row in rows}
     return [[named.get(truth, {}).get(label, 0) for label in labels] for truth in labels]
 
@@ -141,7 +154,9 @@ def conformal_half_width(target: Float64, value: Float64, level: float) -> float
     7.0
     """
     if not 0 < level < 1:
-        raise InputError(f"interval is {level}", expected="a share between 0 and 1, such as 0.9")
+        raise InputError(
+            f"interval is {level}", expected="a share between 0 and 1, such as 0.9", fix="give such a share"
+        )
     residual = np.sort(np.abs(target - value))
     rank = int(np.ceil((len(residual) + 1) * level - 1e-9)) - 1
     if rank >= len(residual):

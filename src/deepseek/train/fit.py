@@ -41,7 +41,7 @@ class TrainConfig:
             ("clip_norm", self.clip_norm > 0, "above 0"),
         ):
             if not good:
-                raise InputError(f"train.{name} is {getattr(self, name)}", expected=expected)
+                raise InputError(f"train.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
 
     def rate(self, step: int, num_steps: int) -> float:
         """Share of the peak rate at a step: linear warm-up, then a cosine to zero.
@@ -105,7 +105,9 @@ def fit(
     peaks = [group["lr"] for group in optimizer.param_groups]
     num_batches = len(data)  # type: ignore[arg-type]
     if not num_batches:
-        raise InputError("there are no batches to train on", expected="at least one")
+        raise InputError(
+            "there are no batches to train on", expected="at least one", fix="give a loader that yields rows"
+        )
     num_steps = config.epochs * num_batches
     result = FitResult()
     model.train()

@@ -153,7 +153,9 @@ METRICS: dict[str, dict[str, MetricInfo]] = {
 def metric_named(task: Task, name: str) -> MetricInfo:
     """The metric of a task, or InputError that lists what there is."""
     if name not in METRICS[task]:
-        raise InputError(f"metric {name!r} does not fit a {task} target", expected=", ".join(METRICS[task]))
+        raise InputError(
+            f"metric {name!r} does not fit a {task} target", expected=", ".join(METRICS[task]), fix="take one of these"
+        )
     return METRICS[task][name]
 
 

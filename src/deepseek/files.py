@@ -1,0 +1,61 @@
+"""A file written for the user: it appears under its name when all is written; a failure leaves what was there.
+
+check_place(Path("report.html"))            # before any work
+with whole(Path("report.html")) as part:
+    part.write_text("...")
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepseek.errors import InputError
+
+
+def check_place(out: Path) -> None:
+    """InputError when no file can be written there. Tries it, and leaves nothing behind."""
+    if not out.parent.is_dir():
+        raise InputError(
+            f"{out.parent}: there is no such folder", expected="a folder to write to", fix=f"mkdir -p {out.parent}"
+        )
+    if out.exists() and not out.is_file():
+        raise InputError(
+            f"{out} is a folder or a device", expected="the name of a file", fix="give the name of a file to write"
+        )
+    part = _part(out)
+    try:
+        part.touch(exist_ok=False)
+        part.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written: {error.strerror}",
+            expected="a folder in which files may be made",
+            fix="choose another place, or mend the rights of the folder",
+        ) from error
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """The path of a file to fill, which takes the place of `out` at the end, or is gone after an error."""
+    part = _part(out)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(_real(out))
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part(out: Path) -> Path:
+    real = _real(out)
+    return real.with_name(f".{real.name}.{secrets.token_hex(4)}.part")
+
+
+def _real(out: Path) -> Path:
+    """What a link leads to is replaced, and not the link."""
+    return Path(os.path.realpath(out))
