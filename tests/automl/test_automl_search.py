@@ -172,6 +172,16 @@ def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
     assert ("xgboost" in {t.family for t in blend.trials}) is kept
 
 
+@pytest.mark.parametrize(("growth", "num_parts"), [(1.0, 2), (2.5, 1)])
+def test_a_family_whose_refit_grows_is_refitted_once(growth: float, num_parts: int) -> None:
+    """Two trials of a family that err on different rows: both are wanted, unless the budget keeps room for one."""
+    data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
+    trials = [told(data, 0, YARDSTICK, 9.0, 1_000)]
+    trials += [replace(told(data, number, "linear", 3.0, 1_000), refit_s=growth) for number in (1, 2)]
+    blend = choose_blend(trials, data, metric, "log-odds", seed=0)
+    assert [t.family for t in blend.trials if t.number] == ["linear"] * num_parts
+
+
 def test_few_rows_of_a_class_are_hedged_like_few_rows() -> None:
     data, metric = fit_data(40_000), METRICS["binary"]["log_loss"]
     rare = replace(data, target=(np.arange(len(data.target)) % 400 == 0).astype(np.int64))

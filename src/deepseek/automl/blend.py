@@ -141,14 +141,16 @@ def _without(blend: Blend, trial: Trial, held: FitData, metric: MetricInfo) -> B
 
 
 def _pool(trials: Sequence[Trial]) -> list[Trial]:
-    """The three best trials of each family, size counted: enough variety, and a short search."""
+    """The three best trials of each family, size counted: enough variety, and a short search. One of a family whose
+    refit grows (a forest of many rows): its refit stands for several, and costs as much."""
 
     def price(trial: Trial) -> tuple[float, int]:
         return trial.loss * (1 + WORTH) ** float(np.log2(BASE_BYTES + trial.size_bytes)), trial.number
 
     best: list[Trial] = []
     for family in dict.fromkeys(t.family for t in trials):
-        best += sorted((t for t in trials if t.family == family), key=price)[:3]
+        ranked = sorted((t for t in trials if t.family == family), key=price)
+        best += ranked[: 1 if ranked[0].refit_s > ranked[0].fit_s else 3]
     return sorted(best, key=price)
 
 
