@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (
     "deepseek", "numpy", "scikit-learn", "xgboost-cpu", "xgboost", "torch", "optuna", "onnxruntime", "skl2onnx",
-    "pyarrow", "starlette", "uvicorn", "fastapi", "pydantic",
+    "pyarrow", "starlette", "uvicorn", "httptools", "uvloop", "fastapi", "pydantic",
 )  # fmt: skip
 FIELDS = ("claim", "ours", "rival", "rival_name", "ratio", "unit", "op", "bar", "holds", "num_seeds", "note")
 

@@ -47,7 +47,7 @@ def test_an_install_without_training_brings_no_torch(extra: str) -> None:
 
 
 def test_the_edge_install_is_small() -> None:
-    assert not {"pandas", "pyarrow", "scikit-learn", "xgboost-cpu", "uvicorn"} & brought_by("edge")
+    assert not {"pandas", "pyarrow", "scikit-learn", "xgboost-cpu", "httptools"} & brought_by("edge")
 
 
 def test_the_train_install_does_bring_torch() -> None:

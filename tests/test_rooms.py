@@ -19,7 +19,7 @@ ORDER = """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.
 EXTRAS = """
-    torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvicorn httptools msgspec prometheus_client
+    torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec prometheus_client
     cryptography scipy threadpoolctl
 """
 HEAVY = frozenset(EXTRAS.split())

@@ -24,7 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "automl": ("optuna",),
     "engines": ("onnxruntime",),
     "explain": ("xgboost",),
-    "serve": ("uvicorn", "httptools", "msgspec"),
+    "serve": ("httptools", "msgspec"),
     "observe": ("prometheus_client",),
     "bundle": ("cryptography",),
 }

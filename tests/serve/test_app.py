@@ -1,4 +1,4 @@
-"""The application by itself, over ASGI: overload, deadlines, keys, and bugs of an engine."""
+"""The application by itself: overload, deadlines, keys, and bugs of an engine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from deepseek.contracts import Event, Float32, Scores
 from deepseek.engines import Runtime
 from deepseek.errors import DeepseekError
 from deepseek.serve import App, Settings, create_app
+from serving import serving
 
 PREDICT = "/v1/models/loans:predict"
 
@@ -57,7 +58,7 @@ def ask(app: App, work: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
     """Run `work` with a client of the app."""
 
     async def run() -> Any:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
             return await work(client)
 
     return asyncio.run(run())

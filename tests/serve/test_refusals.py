@@ -15,6 +15,7 @@ import httpx
 
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, create_app
+from serving import serving
 
 PREDICT, EXPLAIN, INFER = "/v1/models/loans:predict", "/v1/models/loans:explain", "/v2/models/loans/infer"
 PRICES, TENSORS = "/v1/models/prices:explain", "/v2/models/prices/infer"
@@ -97,7 +98,7 @@ async def slow() -> Any:
 
 async def asked(app: App, method: str, path: str, status: int, **request: Any) -> Answer:
     headers = KEY | {"content-type": "application/json"} | request.pop("headers", {})
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.request(method, path, headers=headers, **request)
     assert answer.status_code == status, (method, path, request, answer.text)
     return f"{method} {path} {request} {headers}"[:300], status, answer.json()["error"]

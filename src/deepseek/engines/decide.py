@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,13 @@ class Decision:
     costs: Float64 | None = None  # multiclass (C, C): costs[truth][decision]
     half_width: float | None = None  # regression: of the interval
     level: float | None = None  # the share of values that the interval should hold
+    _names: NDArray[np.str_] = field(init=False, repr=False, compare=False)
+    _least: np.float32 = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_names", np.asarray(self.labels))
+        # in float32, as the chances are: rounding both keeps a chance that equals the threshold on its side
+        object.__setattr__(self, "_least", np.float32(0.5 if self.threshold is None else self.threshold))
 
     @classmethod
     def from_bytes(cls, data: bytes, *, task: Task, labels: tuple[str, ...]) -> Decision:
@@ -50,15 +57,12 @@ class Decision:
         """Answers for outputs (N, C) or (N, 1)."""
         if self.task == "regression":
             return Prediction(values=output[:, 0], intervals=self._intervals(output[:, 0]), flags=tuple(flags))
-        labels = np.asarray(self.labels)[self.classes(output)]
-        return Prediction(self.labels, labels, output, flags=tuple(flags))
+        return Prediction(self.labels, self._names[self.classes(output)], output, flags=tuple(flags))
 
     def classes(self, output: Float32) -> NDArray[np.int64]:
         """The class number of each row of outputs (N, C)."""
         if self.task == "binary":
-            # in float32, as the chances are: rounding both keeps a chance that equals the threshold on its side
-            threshold = np.float32(0.5 if self.threshold is None else self.threshold)
-            positive: NDArray[np.int64] = (output[:, 1] >= threshold).astype(np.int64)
+            positive: NDArray[np.int64] = (output[:, 1] >= self._least).astype(np.int64)
             return positive
         gain = output if self.costs is None else -(output.astype(np.float64) @ self.costs)
         best: NDArray[np.int64] = gain.argmax(axis=1).astype(np.int64)

@@ -1,6 +1,9 @@
-"""The ASGI application: finds the handler, answers, and leaves an event behind.
+"""The application: finds who answers a request, answers it, and leaves an event behind.
 
     app = create_app({"cancer": runtime}, sinks=[metrics, audit], explainer_for=..., settings=settings)
+    app.admit(call)                     # once its headers are there: is there a route, and may this client take it
+    answer = await app.answer(call)     # once its body is there, or at once when it was refused
+    app.report(call, answer.status)
 
 Routes are whole paths in one dict, so that finding one costs a lookup. What a request is refused with is a
 DeepseekError, which owns its status; anything else is a bug of ours, caught in one place.
@@ -16,7 +19,7 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import BusyError, DeepseekError, DrainingError, MissingError
-from deepseek.serve.call import Answer, Call, DisconnectedError, Header, Message, Receive, Send
+from deepseek.serve.call import Answer, Call, Handler, Header
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.limits import ApiKeys
@@ -24,16 +27,6 @@ from deepseek.serve.models import Models, Servable, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.protocols import oip, records
 from deepseek.serve.protocols.errors import MethodError, error_body, internal_error
-
-Handler = Callable[[Call], Awaitable[Answer]]
-
-#: On every answer. A page adds its content-security-policy (pages.py).
-SECURITY_HEADERS: tuple[Header, ...] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-)
-CLOSE: Header = (b"connection", b"close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,7 @@ class Route:
 
 
 class App:
-    """Callable by any ASGI server. `draining` turns readiness off and closes connections after their answer."""
+    """Requests to answers. `draining` turns readiness off and closes connections after their answer."""
 
     def __init__(
         self,
@@ -83,53 +76,37 @@ class App:
         self.draining = True
         self.emit(Event("server", fields={"state": "draining"}))
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live_span(receive, send)
+    def start(self) -> None:
+        """Warm up, before the first connection."""
+        for model in self.models.values():
+            model.warm_up()
+        self.emit(Event("server", fields={"state": "started"}))
 
-    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
-        call = Call.from_scope(scope, receive, self.settings)
-        fields: dict[str, Any] = {}
+    def close(self) -> None:
+        """Let go of everything, after the last."""
+        for model in self.models.values():
+            model.close()
+        self.emit(Event("server", fields={"state": "stopped"}))
+
+    def admit(self, call: Call) -> None:
+        """Find who answers a call by its headers alone. What stands against it is kept in `call.refused`."""
         try:
-            answer = await self._dispatch(call)
+            call.handler = self._find(call)
+        except DeepseekError as error:
+            call.refused = error
+
+    async def answer(self, call: Call) -> Answer:
+        """The answer to a call that was admitted or refused. Raises nothing."""
+        try:
+            if call.refused is not None or call.handler is None:
+                raise call.refused or self._no_route(call.path)
+            return await call.handler(call)
         except Exception as error:  # noqa: BLE001  (the one place: a bug of ours must not end the server)
-            answer = _refusal(error, call, fields)
-        if answer.status != DisconnectedError.status:
-            await self._send(send, call, answer)
-        self._report(call, answer.status, fields)
+            return _refusal(error, call)
 
-    async def _dispatch(self, call: Call) -> Answer:
-        route = self._routes.get(call.path)
-        if route is None:
-            if self._keys is not None:
-                self._keys.check(call.headers.get(b"authorization"))
-            raise self._no_route(call.path)
-        call.route = route.name
-        if self._keys is not None and route.needs_key:
-            self._keys.check(call.headers.get(b"authorization"))
-        if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
-            raise MethodError(call.method[:20], route.method)
-        return await route.handler(call)
-
-    async def _send(self, send: Send, call: Call, answer: Answer) -> None:
-        headers = [
-            (b"content-type", answer.media_type),
-            (b"content-length", str(len(answer.body)).encode()),
-            (b"x-request-id", call.request_id.encode()),
-            *SECURITY_HEADERS,
-            *answer.headers,
-        ]
-        if call.traceparent:
-            headers.append((b"traceparent", call.traceparent.encode()))
-        if self.draining:
-            headers.append(CLOSE)
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    def _report(self, call: Call, status: int, fields: dict[str, Any]) -> None:
-        fields |= {"route": call.route, "method": call.method, "request_id": call.request_id}
+    def report(self, call: Call, status: int) -> None:
+        """Tell every sink of a call that was answered."""
+        fields = call.trouble | {"route": call.route, "method": call.method, "request_id": call.request_id}
         if call.traceparent:
             fields["traceparent"] = call.traceparent
         if call.flags:
@@ -141,18 +118,18 @@ class App:
         duration_s = perf_counter() - call.started_s
         self.emit(Event("request", name, version, status, call.num_rows, duration_s, call.queue_s, fields))
 
-    async def _live_span(self, receive: Receive, send: Send) -> None:
-        """Warm up before the first connection, let go of everything after the last."""
-        await receive()
-        for model in self.models.values():
-            model.warm_up()
-        self.emit(Event("server", fields={"state": "started"}))
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        for model in self.models.values():
-            model.close()
-        self.emit(Event("server", fields={"state": "stopped"}))
-        await send({"type": "lifespan.shutdown.complete"})
+    def _find(self, call: Call) -> Handler:
+        route = self._routes.get(call.path)
+        if route is None:
+            if self._keys is not None:
+                self._keys.check(call.headers.get(b"authorization"))
+            raise self._no_route(call.path)
+        call.route = route.name
+        if self._keys is not None and route.needs_key:
+            self._keys.check(call.headers.get(b"authorization"))
+        if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
+            raise MethodError(call.method[:20], route.method)
+        return route.handler
 
     def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True) -> None:
         """A route whose answer needs nothing of the request."""
@@ -243,14 +220,14 @@ def create_app(
     )
 
 
-def _refusal(error: Exception, call: Call, fields: dict[str, Any]) -> Answer:
-    """The answer to what went wrong; `fields` of the event learn what it was."""
+def _refusal(error: Exception, call: Call) -> Answer:
+    """The answer to what went wrong; the event of the call learns what it was."""
     if not isinstance(error, DeepseekError) or error.code == DeepseekError.code:
         # The client is told nothing of the inside, the log everything.
-        fields |= {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
+        call.trouble = {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
         error = internal_error(call.request_id)
     else:
-        fields["error"] = error.code
+        call.trouble = {"error": error.code}
     headers: tuple[Header, ...] = ()
     if isinstance(error, BusyError):
         seconds = call.model.gate.retry_after_s if call.model is not None else 1

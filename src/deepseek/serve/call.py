@@ -1,34 +1,29 @@
 """One request and one answer, as the handlers of a protocol see them.
 
-    call = Call.from_scope(scope, receive, settings)
-    body = await call.read_body()            # at most max_body_bytes, within body_timeout_s
-    return Answer.json({"predictions": [...]})
+    call.check_media_type()
+    return Answer.json({"predictions": answer_to(call.body)})
 
 Nothing here knows a model or a protocol.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from deepseek.errors import DeepseekError, MalformedError, TooLargeError
-from deepseek.serve.config import MIB, Settings
-from deepseek.serve.protocols.errors import MediaTypeError, SlowBodyError
+from deepseek.errors import DeepseekError, MalformedError
+from deepseek.serve.config import Settings
+from deepseek.serve.protocols.errors import MediaTypeError
 from deepseek.serve.protocols.json_body import encode
 
 if TYPE_CHECKING:
     from deepseek.serve.models import ServedModel
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
@@ -41,39 +36,30 @@ _process = os.urandom(6).hex()
 _number = itertools.count(1)
 
 
-class DisconnectedError(DeepseekError):
-    """The client went away before its body was complete; nobody reads the answer."""
-
-    status = 499
-    code = "disconnected"
-
-
 @dataclass(slots=True)
 class Call:
     """A request while it is answered. The last fields are filled on the way, for the event that it leaves behind."""
 
     method: str
     path: str
-    headers: Mapping[bytes, bytes]
-    receive: Receive
+    headers: Mapping[bytes, bytes]  # names in lower case
     settings: Settings
-    request_id: str
-    traceparent: str = ""
+    body: bytes = b""
+    handler: Handler | None = None
+    refused: DeepseekError | None = None  # what is wrong with it, found before the handler sees it
     started_s: float = field(default_factory=perf_counter)
+    request_id: str = field(init=False)
+    traceparent: str = field(init=False)
     route: str = ""
     model: ServedModel | None = None
-    body_bytes: int = 0
     num_rows: int = 0
     queue_s: float = 0.0
     flags: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (column, what) -> number of values
+    trouble: dict[str, Any] = field(default_factory=dict)  # what the log should know of an error
 
-    @classmethod
-    def from_scope(cls, scope: Message, receive: Receive, settings: Settings) -> Call:
-        headers = dict(scope["headers"])
-        return cls(
-            method=scope["method"], path=scope["path"], headers=headers, receive=receive, settings=settings,
-            request_id=request_id_of(headers), traceparent=traceparent_of(headers),
-        )  # fmt: skip
+    def __post_init__(self) -> None:
+        self.request_id = request_id_of(self.headers)
+        self.traceparent = traceparent_of(self.headers)
 
     @property
     def deadline_s(self) -> float:
@@ -110,38 +96,6 @@ class Call:
                 fix="send the JSON as it is, without the header content-encoding",
             )
 
-    async def read_body(self) -> bytes:
-        """The whole body. Reading stops at the limit, so a body of any size costs no more memory than the limit."""
-        limit = self.settings.max_body_bytes
-        length = self.headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length) > limit:
-            raise _too_large(limit)
-        try:
-            async with asyncio.timeout(self.settings.body_timeout_s):
-                return await self._read_chunks(limit)
-        except TimeoutError:
-            raise SlowBodyError(
-                "the body did not arrive in time",
-                expected=f"all of it within {self.settings.body_timeout_s:g} s, as long as content-length says",
-                fix="check content-length, or send the rows in several requests",
-            ) from None
-
-    async def _read_chunks(self, limit: int) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise DisconnectedError("the client went away")
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            if not message.get("more_body", False):
-                self.body_bytes = size
-                return b"".join([*chunks, chunk]) if chunks else chunk
-            chunks.append(chunk)
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -155,6 +109,9 @@ class Answer:
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Answer:
         return cls(encode(value), status)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
 
 
 def request_id_of(headers: Mapping[bytes, bytes]) -> str:
@@ -175,14 +132,6 @@ def traceparent_of(headers: Mapping[bytes, bytes]) -> str:
     """The W3C traceparent, or "" when there is none or it is not valid."""
     given = headers.get(b"traceparent")
     return given.decode("ascii") if given is not None and _TRACEPARENT.fullmatch(given) else ""
-
-
-def _too_large(limit: int) -> TooLargeError:
-    return TooLargeError(
-        "the body is too large",
-        expected=f"at most {limit / MIB:g} MiB" if limit >= MIB else f"at most {limit} bytes",
-        fix="send the rows in several requests",
-    )
 
 
 def malformed_header(name: str, value: bytes, expected: str) -> MalformedError:

@@ -15,6 +15,7 @@ from deepseek.errors import MalformedError
 
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
+MAX_DEPTH = 100
 AN_OBJECT = "a JSON object"
 SEE_DOCS = "see /docs for an example"
 _NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
@@ -51,13 +52,20 @@ def read_object(body: bytes) -> dict[str, Any]:
     return found
 
 
-def num_keys(value: Any) -> int:
-    """How many keys stand in the objects of a decoded body, at any depth."""
-    if isinstance(value, dict):
-        return len(value) + sum(num_keys(item) for item in value.values() if isinstance(item, (dict, list)))
-    if isinstance(value, list) and value and isinstance(value[0], (dict, list)):
-        return sum(num_keys(item) for item in value)
-    return 0
+def num_keys(value: Any, depth: int = 0) -> int:
+    """How many keys stand in the objects of a decoded body, at any depth. RecursionError above MAX_DEPTH."""
+    found = 0
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if type(value) is dict:
+        found = len(value)
+        value = value.values()
+    elif type(value) is not list or not value or type(value[0]) not in (dict, list):
+        return 0
+    for item in value:
+        if type(item) is dict or type(item) is list:
+            found += num_keys(item, depth + 1)
+    return found
 
 
 def kind_of(value: Any) -> str:

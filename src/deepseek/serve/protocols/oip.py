@@ -57,7 +57,7 @@ async def infer(call: Call, model: ServedModel) -> Answer:
     """POST /v2/models/M/infer"""
     header, tail = await _read(call, model)
     _check_id(header)
-    records = await model.offload(call.body_bytes // 4, _records, header, tail, model, call.settings.max_rows)
+    records = await model.offload(len(call.body) // 4, _records, header, tail, model, call.settings.max_rows)
     wanted = _wanted(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
     return await model.offload(len(records) * CELLS, _answer, model, header, wanted, prediction)
@@ -95,7 +95,7 @@ async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryv
         call.check_media_type()
     else:
         call.check_encoding()
-    data = await call.read_body()
+    data = call.body
     if length is None:
         stop = len(data)
     elif length.isdigit() and int(length[:12]) <= len(data):

@@ -160,7 +160,7 @@ def _explanation(attribution: Attribution, row: int) -> dict[str, Any]:
 async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, Any]:
     """The body as an object that has no other keys than `known`."""
     call.check_media_type()
-    data = await call.read_body()
+    data = call.body
     body = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, read_object, data)
     unknown = next((key for key in body if key not in known), None)
     if unknown is not None:

@@ -1,0 +1,402 @@
+"""One HTTP/1.1 connection: bytes to calls, answers to bytes. httptools (llhttp) parses.
+
+    hub = Hub(app)
+    await loop.create_server(lambda: Connection(hub), sock=listener)
+
+uvicorn's protocol for ASGI cost more CPU per small request than checking, scoring and recording it together
+(docs/decisions/0005); what is left out here is what a model server does not need: upgrades, streams, middleware.
+
+Bounds: headers by MAX_HEAD_BYTES, bodies by the settings, and what does not arrive in time is given up. A request that
+is refused by its headers (no key, no such route, too large) is answered before its body is read, and nothing of the
+body is kept. Pipelined requests are answered in their order, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from email.utils import formatdate
+from functools import cache
+from http import HTTPStatus
+from math import inf
+from typing import cast
+from urllib.parse import unquote
+
+import httptools
+
+from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
+from deepseek.serve.app import App
+from deepseek.serve.call import Answer, Call
+from deepseek.serve.config import MIB
+from deepseek.serve.protocols.errors import LongHeadError, SlowBodyError
+
+KEEP_ALIVE_S = 75.0  # that a connection may be idle
+MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
+#: A client that still sends when it is refused is heard until it stops for so long: closing at once could take the
+#: answer back, because unread bytes reset the connection.
+LINGER_S = 1.0
+SWEEP_S = 1.0  # between two looks for connections that are out of time
+
+_SECURITY = "x-content-type-options: nosniff\r\ncache-control: no-store\r\nreferrer-policy: no-referrer\r\n"
+
+
+class DisconnectedError(DeepseekError):
+    """The client went away before its body was complete; nobody reads the answer."""
+
+    status = 499
+    code = "disconnected"
+
+
+class Hub:
+    """What the connections of one server share."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.num_working = 0  # requests that are being answered, those of lost connections too
+        self._sweep()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being read or answered."""
+        return self.num_working > 0 or any(connection.busy for connection in self.connections)
+
+    def close(self) -> None:
+        """Close what is not busy. What is busy closes after its answer, once the app is draining."""
+        for connection in [found for found in self.connections if not found.busy]:
+            connection.close()
+
+    def abort(self) -> None:
+        """Close everything, and look no more for what is late."""
+        self._timer.cancel()
+        for connection in list(self.connections):
+            connection.close()
+
+    def _sweep(self) -> None:
+        # One timer for all: starting and stopping one for each request costs more than looking at all once a second.
+        self.date = formatdate(usegmt=True).encode()
+        now_s = self.loop.time()
+        for connection in [found for found in self.connections if found.due_s < now_s]:
+            connection.give_up()
+        self._timer = self.loop.call_later(min(SWEEP_S, self.app.settings.body_timeout_s / 4), self._sweep)
+
+
+class Connection(asyncio.Protocol):
+    """Reads calls with the parser, which calls the methods on_..., and answers one after the other."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._app = hub.app
+        self._settings = hub.app.settings
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None  # None again once the connection is lost
+        # What is being read:
+        self._reading = False  # from the first byte of a request to its last
+        self._headers: dict[bytes, bytes] = {}
+        self._url = b""
+        self._head_bytes = 0  # of the request line and the headers, as far as the parser has told them
+        self._held_bytes = 0  # that the parser keeps to itself, because what they belong to has not ended
+        self._call: Call | None = None  # whose body is being read
+        self._chunks: list[bytes] = []
+        self._body_bytes = 0
+        self._raw_bytes = 0  # of a body behind an offered upgrade, which the parser leaves to us
+        # What is being answered:
+        self._waiting: deque[tuple[Call, bool]] = deque()  # calls, and whether the connection lives on after each
+        self._working: asyncio.Task[None] | None = None
+        # How things stand:
+        self._deaf = False  # what still comes is dropped
+        self._ended = False  # nothing more comes
+        self._full = False  # the client does not read its answers
+        self._paused = False  # we do not read, because requests wait
+        self.due_s = inf  # when patience ends, on the loop's clock
+        self._last_s = inf  # when it ends at the latest
+
+    @property
+    def busy(self) -> bool:
+        return self._working is not None or bool(self._waiting) or self._call is not None
+
+    def close(self) -> None:
+        """Close when what was written has been sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def give_up(self) -> None:
+        """Patience has ended: with a body that does not come, or with a connection that is not used."""
+        self.due_s = inf
+        if self._paused and not self._full:
+            return  # it is we who do not read
+        if self._call is not None and self._call.refused is None:
+            self._refuse(self._call, _slow(self._settings.body_timeout_s))
+        elif self._transport is not None and not self._working:
+            self._transport.abort()  # close() would wait for a client that does not read
+
+    # What the event loop calls:
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by isinstance
+        self._hub.connections.add(self)
+        self._wait(KEEP_ALIVE_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = self._parser = None
+        self._hub.connections.discard(self)
+        self._waiting.clear()
+        if self._call is not None and self._call.refused is None:
+            self._refuse(self._call, DisconnectedError("the client went away"))
+
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection open while its requests are answered."""
+        self._ended = True
+        return self._working is not None
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._wait(KEEP_ALIVE_S)
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._wait(KEEP_ALIVE_S)
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            self._wait(LINGER_S)
+            self.due_s = min(self.due_s, self._last_s)
+        while data and not self._deaf and self._parser is not None:
+            if self._raw_bytes:
+                data = self._take_raw(data)
+                continue
+            self._held_bytes += len(data)
+            try:
+                self._parser.feed_data(data)
+                data = b""
+            except httptools.HttpParserUpgrade as stop:
+                data = data[stop.args[0] :]
+            except httptools.HttpParserError as error:
+                cause = error.__context__
+                if cause is not None and not isinstance(cause, (ValueError, httptools.HttpParserError)):
+                    raise cause from None  # a bug of ours in one of the methods below
+                self._refuse_bytes()
+            if self._held_bytes > MAX_HEAD_BYTES and not self._deaf:
+                self._refuse_bytes()
+
+    # What the parser calls:
+
+    def on_message_begin(self) -> None:
+        self._reading = True
+        self._head_bytes = self._held_bytes = 0
+        self._url = b""
+        self._headers = {}
+        self._wait(self._settings.body_timeout_s)
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + len(": \r\n"))
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        if self._parser is None:
+            return
+        call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), self._headers, self._settings)
+        self._call, self._chunks, self._body_bytes = call, [], 0
+        self._headers = {}  # trailers are not headers
+        self._app.admit(call)
+        length = int(call.headers.get(b"content-length", 0))
+        if self._parser.should_upgrade():  # offered, as by Java's client; a server may stay with HTTP/1.1
+            if b"transfer-encoding" in call.headers:
+                raise ValueError("chunks behind an offered upgrade")
+            self._raw_bytes = length
+        if length > self._settings.max_body_bytes:
+            self._refuse(call, _too_large(self._settings.max_body_bytes))
+        elif call.refused is not None:
+            self._queue(call)
+        elif call.headers.get(b"expect", b"").lower() == b"100-continue" and not self._working:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._held_bytes = 0
+        call = self._call
+        if call is None or call.refused is not None:
+            return
+        self._chunks.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self._settings.max_body_bytes:
+            self._refuse(call, _too_large(self._settings.max_body_bytes))
+
+    def on_message_complete(self) -> None:
+        if self._raw_bytes:
+            return
+        call, self._call = self._call, None
+        self._reading = False
+        self._held_bytes = 0
+        if call is not None and call.refused is None:
+            call.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._chunks = []
+            self._queue(call)
+
+    def _take_raw(self, data: bytes) -> bytes:
+        """Take what belongs to the body, and return the rest."""
+        body, rest = data[: self._raw_bytes], data[self._raw_bytes :]
+        self._raw_bytes -= len(body)
+        self.on_body(body)
+        if not self._raw_bytes:
+            self.on_message_complete()
+        return rest
+
+    def _count(self, num_bytes: int) -> None:
+        self._held_bytes = 0
+        self._head_bytes += num_bytes
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the parser passes it on as an HttpParserError")
+
+    def _refuse(self, call: Call, error: DeepseekError) -> None:
+        """Answer with an error although the body has not been read, unless something else was found before."""
+        self._chunks = []
+        if call.refused is None:
+            call.refused = error
+        self._queue(call)
+
+    def _refuse_bytes(self) -> None:
+        """Answer to what is no request, and hear no more."""
+        self._deaf = True
+        self._call = None
+        error = _head_error(max(self._head_bytes, self._held_bytes))
+        self._queue(Call("", "", {}, self._settings, refused=error))
+
+    def _queue(self, call: Call) -> None:
+        keeps = self._parser is not None and not self._deaf and self._parser.should_keep_alive()
+        self._waiting.append((call, keeps))
+        self._next()
+        self._listen(not self._waiting)
+
+    def _next(self) -> None:
+        """Begin with the next call, if there is one and the client reads what it is told."""
+        if self._waiting and self._working is None and not (self._full and self._transport is not None):
+            self._hub.num_working += 1
+            self.due_s = inf
+            self._working = self._hub.loop.create_task(self._work(*self._waiting.popleft()))
+
+    async def _work(self, call: Call, keeps: bool) -> None:
+        answer = await self._app.answer(call)
+        # Behind a body that nobody wants any more the next request could not be told from it.
+        unread = self._call is call or self._deaf
+        keeps = keeps and not unread and not self._ended and not self._app.draining
+        try:
+            if self._transport is not None:
+                self._write(self._render(call, answer, keeps))
+            self._app.report(call, answer.status)
+        except BaseException:
+            keeps = False
+            raise
+        finally:
+            self._working = None
+            self._hub.num_working -= 1
+            if keeps:
+                self._go_on()
+            else:
+                self._end(unread)
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._next()
+            self._listen(not self._waiting)
+        else:
+            self._wait(self._settings.body_timeout_s if self._reading else KEEP_ALIVE_S)
+
+    def _end(self, unread: bool) -> None:
+        """The last answer was written: close, or first drop what the client is still sending."""
+        self._deaf = True
+        self._waiting.clear()
+        if self._transport is None or self._transport.is_closing():
+            return
+        if unread and not self._ended:
+            self._transport.write_eof()
+            self._listen(True)
+            self._wait(LINGER_S)
+            self._last_s = self.due_s + self._settings.body_timeout_s
+        else:
+            self._transport.close()
+            self._wait(KEEP_ALIVE_S)
+
+    def _wait(self, patience_s: float) -> None:
+        self.due_s = self._hub.loop.time() + patience_s
+
+    def _listen(self, wanted: bool) -> None:
+        """Read on, or leave what comes in the kernel's buffer."""
+        if self._transport is None or self._transport.is_closing() or wanted is not self._paused:
+            return
+        self._paused = not wanted
+        if wanted:
+            self._transport.resume_reading()
+            if self._reading:
+                self._wait(self._settings.body_timeout_s)
+        else:
+            self._transport.pause_reading()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _render(self, call: Call, answer: Answer, keeps: bool) -> bytes:
+        """Head and body in one piece, so that they travel in one packet."""
+        head = b"%bdate: %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
+            head_of(answer.status), self._hub.date, answer.media_type, len(answer.body), call.request_id.encode(),
+        )  # fmt: skip
+        for name, value in answer.headers:
+            head += b"%b: %b\r\n" % (name, value)
+        if call.traceparent:
+            head += b"traceparent: %b\r\n" % call.traceparent.encode()
+        if not keeps:
+            head += b"connection: close\r\n"
+        return head + b"\r\n" + (b"" if call.method == "HEAD" else answer.body)
+
+
+def path_of(url: bytes) -> str:
+    """The path of a request target, decoded. ValueError or HttpParserError for what is none.
+
+    >>> path_of(b"/v1/models/my%20loans?x=1"), path_of(b"http://host:80/v1")
+    ('/v1/models/my loans', '/v1')
+    """
+    if url[:1] == b"/" and b"%" not in url and b"?" not in url and b"#" not in url:
+        return url.decode("ascii")
+    return unquote((httptools.parse_url(url).path or b"/").decode("ascii"))
+
+
+@cache
+def head_of(status: int) -> bytes:
+    """The status line and the headers that every answer has."""
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{_SECURITY}".encode()
+
+
+def _head_error(num_bytes: int) -> InputError:
+    if num_bytes > MAX_HEAD_BYTES:
+        return LongHeadError(
+            "the request line and the headers are too long",
+            expected=f"at most {MAX_HEAD_BYTES // 1024} KiB together",
+            fix="put the rows into the body, and leave out headers and cookies that this server does not need",
+        )
+    return MalformedError(
+        "this is not an HTTP/1.1 request",
+        expected="a valid request line and headers, not encrypted",
+        fix="ask at http:// (not https://) with an HTTP client such as curl",
+    )
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(
+        "the body is too large",
+        expected=f"at most {limit / MIB:g} MiB" if limit >= MIB else f"at most {limit} bytes",
+        fix="send the rows in several requests",
+    )
+
+
+def _slow(limit_s: float) -> SlowBodyError:
+    return SlowBodyError(
+        "the body did not arrive in time",
+        expected=f"all of it within {limit_s:g} s, as long as content-length says",
+        fix="check content-length, or send the rows in several requests",
+    )
