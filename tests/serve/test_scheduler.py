@@ -199,3 +199,32 @@ def test_a_request_that_was_cancelled_is_not_computed_and_leaves_the_queue(make:
 
     assert asyncio.run(run()) == 0
     assert engine.batches == [1, 1]
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.05])
+def test_a_leader_that_is_cancelled_leaves_the_others_their_answers(make: Make, moment_s: float) -> None:
+    """Before its batch begins, and while it is computed in a thread."""
+    engine = Engine(delay_s=0.1)
+
+    async def run() -> list[object]:
+        scheduler = make(engine, row_s=0.5)
+        leader, *others = [asyncio.create_task(ask(scheduler, value)) for value in (1, 2, 3)]
+        await asyncio.sleep(moment_s)
+        leader.cancel()
+        found = await asyncio.gather(*others)
+        return [*found, await ask(scheduler, 4), scheduler.gate.num_rows]
+
+    assert asyncio.run(run()) == [[4], [6], [8], 0]
+
+
+def test_the_next_leader_may_be_cancelled_at_the_moment_it_is_chosen(make: Make) -> None:
+    engine = Engine(delay_s=0.05)
+
+    async def run() -> list[object]:
+        scheduler = make(engine, batch_rows=1, row_s=0.5)
+        first, second, third = [asyncio.create_task(ask(scheduler, value)) for value in (1, 2, 3)]
+        first.add_done_callback(lambda _: second.cancel())
+        found = await asyncio.gather(first, third)
+        return [*found, await ask(scheduler, 4), scheduler.gate.num_rows]
+
+    assert asyncio.run(run()) == [[2], [6], [8], 0]

@@ -5,6 +5,9 @@
 Greedy, without a timer: whatever arrived in one turn of the event loop is one batch, and what arrives while a batch is
 computed in a thread is the next one. So a lone request never waits for company, and load makes batches by itself.
 
+The first request of a batch leads: its own coroutine computes for the others, and hands on when it is done. So a lone
+request costs no task and no future. When a batch of several fails, each of them is tried once more by itself.
+
 A batch runs in the loop while it is cheaper than handing it to a thread (INLINE_S, by the measured cost of a row), else
 in a thread. A request with more rows than a batch is already one: it takes a lane of its own, so that single rows need
 not wait behind it. Rows that wait are bounded (limits.Gate), and a request whose deadline has passed is not computed.
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import perf_counter
@@ -25,7 +28,7 @@ from deepseek.contracts import Float32, Scores
 from deepseek.serve.limits import Gate, late
 
 Score = Callable[[Float32], Scores]
-Batched = tuple[Scores, float, float] | None  # scores, when the batch began, how long it took; None: nothing to do
+Part = tuple[Scores, float]  # a request's scores, and the seconds that it waited
 #: Handing work to a thread and back costs about 0.1 ms of CPU; below this the loop may as well do it itself.
 INLINE_S = 0.002
 
@@ -36,8 +39,14 @@ class Job:
 
     features: Float32
     deadline_s: float
-    done: asyncio.Future[tuple[Scores, float]]
     queued_s: float
+    leads: bool = False  # whether its own coroutine computes the next batch
+    gone: bool = False  # whether nobody waits for it any more
+    told: asyncio.Future[Part | None] | None = None  # its part of a batch; None: lead, or go alone
+
+    def tell(self, part: Part | None) -> None:
+        if self.told is not None and not self.told.done():
+            self.told.set_result(part)
 
 
 class Scheduler:
@@ -59,11 +68,14 @@ class Scheduler:
         self._small = Lane(score, small, batch_rows, gate, emit)
         self._large = Lane(score, large, batch_rows, gate, emit)
 
-    async def score(self, features: Float32, deadline_s: float) -> tuple[Scores, float]:
+    async def score(self, features: Float32, deadline_s: float) -> Part:
         """Scores for (N, F), and the seconds that they waited. BusyError, DeadlineError."""
-        self.gate.enter(len(features))
-        lane = self._small if len(features) <= self.batch_rows else self._large
-        return await lane.submit(features, deadline_s)
+        num_rows = len(features)
+        self.gate.enter(num_rows)
+        try:
+            return await (self._small if num_rows <= self.batch_rows else self._large).submit(features, deadline_s)
+        finally:
+            self.gate.leave(num_rows)
 
 
 class Lane:
@@ -78,86 +90,92 @@ class Lane:
         self._gate = gate
         self._emit = emit
         self._waiting: deque[Job] = deque()
-        self._suspects: deque[Job] = deque()  # of a batch that failed: each is tried once more, alone
-        self._batch: list[Job] = []
-        self._work: asyncio.Task[Batched] | None = None
+        self._led = False  # whether somebody leads
 
-    def submit(self, features: Float32, deadline_s: float) -> asyncio.Future[tuple[Scores, float]]:
-        job = Job(features, deadline_s, asyncio.get_running_loop().create_future(), perf_counter())
-        self._waiting.append(job)
-        if self._work is None:
-            self._start()
-        return job.done
+    async def submit(self, features: Float32, deadline_s: float) -> Part:
+        job = Job(features, deadline_s, perf_counter())
+        try:
+            if self._led:
+                job.told = asyncio.get_running_loop().create_future()
+                self._waiting.append(job)
+                part = await job.told
+                if part is not None:
+                    return part
+            else:
+                self._led = job.leads = True
+                await asyncio.sleep(0)  # what else comes in this turn of the loop is in the batch
+            return await (self._lead(job) if job.leads else self._alone(job))
+        finally:
+            job.gone = True
+            if job.leads:
+                self._hand_on()
 
-    def _start(self) -> None:
-        # A task, so that whatever an engine raises reaches the requests of the batch and nothing else.
-        self._work = asyncio.get_running_loop().create_task(self._compute())
-        self._work.add_done_callback(self._finish)
+    async def _lead(self, job: Job) -> Part:
+        """Compute for a job and for those that fit into its batch."""
+        followers = self._take(len(job.features)) if job.deadline_s >= perf_counter() else []
+        if not followers:
+            return await self._alone(job)
+        batch = [job, *followers]
+        # In a task, so that whatever an engine raises for one of them is no error of this one.
+        work = asyncio.create_task(self._compute(np.concatenate([each.features for each in batch])))
+        try:
+            await asyncio.wait([work])
+            if work.exception() is None:
+                mine, *theirs = _shares(batch, *work.result())
+                for follower, part in zip(followers, theirs, strict=True):
+                    follower.tell(part)
+                return mine
+        finally:
+            for follower in followers:
+                follower.tell(None)  # those that have no part yet go alone
+        return await self._alone(job)
 
-    async def _compute(self) -> Batched:
+    async def _alone(self, job: Job) -> Part:
+        if job.deadline_s < perf_counter():
+            raise late()
+        scores, started_s = await self._compute(job.features)
+        return scores, started_s - job.queued_s
+
+    async def _compute(self, features: Float32) -> tuple[Scores, float]:
+        """Scores, and when computing began."""
+        num_rows = len(features)
         started_s = perf_counter()
-        self._batch = batch = self._take(started_s)
-        if not batch:
-            return None
-        features = batch[0].features if len(batch) == 1 else np.concatenate([job.features for job in batch])
-        if len(features) <= self._batch_rows and self._gate.row_s * len(features) <= INLINE_S:
+        if num_rows <= self._batch_rows and self._gate.row_s * num_rows <= INLINE_S:
             scores = self._score(features)
         else:
             scores = await asyncio.get_running_loop().run_in_executor(self._executor, self._score, features)
-        return scores, started_s, perf_counter() - started_s
+        duration_s = perf_counter() - started_s
+        self._gate.learn(num_rows, duration_s)
+        self._emit(num_rows, duration_s)
+        return scores, started_s
 
-    def _take(self, now_s: float) -> list[Job]:
-        """The next jobs that fit into a batch. Those that came too late are answered here, not computed."""
-        if self._suspects:
-            return [self._suspects.popleft()]
-        batch: list[Job] = []
-        num_rows = 0
-        while self._waiting and (not batch or num_rows + len(self._waiting[0].features) <= self._batch_rows):
+    def _take(self, num_rows: int) -> list[Job]:
+        """Who joins a batch that has `num_rows` already. Those that came too late are told so, not computed."""
+        found: list[Job] = []
+        now_s = perf_counter()
+        while self._waiting and num_rows + len(self._waiting[0].features) <= self._batch_rows:
             job = self._waiting.popleft()
-            if job.done.cancelled() or job.deadline_s < now_s:
-                self._gate.leave(len(job.features))
-                _answer(job, late())
-            else:
-                batch.append(job)
+            if job.deadline_s < now_s:
+                job.tell(None)  # it finds out by itself
+            elif not job.gone:
+                found.append(job)
                 num_rows += len(job.features)
-        return batch
+        return found
 
-    def _finish(self, work: asyncio.Task[Batched]) -> None:
-        """Hand out what a batch brought, and begin the next one."""
-        if work.cancelled():  # the event loop itself is ending
-            return
-        batch, error = self._batch, work.exception()
-        if error is not None and len(batch) > 1:
-            self._suspects.extend(batch)
-        elif error is not None:
-            self._gate.leave(len(batch[0].features))
-            _answer(batch[0], error)
-        elif (result := work.result()) is not None:
-            scores, started_s, duration_s = result
-            num_rows = sum(len(job.features) for job in batch)
-            self._gate.leave(num_rows)
-            self._gate.learn(num_rows, duration_s)
-            self._emit(num_rows, duration_s)
-            _share(batch, scores, started_s)
-        self._work = None
-        if self._waiting or self._suspects:
-            self._start()
+    def _hand_on(self) -> None:
+        """Let the next one lead, if there is one."""
+        self._led = False
+        while self._waiting and not self._led:
+            job = self._waiting.popleft()
+            if not job.gone:
+                self._led = job.leads = True
+                job.tell(None)
 
 
-def _share(batch: list[Job], scores: Scores, started_s: float) -> None:
-    """Give each job its rows of the scores."""
+def _shares(batch: list[Job], scores: Scores, started_s: float) -> Iterator[Part]:
+    """Each job's rows of the scores."""
     start = 0
     for job in batch:
         stop = start + len(job.features)
-        part = scores if len(batch) == 1 else Scores(scores.margin[start:stop], scores.output[start:stop])
-        _answer(job, (part, started_s - job.queued_s))
+        yield Scores(scores.margin[start:stop], scores.output[start:stop]), started_s - job.queued_s
         start = stop
-
-
-def _answer(job: Job, result: tuple[Scores, float] | BaseException) -> None:
-    if job.done.done():
-        return
-    if isinstance(result, BaseException):
-        job.done.set_exception(result)
-    else:
-        job.done.set_result(result)
