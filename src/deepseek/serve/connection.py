@@ -24,11 +24,10 @@ from urllib.parse import unquote
 
 import httptools
 
-from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
+from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
 from deepseek.serve.call import Answer, Call
-from deepseek.serve.config import MIB
-from deepseek.serve.protocols.errors import LongHeadError, SlowBodyError
+from deepseek.serve.protocols.errors import DisconnectedError, head_error, slow_body, too_large
 
 KEEP_ALIVE_S = 75.0  # that a connection may be idle
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
@@ -38,13 +37,6 @@ LINGER_S = 1.0
 SWEEP_S = 1.0  # between two looks for connections that are out of time
 
 _SECURITY = "x-content-type-options: nosniff\r\ncache-control: no-store\r\nreferrer-policy: no-referrer\r\n"
-
-
-class DisconnectedError(DeepseekError):
-    """The client went away before its body was complete; nobody reads the answer."""
-
-    status = 499
-    code = "disconnected"
 
 
 class Hub:
@@ -127,7 +119,7 @@ class Connection(asyncio.Protocol):
         if self._paused and not self._full:
             return  # it is we who do not read
         if self._call is not None and self._call.refused is None:
-            self._refuse(self._call, _slow(self._settings.body_timeout_s))
+            self._refuse(self._call, slow_body(self._settings.body_timeout_s))
         elif self._transport is not None and not self._working:
             self._transport.abort()  # close() would wait for a client that does not read
 
@@ -211,7 +203,7 @@ class Connection(asyncio.Protocol):
                 raise ValueError("chunks behind an offered upgrade")
             self._raw_bytes = length
         if length > self._settings.max_body_bytes:
-            self._refuse(call, _too_large(self._settings.max_body_bytes))
+            self._refuse(call, too_large(self._settings.max_body_bytes))
         elif call.refused is not None:
             self._queue(call)
         elif call.headers.get(b"expect", b"").lower() == b"100-continue" and not self._working:
@@ -225,7 +217,7 @@ class Connection(asyncio.Protocol):
         self._chunks.append(body)
         self._body_bytes += len(body)
         if self._body_bytes > self._settings.max_body_bytes:
-            self._refuse(call, _too_large(self._settings.max_body_bytes))
+            self._refuse(call, too_large(self._settings.max_body_bytes))
 
     def on_message_complete(self) -> None:
         if self._raw_bytes:
@@ -264,7 +256,7 @@ class Connection(asyncio.Protocol):
         """Answer to what is no request, and hear no more."""
         self._deaf = True
         self._call = None
-        error = _head_error(max(self._head_bytes, self._held_bytes))
+        error = head_error(max(self._head_bytes, self._held_bytes), MAX_HEAD_BYTES)
         self._queue(Call("", "", {}, self._settings, refused=error))
 
     def _queue(self, call: Call) -> None:
@@ -370,33 +362,3 @@ def path_of(url: bytes) -> str:
 def head_of(status: int) -> bytes:
     """The status line and the headers that every answer has."""
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{_SECURITY}".encode()
-
-
-def _head_error(num_bytes: int) -> InputError:
-    if num_bytes > MAX_HEAD_BYTES:
-        return LongHeadError(
-            "the request line and the headers are too long",
-            expected=f"at most {MAX_HEAD_BYTES // 1024} KiB together",
-            fix="put the rows into the body, and leave out headers and cookies that this server does not need",
-        )
-    return MalformedError(
-        "this is not an HTTP/1.1 request",
-        expected="a valid request line and headers, not encrypted",
-        fix="ask at http:// (not https://) with an HTTP client such as curl",
-    )
-
-
-def _too_large(limit: int) -> TooLargeError:
-    return TooLargeError(
-        "the body is too large",
-        expected=f"at most {limit / MIB:g} MiB" if limit >= MIB else f"at most {limit} bytes",
-        fix="send the rows in several requests",
-    )
-
-
-def _slow(limit_s: float) -> SlowBodyError:
-    return SlowBodyError(
-        "the body did not arrive in time",
-        expected=f"all of it within {limit_s:g} s, as long as content-length says",
-        fix="check content-length, or send the rows in several requests",
-    )

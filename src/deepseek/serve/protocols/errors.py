@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from deepseek.errors import DeepseekError, InputError, TooLargeError
+from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
 
 
 class MethodError(InputError):
@@ -46,6 +46,13 @@ class SlowBodyError(InputError):
     code = "body_timeout"
 
 
+class DisconnectedError(DeepseekError):
+    """The client went away before its body was complete; nobody reads the answer."""
+
+    status = 499
+    code = "disconnected"
+
+
 def error_body(error: DeepseekError) -> bytes:
     """The body that every refused request gets."""
     return msgspec.json.encode({"error": error.to_dict()})
@@ -57,4 +64,37 @@ def internal_error(request_id: str) -> DeepseekError:
         "internal error: the server failed, not the request",
         expected="an answer",
         fix=f"tell the operator the request id {request_id}; the log has the cause",
+    )
+
+
+def head_error(num_bytes: int, limit: int) -> InputError:
+    """For bytes that are no request: a head over the limit, or something else than HTTP."""
+    if num_bytes > limit:
+        return LongHeadError(
+            "the request line and the headers are too long",
+            expected=f"at most {limit // 1024} KiB together",
+            fix="put the rows into the body, and leave out headers and cookies that this server does not need",
+        )
+    return MalformedError(
+        "this is not an HTTP/1.1 request",
+        expected="a valid request line and headers, not encrypted",
+        fix="ask at http:// (not https://) with an HTTP client such as curl",
+    )
+
+
+def too_large(limit: int) -> TooLargeError:
+    """For a body over the limit (bytes)."""
+    return TooLargeError(
+        "the body is too large",
+        expected=f"at most {limit / 2**20:g} MiB" if limit >= 2**20 else f"at most {limit} bytes",
+        fix="send the rows in several requests",
+    )
+
+
+def slow_body(limit_s: float) -> SlowBodyError:
+    """For a body that took longer than the limit."""
+    return SlowBodyError(
+        "the body did not arrive in time",
+        expected=f"all of it within {limit_s:g} s, as long as content-length says",
+        fix="check content-length, or send the rows in several requests",
     )
