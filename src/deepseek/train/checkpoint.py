@@ -56,7 +56,7 @@ class Checkpoints:
 
     folder: Path
     keep: int
-    group: Any = None  # ranks.cpu_group()
+    group: Any = None  # ranks.cpu_group(), for these alone: the thread's messages must not meet the loop's
     refused: dict[str, str] = field(default_factory=dict)  # name to what is wrong with it
     _writing: Future[None] | None = None
     _thread: ThreadPoolExecutor | None = None

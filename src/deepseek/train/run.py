@@ -89,7 +89,7 @@ class Run:
         self.group = ranks.cpu_group()
         self.is_first = ranks.rank() == 0
         self.sinks = list(sinks) if self.is_first else []
-        self.checkpoints = Checkpoints(Path(checkpoints), config.keep, self.group) if checkpoints else None
+        self.checkpoints = Checkpoints(Path(checkpoints), config.keep, ranks.cpu_group()) if checkpoints else None
         self.result = FitResult()
         self.epoch = self.batch = self.step = 0
         self.num_waits = 0  # validations since the best one
@@ -290,7 +290,8 @@ class Run:
         return self.validation is not None and due
 
     def after_epoch(self, metrics: dict[str, float] | None) -> None:
-        train_loss = self.total / self.batch
+        total, num_batches = ranks.sums((self.total, float(self.batch)), self.group)
+        train_loss = total / num_batches
         self.result.losses.append(train_loss)
         if metrics is not None:
             self._look_at(metrics, train_loss)

@@ -28,20 +28,23 @@ Loss = Callable[..., Tensor]  # model output, then what the batch holds beside t
 @dataclass(frozen=True)
 class ArrayStream:
     """Batches of tensors (N, ...) that lie in memory. With a generator each pass is another permutation, all set by
-    its seed; without one the rows keep their order."""
+    its seed; without one the rows keep their order. Of several ranks, whose generators have one seed, each reads its
+    share: as many rows as the others, up to one less than there are ranks left out of a pass."""
 
     tensors: tuple[Tensor, ...]
     batch_size: int
     generator: torch.Generator | None = None
+    share: tuple[int, int] = (0, 1)  # rank, number of ranks
 
     def __len__(self) -> int:
-        return math.ceil(len(self.tensors[0]) / self.batch_size)
+        return math.ceil(len(self.tensors[0]) // self.share[1] / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        num_rows = len(self.tensors[0])
+        num_rows, (rank, num_ranks) = len(self.tensors[0]), self.share
         order = torch.arange(num_rows)
         if self.generator is not None:
             order = torch.randperm(num_rows, generator=self.generator)
+        order = order[rank : num_rows - num_rows % num_ranks : num_ranks]
         for chunk in torch.split(order, self.batch_size):
             yield tuple(each[chunk] for each in self.tensors)
 
