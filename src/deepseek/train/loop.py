@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from deepseek.errors import CheckError
 from deepseek.train.bar import Bar
@@ -150,7 +149,8 @@ def _gradient(run: Run, window: list[Any]) -> tuple[float, float]:
     run.precision.unscale(run.optimizer)
     run.check_used()
     norm = nn.utils.clip_grad_norm_(run.parameters, run.config.clip_norm)
-    loss, size = float(total), float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of sharded parameters
+    loss, size = float(total), float(whole)
     if not math.isfinite(loss) or not (math.isfinite(size) or run.precision.scaler):
         _refuse(run, window, values)
     return loss, size

@@ -15,16 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from deepseek.errors import InputError
 from deepseek.train import random_state, ranks
 from deepseek.train.average import Average
-from deepseek.train.checkpoint import Checkpoints
 from deepseek.train.config import TrainConfig
 from deepseek.train.optimizer import (
     MakeOptimizer,
@@ -41,6 +39,9 @@ from deepseek.train.snapshot import facts_of, own_state, restore, shared_state
 from deepseek.train.stream import Loss, num_rows
 from deepseek.train.track import Sink
 from deepseek.train.validate import Validation
+
+if TYPE_CHECKING:
+    from deepseek.train.checkpoint import Checkpoints
 
 STOP_PERIOD = 10  # steps between two looks at whether any rank was told to stop: that costs a message
 
@@ -89,7 +90,7 @@ class Run:
         self.group = ranks.cpu_group()
         self.is_first = ranks.rank() == 0
         self.sinks = list(sinks) if self.is_first else []
-        self.checkpoints = Checkpoints(Path(checkpoints), config.keep, ranks.cpu_group()) if checkpoints else None
+        self.checkpoints = _checkpoints(Path(checkpoints), config.keep) if checkpoints else None
         self.result = FitResult()
         self.epoch = self.batch = self.step = 0
         self.num_waits = 0  # validations since the best one
@@ -226,8 +227,8 @@ class Run:
             return
         if isinstance(self.model, nn.parallel.DistributedDataParallel):
             self.model.require_backward_grad_sync = wanted
-        elif isinstance(self.model, FSDPModule):
-            self.model.set_requires_gradient_sync(wanted)
+        elif hasattr(self.model, "set_requires_gradient_sync"):  # fully_shard; its module takes half a second to import
+            self.model.set_requires_gradient_sync(wanted)  # type: ignore[operator]
 
     def check_used(self) -> None:
         """Once: every parameter that should be trained has a gradient."""
@@ -339,6 +340,12 @@ class Run:
         self.result.warnings.append(message)
         if self.is_first:
             warnings.warn(message, stacklevel=4)
+
+
+def _checkpoints(folder: Path, keep: int) -> Checkpoints:
+    from deepseek.train.checkpoint import Checkpoints  # torch's part of it takes half a second to import
+
+    return Checkpoints(folder, keep, ranks.cpu_group())
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
