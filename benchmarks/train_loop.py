@@ -140,17 +140,17 @@ def main() -> int:
     parser.add_argument("--only", choices=CLAIMS, help="One claim.")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    num_rounds = 60 if args.quick else 200
+    num_rounds = 25 if args.quick else 60
     chosen = [args.only] if args.only else list(CLAIMS)
     if not torch.cuda.is_available():
         chosen = [name for name in chosen if name != "mixed_precision_on_a_gpu"]
     claims = []
     for name in chosen:
         if name in WIDTHS:
-            share = {256: 1, 768: 3}[WIDTHS[name]]  # larger steps vary less
-            claims.append(overhead(name, epochs=3 // share, num_rounds=num_rounds // share))
+            share = {256: 1, 768: 2}[WIDTHS[name]]  # runs of about a second
+            claims.append(overhead(name, epochs=8 // share**2, num_rounds=num_rounds))
         else:
-            claims.append(precision(name, epochs=1, num_rounds=num_rounds // 10))
+            claims.append(precision(name, epochs=1, num_rounds=num_rounds // 5))
     print_claims(claims)
     left_out = [name for name in CLAIMS if name not in chosen]
     write_result("train_loop", claims, " ".join(["python", *sys.argv]), not_run=left_out)
