@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--only", choices=CLAIMS, help="One claim.")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    num_rounds = 25 if args.quick else 60
+    num_rounds = 15 if args.quick else 60
     chosen = [args.only] if args.only else list(CLAIMS)
     if not torch.cuda.is_available():
         chosen = [name for name in chosen if name != "mixed_precision_on_a_gpu"]
