@@ -47,3 +47,20 @@ def test_the_python_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "raises the log-odds" in done.stdout or "lowers the log-odds" in done.stdout
     assert "<svg" in (tmp_path / "why.html").read_text("utf-8")
+
+
+def test_the_training_guide_runs_as_it_is_written_and_its_file_is_read(tmp_path: Path) -> None:
+    text = (ROOT / "docs/guides/training.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    for _ in range(2):  # the second goes on from the first, which has nothing left to do
+        done = subprocess.run(
+            [sys.executable, "-c", block],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("160 ")
+    from deepseek.train.job import read_job
+
+    (file,) = re.findall(r"^```toml\n(.*?)^```$", text, re.M | re.S)
+    (tmp_path / "run.toml").write_text(file, encoding="utf-8")
+    assert read_job(tmp_path / "run.toml", ()).optimizer.args["momentum"] == 0.9

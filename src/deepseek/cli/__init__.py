@@ -24,6 +24,7 @@ from deepseek.errors import DeepseekError
 #: Each verb and its line of help, in the order in which a user meets them.
 VERBS: dict[str, str] = {
     "ship": "Data in, evidence-carrying bundle out.",
+    "train": "Train a torch module of your own.",
     "inspect": "Say what a bundle holds.",
     "verify": "Check every byte of a bundle, and its signature.",
     "evaluate": "Measure a bundle on labelled data.",

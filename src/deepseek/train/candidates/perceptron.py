@@ -70,16 +70,16 @@ class PerceptronModel:
         torch = need("torch", extra="train")
         torch.set_num_threads(1)  # the products are small; more threads cost time and make sums differ
         torch.manual_seed(seed)
-        from deepseek.train.fit import ArrayStream, TrainConfig, fit
+        from deepseek.train import ArrayStream, TrainConfig, fit
 
         mean, scale = _target_scale(data)
         model = _module(data, params)
         target = (data.target - mean) / scale if data.task == "regression" else soft_targets(data)
         inputs, wanted, weight = (torch.as_tensor(x, dtype=torch.float32) for x in (data.features, target, data.weight))
         order = torch.Generator().manual_seed(seed)
-        stream = ArrayStream(inputs, wanted, weight, self._batch_size(data), order)
+        stream = ArrayStream((inputs, wanted, weight), self._batch_size(data), order)
         config = TrainConfig(params["epochs"], params["lr"], params["weight_decay"], seed=seed)
-        fit(model, stream, config, loss=_loss(data.task))
+        fit(model, stream, config, loss=_loss(data.task), progress=False)
         members = model.members(data.features, target_scale=scale, target_mean=mean)
 
         def margin(features: Float32) -> Float64:

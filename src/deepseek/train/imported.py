@@ -1,0 +1,84 @@
+"""An object by its name, from a file of the user's or from an installed module: "net.py:build", "torch.nn:MSELoss"."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepseek.errors import InputError, MissingError
+from deepseek.plugins import did_you_mean
+
+#: What a user's code raises when it is wrong.
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def load_object(key: str, name: str, home: Path, *, call: bool = False, args: Mapping[str, Any] | None = None) -> Any:
+    """What `name` stands for, or what calling it with `args` gives. InputError names the key and the line at fault."""
+    place, colon, attribute = name.rpartition(":")
+    if not colon or not place or not attribute:
+        raise InputError(
+            f"{key} is {name!r}", expected="FILE.py:NAME, or MODULE:NAME of an installed module",
+            fix=f'such as {key} = "net.py:build"',
+        )  # fmt: skip
+    module = _module(key, place, home)
+    if not hasattr(module, attribute):
+        public = [each for each in dir(module) if not each.startswith("_")]
+        raise MissingError(
+            f"{key}: {place} has no {attribute!r}.{did_you_mean(attribute, public)}",
+            expected="a function or a class that it defines", fix="check the name",
+        )  # fmt: skip
+    found = getattr(module, attribute)
+    if not call:
+        return found
+    try:
+        return found(**(args or {}))
+    except FAULTS as error:
+        raise _fault(f"{key}: {name} fails", error) from error
+
+
+def _module(key: str, place: str, home: Path) -> Any:
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except FAULTS as error:
+            raise _fault(f"{key}: {place} cannot be imported", error) from error
+    path = (home / place).resolve()
+    if not path.is_file():
+        raise MissingError(
+            f"{key}: there is no file {path}", expected="a Python file", fix="check the name and the folder"
+        )
+    loaded = sys.modules.get(_name(path))
+    if loaded is not None:  # the model and the data may stand in one file
+        return loaded
+    spec = importlib.util.spec_from_file_location(_name(path), path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - it ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_name(path)] = module
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except FAULTS as error:
+        del sys.modules[_name(path)]
+        raise _fault(f"{key}: {place} cannot be imported", error) from error
+    return module
+
+
+def _name(path: Path) -> str:
+    return f"deepseek_job_{path.stem}_{abs(hash(path))}"
+
+
+def _fault(what: str, error: BaseException) -> InputError:
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if "deepseek/train" not in frame.filename]
+    where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+    return InputError(
+        f"{what}: {type(error).__name__}: {error}{where}", expected="code that runs", fix="mend it, or its arguments"
+    )

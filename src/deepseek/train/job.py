@@ -1,0 +1,249 @@
+"""A run of the loop as a file says it: which module, which data, which knobs. `deepseek train` is this.
+
+    loss = "torch.nn:CrossEntropyLoss"
+    [model]
+    build = "net.py:build"                  # FILE.py:NAME beside this file, or an installed MODULE:NAME
+    args = {width = 64}
+    [data]
+    train = "rows.npz"                      # .npz, .parquet, or FILE.py:NAME of a function that returns batches
+    validation = "later.npz"
+    [train]
+    epochs = 20                             # the knobs of TrainConfig
+
+The weights are written as DIR/model.safetensors, the checkpoints to DIR/checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepseek.config import build, merged, read_toml
+from deepseek.errors import InputError
+from deepseek.files import whole
+from deepseek.train.config import TrainConfig
+from deepseek.train.imported import load_object
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    build: str  # FILE.py:NAME or MODULE:NAME of a function or class that gives the nn.Module
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataPart:
+    train: str  # a .npz or .parquet file, or FILE.py:NAME of a function that gives batches
+    validation: str | None = None
+    target: str = "y"  # the array or column that is predicted
+    batch_size: int = 64  # rows, at least 1; of files
+    shuffle: bool = True  # the training rows of a file, anew each epoch
+    args: Mapping[str, Any] = field(default_factory=dict)  # of the function
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"data.batch_size is {self.batch_size}", expected="at least 1", fix="give such a value")
+
+
+@dataclass(frozen=True)
+class OptimizerPart:
+    build: str | None = None  # such as "torch.optim:SGD" or "deepseek.optimizers:AdaptiveOptimizer"; AdamW by default
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    model: ModelPart
+    data: DataPart
+    optimizer: OptimizerPart
+    train: TrainConfig
+    loss: str | None = None  # such as "torch.nn:CrossEntropyLoss"; without one the model returns its loss
+    out: str | None = None
+    device: str = "cpu"
+    track: tuple[str, ...] = ()  # tensorboard, mlflow
+
+
+def read_job(path: Path, settings: tuple[str, ...]) -> Job:
+    """What the file and the settings over it say, checked. torch is not imported."""
+    job = build(Job, merged(read_toml(path), settings))
+    unknown = [name for name in job.track if name not in ("tensorboard", "mlflow")]
+    if unknown:
+        raise InputError(f"track has {unknown[0]!r}", expected="tensorboard, mlflow", fix="take some of these")
+    return job
+
+
+def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> dict[str, Any] | None:
+    """Train, write the weights, and say what was found, as `deepseek train --json` prints it. `home` is the folder
+    against which the file's paths stand. Under torchrun every process calls this, and the first has the answer."""
+    with _processes(job.device):
+        return _run(job, home, out, go_on=go_on, progress=progress)
+
+
+@contextmanager
+def _processes(device: str) -> Iterator[None]:
+    """torchrun's process group, where there is one to join."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    backend = "gloo" if _device(device).type == "cpu" else "cpu:gloo,cuda:nccl"
+    store, rank, num_ranks = next(rendezvous("env://"))
+    # After a restart the agent still has the addresses of those that were killed: each attempt has a part of its own.
+    attempt = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=attempt, rank=rank, world_size=num_ranks)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dict[str, Any] | None:
+    import torch
+
+    from deepseek.train import ranks
+    from deepseek.train.loop import fit, resume
+
+    start_s, start_cpu_s = time.monotonic(), time.process_time()
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(job.train.seed)  # of the weights with which the module begins
+    net = _model(job, home).to(_device(job.device))
+    model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
+    parts: dict[str, Any] = {
+        "loss": _loss(job, home), "optimizer": _optimizer(job, home), "validation": _data(job, home, is_training=False),
+        "sinks": _sinks(job, out), "checkpoints": out / "checkpoints", "progress": progress,
+    }  # fmt: skip
+    result = (resume if go_on else fit)(model, _data(job, home, is_training=True), job.train, **parts)
+    if ranks.rank() > 0:
+        return None
+    weights = out / "model.safetensors"
+    return {
+        "bundle": None,
+        "weights": str(weights),
+        "digest": _write(net, weights),
+        "task": None,
+        "target": job.data.target if job.data.train.endswith((".npz", ".parquet")) else None,
+        "model": job.model.build,
+        "engine": "torch",
+        "metrics": _metrics(result),
+        "baseline": {},
+        "num_steps": result.num_steps,
+        "num_epochs": len(result.losses),
+        "stopped_early": result.stopped_early,
+        "size_bytes": weights.stat().st_size,
+        "cpu_s": time.process_time() - start_cpu_s,
+        "wall_s": time.monotonic() - start_s,
+        "seed": job.train.seed,
+        "warnings": result.warnings,
+    }
+
+
+def _metrics(result: Any) -> dict[str, dict[str, float | None]]:
+    """As measured last; there is no interval on a single run."""
+    found = {"train_loss": result.losses[-1]}
+    if result.validations:
+        found |= {f"val_{name}": value for name, value in result.validations[-1].items() if name != "epoch"}
+    return {name: {"value": value, "low": None, "high": None} for name, value in found.items()}
+
+
+def _write(model: Any, path: Path) -> str:
+    """The weights; their digest."""
+    from safetensors.torch import save
+
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    content = save(tensors)
+    with whole(path) as part:
+        part.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if chosen == "cuda":
+        chosen = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    try:
+        return torch.empty(0, device=chosen).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device is {name!r}: {str(error).splitlines()[0]}", expected="auto, cpu, or a device that torch has here",
+            fix="set device to auto",
+        ) from error  # fmt: skip
+
+
+def _model(job: Job, home: Path) -> Any:
+    from torch import nn
+
+    model = load_object("model.build", job.model.build, home, call=True, args=job.model.args)
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model.build {job.model.build} gives a {type(model).__name__}", expected="a torch nn.Module",
+            fix="let it return the module",
+        )  # fmt: skip
+    return model
+
+
+def _loss(job: Job, home: Path) -> Any:
+    if job.loss is None:
+        return None
+    found = load_object("loss", job.loss, home)
+    return found() if isinstance(found, type) else found
+
+
+def _optimizer(job: Job, home: Path) -> Any:
+    if job.optimizer.build is None:
+        return None
+    kind = load_object("optimizer.build", job.optimizer.build, home)
+
+    def make(parameters: list[Any]) -> Any:
+        try:
+            return kind(parameters, **job.optimizer.args)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{job.optimizer.build} refuses its arguments: {error}", expected="optimizer.args that it takes",
+                fix="see its documentation",
+            ) from error  # fmt: skip
+
+    return make
+
+
+def _data(job: Job, home: Path, *, is_training: bool) -> Any:
+    name = job.data.train if is_training else job.data.validation
+    if name is None:
+        return None
+    key = "data.train" if is_training else "data.validation"
+    if not name.endswith((".npz", ".parquet")):
+        return load_object(key, name, home, call=True, args=job.data.args)
+    import torch
+
+    from deepseek.train import ranks
+    from deepseek.train.arrays import read_arrays
+    from deepseek.train.stream import ArrayStream
+
+    share = (ranks.rank(), ranks.num_ranks()) if is_training else (0, 1)
+    order = torch.Generator().manual_seed(job.train.seed) if is_training and job.data.shuffle else None
+    return ArrayStream(read_arrays(key, home / name, job.data.target), job.data.batch_size, order, share)
+
+
+def _sinks(job: Job, out: Path) -> list[Any]:
+    from deepseek.train import ranks
+
+    if ranks.rank() > 0:
+        return []
+    from deepseek.train.track import MLflow, TensorBoard
+
+    made: list[Any] = []
+    if "tensorboard" in job.track:
+        made.append(TensorBoard(out / "tensorboard"))
+    if "mlflow" in job.track:
+        made.append(MLflow(out.name))
+    return made

@@ -1,0 +1,47 @@
+"""One process or many: what the loop asks of torch.distributed, and nothing more.
+
+Without an initialised process group every function answers for one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    return dist.get_rank() if is_distributed() else 0
+
+
+def num_ranks() -> int:
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def cpu_group() -> Any:
+    """A gloo group of its own: its traffic never waits for the gradients'. None for one process. All ranks call it."""
+    return dist.new_group(backend="gloo") if is_distributed() else None
+
+
+def sums(values: Sequence[float], group: Any) -> list[float]:
+    """Each number added up over all ranks."""
+    if group is None:
+        return list(values)
+    added = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(added, group=group)
+    return [float(each) for each in added]
+
+
+def from_first(value: Any, group: Any) -> Any:
+    """What rank 0 has, on every rank."""
+    if group is None:
+        return value
+    held = [value]
+    dist.broadcast_object_list(held, src=0, group=group)
+    return held[0]

@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM: the first asks the loop to save and stop after its step, the second stops at once.
+
+The handlers stand only while the loop runs, in the main thread, and where there is a checkpoint to write.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+class Stop:
+    """`asked` turns true at the first signal."""
+
+    asked = False
+
+    @contextmanager
+    def watching(self, active: bool) -> Iterator[None]:
+        if not active or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before: dict[int, Any] = {}
+
+        def restore() -> None:
+            while before:
+                number, handler = before.popitem()
+                signal.signal(number, handler)
+
+        def ask(_number: int, _frame: FrameType | None) -> None:
+            self.asked = True
+            restore()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, ask)
+        try:
+            yield
+        finally:
+            restore()

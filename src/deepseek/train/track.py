@@ -1,0 +1,84 @@
+"""Where the figures of a run go: anything with `start`, `log` and `close`. TensorBoard and MLflow are here.
+
+    fit(..., sinks=[TensorBoard("runs/a"), MLflow("credit", uri="sqlite:///mlflow.db")])
+
+Names: train/loss, train/lr, train/grad_norm, train/rows_per_s, and val/NAME for each validation metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Called on rank 0 alone."""
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Once, before the first step, with the configuration."""
+        ...
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Figures by name, as they are after so many steps."""
+        ...
+
+    def close(self) -> None:
+        """Once, whatever happened."""
+        ...
+
+
+class TensorBoard:
+    """Event files in a folder: `tensorboard --logdir FOLDER`. A resumed run adds a file, which TensorBoard joins."""
+
+    def __init__(self, folder: str | Path) -> None:
+        need("tensorboard", extra="track")
+        self._writer = need("torch.utils.tensorboard", extra="train").SummaryWriter(str(folder))
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        lines = "\n".join(f"    {key} = {value}" for key, value in config.items())
+        self._writer.add_text("config", lines)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class MLflow:
+    """One run of an MLflow experiment, at a tracking server or in a local store."""
+
+    def __init__(self, experiment: str, *, uri: str | None = None, run_name: str | None = None) -> None:
+        mlflow = need("mlflow", extra="track")
+        self._entities = need("mlflow.entities", extra="track")
+        try:
+            self._client = mlflow.MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(experiment)
+            number = found.experiment_id if found else self._client.create_experiment(experiment)
+            self.run_id: str = self._client.create_run(number, run_name=run_name).info.run_id
+        except need("mlflow.exceptions", extra="track").MlflowException as error:
+            raise InputError(
+                f"MLflow does not open {uri or 'its default store'}: {error}",
+                expected="the address of a tracking server, or a store that MLflow takes",
+                fix="set MLFLOW_TRACKING_URI, such as http://127.0.0.1:5000",
+            ) from error
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        params = [self._entities.Param(key, str(value)) for key, value in config.items()]
+        self._client.log_batch(self.run_id, params=params)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        import time
+
+        now_ms = int(1e3 * time.time())
+        metrics = [self._entities.Metric(name, value, now_ms, step) for name, value in values.items()]
+        self._client.log_batch(self.run_id, metrics=metrics)
+
+    def close(self) -> None:
+        self._client.set_terminated(self.run_id)

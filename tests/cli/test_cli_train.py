@@ -1,0 +1,213 @@
+"""`deepseek train`: a module of the user's from a TOML file to weights, again after Ctrl-C, and under torchrun."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from deepseek.cli import main
+
+NET = """
+import time
+import torch
+from torch import nn
+
+def build(width=8):
+    return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
+
+def broken():
+    return 1 / 0
+
+class Slow(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(4, 3))
+    def forward(self, x):
+        time.sleep(0.05)
+        print("step", flush=True)
+        return super().forward(x)
+
+def batches(count=5):
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    return [(x, x[:, :3].argmax(1))] * count
+"""
+RUN = """
+loss = "torch.nn:CrossEntropyLoss"
+[model]
+build = "net.py:build"
+[data]
+train = "rows.npz"
+validation = "rows.npz"
+[train]
+epochs = 8
+lr = 0.02
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    inputs = np.random.default_rng(0).normal(size=(256, 4))
+    np.savez(tmp_path / "rows.npz", x=inputs, y=inputs[:, :3].argmax(1))
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "run.toml").write_text(RUN)
+    return tmp_path / "run.toml"
+
+
+def said(capsys: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_weights_are_trained_and_described_and_a_longer_run_goes_on(run: Path, capsys: Any) -> None:
+    out = run.parent / "out"
+    assert main(["train", str(run), "--out", str(out), "--json"]) == 0
+    first = said(capsys)
+    assert first["weights"] == str(out / "model.safetensors")
+    assert first["metrics"]["val_loss"]["value"] < 1.0
+    assert (first["num_epochs"], first["num_steps"], first["target"]) == (8, 32, "y")
+    assert load_file(out / "model.safetensors")["0.weight"].shape == (8, 4)
+    assert main(["train", str(run), "--out", str(out), "--json", "--resume", "--set", "train.epochs=9"]) == 0
+    again = said(capsys)
+    assert again["num_steps"] == 36
+    assert again["digest"] != first["digest"]
+
+
+def test_a_run_is_the_same_from_the_same_file(run: Path, capsys: Any) -> None:
+    digests = set()
+    for name in ("a", "b"):
+        assert main(["train", str(run), "--out", str(run.parent / name), "--json"]) == 0
+        digests.add(said(capsys)["digest"])
+    assert len(digests) == 1
+
+
+def test_without_json_a_person_reads_the_figures(run: Path, capsys: Any) -> None:
+    assert main(["train", str(run)]) == 0
+    assert "val loss" in capsys.readouterr().out
+    assert (run.parent / "run" / "model.safetensors").exists()  # the folder has the file's name
+
+
+def test_parquet_and_a_function_of_batches_are_data_too(run: Path, capsys: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with np.load(run.parent / "rows.npz") as arrays:
+        columns = {f"x{i}": arrays["x"][:, i] for i in range(4)} | {"kind": arrays["y"]}
+    pq.write_table(pa.table(columns), run.parent / "rows.parquet")
+    pairs = (["data.train=rows.parquet", "data.target=kind"], ["data.train=net.py:batches", "data.args.count=4"])
+    for name, settings in zip("pq", pairs, strict=True):
+        sets = [part for each in settings for part in ("--set", each)]
+        sets += ["--set", 'data.validation="rows.npz"' if name == "q" else "data.validation=rows.parquet"]
+        assert main(["train", str(run), "--out", str(run.parent / name), "--json", *sets]) == 0
+        assert said(capsys)["num_steps"] == 32
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("train.epoch=3", "train.epoch is not known. Did you mean 'train.epochs'?"),
+        ("lr=3", "lr is not known. Did you mean 'train.lr'?"),
+        ("train.epochs=0", "train.epochs is 0"),
+        ("model.build=net.py:biuld", "net.py has no 'biuld'. Did you mean 'build'?"),
+        (
+            "model.build=net.py:broken",
+            "model.build: net.py:broken fails: ZeroDivisionError: division by zero (net.py, line",
+        ),
+        ("model.build=nt.py:build", "nt.py"),
+        ("model.build=build", "FILE.py:NAME"),
+        ("model.build=net.py:batches", "gives a list"),
+        ("model.args.widht=3", "unexpected keyword argument 'widht'"),
+        ("loss=torch.nn:CrossEntropyLos", "Did you mean 'CrossEntropyLoss'?"),
+        ("loss=torch.nn:GaussianNLLLoss", "fails on a batch of (float32 [64, 4], int64 [64])"),
+        ("optimizer.build=torch.optim:SDG", "Did you mean 'SGD'?"),
+        ("optimizer.args.lrr=1", None),
+        ("data.train=row.npz", "there is no file"),
+        ("data.target=z", "has no 'z'"),
+        ("data.batch_size=0", "data.batch_size is 0"),
+        ("device=cuda:99", "device is 'cuda:99'"),
+        ('track=["wandb"]', "track has 'wandb'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_exit_code_2(setting: str, words: str | None, run: Path, capsys: Any) -> None:
+    more = ["--set", "optimizer.build=torch.optim:SGD"] if words is None else []
+    assert main(["train", str(run), "--out", str(run.parent / "o"), "--set", setting, *more]) == 2
+    err = capsys.readouterr().err
+    assert (words or "torch.optim:SGD refuses its arguments") in err
+    assert "Traceback" not in err
+
+
+def test_rows_that_are_not_finite_and_objects_are_refused(run: Path, capsys: Any) -> None:
+    with np.load(run.parent / "rows.npz") as arrays:
+        inputs, target = arrays["x"].copy(), arrays["y"]
+    inputs[7, 1] = np.nan
+    np.savez(run.parent / "rows.npz", x=inputs, y=target)
+    assert main(["train", str(run), "--out", str(run.parent / "o")]) == 2
+    assert "'x' is not finite in row 7" in capsys.readouterr().err
+    np.savez(run.parent / "rows.npz", x=np.array([{}, {}]), y=np.zeros(2))
+    assert main(["train", str(run), "--out", str(run.parent / "p")]) == 2
+    assert "without objects" in capsys.readouterr().err
+    (run.parent / "rows.npz").write_bytes(b"PK no")
+    assert main(["train", str(run), "--out", str(run.parent / "q")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_exits_with_130_and_resume_goes_on_to_the_same_weights(run: Path, capsys: Any) -> None:
+    sets = ["--set", "model.build=net.py:Slow", "--set", "data.train=net.py:batches"]
+    verb = ["train", str(run), "--json", *sets]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deepseek", *verb, "--out", str(run.parent / "cut")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for _ in range(14):
+        assert process.stdout.readline() == "step\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert main([*verb, "--out", str(run.parent / "cut"), "--resume"]) == 0
+    assert main([*verb, "--out", str(run.parent / "whole")]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert answers[0]["digest"] == answers[1]["digest"]
+    assert answers[0]["metrics"] == answers[1]["metrics"]
+
+
+def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path) -> None:
+    """torchrun starts both again after one is killed; the weights are those of a run of two that was left alone."""
+    (run.parent / "net.py").write_text(
+        NET + "import os, pathlib, signal\n"
+        "class Dying(nn.Sequential):\n"
+        "    steps = 0\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Linear(4, 3))\n"
+        "    def forward(self, x):\n"
+        "        Dying.steps += 1\n"
+        "        once = pathlib.Path(__file__).with_name('killed')\n"
+        "        if os.environ['RANK'] == '1' and Dying.steps == 9 and not once.exists():\n"
+        "            once.touch()\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().forward(x)\n"
+    )
+    verb = ["-m", "deepseek", "train", str(run), "--json", "--resume", "--set", "model.build=net.py:Dying"]
+    found = []
+    for name in ("killed-once", "whole"):
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts",
+             "1", *verb, "--out", str(run.parent / name), "--set", "train.checkpoint_every=3"],
+            capture_output=True, text=True, check=False, timeout=200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    assert (run.parent / "killed").exists()
+    assert found[0]["digest"] == found[1]["digest"]
+    assert found[0]["metrics"] == found[1]["metrics"]
+    assert sorted(path.name for path in (run.parent / "whole" / "checkpoints" / "step-00000016").iterdir()) == [
+        "checkpoint.json", "shard-00001-model-00001-of-00001.safetensors",
+        "shard-00002-model-00001-of-00001.safetensors",
+    ]  # fmt: skip
