@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +153,14 @@ def test_batch_statistics_are_warned_of_and_left_alone_by_the_measuring(tmp_path
         assert not torch.equal(torch.get_rng_state(), state), "the example itself was drawn"
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "pipeline.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```$", guide.read_text("utf-8"), re.M | re.S)
+    (tmp_path / "train.py").write_text(block, "utf-8")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "train.py"]
+    done = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    (loss,) = re.findall(r"^loss (\S+)$", done.stdout, re.M)
+    assert float(loss) < 0.9, "1.0986 before"
