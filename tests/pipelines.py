@@ -86,6 +86,27 @@ class Masked(nn.Module):
         return self.line(pair[0]) * (1 + pair[1])
 
 
+class Offset(nn.Module):
+    """Gives a second value that depends on its own parameter alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, torch.tanh(self.offset).expand_as(x)
+
+
+class Add(nn.Module):
+    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return pair[0] + pair[1]
+
+
+def offset() -> nn.Sequential:
+    torch.manual_seed(4)
+    return nn.Sequential(nn.Linear(3, 3), Offset(), Add(), nn.Linear(3, 3))
+
+
 def odd(*, frozen: bool = False) -> nn.Sequential:
     """A tuple between blocks, a block that writes into its input, blocks without parameters, views. Frozen: all but the
     last line, so that of four stages the first has nothing to train."""
@@ -147,6 +168,9 @@ def odd_models() -> dict[str, Any]:
         found[schedule] = compared(pipe, odd(), lines_batch())
     frozen = parallelize(odd(frozen=True), stages=4, **options)
     found["frozen"] = compared(frozen, odd(frozen=True), lines_batch())
+    shifted = parallelize(offset(), stages=4, **options)
+    found["offset"] = compared(shifted, offset(), lines_batch())
+    found["offset chosen"] = shifted.plan.schedule
     found["chosen"] = frozen.plan.schedule
     found["refused"] = said(lambda: parallelize(odd(frozen=True), stages=4, schedule="zero_bubble", **options))
     return found

@@ -59,11 +59,16 @@ def test_tuples_views_and_blocks_that_write_into_their_input_pass_through(two: F
     assert not any(stage[0] == "3" for stage in found[0]["stages"]), "it writes into what the stage before keeps"
 
 
-def test_a_frozen_first_stage_is_run_by_a_schedule_that_keeps_all_gradients(two: Found) -> None:
-    """Torch's schedules that part the backward pass would lose some of them without a word."""
-    check([process["odd_models"]["frozen"] for process in two], num_parameters=6)
-    assert two[0]["odd_models"]["chosen"] in ("interleaved", "breadth_first")
-    assert "zero_bubble would lose the gradients of stage" in two[0]["odd_models"]["refused"]
+@pytest.mark.parametrize(
+    ("name", "chosen", "num_parameters"), [("frozen", "chosen", 6), ("offset", "offset chosen", 5)]
+)
+def test_where_parting_the_backward_pass_would_lose_gradients_it_is_not_parted(
+    two: Found, name: str, chosen: str, num_parameters: int
+) -> None:
+    """Nothing to train before a stage, or an output that does not depend on its input: torch says no word."""
+    check([process["odd_models"][name] for process in two], num_parameters=num_parameters)
+    assert two[0]["odd_models"][chosen] in ("interleaved", "breadth_first")
+    assert "zero_bubble would lose gradients of stage" in two[0]["odd_models"]["refused"]
 
 
 def test_a_state_goes_from_one_process_into_stages_and_back(two: Found) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -91,13 +92,14 @@ def test_the_choice_is_the_fastest_and_of_equals_the_one_that_keeps_least() -> N
 
 
 def test_a_schedule_that_would_lose_gradients_is_not_chosen_and_refused_when_asked_for() -> None:
-    costs = [dataclasses.replace(equal(1)[0], needs_gradient=False), *equal(3)]
+    lost = dataclasses.replace(equal(1)[0], input_s=math.inf, weight_s=math.inf)
+    costs = [equal(1)[0], lost, *equal(2)]
     assert choose("auto", costs, world=4, micro_batches=12, link=NO_LINK)[0].schedule in (
         "1f1b",
         "gpipe",
         "interleaved",
     )
-    with pytest.raises(InputError, match="lose the gradients of stage 1"):
+    with pytest.raises(InputError, match="lose gradients of stage 1"):
         choose("zero_bubble", costs, world=4, micro_batches=12, link=NO_LINK)
 
 

@@ -44,8 +44,9 @@ def check_row(model: nn.Module, blocks: Blocks, inputs: Value) -> None:
         for name, block in blocks:
             value = run_block(name, block, value)
         whole = model(inputs)
-    pairs = zip(tensors_of(value, "the blocks' output"), tensors_of(whole, "the model's output"), strict=False)
-    if not all(
+    ours, theirs = tensors_of(value, "the blocks' output"), tensors_of(whole, "the model's output")
+    pairs = zip(ours, theirs, strict=False)
+    if len(ours) != len(theirs) or not all(
         one.shape == two.shape and torch.allclose(one, two, rtol=1e-4, atol=1e-5, equal_nan=True) for one, two in pairs
     ):
         raise InputError(

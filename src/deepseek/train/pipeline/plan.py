@@ -9,6 +9,7 @@ github.com/deepseek-ai/DualPipe.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -40,9 +41,6 @@ SCHEDULES: dict[str, Any] = {
 }
 #: Schedules that fold the row of stages: process r holds stages r and 2 * world - 1 - r.
 V_SHAPED = ("zero_bubble_v", "dualpipe_v")
-#: Schedules that part the backward pass. Torch (2.13) starts the second part from what the first has met on its way to
-#: the stage's input, so it loses the gradients of a stage whose input needs none.
-PARTED = ("zero_bubble", "zero_bubble_v", "dualpipe_v")
 #: Forecasts closer than this share count as equal, and the smaller peak of activations decides.
 MARGIN = 0.03
 
@@ -53,11 +51,10 @@ class StageCost:
 
     forward_s: float
     backward_s: float
-    input_s: float  # the two parts of the backward pass, where a schedule parts it
+    input_s: float  # the two parts of the backward pass, where a schedule parts it; infinite where it would lose some
     weight_s: float
     saved_bytes: int
     output_bytes: int  # sent forward; as many come back as gradients
-    needs_gradient: bool = True  # of its output; False where all before it is frozen
 
 
 @dataclass(frozen=True)
@@ -255,15 +252,15 @@ def choose(
     within 3 % of it, the one that keeps the fewest activations."""
     sizes: dict[str, int] = {"world": world, "stages": len(costs), "micro_batches": micro_batches}
     names = [name for name in SCHEDULES if refusal(name, **sizes) is None] if schedule == "auto" else [schedule]
-    frozen = [index for index, cost in enumerate(costs[:-1]) if not cost.needs_gradient]
-    if frozen and schedule in PARTED:
-        raise InputError(
-            f"{schedule} would lose the gradients of stage {frozen[-1] + 1}, as nothing before it is trained",
-            expected="parameters to train in the first stage",
-            fix="take schedule='1f1b' or 'interleaved', or run the frozen blocks beforehand",
-        )
-    names = [name for name in names if not frozen or name not in PARTED]
     every = [forecast(name, costs, world=world, micro_batches=micro_batches, link=link) for name in names]
+    every = [each for each in every if math.isfinite(each.step_s)]
+    if not every:
+        lost = [index for index, cost in enumerate(costs) if math.isinf(cost.input_s)]
+        raise InputError(
+            f"{schedule} would lose gradients of stage {lost[0]}, as some of its output does not depend on its input",
+            expected="blocks whose outputs all lead back to an input that needs a gradient",
+            fix="take another schedule, such as '1f1b' or 'interleaved'",
+        )
     if schedule != "auto":
         return every[0], f"{every[0]} of activations; asked for"
     fastest = min(each.step_s for each in every)

@@ -366,6 +366,5 @@ def _stage_costs(costs: Sequence[BlockCost], ends: Sequence[int]) -> list[StageC
         ):  # torch does not part the backward pass of the first stage: nobody waits for its input's gradient
             input_s, weight_s = 0.0, backward_s
         saved = sum(cost.saved_bytes for cost in part)
-        trained = any(spec.requires_grad for spec in part[-1].outputs)
-        found.append(StageCost(forward_s, backward_s, input_s, weight_s, saved, sent, trained))
+        found.append(StageCost(forward_s, backward_s, input_s, weight_s, saved, sent))
     return found

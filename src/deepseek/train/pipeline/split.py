@@ -236,12 +236,16 @@ def _time_block(name: str, block: nn.Module, value: Value) -> tuple[tuple[float,
 
 def _time_parted(block: nn.Module, value: Value) -> tuple[float, float]:
     """Seconds of the two parts of the backward pass as torch runs them in the schedules that part it. They need not add
-    up to the whole: a function of one's own does all its work in both. Infinite where torch cannot part it."""
+    up to the whole: a function of one's own does all its work in both. Infinite where torch cannot part it: it starts
+    the second part from what the first has met on its way to the input, and a root that does not lead there is lost."""
     leaves = tensors_of(value, "the input")
     output, _ = _run_on_copies("a block", block, value)
     outputs = [part.clone() if part._is_view() else part for part in tensors_of(output, "the output")]
-    if not any(part.requires_grad for part in outputs) or not any(leaf.requires_grad for leaf in leaves):
-        return 0.0, 0.0  # the latter as in the first stage, whose backward pass torch does not part, see run
+    roots, wanted = ([tensor for tensor in group if tensor.requires_grad] for group in (outputs, leaves))
+    if not all(_leads_to(root, wanted) for root in roots):
+        return math.inf, math.inf
+    if not roots:
+        return 0.0, 0.0
     before = [(parameter, parameter.grad) for parameter in block.parameters()]
     for leaf in (*leaves, *block.parameters()):
         leaf.grad = None
@@ -257,6 +261,14 @@ def _time_parted(block: nn.Module, value: Value) -> tuple[float, float]:
     finally:
         for parameter, gradient in before:
             parameter.grad = gradient
+
+
+def _leads_to(root: Tensor, leaves: Sequence[Tensor]) -> bool:
+    """Whether a gradient comes from `root` to any of `leaves`."""
+    if not leaves:
+        return False
+    found = torch.autograd.grad(root, leaves, torch.ones_like(root), retain_graph=True, allow_unused=True)
+    return any(gradient is not None for gradient in found)
 
 
 def _now_s(tensor: Tensor) -> float:
