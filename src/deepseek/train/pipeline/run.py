@@ -1,0 +1,370 @@
+"""The pipe: this process's stages of a model, a step through all of them, and its state under the model's own names.
+
+check -> measure the link -> rank 0 measures the blocks, cuts, chooses -> all build their stages -> step
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.pipelining import PipelineStage
+
+from deepseek.errors import InputError, MissingError
+from deepseek.train.pipeline.check import check_mean, check_row, check_ties, first_rows
+from deepseek.train.pipeline.link import from_rank_0, measure_link
+from deepseek.train.pipeline.plan import Forecast, Link, StageCost, build, check_schedule, choose, stages_of
+from deepseek.train.pipeline.split import (
+    BlockCost,
+    Blocks,
+    Loss,
+    Spec,
+    Value,
+    balance,
+    blocks_of,
+    evaluated,
+    measure,
+    tensors_of,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the model is cut, and why."""
+
+    schedule: str
+    why: str
+    stages: tuple[tuple[str, ...], ...]  # names of the blocks of each stage
+    costs: tuple[BlockCost, ...]
+    forecast: Forecast
+    link: Link
+
+
+class Stage(nn.Module):
+    """Consecutive blocks."""
+
+    def __init__(self, blocks: Blocks, *, takes_tuple: bool) -> None:
+        super().__init__()
+        self.names = [name for name, _ in blocks]
+        self.blocks = nn.ModuleList(block for _, block in blocks)
+        self.takes_tuple = takes_tuple
+
+    def forward(self, *values: Tensor) -> Value:
+        """Tensors as the stage before gives them, to what the next takes."""
+        value: Value = tuple(map(_dense_backward, values)) if self.takes_tuple else _dense_backward(values[0])
+        for block in self.blocks:
+            value = block(value)
+        return tuple(map(_sendable, value)) if isinstance(value, tuple) else _sendable(value)
+
+
+def _sendable(tensor: Tensor) -> Tensor:
+    """Dense, to be sent, and no view: torch cuts the graph off at a stage's output in place, which a view forbids."""
+    dense = tensor.contiguous()
+    return dense.clone() if dense._is_view() else dense
+
+
+class _DenseBackward(torch.autograd.Function):
+    """The identity, whose gradient is contiguous: an expanded or turned one cannot be sent."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].contiguous()
+
+
+def _dense_backward(tensor: Tensor) -> Tensor:
+    dense: Tensor = _DenseBackward.apply(tensor)  # type: ignore[no-untyped-call]
+    return dense
+
+
+def parallelize(
+    model: nn.Module,
+    *,
+    stages: int,
+    micro_batches: int,
+    example: tuple[Value, Tensor],
+    loss: Loss,
+    schedule: str = "auto",
+    blocks: str | Sequence[str] = (),
+    group: dist.ProcessGroup | None = None,
+    device: torch.device | str = "cpu",
+) -> Pipe:
+    """Cut `model` into `stages` consecutive stages over the processes of `group` and give this process's part.
+
+    Every process calls it with the same model and arguments. `example` is one batch (inputs, targets), rows first; each
+    step takes batches of its shape, in `micro_batches` equal parts. `loss` is a mean over rows: a sum, or a mean
+    weighted over the whole batch, would not be what one process gets, and is refused. `blocks` names the model's parts
+    in running order where it is not an nn.Sequential. What was chosen and why stands in `.plan`.
+
+    Raises InputError when sizes do not divide, when there are fewer blocks than stages, when the blocks in a row do not
+    compute what the model does, and when parameters are shared between stages.
+    """
+    if not dist.is_initialized():
+        raise InputError(
+            "there is no process group",
+            expected="one process for each part of the pipeline",
+            fix="start the program with torchrun and call torch.distributed.init_process_group first",
+        )
+    rank, world = dist.get_rank(group), dist.get_world_size(group)
+    check_schedule(schedule, world=world, stages=stages, micro_batches=micro_batches)
+    micro = first_rows(example, micro_batches, 1)
+    named = blocks_of(model.to(device), blocks)
+    link = measure_link(group, torch.device(device))
+
+    def make() -> dict[str, Any]:
+        check_row(model, named, micro[0])
+        check_mean(named, first_rows(example, micro_batches, 2), loss)
+        costs = measure(named, micro[0], targets=micro[1], loss=loss)
+        glued = [index for index, cost in enumerate(costs) if cost.writes_input]
+        ends = balance([cost.total_s for cost in costs], stages, glued=glued)
+        check_ties(named, ends)
+        summed = _stage_costs(costs, ends)
+        taken, why = choose(schedule, summed, world=world, micro_batches=micro_batches, link=link)
+        return {"costs": [asdict(cost) for cost in costs], "ends": ends, "forecast": asdict(taken), "why": why}
+
+    made = from_rank_0(make if rank == 0 else None, group, torch.device(device))
+    costs = tuple(
+        BlockCost(
+            **{**cost, "outputs": tuple(Spec(**{**out, "shape": tuple(out["shape"])}) for out in cost["outputs"])}
+        )
+        for cost in made["costs"]
+    )
+    taken = Forecast(**made["forecast"])
+    starts = [0, *made["ends"][:-1]]
+    cut = [named[start:end] for start, end in zip(starts, made["ends"], strict=True)]
+    plan = Plan(taken.schedule, made["why"], tuple(tuple(n for n, _ in part) for part in cut), costs, taken, link)
+    return Pipe(model, cut, plan, example, micro_batches=micro_batches, loss=loss, group=group, device=device)
+
+
+class Pipe:
+    """This process's stages. Made by `parallelize`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        cut: Sequence[Blocks],
+        plan: Plan,
+        example: tuple[Value, Tensor],
+        *,
+        micro_batches: int,
+        loss: Loss,
+        group: dist.ProcessGroup | None,
+        device: torch.device | str,
+    ) -> None:
+        self.plan = plan
+        self.group, self.device = group, torch.device(device)
+        self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
+        places = [
+            stages_of(rank, world=self.world, stages=len(cut), schedule=plan.schedule) for rank in range(self.world)
+        ]
+        self._owner = {name: rank for rank, held in enumerate(places) for index in held for name, _ in cut[index]}
+        self._state = {key: (tuple(value.shape), value.dtype) for key, value in model.state_dict().items()}
+        self._inputs = _shapes(tensors_of(example[0], "the inputs of the example"))
+        self._targets = _shapes(example[1:])
+        self._micro_batches = micro_batches
+        # Divided here and not by torch afterwards: gradients kept from a step before must not be divided again.
+        self._loss: Loss = lambda output, want: loss(output, want) / micro_batches
+        by_name = {cost.name: cost.outputs for cost in plan.costs}
+        self._inputs_of = {index: by_name[cut[index - 1][-1][0]] for index in range(1, len(cut))}
+        self._held = [
+            _torch_stage(index, cut, plan, first_rows(example, micro_batches, 1)[0], group, self.device)
+            for index in places[self.rank]
+        ]
+        self.stages: list[Stage] = [stage.submod for stage in self._held]
+        self.has_first, self.has_last = any(s.is_first for s in self._held), any(s.is_last for s in self._held)
+        self._schedule = build(plan.schedule, self._held, micro_batches, self._loss)
+        for stage in self.stages:
+            if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in stage.modules()):
+                warnings.warn(
+                    f"batch normalisation in {', '.join(stage.names)} sees one micro-batch at a time, so its "
+                    "statistics and gradients are not those of the whole batch; nn.LayerNorm and nn.GroupNorm would be",
+                    stacklevel=3,
+                )
+
+    def step(self, inputs: Value | None, targets: Tensor | None) -> Tensor | None:
+        """One batch through all stages, forward and backward; gradients are added to the parameters.
+
+        Gives the loss of the whole batch on the process that holds the last stage (`has_last`), None elsewhere. Only
+        the process of the first stage (`has_first`) needs inputs, only that of the last needs targets.
+        """
+        if not torch.is_grad_enabled():
+            raise InputError(
+                "step() is called without gradients", expected="gradients on", fix="call evaluate(), or leave no_grad()"
+            )
+        given, want = self._checked(inputs, targets)
+        losses: list[Tensor] = []
+        self._schedule.step(*given, target=want, losses=losses, return_outputs=False)
+        return torch.stack(losses).detach().sum() if self.has_last else None
+
+    def evaluate(self, inputs: Value | None, targets: Tensor | None) -> Tensor | None:
+        """The loss of a batch as `step` gives it, without gradients and with all modules in eval mode."""
+        given, want = self._checked(inputs, targets)
+        parts: list[Value] = []
+        if self.has_first:
+            parts = list(zip(*(tensor.chunk(self._micro_batches) for tensor in given), strict=True))
+        sent: list[dist.Work] = []
+        # Not by torch's schedule: those in V form cannot run forward alone (2.13).
+        with evaluated(stage.submod for stage in self._held), torch.no_grad():
+            for stage in self._held:  # in order of their indices: all micro-batches through one, then the next
+                local = stage.is_first or stage.stage_index_to_group_rank[stage.stage_index - 1] == self.rank
+                values = parts if local else (self._receive(stage) for _ in range(self._micro_batches))
+                parts = []
+                for value in values:
+                    parts.append(stage.submod(*(value if isinstance(value, tuple) else (value,))))
+                    sent += self._send(stage, parts[-1])
+            for work in sent:
+                work.wait()
+            if want is None:
+                return None
+            losses = [self._loss(one, two) for one, two in zip(parts, want.chunk(self._micro_batches), strict=True)]
+        return torch.stack(losses).sum()
+
+    def _receive(self, stage: Any) -> Value:
+        origin = stage.stage_index_to_group_rank[stage.stage_index - 1]
+        specs = self._inputs_of[stage.stage_index]
+        tensors = tuple(torch.empty(spec.shape, dtype=spec.torch_dtype, device=self.device) for spec in specs)
+        for tensor in tensors:
+            dist.recv(tensor, group=self.group, group_src=origin)
+        return tensors
+
+    def _send(self, stage: Any, value: Value) -> list[dist.Work]:
+        if stage.is_last or stage.stage_index_to_group_rank[stage.stage_index + 1] == self.rank:
+            return []
+        target = stage.stage_index_to_group_rank[stage.stage_index + 1]
+        works = [dist.isend(part, group=self.group, group_dst=target) for part in tensors_of(value, "a stage's output")]
+        return [work for work in works if work is not None]
+
+    def _checked(self, inputs: Value | None, targets: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """What this process needs of a batch, of the example's shape and on its device."""
+        given: tuple[Tensor, ...] = ()
+        if self.has_first:
+            given = () if inputs is None else tensors_of(inputs, "the inputs")
+            _check_batch("inputs", given, self._inputs)
+        if not self.has_last:
+            targets = None
+        else:
+            _check_batch("targets", () if targets is None else (targets,), self._targets)
+        return tuple(part.to(self.device) for part in given), None if targets is None else targets.to(self.device)
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters of this process's stages, under the names that they have in the model."""
+        for name, block in self._blocks():
+            for key, parameter in block.named_parameters():
+                yield f"{name}.{key}", parameter
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of this process's stages, for an optimizer of its own."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def clip_grad_norm_(self, max_norm: float) -> Tensor:
+        """Scale all gradients down to `max_norm` over the whole model, as one process would. Gives the norm before."""
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        squared = torch.nn.utils.get_total_norm(gradients).to(self.device) ** 2
+        dist.all_reduce(squared, group=self.group)
+        norm = squared.sqrt()
+        torch.nn.utils.clip_grads_with_norm_(list(self.parameters()), max_norm, norm)
+        return norm
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """This process's part of the model's state under the model's own names: what a distributed checkpoint takes."""
+        found = {}
+        for name, block in self._blocks():
+            found.update({f"{name}.{key}": value for key, value in block.state_dict().items()})
+        return found
+
+    def whole_state_dict(self) -> dict[str, Tensor]:
+        """The whole model's state, on the CPU of rank 0; nothing elsewhere. The unsplit model loads it."""
+        mine, whole = self.state_dict(), {}
+        for key, (shape, dtype) in self._state.items():
+            owner = next(rank for name, rank in self._owner.items() if key.startswith(f"{name}."))
+            if owner == self.rank == 0:
+                whole[key] = mine[key].detach().cpu().clone()
+            elif owner == self.rank:
+                # As bytes: gloo does not know every type.
+                dist.send(mine[key].detach().contiguous().reshape(-1).view(torch.uint8), group=self.group, group_dst=0)
+            elif self.rank == 0:
+                got = torch.empty(shape, dtype=dtype, device=self.device)
+                dist.recv(got.reshape(-1).view(torch.uint8), group=self.group, group_src=owner)
+                whole[key] = got.cpu()
+        return whole
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Load this process's part out of a state of the whole model, or of any part that holds it."""
+        strange = [key for key in state if key not in self._state]
+        if strange:
+            raise InputError(
+                f"the state has {', '.join(strange[:3])}, which this model has not",
+                expected=f"names like {next(iter(self._state), 'none')}",
+                fix="load the state of the same model",
+            )
+        missing = [key for key in self.state_dict() if key not in state]
+        if missing:
+            raise MissingError(
+                f"the state lacks {', '.join(missing[:3])}",
+                expected="every parameter and buffer of this process's stages",
+                fix="give the state of the whole model, such as whole_state_dict() or the unsplit model's",
+            )
+        for key in self.state_dict():
+            if tuple(state[key].shape) != self._state[key][0]:
+                raise InputError(
+                    f"{key} has the shape {tuple(state[key].shape)} in the state",
+                    expected=f"{self._state[key][0]}",
+                    fix="load the state of the same model",
+                )
+        for name, block in self._blocks():
+            prefix = f"{name}."
+            block.load_state_dict({key: state[prefix + key] for key in block.state_dict()})
+
+    def _blocks(self) -> Iterator[tuple[str, nn.Module]]:
+        for stage in self.stages:
+            yield from zip(stage.names, stage.blocks, strict=True)
+
+
+def _torch_stage(
+    index: int, cut: Sequence[Blocks], plan: Plan, inputs: Value, group: dist.ProcessGroup | None, device: torch.device
+) -> Any:
+    """Torch's stage with all shapes given, so that it does not have to run the model to find them."""
+    by_name = {cost.name: cost for cost in plan.costs}
+    before = by_name[cut[index - 1][-1][0]] if index else None
+    takes_tuple = before.is_tuple if before else isinstance(inputs, tuple)
+    takes = tuple(spec.empty() for spec in before.outputs) if before else tensors_of(inputs, "the inputs")
+    gives = tuple(spec.empty() for spec in by_name[cut[index][-1][0]].outputs)
+    stage = Stage(cut[index], takes_tuple=takes_tuple)
+    return PipelineStage(stage, index, len(cut), device, input_args=takes, output_args=gives, group=group)
+
+
+def _shapes(tensors: Sequence[Any]) -> list[str]:
+    return [f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors]
+
+
+def _check_batch(what: str, tensors: Sequence[Tensor], expected: list[str]) -> None:
+    if _shapes(tensors) != expected:
+        raise InputError(
+            f"the {what} are {' and '.join(_shapes(tensors)) or 'not given'}",
+            expected=f"{' and '.join(expected)}, as in the example",
+            fix="give whole batches (drop_last=True leaves out the short one), or parallelize with such an example",
+        )
+
+
+def _stage_costs(costs: Sequence[BlockCost], ends: Sequence[int]) -> list[StageCost]:
+    found = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        part = costs[start:end]
+        sent = sum(spec.size_bytes for spec in part[-1].outputs)
+        keys = ("forward_s", "backward_s", "input_s", "weight_s")
+        forward_s, backward_s, input_s, weight_s = (sum(getattr(cost, key) for cost in part) for key in keys)
+        if (
+            start == 0
+        ):  # torch does not part the backward pass of the first stage: nobody waits for its input's gradient
+            input_s, weight_s = 0.0, backward_s
+        saved = sum(cost.saved_bytes for cost in part)
+        found.append(StageCost(forward_s, backward_s, input_s, weight_s, saved, sent))
+    return found
