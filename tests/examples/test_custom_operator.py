@@ -118,6 +118,20 @@ def test_both_languages_give_the_same_numbers(num_rows: int, num_features: int, 
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4 if dtype == torch.float32 else 1e-12)
 
 
+def test_both_languages_agree_on_the_knots_beyond_them_and_on_no_number_at_all() -> None:
+    load_native()
+    at_knots = torch.arange(-3, 4, dtype=torch.float64) / 2  # the knots are -1 to 1, the curve's ends -1.5 and 1.5
+    odd = torch.tensor([math.inf, -math.inf, 1e300, math.nan], dtype=torch.float64)
+    for values in (at_knots, at_knots + 1e-9, at_knots - 1e-9, odd[:3], odd):
+        results = []
+        for namespace in (PYTHON, NATIVE):
+            x, slopes = values[:, None].clone().requires_grad_(), draw(num_features=1)[1]
+            curves = monotone_spline(x, slopes, **GRID, namespace=namespace)
+            curves.backward(torch.arange(1, len(x) + 1, dtype=torch.float64)[:, None])
+            results.append([curves, x.grad, slopes.grad])
+        torch.testing.assert_close(results[1], results[0], equal_nan=True)
+
+
 def test_a_number_that_is_none_stays_none_and_a_far_one_is_at_the_end_of_the_curve(namespace: str) -> None:
     x = torch.tensor([[math.nan], [math.inf], [-math.inf], [1e30]])
     found = monotone_spline(x, torch.ones(1, 3), first=-1, step=1, namespace=namespace).ravel().tolist()

@@ -13,7 +13,8 @@ step/2 sum_k a_k from zero. Slopes of one make it the distance to the middle kno
 Ramsay 1988, "Monotone regression splines in action", section 3.)
 
 Written in torch's own operators it would keep several (N, F, K) arrays for the backward pass; the operator keeps x and
-the slopes. It is defined twice with one set of rules: here in Python for every device, in operator.cpp for the CPU.
+the slopes. It is defined twice with one set of rules: here for every device and to be read, in operator.cpp for the
+CPU and to be fast.
 """
 
 from __future__ import annotations
