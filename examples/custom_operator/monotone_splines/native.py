@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -36,11 +37,11 @@ def load() -> str:
 
 
 def build() -> Path:
-    """The compiled library, made when its source, the flags or torch are new."""
+    """The compiled library, made when its source, the flags, torch or the machine are new."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None or os.name == "nt":
         raise _unusable("there is no C++ compiler here that takes the flags of g++")
-    made_from = f"{torch.__version__} {compiler} {FLAGS} {SOURCE.read_text('utf-8')}"
+    made_from = f"{torch.__version__} {platform.machine()} {compiler} {FLAGS} {SOURCE.read_text('utf-8')}"
     folder = Path(cpp_extension.get_default_build_root())
     library = folder / f"monotone_splines-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.so"
     if library.exists():
