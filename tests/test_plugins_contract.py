@@ -13,9 +13,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from deepseek.contracts import Attribution, Engine, Event, Explainer, Sink
 from deepseek.data.examples import example
-from deepseek.engines import Runtime, Source
+from deepseek.engines import Runtime, Source, check_parity, export_onnx
+from deepseek.nn.model import Model, Part
 from deepseek.plugins import find, names
-from deepseek.train.candidates import FitData
+from deepseek.train.candidates import FitData, Fitted
 
 LOADERS = {"binary": load_breast_cancer, "multiclass": load_wine, "regression": load_diabetes}
 
@@ -48,7 +49,7 @@ def fit_data(task: str) -> FitData:
     )
 
 
-@pytest.mark.parametrize("group", ["modalities", "candidates", "engines", "explainers", "sinks"])
+@pytest.mark.parametrize("group", ["modalities", "candidates", "parts", "engines", "explainers", "sinks"])
 def test_every_listed_name_loads(group: str) -> None:
     assert names(group)
     assert all(find(group, name) is not None for name in names(group))
@@ -106,9 +107,29 @@ def test_a_candidate_gives_weights_that_repeat_its_own_scores(name: str, task: s
     assert np.isfinite(margin).all()
     twin = np.mean([weights.margin(validation.features) for weights in fitted.weights()], axis=0)
     np.testing.assert_allclose(twin.reshape(margin.shape), margin, atol=2e-3, rtol=1e-3)
+    check_weights(name, fitted, validation)
     again = candidate.fit(train, fitted.params, seed=3)
     repeated = candidate.fit(train, fitted.params, seed=3)
     assert np.array_equal(again.margin(validation.features), repeated.margin(validation.features))
+
+
+def check_weights(name: str, fitted: Fitted, data: FitData) -> None:
+    """Whatever kind of part they are: they survive a bundle's files, their graph gives their answers, and their
+    explanation adds up."""
+    labels = tuple(str(index) for index in range(data.num_classes))
+    scale = "probability" if fitted.is_share else "log-odds" if labels else "target units"
+    members = fitted.weights()
+    parts = tuple(Part(name, weights, 1 / len(members)) for weights in members)
+    model = Model(data.task, labels, scale, parts, bias=(0.0,) * data.num_margins)
+    files = model.to_files()
+    read = Model.from_files(files.__getitem__)
+    assert read.to_files() == files
+    assert [find("parts", part.kind) for part in parts] == [type(part.weights) for part in read.parts]
+    num_features = data.features.shape[1]
+    check_parity(read, export_onnx(read, num_features), data.features)
+    explainer = find("explainers", "additive")(read, [f"column {index}" for index in range(num_features)])
+    found = explainer.explain(data.features)
+    assert np.abs(found.residual).max() < 1e-3 * np.maximum(1, np.abs(found.output)).max()
 
 
 @pytest.mark.parametrize("name", names("explainers"))

@@ -8,7 +8,7 @@ objects that carry their `name`. Another package adds to a group in its pyprojec
 tests/test_plugins_contract.py:
 
     [project.entry-points."deepseek.candidates"]
-    catboost = "my_package.catboost:CatBoost"
+    catboost = "my_package.catboost:CANDIDATE"
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from deepseek.errors import InputError, MissingError
 TABLES: dict[str, str | dict[str, str]] = {
     "modalities": "deepseek.data.registry:MODALITIES",
     "candidates": "deepseek.train.candidates:BUILT_IN",
+    "parts": "deepseek.nn.model:KINDS",
     "engines": "deepseek.engines.registry:ENGINES",
     "explainers": {"additive": "deepseek.explain.explainer:explainer_for"},
     "sinks": {"metrics": "deepseek.observe.metrics:Metrics", "live": "deepseek.observe.live:LiveStats"},

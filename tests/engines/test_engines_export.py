@@ -16,8 +16,9 @@ from sklearn.ensemble import (
 
 from deepseek.contracts import Float32, Scores
 from deepseek.engines.export import export_onnx
+from deepseek.engines.graph import Graph
 from deepseek.engines.onnx import OnnxEngine
-from deepseek.errors import IntegrityError
+from deepseek.errors import InputError, IntegrityError
 from deepseek.nn.dense import Linear
 from deepseek.nn.model import Model, Part
 from deepseek.nn.trees import TreeTable
@@ -191,3 +192,19 @@ def test_a_linear_model_by_hand() -> None:
 def test_bytes_that_are_no_graph_are_refused() -> None:
     with pytest.raises(IntegrityError, match=r"model\.onnx"):
         OnnxEngine(b"not a graph")
+
+
+def test_an_operator_of_ones_own_is_defined_once_and_in_one_way() -> None:
+    graph = Graph("features", num_features=1)
+
+    def define(operator: str) -> None:
+        graph.function("mine", "Curve", ["x"], ["y"], [onnx.helper.make_node(operator, ["x"], ["y"])])
+
+    define("Neg")
+    define("Neg")
+    with pytest.raises(InputError, match=r"mine\.Curve"):
+        define("Abs")
+    for name in ("margin", "output"):
+        graph.output(name, graph.add("Curve", "features", domain="mine"), width=1)
+    found = OnnxEngine(graph.to_bytes(ml_version=3)).score(np.array([[2.0], [-3.0]], np.float32))
+    assert found.margin.tolist() == [[-2.0], [3.0]]

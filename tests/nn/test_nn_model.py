@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepseek.errors import ExtraError
 from deepseek.nn.dense import Linear
 from deepseek.nn.model import Model, Part, combine, log_odds, sigmoid, softmax
 
@@ -36,6 +37,14 @@ def test_files_come_back_byte_for_byte_and_score_the_same(task: str, num_margins
     assert again.to_files() == files
     features = np.random.default_rng(2).normal(size=(20, 3)).astype(np.float32)
     np.testing.assert_array_equal(again.score(features).output, made.score(features).output)
+
+
+def test_a_kind_of_part_that_no_installed_package_brings_is_named() -> None:
+    files = model().to_files()
+    files["model.json"] = files["model.json"].replace(b'"kind": "linear"', b'"kind": "curves"')
+    with pytest.raises(ExtraError, match="kind 'curves'") as caught:
+        Model.from_files(files.__getitem__)
+    assert caught.value.expected.startswith("one of trees, linear, mlp")
 
 
 def test_labels_outside_ascii_survive() -> None:

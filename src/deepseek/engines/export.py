@@ -52,7 +52,8 @@ def _raw(graph: Graph, part: Part, version: int) -> str:
         return add_trees(graph, INPUT, weights, version=version)
     if isinstance(weights, Linear):
         return _linear(graph, weights)
-    return graph.add("Cast", _perceptron(graph, weights), to=DOUBLE)
+    made = _perceptron(graph, weights) if isinstance(weights, Perceptron) else weights.add_to(graph, INPUT)
+    return graph.add("Cast", made, to=DOUBLE)
 
 
 def _linear(graph: Graph, weights: Linear) -> str:

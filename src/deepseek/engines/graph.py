@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.errors import InputError
 from deepseek.extras import need
 
 FLOAT: Final = 1  # onnx.TensorProto's numbers of types
@@ -37,6 +38,7 @@ class Graph:
         self._constants: list[Any] = []
         self._known: dict[bytes, str] = {}  # digest of a node or constant without its name, and that name
         self._outputs: list[Any] = []
+        self._functions: dict[tuple[str, str], Any] = {}
         self._input = self._helper.make_tensor_value_info(input_name, FLOAT, ["N", num_features])
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -62,6 +64,18 @@ class Graph:
         """An array in the form that attributes take."""
         return self._numpy.from_array(np.array(array, order="C"), name)  # ascontiguousarray would make a number a row
 
+    def function(self, domain: str, name: str, inputs: list[str], outputs: list[str], nodes: list[Any]) -> None:
+        """Define an operator of one's own by standard ones, once; `add(name, ..., domain=domain)` calls it. A runtime
+        that has a kernel for it may run that instead; every other one runs `nodes` (onnx.helper.make_node)."""
+        opset = self._helper.make_opsetid("", OPSET_VERSION)
+        made = self._helper.make_function(domain, name, inputs, outputs, nodes, [opset])
+        if self._functions.setdefault((domain, name), made) != made:
+            raise InputError(
+                f"two parts define the ONNX function {domain}.{name}, each in its own way",
+                expected="one definition of a name",
+                fix="give one of them another name or domain",
+            )
+
     def output(self, name: str, value: str, *, width: int) -> None:
         """Give `value` to the caller as float32 (N, width) under `name`."""
         self._nodes.append(self._helper.make_node("Cast", [value], [name], name=f"to_{name}", to=FLOAT))
@@ -70,9 +84,14 @@ class Graph:
     def to_bytes(self, *, ml_version: int) -> bytes:
         """The serialised model."""
         graph = self._helper.make_graph(self._nodes, "deepseek", [self._input], self._outputs, self._constants)
-        opsets = [self._helper.make_opsetid("", OPSET_VERSION), self._helper.make_opsetid(ML_DOMAIN, ml_version)]
+        versions = {"": OPSET_VERSION, ML_DOMAIN: ml_version} | dict.fromkeys((d for d, _ in self._functions), 1)
         model = self._helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="deepseek", producer_version=""
+            graph,
+            functions=list(self._functions.values()),
+            opset_imports=[self._helper.make_opsetid(domain, version) for domain, version in versions.items()],
+            ir_version=IR_VERSION,
+            producer_name="deepseek",
+            producer_version="",
         )
         data: bytes = model.SerializeToString(deterministic=True)
         return data

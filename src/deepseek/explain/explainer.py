@@ -19,7 +19,7 @@ import numpy as np
 from deepseek.contracts import Attribution, Float32, Float64, Scores
 from deepseek.engines.trees import TreesEngine
 from deepseek.errors import InputError
-from deepseek.explain.parts import METHODS, Attribute, Explained, attribute
+from deepseek.explain.parts import Attribute, Explained, attribute, method_of
 from deepseek.nn.model import Model, Part, link_of
 
 Score = Callable[[Float32], Scores]
@@ -58,7 +58,7 @@ class ModelExplainer:
     @property
     def method(self) -> str:
         """How, in words."""
-        kinds = dict.fromkeys(METHODS[part.kind] for part in self.model.parts)
+        kinds = dict.fromkeys(map(method_of, self.model.parts))
         words = "; ".join(kinds)
         if len(self.model.parts) > 1:
             words += f"; weighted sum of {len(self.model.parts)} parts"

@@ -3,6 +3,7 @@
 trees        exact TreeSHAP, path-dependent (Lundberg et al. 2020, algorithm 2), by xgboost's own code
 linear       coef * (x - mean), exact
 perceptron   DeepLift's Rescale rule (Shrikumar et al. 2017, section 3.5.1) against the mean training row
+others       by their own contributions()
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from deepseek.contracts import Float32, Float64
 from deepseek.engines.trees import TreeMargin
 from deepseek.nn.dense import Linear, Perceptron
-from deepseek.nn.model import Weights
+from deepseek.nn.model import OtherWeights, Part, Weights
 from deepseek.nn.trees import TreeTable
 
 
@@ -46,7 +47,14 @@ def attribute(weights: Weights, margin: int, *, num_features: int, num_threads: 
         return lambda features: Explained(*booster.contributions(features), booster.score(features))
     if isinstance(weights, Linear):
         return lambda features: linear(weights, margin, features)
-    return lambda features: rescale(weights, margin, features)
+    if isinstance(weights, Perceptron):
+        return lambda features: rescale(weights, margin, features)
+    return lambda features: of_its_own(weights, margin, features)
+
+
+def method_of(part: Part) -> str:
+    """How a part is explained, in words."""
+    return METHODS.get(part.kind) or part.weights.method  # type: ignore[union-attr]
 
 
 def linear(weights: Linear, margin: int, features: Float32) -> Explained:
@@ -55,6 +63,11 @@ def linear(weights: Linear, margin: int, features: Float32) -> Explained:
     values = (features.astype(np.float64) - weights.mean) * coef
     base = np.full(len(features), weights.mean @ coef + weights.bias[margin])
     return Explained(values, base, weights.margin(features)[:, margin])
+
+
+def of_its_own(weights: OtherWeights, margin: int, features: Float32) -> Explained:
+    """As the package says that brings this kind of part; what its values leave over is the residual."""
+    return Explained(*weights.contributions(features, margin), weights.margin(features)[:, margin])
 
 
 def rescale(weights: Perceptron, margin: int, features: Float32) -> Explained:

@@ -9,7 +9,8 @@
              on the scale "probability" the margin passes the link "log_odds" with the model's own floor first
     output = smoothing + (1 - C smoothing) * (sigmoid(z), softmax(z)), or the margin itself for regression
 
-`combine` is the readable twin of the graph that engines.export writes.
+`combine` is the readable twin of the graph that engines.export writes. Parts of further kinds come from other packages,
+through the plugin group "parts" (docs/decisions/0006-parts-of-other-packages.md).
 """
 
 from __future__ import annotations
@@ -17,19 +18,49 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import safetensors.numpy
+from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Scores, Task
+from deepseek.errors import ExtraError, MissingError
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.trees import TreeTable
+from deepseek.plugins import find, names
 
 Link = Literal["identity", "log_odds"]
 Scale = Literal["log-odds", "probability", "target units"]
-Weights = TreeTable | Linear | Perceptron
 
+
+class OtherWeights(Protocol):
+    """Weights of a kind that another package brings: all that a bundle, a server and an explanation need of them."""
+
+    kind: ClassVar[str]  # its name in the plugin group "parts"
+    method: ClassVar[str]  # how contributions() explains, in words
+
+    def margin(self, features: Float32) -> Float64:
+        """Raw scores (N, K) of prepared features (N, F), in numpy: what every engine is held to."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]: ...
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Self: ...
+
+    def add_to(self, graph: Any, features: str) -> str:
+        """Add the nodes that compute margin() to an engines.graph.Graph; the name of their result (N, K)."""
+        ...
+
+    def contributions(self, features: Float32, margin: int) -> tuple[Float64, Float64]:
+        """Values (N, F) and base (N,) that sum to the raw score of one margin."""
+        ...
+
+
+Weights = TreeTable | Linear | Perceptron | OtherWeights
+
+#: Built in; find("parts", kind) also knows those of other packages.
 KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron]] = {
     "trees": TreeTable,
     "linear": Linear,
@@ -49,7 +80,8 @@ class Part:
 
     @property
     def kind(self) -> str:
-        return next(kind for kind, cls in KINDS.items() if isinstance(self.weights, cls))
+        built_in = next((kind for kind, cls in KINDS.items() if isinstance(self.weights, cls)), None)
+        return built_in or self.weights.kind  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +133,7 @@ class Model:
         parts = tuple(
             Part(
                 name=part["name"],
-                weights=KINDS[part["kind"]].from_arrays(safetensors.numpy.load(read(part["file"]))),
+                weights=weights_class(part["kind"]).from_arrays(safetensors.numpy.load(read(part["file"]))),
                 weight=part["weight"],
                 link=part["link"],
                 floor=part["floor"],
@@ -123,6 +155,19 @@ class Model:
     def score(self, features: Float32) -> Scores:
         """The slow twin of every engine: scores by the readable forward passes in numpy."""
         return combine(self, {index: part.weights.margin(features) for index, part in enumerate(self.parts)})
+
+
+def weights_class(kind: str) -> Any:
+    """The class behind a kind of part. ExtraError for one that no installed package brings: the graph runs without it,
+    explanations and other engines need it."""
+    try:
+        return find("parts", kind)
+    except MissingError as error:
+        raise ExtraError(
+            f"the model has a part of the kind {kind!r}, which no installed package brings",
+            expected=f"one of {', '.join(names('parts'))}",
+            fix="install the package that trained it (answers from model.onnx need no more than onnxruntime)",
+        ) from error
 
 
 def log_odds(raw: Float64, floor: float) -> Float64:
