@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from deepseek.train.compression import Compression, Kind, Memory, reduce
 from deepseek.train.data_parallel import DataParallel, wrap
 from ranks import run_ranks
 
+ROOT = Path(__file__).resolve().parents[2]
 LOSSY: tuple[Kind, ...] = ("fp16", "bf16", "int8", "powersgd")
 
 
@@ -235,3 +239,16 @@ def test_what_cannot_be_trained_in_parallel_is_refused_with_the_way_out(tmp_path
     assert "weight is sparse" in sparse
     with pytest.raises(InputError, match=r"compression.rank is 0. Expected: at least 1"):
         Compression(rank=0)
+
+
+def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs/guides/distributed.md").read_text("utf-8"), re.M | re.S
+    )
+    (tmp_path / "train.py").write_text(block)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "steps: 20 sent as: {" in done.stdout
