@@ -50,8 +50,8 @@ def stepper(model: nn.Module, text: Text, num_steps: int) -> Callable[[int], Non
     return step
 
 
-def rates(contenders: list[str], rank: int, rounds: int, steps: int) -> dict[str, Any]:
-    """Seconds of each round's median step, the contenders in turn in the same processes."""
+def rates(contenders: list[str], rank: int, steps: int) -> dict[str, Any]:
+    """Seconds of each step, the slowest rank's, the contenders in turn step by step; CPU seconds of this process."""
     text = Text()
     models = {name: contender(name, rank) for name in contenders}
     take = {name: stepper(model, text, 10_000) for name, model in models.items()}
@@ -60,28 +60,26 @@ def rates(contenders: list[str], rank: int, rounds: int, steps: int) -> dict[str
             models[name].compressor.step = WARMUP
         for index in range(4):
             step(index)
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds):
-        for name in contenders if turn % 2 == 0 else contenders[::-1]:
-            times = []
-            for index in range(steps):
-                dist.barrier()
-                start = time.perf_counter()
-                take[name](index)
-                times.append(time.perf_counter() - start)
-            slowest = torch.tensor(sorted(times)[len(times) // 2])
+    wall: dict[str, list[float]] = {name: [] for name in contenders}
+    cpu: dict[str, list[float]] = {name: [] for name in contenders}
+    for index in range(steps):
+        for name in contenders if index % 2 == 0 else contenders[::-1]:
+            dist.barrier()
+            start, cpu_start = time.perf_counter(), time.process_time()
+            take[name](index)
+            slowest = torch.tensor(time.perf_counter() - start)
+            cpu[name].append(time.process_time() - cpu_start)
             dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
-            found[name].append(float(slowest))
+            wall[name].append(float(slowest))
     alone = make_model()
-    take_alone = stepper(alone, text, 10_000)
-    times = []
-    for index in range(5):
+    take_alone, times = stepper(alone, text, 10_000), []
+    for index in range(7):
         start = time.perf_counter()
         take_alone(index)
         times.append(time.perf_counter() - start)
     ours = [model.compressor for model in models.values() if hasattr(model, "compressor")]
     return {
-        "step_s": found, "bytes": gradient_bytes(alone), "alone_s": sorted(times)[2],
+        "step_s": wall, "cpu_s": cpu, "bytes": gradient_bytes(alone), "alone_s": sorted(times)[3],
         "choices": [list(each.choices.values()) for each in ours],
         "times_s": [list(each.times_s.values()) for each in ours],
     }  # fmt: skip
@@ -94,7 +92,7 @@ def loss(name: str, rank: int, steps: int) -> dict[str, Any]:
     start = time.perf_counter()
     for index in range(steps):
         step(index)
-        if (index + 1) % max(1, steps // 8) == 0:
+        if index + 1 == steps or (index + 1) % (steps // 8) == 0:
             trace.append(text.validation_loss(model.module))
             if dist.get_rank() == 0:
                 print(
