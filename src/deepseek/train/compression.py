@@ -1,0 +1,284 @@
+"""Averaging gradients over ranks in fewer bytes: PowerSGD, and casts to 16 and 8 bits, each with error feedback.
+
+    reduce(kind): gradient + memory -> few bytes -> torch.distributed -> mean over ranks; memory = what was not sent
+
+Sources: PowerSGD, Vogels et al., arXiv 1905.13727, algorithm 1 (power iteration with a warm start) and algorithm 2
+(error feedback); error feedback, Karimireddy et al., arXiv 1901.09847; an exchange in two halves that sums in float32,
+as in 1-bit Adam, Tang et al., arXiv 2102.02888, section 4. Nothing is lost, only late: at any time
+
+    sum of what was given out + mean over ranks of the memories = sum of the true means.
+
+Every collective is called in a fixed order by the thread that calls `reduce`. That is what torch's own PowerSGD hook
+lacks: it starts its second and third all-reduce of a bucket when the one before has ended, so with several buckets two
+ranks may start them in different orders, and gloo, which pairs them by order, adds up different things or aborts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from deepseek.errors import InputError
+
+Kind = Literal["auto", "none", "fp16", "bf16", "int8", "powersgd"]
+Named = Mapping[str, Tensor]  # gradients by name of the parameter; changed in place
+BLOCK = 256  # elements of int8 that share one scale: 1.6 % more bytes
+LINE = 16  # elements: matrices start where a cache line does, else the bits of a product depend on the bucket's layout
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How gradients travel between ranks.
+
+    `auto` measures, for each bucket, and sends it as it is where the link is fast, else in 8 bits or by PowerSGD.
+
+    >>> Compression(kind="zip")
+    Traceback (most recent call last):
+        ...
+    deepseek.errors.InputError: compression.kind is 'zip'. Expected: one of auto, none, fp16, bf16, int8, powersgd. ...
+    """
+
+    kind: Kind = "auto"
+    rank: int = 8  # of PowerSGD: bytes and fidelity grow with it; 1 to 4 for images, 16 to 32 for language; at least 1
+    warm_start_steps: int = 10  # first steps that are sent as they are, at least 0
+    remeasure_steps: int = 2000  # of auto: steps from one measurement to the next, at least 10
+    min_gain: float = 2.0  # of auto: how many times faster a lossier way must be, at least 1
+
+    def __post_init__(self) -> None:
+        for name, good, expected in (
+            ("kind", self.kind in get_args(Kind), f"one of {', '.join(get_args(Kind))}"),
+            ("rank", self.rank >= 1, "at least 1"),
+            ("warm_start_steps", self.warm_start_steps >= 0, "at least 0"),
+            ("remeasure_steps", self.remeasure_steps >= 10, "at least 10"),
+            ("min_gain", self.min_gain >= 1, "at least 1"),
+        ):
+            if not good:
+                raise InputError(
+                    f"compression.{name} is {getattr(self, name)!r}", expected=expected, fix="give such a value"
+                )
+
+
+@dataclass
+class Memory:
+    """What a rank keeps from one step to the next, by name of the parameter."""
+
+    errors: dict[str, Tensor] = field(default_factory=dict)  # not yet sent; each rank has its own
+    # Q' (rank, columns) of PowerSGD, equal on all ranks. Rows: a product with few columns is up to 6 times slower.
+    factors: dict[str, Tensor] = field(default_factory=dict)
+    scratch: Tensor | None = None  # room for the matrices of one call; not a part of the state
+
+    def error(self, name: str, like: Tensor) -> Tensor:
+        """The error memory of a gradient, in the gradient's shape; zeros at first."""
+        if name not in self.errors or self.errors[name].shape != like.shape:
+            self.errors[name] = torch.zeros_like(like)
+        return self.errors[name]
+
+    def room(self, shapes: Sequence[Sequence[int]], like: Tensor) -> list[Tensor]:
+        """Tensors of those shapes with any content, valid until the next call."""
+        size = sum(map(padded, shapes))
+        if self.scratch is None or self.scratch.numel() < size or self.scratch.dtype != like.dtype:
+            self.scratch = like.new_empty(size)
+        return cut(self.scratch, shapes)
+
+    def factor(self, name: str, columns: int, rank: int, like: Tensor) -> Tensor:
+        """Q' of the step before; at first normal numbers that are equal on all ranks, as the name is."""
+        if name not in self.factors or self.factors[name].shape != (rank, columns):
+            generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+            self.factors[name] = torch.randn(rank, columns, generator=generator).to(like)
+        return self.factors[name]
+
+
+def all_reduce_mean(flat: Tensor, group: dist.ProcessGroup) -> None:
+    """The mean over ranks, in place and as it is."""
+    dist.all_reduce(flat.div_(group.size()), group=group)
+
+
+def is_finite(flat: Tensor) -> bool:
+    """Whether all numbers are finite, in one pass: the sum of finite gradients does not overflow."""
+    return bool(torch.isfinite(flat.sum()))
+
+
+def reduce_powersgd(grads: Named, memory: Memory, rank: int, group: dist.ProcessGroup) -> None:
+    """Replace each matrix by the mean over ranks of its best sum of `rank` outer products, roughly; vectors go as is.
+
+    Two all-reduces: P = M Q beside the vectors, then Q' = P' M. A gradient that is not finite comes out as NaN on all
+    ranks, and leaves the memory as it was.
+    """
+    low = {name: matrix_of(grad) for name, grad in grads.items() if worth(grad, rank)}
+    plain = {name: grad for name, grad in grads.items() if name not in low}
+    flush(plain, memory)
+    rest = [grad.view(-1) for grad in plain.values()]
+    errors = {name: memory.error(name, grads[name]).view(matrix.shape) for name, matrix in low.items()}
+    ranks = {name: min(rank, *matrix.shape) for name, matrix in low.items()}
+    qs = {name: memory.factor(name, matrix.shape[1], ranks[name], matrix) for name, matrix in low.items()}
+    like = next(iter(grads.values()))
+    first, views = flat_views([part.shape for part in rest] + [(len(m), ranks[n]) for n, m in low.items()], like)
+    sent, ps = views[: len(rest)], views[len(rest) :]
+    for part, grad in zip(sent, rest, strict=True):
+        part.copy_(grad)
+    sums = memory.room([matrix.shape for matrix in low.values()], like)
+    for (name, matrix), total, p in zip(low.items(), sums, ps, strict=True):
+        torch.add(matrix, errors[name], out=total)
+        torch.mm(total, qs[name].mT, out=p)
+    all_reduce_mean(first, group)
+    for part, grad in zip(sent, rest, strict=True):
+        grad.copy_(part)
+    if not low:
+        return
+    if not is_finite(first):
+        for matrix in low.values():
+            matrix.fill_(torch.nan)
+        return
+    bases = [orthonormal(p) for p in ps]
+    second, new_qs = flat_views([q.shape for q in qs.values()], like)
+    for total, p, q in zip(sums, bases, new_qs, strict=True):
+        torch.mm(p.mT, total, out=q)
+    all_reduce_mean(second, group)
+    for (name, matrix), total, p, q in zip(low.items(), sums, bases, new_qs, strict=True):
+        torch.addmm(total, p, q, alpha=-1, out=errors[name])
+        torch.mm(p, q, out=matrix)
+        qs[name].copy_(q)
+
+
+def worth(grad: Tensor, rank: int) -> bool:
+    """Whether PowerSGD halves a gradient's bytes at least. Vectors never."""
+    if grad.dim() < 2 or not grad.numel():
+        return False
+    rows, columns = len(grad), grad.numel() // len(grad)
+    return 2 * min(rank, rows, columns) * (rows + columns) <= rows * columns
+
+
+def matrix_of(grad: Tensor) -> Tensor:
+    """(rows, all else): a kernel (out, in, h, w) becomes (out, in * h * w), as in the paper."""
+    return grad.view(len(grad), -1)
+
+
+def flat_views(shapes: Sequence[Sequence[int]], like: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """One new flat tensor of zeros, and a view into it for each shape."""
+    flat = like.new_zeros(sum(map(padded, shapes)))
+    return flat, cut(flat, shapes)
+
+
+def cut(flat: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Views of those shapes, one after the other."""
+    starts = itertools.accumulate(map(padded, shapes), initial=0)
+    return [flat[start : start + math.prod(shape)].view(*shape) for start, shape in zip(starts, shapes, strict=False)]
+
+
+def padded(shape: Sequence[int]) -> int:
+    """Elements, rounded up to whole lines.
+
+    >>> padded((3, 7)), padded(()), padded((0, 2))
+    (32, 16, 0)
+    """
+    return -(-math.prod(shape) // LINE) * LINE
+
+
+def orthonormal(matrix: Tensor) -> Tensor:
+    """Orthonormal columns that span those of `matrix`. Householder: a column of zeros becomes some unit vector."""
+    basis: Tensor = torch.linalg.qr(matrix)[0]
+    return basis
+
+
+def reduce_cast(grads: Named, memory: Memory, kind: Kind, group: dist.ProcessGroup) -> None:
+    """The mean over ranks, sent in 16 or 8 bits and summed in float32; vectors go as they are.
+
+    Each rank sums one share of the elements: an all-to-all, then an all-gather, 2 (n - 1) / n of the packed bytes, as
+    a ring does. What the second packing loses is added, n-fold, to the memory of the rank that has packed it. Gradients
+    that are not finite come out so on all ranks, and leave the memory as it was.
+    """
+    reduce_plain({name: grad for name, grad in grads.items() if grad.dim() < 2}, memory, group)
+    wide = {name: grad for name, grad in grads.items() if grad.dim() >= 2}
+    if not wide:
+        return
+    rank, world = group.rank(), group.size()
+    shapes = [grad.shape for grad in wide.values()]
+    share = -(-sum(map(padded, shapes)) // (world * BLOCK)) * BLOCK  # elements that each rank sums
+    rows = next(iter(wide.values())).new_zeros(world, share)
+    for part, (name, grad) in zip(cut(rows.view(-1), shapes), wide.items(), strict=True):
+        torch.add(grad, memory.error(name, grad), out=part)
+    encode, decode = CASTS[kind]
+    packed = encode(rows)
+    received = torch.empty_like(packed)
+    dist.all_to_all_single(received, packed, group=group)
+    mean = decode(received).mean(0, keepdim=True)
+    own = encode(mean)
+    dist.all_gather(list(torch.split(received, 1)), own, group=group)
+    result = decode(received)
+    if is_finite(result):
+        rows.sub_(decode(packed))
+        rows[rank].add_(mean[0] - decode(own)[0], alpha=world)
+        for part, name in zip(cut(rows.view(-1), shapes), wide, strict=True):
+            memory.errors[name].copy_(part)
+    for part, grad in zip(cut(result.view(-1), shapes), wide.values(), strict=True):
+        grad.copy_(part)
+
+
+def reduce_plain(grads: Named, memory: Memory, group: dist.ProcessGroup) -> None:
+    """The mean over ranks, sent as it is, with what another way has left in the memory."""
+    flush(grads, memory)
+    flat, views = flat_views([grad.shape for grad in grads.values()], next(iter(grads.values()), torch.empty(0)))
+    for part, grad in zip(views, grads.values(), strict=True):
+        part.copy_(grad)
+    if flat.numel():
+        all_reduce_mean(flat, group)
+    for part, grad in zip(views, grads.values(), strict=True):
+        grad.copy_(part)
+
+
+def _to_half(rows: Tensor) -> Tensor:
+    # A finite number beyond float16 is clamped: the rest of it stays in the memory. An infinite one stays infinite.
+    largest = torch.finfo(torch.float16).max
+    return (rows.clamp(-largest, largest) if is_finite(rows) else rows).half().view(torch.uint8)
+
+
+def _to_int8(rows: Tensor) -> Tensor:
+    blocks = rows.float().view(len(rows), -1, BLOCK)
+    scale = blocks.abs().amax(-1, keepdim=True).div_(127)
+    codes = (blocks / scale.clamp_min(1e-30)).round_().to(torch.int8)
+    return torch.cat([codes.view(torch.uint8).flatten(1), scale.view(torch.uint8).flatten(1)], 1)
+
+
+def _from_int8(packed: Tensor) -> Tensor:
+    num_blocks = packed.shape[1] // (BLOCK + 4)
+    codes, scale = packed[:, : num_blocks * BLOCK], packed[:, num_blocks * BLOCK :]
+    scales = scale.contiguous().view(torch.float32).unsqueeze(-1)
+    return (codes.reshape(len(packed), num_blocks, BLOCK).view(torch.int8) * scales).flatten(1)
+
+
+#: Kind -> (rows, elements) of floats to (rows, bytes), and back to float32. Bytes: gloo moves any, and sums few types.
+CASTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "fp16": (_to_half, lambda packed: packed.view(torch.float16).float()),
+    "bf16": (lambda rows: rows.bfloat16().view(torch.uint8), lambda packed: packed.view(torch.bfloat16).float()),
+    "int8": (_to_int8, _from_int8),
+}
+
+
+def reduce(grads: Named, memory: Memory, kind: Kind, rank: int, group: dist.ProcessGroup) -> None:
+    """Replace each gradient by its mean over the ranks of `group`, sent in the way of `kind` (not auto).
+
+    A memory left by another way is sent along, so nothing is lost when the way changes. All ranks get equal bits.
+    """
+    if group.size() == 1:
+        return
+    if kind == "powersgd":
+        reduce_powersgd(grads, memory, rank, group)
+    elif kind in CASTS:
+        reduce_cast(grads, memory, kind, group)
+    else:
+        reduce_plain(grads, memory, group)
+
+
+def flush(grads: Named, memory: Memory) -> None:
+    """Add to each gradient what is left of it in the memory, and forget that."""
+    for name, grad in grads.items():
+        if name in memory.errors:
+            grad.add_(memory.errors.pop(name).view(grad.shape))

@@ -1,0 +1,31 @@
+"""Real ranks for tests: a function runs in several processes that share a gloo group; what each returns comes back."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder: str, given: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    found = function(*given)
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, folder: Path) -> list[Any]:
+    """What `function(*arguments)` returns on each of `size` ranks, as JSON carries it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_start, (function, size, port, str(folder), arguments), size)
+    return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(size)]
