@@ -21,7 +21,16 @@ from result import RESULTS, ROOT, print_claims
 HERE = Path(__file__).resolve().parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: Scripts in the order in which they run, the short ones first.
-SCRIPTS = ("cold_start", "custom_operator", "pipeline", "serve_row", "ship_fraud", "ship_quality", "train_loop")
+SCRIPTS = (
+    "cold_start",
+    "custom_operator",
+    "distributed",
+    "pipeline",
+    "serve_row",
+    "ship_fraud",
+    "ship_quality",
+    "train_loop",
+)
 HEADER = """# Benchmarks
 
 Made by `make bench` from `benchmarks/results/`; do not edit. Won or lost, every claim stands here. Where a ratio is

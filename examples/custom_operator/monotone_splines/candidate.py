@@ -46,6 +46,7 @@ class MonotoneSplineModel:
         torch.set_num_threads(1)  # the batches are small, and sums do not differ between runs
         torch.manual_seed(seed)
         from deepseek.train.fit import ArrayStream, TrainConfig, fit
+
         from monotone_splines.module import SplineModule, loss_of
 
         mean, spread = _target_scale(data)

@@ -1,0 +1,322 @@
+"""AdaptiveOptimizer: Adam's direction in the gradients' own eigenbases, with a rate, a decay and bounds that it finds.
+
+    optimizer = AdaptiveOptimizer(model.parameters(), initial_lr=0.001, lr_decay_rate=0.95, dynamic_threshold=0.8)
+    loss.backward(); optimizer.step(); optimizer.zero_grad()
+    optimizer.get_current_lr()
+
+Parameters are valid at all times (no train() or eval() of the optimizer). One step, for gradients g_t of all tensors:
+
+1. How far was the last step? The normalised hypergradient of the rate (arXiv 1703.04782, equation 5, normalised as in
+   arXiv 1510.04609 section 3) is the cosine between the gradient and the direction u just taken:
+       c_t = <g_t, u_(t-1)> / (|g_t| |u_(t-1)|),     a_t = its mean, decaying by BETA_ALIGNMENT, bias-corrected
+       rho_t = AT_MINIMUM + GAIN a_t
+   rho stands for the ratio of the decrease that the steps achieved to the one that was predicted. Its scale is set so
+   that the default threshold, AT_MINIMUM, is the ratio of steps that end where an exact line search would (the gradient
+   orthogonal to the step, a = 0): above it the rate is too small, below it steps go past the minimum.
+2. The rate.
+       log rate += pace_t clip(rho_t - dynamic_threshold, -1, 1),   rate <= MAX_RATE
+       pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
+   The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
+3. The clipping norm.  n_t = mean of |g_t|;  a gradient longer than CLIP n_(t-1) enters the momentum scaled to that.
+4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
+   3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py).
+5. The bounds, per tensor: the step is at most trust_t max(rms(w), LEAST_RMS), trust_t falling as 1 / sqrt(t)
+   (knobs.trust_at). Decoupled weight decay; and once the rate has found its level, a matrix that grows faster than
+   BOUND_GROWTH a step is pulled back, after constrained parameter regularisation (arXiv 2311.09058, section 4: there by
+   a Lagrange multiplier, here by a share BOUND_PULL of the excess).
+6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularisation.py).
+
+adaptive_reference.py is the same in plain loops; tests hold the two equal. All signals stay tensors on the device: a
+step waits for nothing. With sharded parameters (FSDP2) their sums are all-reduced, so every rank takes the same rate;
+sharded matrices get no eigenbases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from deepseek.errors import InputError
+from deepseek.optimizers import kronecker
+from deepseek.optimizers.knobs import (
+    AT_MINIMUM,
+    BETA1,
+    BETA2,
+    BETA_ALIGNMENT,
+    BETA_NORM,
+    BOUND,
+    BOUND_FROM,
+    BOUND_GROWTH,
+    BOUND_PULL,
+    CLIP,
+    CLIP_FROM,
+    EPS,
+    GAIN,
+    LEAST_RMS,
+    MAX_RATE,
+    Knobs,
+    pace_at,
+    trust_at,
+)  # fmt: skip
+from deepseek.optimizers.regularisation import Regularisation
+from deepseek.optimizers.sharding import local, sum_over_shards
+
+
+@dataclass
+class Slice:
+    """The parameters of one group that have a gradient: local shards, and what belongs to each."""
+
+    group: dict[str, Any]
+    at: Tensor  # (n,) places in the group
+    params: list[Tensor]
+    grads: list[Tensor]
+    states: list[dict[str, Any]]
+    whole: list[nn.Parameter]
+
+    @property
+    def sizes(self) -> Tensor:
+        """(n,) elements of each whole parameter."""
+        return torch.tensor([param.numel() for param in self.whole], dtype=torch.float32, device=self.at.device)
+
+
+class AdaptiveOptimizer(torch.optim.Optimizer):
+    """Finds its own learning rate and regularisation; see the module for the algorithm and its sources.
+
+    `params`: parameters or groups, as of any torch optimizer. Each group may have its own values of the arguments.
+    InputError for complex parameters, sparse gradients and arguments out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        initial_lr: float = 1e-3,
+        lr_decay_rate: float = 0.95,
+        dynamic_threshold: float = 0.8,
+        weight_decay: float = 0.1,
+        *,
+        foreach: bool = True,
+    ) -> None:
+        """`foreach`: tensors together (fewer kernels) instead of one by one (less memory)."""
+        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay)
+        super().__init__(params, {"lr": initial_lr, **asdict(knobs), "foreach": foreach})
+        self._regularisation = Regularisation()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As of any torch optimizer. A group that names an "lr" or an "initial_lr" starts from it."""
+        given = dict(param_group)
+        if "lr" in given or "initial_lr" in given:
+            given["lr"] = given["initial_lr"] = given.get("initial_lr", given.get("lr"))
+        super().add_param_group(given)
+        group = self.param_groups[-1]
+        Knobs.of(group)
+        for param in group["params"]:
+            if param.is_complex():
+                raise InputError(
+                    f"a parameter of shape {tuple(param.shape)} is complex",
+                    expected="real parameters",
+                    fix="give its real and imaginary parts: torch.view_as_real(parameter)",
+                )
+        device = local(group["params"][0]).device
+        num = len(group["params"])
+        group["bounds"] = torch.full((num,), math.inf, device=device)  # of the root mean square of each matrix
+        group["norms"] = torch.zeros(num, device=device)  # of the directions taken last
+        # log of the rate relative to "lr", mean alignment, mean norm of the gradient; those of the first group count
+        group["control"] = torch.zeros(3, device=device)
+        group["step"] = 0
+
+    def get_current_lr(self) -> float:
+        """The learning rate of the next step, of the first group; bounds per tensor may lower it."""
+        group = self.param_groups[0]
+        return float(group["lr"]) * math.exp(group["control"][0].item())
+
+    def attach(self, model: nn.Module) -> Regularisation:
+        """Let `report` move the dropout of a model. Returns the handle that knows the label smoothing."""
+        self._regularisation.attach(model)
+        return self._regularisation
+
+    def report(self, *, train_loss: float, val_loss: float) -> Regularisation:
+        """Tell how training goes; dropout, label smoothing and weight decay follow the gap. InputError for NaN."""
+        self._regularisation.report(train_loss, val_loss)
+        return self._regularisation
+
+    def state_dict(self) -> dict[str, Any]:
+        """With what `report` has seen."""
+        return super().state_dict() | {"regularisation": self._regularisation.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """InputError when it is of another optimizer."""
+        missing = {"control", "bounds", "step"} - set(state_dict["param_groups"][0])
+        if missing:
+            raise InputError(
+                f"the state has no {', '.join(sorted(missing))}: another optimizer made it",
+                expected="a state_dict of AdaptiveOptimizer",
+                fix="load the checkpoint that this optimizer made, or start without its state",
+            )
+        super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
+        for group in self.param_groups:
+            device = local(group["params"][0]).device
+            for name in ("control", "bounds", "norms"):
+                group[name] = group[name].to(device, copy=True)
+        self._regularisation.load_state_dict(state_dict.get("regularisation", {}))
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step. With a closure: evaluates the loss and its gradients first, and returns the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        slices = [found for group in self.param_groups if (found := self._slice(group)) is not None]
+        if not slices:
+            return loss
+        head = self.param_groups[0]
+        step = head["step"] = head["step"] + 1
+        clip = self._control(slices, head["control"], step)
+        for each in slices:
+            for part in _parts(each):
+                _find_directions(part, clip)
+                self._move(part, head["control"], step)
+        return loss
+
+    def _slice(self, group: dict[str, Any]) -> Slice | None:
+        """What of a group takes part in this step, its state made."""
+        places = [place for place, param in enumerate(group["params"]) if param.grad is not None]
+        if not places:
+            return None
+        whole = [group["params"][place] for place in places]
+        for param in whole:
+            if param.grad.is_sparse:
+                raise InputError(
+                    f"the gradient of a parameter of shape {tuple(param.shape)} is sparse",
+                    expected="dense gradients",
+                    fix="make its embedding with sparse=False",
+                )
+        states = [self.state[param] for param in whole]
+        params = [local(param) for param in whole]
+        for param, inner, state in zip(whole, params, states, strict=True):
+            if not state:
+                state["step"], state["eigen"] = 0, inner is param and kronecker.fits(param)
+                shape = (inner.shape[0], -1) if state["eigen"] else inner.shape
+                for name in ("exp_avg", "exp_avg_sq", "direction"):
+                    state[name] = torch.zeros_like(inner, memory_format=torch.contiguous_format).reshape(shape)
+        grads = [local(param.grad).reshape(state["exp_avg"].shape) for param, state in zip(whole, states, strict=True)]
+        return Slice(group, torch.tensor(places, device=group["norms"].device), params, grads, states, whole)
+
+    def _control(self, slices: list[Slice], control: Tensor, step: int) -> Tensor:
+        """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
+        dots: list[Tensor] = []
+        norms: list[Tensor] = []
+        lengths: list[Tensor] = []
+        for each in slices:
+            for grad, state in zip(each.grads, each.states, strict=True):
+                dots.append(torch.dot(grad.flatten(), state["direction"].flatten()))
+            norms += torch._foreach_norm(each.grads)
+            lengths.append(each.group["norms"][each.at].to(control.device).square().sum())
+        sums = torch.stack([_total(dots, control), _total([norm.square() for norm in norms], control)])
+        dot, square = sum_over_shards(sums, [param for each in slices for param in each.whole])
+        norm = square.sqrt()
+        clip = torch.ones_like(norm)
+        if step > CLIP_FROM:
+            clip = (CLIP * control[2] / norm.clamp_min(1e-30)).clamp_max(1.0)
+        control[2] = norm if step == 1 else torch.lerp(control[2], norm * clip, 1 - BETA_NORM)
+        if step > 1:
+            cosine = dot / (norm * torch.stack(lengths).sum().sqrt()).clamp_min(1e-30)
+            control[1].lerp_(cosine, 1 - BETA_ALIGNMENT)
+            ratio = AT_MINIMUM + GAIN * control[1] / (1 - BETA_ALIGNMENT ** (step - 1))
+            head = self.param_groups[0]
+            change = (ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0)
+            top = math.log(max(MAX_RATE / head["initial_lr"], 1.0))
+            control[0].add_(change, alpha=pace_at(step, head["lr_decay_rate"])).clamp_max_(top)
+        return clip
+
+    def _move(self, part: Slice, control: Tensor, step: int) -> None:
+        """Take the directions, each within its bounds."""
+        group, at = part.group, part.at
+        params, directions = part.params, [state["direction"] for state in part.states]
+        squares = torch.stack(
+            [torch.stack([norm.to(at.device).square() for norm in torch._foreach_norm(tensors)])
+             for tensors in (params, directions)]
+        )  # fmt: skip
+        squares = sum_over_shards(squares.float(), part.whole)
+        sizes = part.sizes
+        weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
+        group["norms"][at] = squares[1].sqrt()
+        rate = group["lr"] * control[0].exp().to(at.device)
+        rates = torch.minimum(rate, trust_at(step) * weight.clamp_min(LEAST_RMS) / length.clamp_min(1e-30))
+        keeps = 1 - rates * (group["weight_decay"] * self._regularisation.decay_factor)
+        if step >= BOUND_FROM:
+            found = (control[1].to(at.device) <= 0) | (rates < rate)
+            bounds = group["bounds"][at]
+            matrices = torch.tensor([param.ndim > 1 for param in part.whole], device=at.device)
+            bounds = torch.where(matrices & found & bounds.isinf(), weight * BOUND, bounds) * (1 + BOUND_GROWTH)
+            group["bounds"][at] = bounds
+            keeps = keeps * (1 - BOUND_PULL * (1 - bounds / weight.clamp_min(1e-30)).clamp_min(0))
+        for param, direction, keep, pace in zip(params, directions, keeps, rates, strict=True):
+            param.mul_(keep.to(param.device, param.dtype))
+            param.addcmul_(direction.view_as(param), pace.to(param.device, param.dtype), value=-1)
+
+
+def _parts(each: Slice) -> list[Slice]:
+    """All at once, or one tensor after the other."""
+    if each.group["foreach"]:
+        return [each]
+    return [
+        Slice(each.group, each.at[i : i + 1], each.params[i : i + 1], each.grads[i : i + 1], each.states[i : i + 1],
+              each.whole[i : i + 1])
+        for i in range(len(each.params))
+    ]  # fmt: skip
+
+
+def _find_directions(part: Slice, clip: Tensor) -> None:
+    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
+    plain: dict[int, list[tuple[Tensor, dict[str, Any]]]] = {}
+    for grad, state in zip(part.grads, part.states, strict=True):
+        state["step"] += 1
+        if state["eigen"]:
+            _in_eigenbases(state["step"], grad, state, clip)
+        else:
+            plain.setdefault(state["step"], []).append((grad, state))
+    for step, pairs in plain.items():
+        _plain(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip)
+
+
+def _in_eigenbases(step: int, grad: Tensor, state: dict[str, Any], clip: Tensor) -> None:
+    """Adam's direction in the eigenbases of a matrix."""
+    grad = grad * clip.to(grad.device, grad.dtype)
+    kronecker.observe(state, grad, step)
+    state["exp_avg"].lerp_(grad, 1 - BETA1)
+    state["exp_avg_sq"].lerp_(kronecker.turn(state, grad).square(), 1 - BETA2)
+    ahead = state["exp_avg"] * (BETA1 / (1 - BETA1 ** (step + 1))) + grad * ((1 - BETA1) / (1 - BETA1**step))
+    scale = (state["exp_avg_sq"] / (1 - BETA2**step)).sqrt_().add_(EPS)
+    state["direction"] = kronecker.turn_back(state, kronecker.turn(state, ahead).div_(scale))
+
+
+def _plain(step: int, grads: list[Tensor], states: list[dict[str, Any]], clip: Tensor) -> None:
+    """Adam's direction, element by element, for many tensors at once."""
+    averages, squares = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
+    grads = list(torch._foreach_mul(grads, clip.to(grads[0].device, grads[0].dtype)))
+    torch._foreach_lerp_(averages, grads, 1 - BETA1)
+    torch._foreach_mul_(squares, BETA2)
+    torch._foreach_addcmul_(squares, grads, grads, 1 - BETA2)
+    # u = (look-ahead of the mean) / (sqrt(v / (1 - BETA2^t)) + EPS), both sides times sqrt(1 - BETA2^t)
+    root = math.sqrt(1 - BETA2**step)
+    scales = torch._foreach_sqrt(squares)
+    torch._foreach_add_(scales, EPS * root)
+    torch._foreach_mul_(grads, root * (1 - BETA1) / (1 - BETA1**step))
+    torch._foreach_add_(grads, averages, alpha=root * BETA1 / (1 - BETA1 ** (step + 1)))
+    torch._foreach_div_(grads, scales)
+    for state, direction in zip(states, grads, strict=True):
+        state["direction"] = direction
+
+
+def _total(values: list[Tensor], like: Tensor) -> Tensor:
+    return torch.stack([value.to(like.device, like.dtype) for value in values]).sum()

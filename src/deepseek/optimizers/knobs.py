@@ -1,0 +1,77 @@
+"""What AdaptiveOptimizer may vary, and the constants of its control: shared with the reference twin.
+
+The constants were chosen on four tasks of steps to a target (a character model, a table, a graph, an autoencoder) and
+nine development tasks; docs/log.md says how, and what lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepseek.errors import InputError
+
+BETA1, BETA2, EPS = 0.9, 0.99, 1e-8  # of Adam's moments
+BETA_FACTORS = 0.95  # of the Kronecker factors
+EAGER, REFRESH = 10, 5  # steps before which eigenbases are refreshed at each, and the period after that
+MAX_SIDE, MAX_ASPECT = 512, 8  # of a side that gets an eigenbasis; and relative to the other side
+BETA_ALIGNMENT = 0.9  # of the mean hypergradient
+AT_MINIMUM, GAIN = 0.8, 8.0  # from it to the ratio of achieved to predicted decrease: its value at 0, and its slope
+BOOST, BOOST_STEPS = 4.0, 40.0  # how much faster the rate may change at first, and when half of that is gone
+MAX_RATE = 0.1
+TRUST, TRUST_STEPS, LEAST_RMS = (
+    0.06,
+    100.0,
+    0.01,
+)  # largest relative step, when it begins to fall, least scale of weights
+BOUND, BOUND_FROM, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
+CLIP, BETA_NORM, CLIP_FROM = 4.0, 0.95, 20  # gradients above CLIP times their usual norm are scaled down
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The arguments, checked."""
+
+    initial_lr: float = 1e-3  # above 0; wrong by 100 times either way is found and mended
+    lr_decay_rate: float = 0.95  # factor by which the rate changes in a step at most, between 0 and 1
+    dynamic_threshold: float = 0.8  # ratio of achieved to predicted decrease under which the rate is cut, 0 to 1
+    weight_decay: float = 0.1  # decoupled, per unit of rate, at least 0
+
+    def __post_init__(self) -> None:
+        for name, good, expected in (
+            ("initial_lr", 0 < self.initial_lr < math.inf, "a rate above 0, such as 0.001"),
+            ("lr_decay_rate", 0 < self.lr_decay_rate < 1, "a factor between 0 and 1, such as 0.95"),
+            ("dynamic_threshold", 0 <= self.dynamic_threshold <= 1, "a ratio from 0 to 1, such as 0.8"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, such as 0.1"),
+        ):
+            if not good:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}",
+                    expected=expected,
+                    fix=f"give {name} such a value, or leave it out",
+                )
+
+    @classmethod
+    def of(cls, group: Mapping[str, Any]) -> Knobs:
+        """Those of a parameter group."""
+        return cls(group["initial_lr"], group["lr_decay_rate"], group["dynamic_threshold"], group["weight_decay"])
+
+
+def trust_at(step: int) -> float:
+    """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
+
+    >>> trust_at(0), trust_at(300)
+    (0.08, 0.04)
+    """
+    return TRUST / math.sqrt(1 + step / TRUST_STEPS)
+
+
+def pace_at(step: int, lr_decay_rate: float) -> float:
+    """By how much the logarithm of the rate may change in a step.
+
+    >>> round(pace_at(1000, 0.95), 4)
+    0.0513
+    """
+    return -math.log(lr_decay_rate) * (1 + BOOST * 2 ** (-step / BOOST_STEPS))

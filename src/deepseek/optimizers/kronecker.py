@@ -1,0 +1,82 @@
+"""The eigenbases of a matrix's gradients, in which Adam's moments are closer to independent (SOAP, arXiv 2409.11321).
+
+    L <- b L + (1 - b) G G^T,   R <- b R + (1 - b) G^T G            (algorithm 3 there, lines 5 and 6)
+    Q_L, Q_R: eigenvectors of L and R, refreshed by one power iteration and QR (algorithm 4)
+
+A tensor of more than two axes counts as a matrix of its first axis by the rest (a convolution's kernels).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepseek.optimizers.knobs import BETA_FACTORS, EAGER, MAX_ASPECT, MAX_SIDE, REFRESH
+
+
+def fits(param: Tensor) -> bool:
+    """Whether a parameter gets eigenbases: a matrix of full precision with a side that can be turned."""
+    if param.ndim < 2 or param.dtype not in (torch.float32, torch.float64):
+        return False
+    rows = param.shape[0]
+    return bool(_sides(rows, param.numel() // max(rows, 1)))
+
+
+def observe(state: dict[str, Any], grad: Tensor, step: int) -> None:
+    """Add a gradient (m, n) to the factors, and refresh the bases when it is time. `step` counts from 1.
+
+    The second moments move with the order of the eigenvectors.
+    """
+    share = 1 - min(BETA_FACTORS, 1 - 1 / (step + 1))
+    for axis, side in _sides(*grad.shape):
+        product = grad @ grad.T if axis == 0 else grad.T @ grad
+        if step == 1:
+            state[side] = product
+            state[f"{side}_basis"] = _eigenvectors(product)
+            continue
+        state[side].lerp_(product, share)
+        if step < EAGER or step % REFRESH == 0:
+            turned = state[side] @ state[f"{side}_basis"]
+            order = (state[f"{side}_basis"] * turned).sum(0).argsort(descending=True)
+            state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(axis, order))
+            state[f"{side}_basis"] = torch.linalg.qr(turned[:, order])[0]
+
+
+def turn(state: dict[str, Any], matrix: Tensor) -> Tensor:
+    """A matrix in the eigenbases."""
+    if "left" in state:
+        matrix = state["left_basis"].T @ matrix
+    return matrix @ state["right_basis"] if "right" in state else matrix
+
+
+def turn_back(state: dict[str, Any], matrix: Tensor) -> Tensor:
+    """From the eigenbases to the parameter's own."""
+    if "left" in state:
+        matrix = state["left_basis"] @ matrix
+    return matrix @ state["right_basis"].T if "right" in state else matrix
+
+
+def _eigenvectors(product: Tensor) -> Tensor:
+    """Of a positive semidefinite matrix (n, n), largest first.
+
+    In float64 and with something on the diagonal: one gradient has many eigenvalues of 0, and LAPACK fails on equal ones.
+    """
+    exact = product.double()
+    ramp = torch.linspace(2.0, 1.0, len(exact), dtype=exact.dtype, device=exact.device)
+    exact = exact + torch.diag(ramp * (1e-12 * exact.trace() / len(exact) + 1e-30))
+    vectors: Tensor = torch.linalg.eigh(exact)[1].flip(1)
+    return vectors.to(product.dtype)
+
+
+def _sides(rows: int, columns: int) -> list[tuple[int, str]]:
+    """The axes that are turned: of 2 to MAX_SIDE, and at most MAX_ASPECT times the other.
+
+    The rows of a long table (an embedding) are seen at different times: mixing them would spread what one has learned.
+    """
+    sides = []
+    for axis, side, length, other in ((0, "left", rows, columns), (1, "right", columns, rows)):
+        if 1 < length <= MAX_SIDE and length <= MAX_ASPECT * other:
+            sides.append((axis, side))
+    return sides

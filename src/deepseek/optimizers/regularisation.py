@@ -1,0 +1,73 @@
+"""Dropout, label smoothing and weight decay by the gap between training and validation loss.
+
+    handle = optimizer.attach(model)
+    optimizer.report(train_loss=0.31, val_loss=0.47)
+    loss = F.cross_entropy(output, target, label_smoothing=handle.label_smoothing)
+
+The level s in [0, 1] rises by RISE when the validation loss is above its best while the training loss is below its own
+(the model learns what does not carry over), and falls by FALL when the validation loss is at a new best. From it:
+
+    dropout p = p_0 + s (max(p_0, min(2 p_0, 0.5)) - p_0)     label smoothing = 0.1 s     weight decay times 1 + 9 s
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from deepseek.errors import InputError
+
+RISE, FALL = 0.1, 0.05
+MAX_DROPOUT, MAX_SMOOTHING, MAX_DECAY_FACTOR = 0.5, 0.1, 10.0
+
+
+class Regularisation:
+    """The level, and what follows from it."""
+
+    def __init__(self) -> None:
+        self.level = 0.0
+        self._best_train = self._best_val = math.inf
+        self._dropouts: list[tuple[nn.modules.dropout._DropoutNd, float]] = []
+
+    @property
+    def label_smoothing(self) -> float:
+        return MAX_SMOOTHING * self.level
+
+    @property
+    def decay_factor(self) -> float:
+        return 1 + (MAX_DECAY_FACTOR - 1) * self.level
+
+    def attach(self, model: nn.Module) -> None:
+        """Move this model's dropout from now on; a layer with p = 0 stays as it is."""
+        found = (module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd))
+        self._dropouts = [(module, module.p) for module in found]
+        self._apply()
+
+    def report(self, train_loss: float, val_loss: float) -> None:
+        """Take in two losses. InputError when one is not a number."""
+        for name, value in (("train_loss", train_loss), ("val_loss", val_loss)):
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{name} is {value}", expected="a finite loss", fix="lower initial_lr, or look at the data for NaN"
+                )
+        if val_loss < self._best_val:
+            self.level = max(0.0, self.level - FALL)
+        elif train_loss < self._best_train:
+            self.level = min(1.0, self.level + RISE)
+        self._best_train = min(self._best_train, train_loss)
+        self._best_val = min(self._best_val, val_loss)
+        self._apply()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"level": self.level, "best_train": self._best_train, "best_val": self._best_val}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.level = state.get("level", 0.0)
+        self._best_train, self._best_val = state.get("best_train", math.inf), state.get("best_val", math.inf)
+        self._apply()
+
+    def _apply(self) -> None:
+        for module, first in self._dropouts:
+            module.p = first + self.level * (max(first, min(2 * first, MAX_DROPOUT)) - first)

@@ -1,0 +1,28 @@
+"""Sums over parameters that are sharded (FSDP2): each rank holds a part of them, and all need the same sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this rank holds of a tensor: itself, unless it is sharded."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def sum_over_shards(sums: Tensor, params: Iterable[Tensor]) -> Tensor:
+    """Sums of what each rank holds, added over the ranks that hold different parts. In place where it is needed.
+
+    Parameters of one optimizer lie on one mesh, sharded over the same axes of it.
+    """
+    for param in params:
+        if isinstance(param, DTensor):
+            for axis, placement in enumerate(param.placements):
+                if placement.is_shard():
+                    dist.all_reduce(sums, group=param.device_mesh.get_group(axis))
+            break
+    return sums
