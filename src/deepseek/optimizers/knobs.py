@@ -16,6 +16,7 @@ from deepseek.errors import InputError
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8  # of Adam's moments
 BETA_FACTORS = 0.95  # of the Kronecker factors
 EAGER, REFRESH = 10, 5  # steps before which eigenbases are refreshed at each, and the period after that
+SHIFT = 1e-3  # of the factors' spectrum before a refresh, in mean eigenvalues
 MAX_SIDE, MAX_ASPECT = 512, 8  # of a side that gets an eigenbasis; and relative to the other side
 BETA_ALIGNMENT = 0.9  # of the mean hypergradient
 AT_MINIMUM, GAIN = 0.8, 8.0  # from it to the ratio of achieved to predicted decrease: its value at 0, and its slope

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepseek.optimizers.knobs import BETA_FACTORS, EAGER, MAX_ASPECT, MAX_SIDE, REFRESH
+from deepseek.optimizers.knobs import BETA_FACTORS, EAGER, MAX_ASPECT, MAX_SIDE, REFRESH, SHIFT
 
 
 def fits(param: Tensor) -> bool:
@@ -38,8 +38,11 @@ def observe(state: dict[str, Any], grad: Tensor, step: int) -> None:
             continue
         state[side].lerp_(product, share)
         if step < EAGER or step % REFRESH == 0:
-            turned = state[side] @ state[f"{side}_basis"]
-            order = (state[f"{side}_basis"] * turned).sum(0).argsort(descending=True)
+            # The shift leaves eigenvectors as they are, and directions without a gradient to themselves: else QR would
+            # fill them with rounding errors.
+            basis = state[f"{side}_basis"]
+            turned = state[side] @ basis + basis * (SHIFT * state[side].trace() / len(basis))
+            order = (basis * turned).sum(0).argsort(descending=True)
             state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(axis, order))
             state[f"{side}_basis"] = torch.linalg.qr(turned[:, order])[0]
 
@@ -61,11 +64,11 @@ def turn_back(state: dict[str, Any], matrix: Tensor) -> Tensor:
 def _eigenvectors(product: Tensor) -> Tensor:
     """Of a positive semidefinite matrix (n, n), largest first.
 
-    In float64 and with something on the diagonal: one gradient has many eigenvalues of 0, and LAPACK fails on equal ones.
+    In float64 and with a ramp on the diagonal: one gradient has many eigenvalues of 0, and LAPACK fails on equal ones.
     """
     exact = product.double()
     ramp = torch.linspace(2.0, 1.0, len(exact), dtype=exact.dtype, device=exact.device)
-    exact = exact + torch.diag(ramp * (1e-12 * exact.trace() / len(exact) + 1e-30))
+    exact = exact + torch.diag(ramp * (1e-9 * exact.trace() / len(exact) + 1e-30))
     vectors: Tensor = torch.linalg.eigh(exact)[1].flip(1)
     return vectors.to(product.dtype)
 

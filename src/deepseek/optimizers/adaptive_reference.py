@@ -1,0 +1,148 @@
+"""AdaptiveOptimizer once more, slow and to be read: one tensor after the other, plain numbers for what is global.
+
+    reference = AdaptiveReference([weight, bias], Knobs())
+    reference.step([grad_of_weight, grad_of_bias])          # changes weight and bias in place
+
+The steps are numbered as in adaptive.py. Not for training: tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from deepseek.optimizers import knobs as k
+from deepseek.optimizers.knobs import Knobs, pace_at, trust_at
+
+
+@dataclass
+class One:
+    """A tensor and what is known of it."""
+
+    param: Tensor
+    mean: Tensor  # m
+    square: Tensor  # v, in the eigenbases
+    direction: Tensor  # u of the last step
+    factors: dict[int, Tensor] = field(default_factory=dict)  # axis -> L or R
+    bases: dict[int, Tensor] = field(default_factory=dict)  # axis -> Q_L or Q_R
+    bound: float = math.inf
+
+
+class AdaptiveReference:
+    """Parameters of one group, all with a gradient in every step."""
+
+    def __init__(self, params: list[Tensor], knobs: Knobs) -> None:
+        self.knobs = knobs
+        self.num_steps = 0
+        self.log_scale = self.alignment = self.usual_norm = 0.0
+        self.tensors = []
+        for param in params:
+            zeros = torch.zeros_like(param).reshape(param.shape[0], -1) if is_matrix(param) else torch.zeros_like(param)
+            self.tensors.append(One(param, zeros, zeros.clone(), zeros.clone()))
+
+    @property
+    def rate(self) -> float:
+        return self.knobs.initial_lr * math.exp(self.log_scale)
+
+    def step(self, grads: list[Tensor]) -> None:
+        self.num_steps += 1
+        shaped = [grad.reshape(one.mean.shape) for grad, one in zip(grads, self.tensors, strict=True)]
+        norm = math.sqrt(sum(float(grad.square().sum()) for grad in shaped))
+        self._find_rate(shaped, norm)
+        clip = self._find_clip(norm)
+        for one, grad in zip(self.tensors, shaped, strict=True):
+            one.direction = self._direction(one, grad * clip)
+        for one in self.tensors:
+            self._move(one)
+
+    def _find_rate(self, grads: list[Tensor], norm: float) -> None:
+        """1. How far was the last step? 2. The rate."""
+        if self.num_steps == 1:
+            return
+        dot = sum(float((grad * one.direction).sum()) for grad, one in zip(grads, self.tensors, strict=True))
+        length = math.sqrt(sum(float(one.direction.square().sum()) for one in self.tensors))
+        self.alignment = k.BETA_ALIGNMENT * self.alignment + (1 - k.BETA_ALIGNMENT) * dot / (norm * length)
+        mean = self.alignment / (1 - k.BETA_ALIGNMENT ** (self.num_steps - 1))
+        change = min(max(k.AT_MINIMUM + k.GAIN * mean - self.knobs.dynamic_threshold, -1.0), 1.0)
+        self.log_scale += pace_at(self.num_steps, self.knobs.lr_decay_rate) * change
+        self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.knobs.initial_lr, 1.0)))
+
+    def _find_clip(self, norm: float) -> float:
+        """3. The clipping norm."""
+        clip = min(1.0, k.CLIP * self.usual_norm / norm) if self.num_steps > k.CLIP_FROM else 1.0
+        if self.num_steps == 1:
+            self.usual_norm = norm
+        else:
+            self.usual_norm = k.BETA_NORM * self.usual_norm + (1 - k.BETA_NORM) * norm * clip
+        return clip
+
+    def _direction(self, one: One, grad: Tensor) -> Tensor:
+        """4. Adam with a look ahead, in the eigenbases."""
+        t = self.num_steps
+        if is_matrix(one.param):
+            self._turn_bases(one, grad)
+        one.mean = k.BETA1 * one.mean + (1 - k.BETA1) * grad
+        one.square = k.BETA2 * one.square + (1 - k.BETA2) * _into(one, grad) ** 2
+        ahead = k.BETA1 * one.mean / (1 - k.BETA1 ** (t + 1)) + (1 - k.BETA1) * grad / (1 - k.BETA1**t)
+        return _out_of(one, _into(one, ahead) / ((one.square / (1 - k.BETA2**t)).sqrt() + k.EPS))
+
+    def _turn_bases(self, one: One, grad: Tensor) -> None:
+        t = self.num_steps
+        beta = min(k.BETA_FACTORS, 1 - 1 / (t + 1))
+        for axis in turned_axes(one.param):
+            product = grad @ grad.T if axis == 0 else grad.T @ grad
+            if t == 1:
+                one.factors[axis] = product
+                ramp = torch.linspace(2.0, 1.0, len(product), dtype=torch.float64)
+                ramp = ramp * (1e-9 * product.double().trace() / len(product) + 1e-30)
+                one.bases[axis] = torch.linalg.eigh(product.double() + ramp.diag())[1].flip(1).to(product.dtype)
+                continue
+            one.factors[axis] = beta * one.factors[axis] + (1 - beta) * product
+            if t < k.EAGER or t % k.REFRESH == 0:
+                shift = k.SHIFT * one.factors[axis].trace() / len(product)
+                turned = one.factors[axis] @ one.bases[axis] + shift * one.bases[axis]
+                order = (one.bases[axis] * turned).sum(0).argsort(descending=True)
+                one.square = one.square.index_select(axis, order)
+                one.bases[axis] = torch.linalg.qr(turned[:, order])[0]
+
+    def _move(self, one: One) -> None:
+        """5. The bounds."""
+        weight = float(one.param.square().mean().sqrt())
+        length = float(one.direction.square().mean().sqrt())
+        rate = min(self.rate, trust_at(self.num_steps) * max(weight, k.LEAST_RMS) / max(length, 1e-30))
+        keep = 1 - rate * self.knobs.weight_decay
+        if self.num_steps >= k.BOUND_FROM:
+            found = self.alignment <= 0 or rate < self.rate
+            if one.param.ndim > 1 and found and one.bound == math.inf:
+                one.bound = k.BOUND * weight
+            one.bound *= 1 + k.BOUND_GROWTH
+            if one.bound < weight:
+                keep *= 1 - k.BOUND_PULL * (1 - one.bound / weight)
+        one.param.mul_(keep).sub_(one.direction.reshape(one.param.shape) * rate)
+
+
+def is_matrix(param: Tensor) -> bool:
+    """Whether a parameter gets an eigenbasis."""
+    return param.ndim >= 2 and bool(turned_axes(param))
+
+
+def turned_axes(param: Tensor) -> list[int]:
+    """Which axes of a parameter, as a matrix, get an eigenbasis."""
+    rows = param.shape[0]
+    sides = (rows, param.numel() // rows)
+    return [axis for axis in (0, 1) if 1 < sides[axis] <= min(k.MAX_SIDE, k.MAX_ASPECT * sides[1 - axis])]
+
+
+def _into(one: One, matrix: Tensor) -> Tensor:
+    if 0 in one.bases:
+        matrix = one.bases[0].T @ matrix
+    return matrix @ one.bases[1] if 1 in one.bases else matrix
+
+
+def _out_of(one: One, matrix: Tensor) -> Tensor:
+    if 0 in one.bases:
+        matrix = one.bases[0] @ matrix
+    return matrix @ one.bases[1].T if 1 in one.bases else matrix
