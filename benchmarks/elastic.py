@@ -3,12 +3,13 @@
     python benchmarks/elastic.py [--quick] [--only CLAIM]
 
 One run of `launch` with four ranks (gloo, DistributedDataParallel, 1.3 M parameters, AdamW) and a checkpoint each 50
-steps. At a random moment, one to two and a half intervals after the first step, a random rank gets SIGKILL. Recovery is
-the time from the kill to the end of the first step after it, and includes the death being noticed, four new processes
-that import torch, the rendezvous, reading the checkpoint and reading past the batches that it had used. Steps that were
-done and are done again are the loss. A step sleeps 20 ms, as if it were larger than two cores can compute for four
-ranks; all else is real. Bars: every kill is recovered from at the first restart, the median recovery takes at most
-15 s, and no kill costs more steps than lie between two checkpoints.
+steps, with checkpoint_wait: without it, a kill while one is being written costs the steps done meanwhile too. At a
+random moment, one to two and a half intervals after the first step, a random rank gets SIGKILL. Recovery is the time
+from the kill to the end of the first step after it, and includes the death being noticed, four new processes, the
+rendezvous, reading the checkpoint and reading past the batches that it had used. Steps that were done and are done
+again are the loss. A step sleeps 20 ms, as if it were larger than two cores can compute for four ranks; all else is
+real. Bars: every kill is recovered from at the first restart, the median recovery takes at most 15 s, and no kill costs
+more steps than lie between two checkpoints.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def train(folder: Path) -> None:
     rows = torch.randn(200, 16, 256, generator=torch.Generator().manual_seed(dist.get_rank()))
     resume(
         model, [(batch, batch.repeat(1, 4)) for batch in rows],
-        TrainConfig(epochs=10_000, schedule="constant", checkpoint_every=INTERVAL, log_every=1), loss=slow_loss,
+        TrainConfig(epochs=10_000, schedule="constant", checkpoint_every=INTERVAL, checkpoint_wait=True, log_every=1),
+        loss=slow_loss,
         sinks=[Steps(folder / "steps")] if dist.get_rank() == 0 else [], checkpoints=folder / "checkpoints",
     )  # fmt: skip
 
@@ -131,6 +133,7 @@ def deaths(num_kills: int) -> Iterator[Death]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+            log.close()
 
 
 def pace(folder: Path, attempt: int) -> float:

@@ -3,8 +3,10 @@ come out as they were, and nobody is started again for them."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -84,6 +86,20 @@ def test_a_script_that_launches_when_it_is_imported_is_told_so(tmp_path: Path) -
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert 'put the call of launch() under: if __name__ == "__main__"' in done.stderr.splitlines()[-1]
+
+
+def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/guides/distributed.md").read_text("utf-8")
+    _, block = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    (tmp_path / "elastic.py").write_text(block)
+    said = []
+    for _ in range(2):  # the second has nothing left to do
+        command = [sys.executable, "elastic.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        said.append(json.loads(done.stdout))
+    assert len(said[0]) == 10
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize(
