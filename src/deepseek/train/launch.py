@@ -119,7 +119,7 @@ def _rank(folder: str, target: Callable[..., Any], args: tuple[Any, ...], enviro
     if rank == 0 and restarts():
         _say(f"all ranks have started again (restart {restarts()} of {os.environ['TORCHELASTIC_MAX_RESTARTS']})")
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // num_local))
+        torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
     has_gpus = torch.cuda.is_available() and torch.cuda.device_count() >= num_local
     with joined("cpu:gloo,cuda:nccl" if has_gpus else "gloo"):
         result = _noted(notes, target, args)
