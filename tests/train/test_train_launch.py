@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,28 @@ def test_sigterm_to_the_one_that_launched_saves_and_stops(tmp_path: Path) -> Non
     steps = [path.name for path in sorted((tmp_path / "checkpoints").glob("step-*"))]
     assert steps[-1] == "step-00000010", "all ranks look each ten steps, save there and stop"
     assert not list(tmp_path.glob("started-1-*"))
+
+
+def test_ranks_save_and_end_when_the_one_that_launched_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import launched, pathlib, sys\nfrom deepseek.train.launch import launch\n"
+        "launch(launched.train, (pathlib.Path(sys.argv[1]), {}, 0.2), num_processes=2)"
+    )
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    launcher = subprocess.Popen([sys.executable, "-c", code, tmp_path], env=environ)
+    wait_for(lambda: bool(list(tmp_path.glob("checkpoints/step-00000004"))))
+    launcher.kill()
+    launcher.wait()
+    pids = [int((tmp_path / f"started-0-{rank}").read_text()) for rank in range(2)]
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))[-1] == "step-00000010"
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
 
 
 def test_a_script_that_launches_when_it_is_imported_is_told_so(tmp_path: Path) -> None:

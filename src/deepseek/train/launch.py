@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,7 @@ _LAUNCHED = "DEEPSEEK_LAUNCHED"  # the notes, for ranks: a script without `if __
 #: Imported once, in the process from which all ranks of all attempts are forked: a restart waits for no import.
 _PRELOADED = ("deepseek.train.launch", "deepseek.train.loop", "deepseek.train.checkpoint", "torch._dynamo")
 _OF_THE_AGENT = ("RANK", "WORLD_SIZE", "MASTER_", "TORCHELASTIC_")  # in the names that it sets for each rank
+GRACE_S = 30  # to save, as the agent gives
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -113,6 +115,7 @@ def _rank(folder: str, target: Callable[..., Any], args: tuple[Any, ...], enviro
     # The process that this one was forked from may be as old as the first launch.
     os.environ.update({k: v for k, v in environ.items() if not any(part in k for part in _OF_THE_AGENT)})
     os.setpgrp()  # a terminal sends Ctrl-C to the whole group, the agent sends it again: the second would kill
+    threading.Thread(target=_outlive_no_launcher, daemon=True).start()
     notes, rank, num_local = Path(folder), int(os.environ["RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if _final(notes) is not None:
         return None
@@ -124,6 +127,18 @@ def _rank(folder: str, target: Callable[..., Any], args: tuple[Any, ...], enviro
     with joined("cpu:gloo,cuda:nccl" if has_gpus else "gloo"):
         result = _noted(notes, target, args)
     return result if rank == 0 else None
+
+
+def _outlive_no_launcher() -> None:
+    """When the process that launched is killed, save and stop, as after Ctrl-C. The system tells only its child, from
+    which the ranks are forked."""
+    launcher = multiprocessing.parent_process()
+    if launcher is None:
+        return
+    launcher.join()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _noted(notes: Path, target: Callable[..., Any], args: tuple[Any, ...]) -> Any:
