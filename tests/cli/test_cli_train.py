@@ -211,3 +211,31 @@ def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path) -> None
         "checkpoint.json", "shard-00001-model-00001-of-00001.safetensors",
         "shard-00002-model-00001-of-00001.safetensors",
     ]  # fmt: skip
+
+
+def test_processes_are_started_again_without_torchrun_and_their_errors_come_out_as_they_are(
+    run: Path, capsys: Any
+) -> None:
+    (run.parent / "net.py").write_text(
+        NET + "import os, pathlib, signal\n"
+        "class Dying(nn.Sequential):\n"
+        "    steps = 0\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Linear(4, 3))\n"
+        "    def forward(self, x):\n"
+        "        Dying.steps += 1\n"
+        "        here = os.environ['RANK'], os.environ['TORCHELASTIC_RESTART_COUNT']\n"
+        "        if Dying.steps == 9 and here == ('0', '0'):\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().forward(x)\n"
+    )
+    verb = ["train", str(run), "--json", "--processes", "2", "--set", "train.checkpoint_every=3"]
+    found = []
+    for name in ("Dying", "Slow"):  # the same weights, and no death in the second
+        verb_of = [*verb, "--out", str(run.parent / name), "--set", f"model.build=net.py:{name}"]
+        assert main([*verb_of, "--max-restarts", "1"]) == 0
+        found.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
+    assert found[0]["digest"] == found[1]["digest"]
+    assert found[0]["num_steps"] == 16
+    assert main([*verb, "--out", str(run.parent / "Dying"), "--set", "model.build=net.py:Slow"]) == 2
+    assert "already holds" in json.loads(capsys.readouterr().out)["error"]["message"]

@@ -242,7 +242,7 @@ def test_what_cannot_be_trained_in_parallel_is_refused_with_the_way_out(tmp_path
 
 
 def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
-    (block,) = re.findall(
+    block, _ = re.findall(
         r"^```python\n(.*?)^```$", (ROOT / "docs/guides/distributed.md").read_text("utf-8"), re.M | re.S
     )
     (tmp_path / "train.py").write_text(block)

@@ -441,3 +441,15 @@ def test_what_a_checkpoint_holds_comes_back_exactly(tmp_path: Path) -> None:
     assert back["wide"]["array"].tolist() == [0, 1, 2, 3]
     for name in ("scalar", "empty", "half", "flags"):
         torch.testing.assert_close(back[name], shared[name], rtol=0, atol=0)
+
+
+def test_no_step_is_taken_while_a_checkpoint_is_written_where_that_is_asked_for(tmp_path: Path) -> None:
+    seen = []
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.append(len(list(tmp_path.glob("step-*"))))
+        return nn.functional.mse_loss(output, target)
+
+    config = TrainConfig(epochs=2, checkpoint_every=1, checkpoint_wait=True, keep=9)
+    fit(nn.Linear(4, 2), [(torch.ones(8, 4), torch.ones(8, 2))] * 4, config, loss=loss, checkpoints=tmp_path)
+    assert seen == list(range(8))

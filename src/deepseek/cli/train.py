@@ -17,7 +17,8 @@ Examples:
   deepseek train run.toml --out runs/first
   deepseek train run.toml --out runs/first --resume
   deepseek train run.toml --out runs/fast --set train.precision=bf16 --set train.lr=0.01
-  torchrun --nproc-per-node 2 -m deepseek train run.toml --out runs/two
+  deepseek train run.toml --out runs/four --processes 4 --max-restarts 20
+  torchrun --nnodes 2 --nproc-per-node 2 -m deepseek train run.toml --out runs/two
 
 \b
 A file that is enough:
@@ -36,16 +37,36 @@ A file that is enough:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Put a value over the file's.")
 @click.option("--out", type=FILE, metavar="DIR", help="Where weights and checkpoints go.  [default: the file's name]")
 @click.option("--resume", "go_on", is_flag=True, help="Go on from the last good checkpoint in DIR.")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes of this machine.")
+@click.option(
+    "--max-restarts",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="With --processes: how often all go on from the last checkpoint after one of them has died.",
+)
 @output.json_option
-def command(config: Path, settings: tuple[str, ...], out: Path | None, go_on: bool, as_json: bool) -> None:
+def command(
+    config: Path,
+    settings: tuple[str, ...],
+    out: Path | None,
+    go_on: bool,
+    processes: int | None,
+    max_restarts: int,
+    as_json: bool,
+) -> None:
     """Train the module that CONFIG names, with checkpoints; Ctrl-C saves. CONFIG is a TOML file."""
     from deepseek.extras import need
-    from deepseek.train.job import read_job, run_job
+    from deepseek.train.job import launch_job, read_job, run_job
 
     job = read_job(config, settings)
     need("torch", extra="train")
     place = out or (config.parent / job.out if job.out else config.with_suffix(""))
-    result = run_job(job, config.parent, place, go_on=go_on)
+    if processes is None:
+        result = run_job(job, config.parent, place, go_on=go_on)
+    else:
+        result = launch_job(job, config.parent, place, go_on=go_on, num_processes=processes, max_restarts=max_restarts)
     if result is not None:  # the first of several processes
         output.emit(result, as_json, lambda: summary(result))
         output.warn(result["warnings"])

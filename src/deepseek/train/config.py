@@ -29,6 +29,7 @@ class TrainConfig:
     goal: Literal["min", "max"] = "min"  # which way that metric is better
     validate_every: int = 1  # epochs between validations, at least 1
     checkpoint_every: int = 0  # steps between checkpoints; 0: one after each epoch
+    checkpoint_wait: bool = False  # take no step while one is written: a death then costs one interval at most
     keep: int = 3  # checkpoints that are kept, at least 1
     log_every: int = 20  # steps between two entries in the sinks, at least 1
     allow_unused: bool = False  # train although a parameter gets no gradient

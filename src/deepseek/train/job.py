@@ -18,8 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,29 +80,28 @@ def read_job(path: Path, settings: tuple[str, ...]) -> Job:
 def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> dict[str, Any] | None:
     """Train, write the weights, and say what was found, as `deepseek train --json` prints it. `home` is the folder
     against which the file's paths stand. Under torchrun every process calls this, and the first has the answer."""
-    with _processes(job.device):
+    from deepseek.train.launch import joined
+
+    with joined("gloo" if _device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
         return _run(job, home, out, go_on=go_on, progress=progress)
 
 
-@contextmanager
-def _processes(device: str) -> Iterator[None]:
-    """torchrun's process group, where there is one to join."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield
-        return
-    import torch.distributed as dist
-    from torch.distributed.distributed_c10d import PrefixStore
-    from torch.distributed.rendezvous import rendezvous
+def launch_job(
+    job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int
+) -> dict[str, Any] | None:
+    """`run_job` in processes of this machine, which all go on from the last checkpoint after one of them has died."""
+    from deepseek.train.launch import launch
 
-    backend = "gloo" if _device(device).type == "cpu" else "cpu:gloo,cuda:nccl"
-    store, rank, num_ranks = next(rendezvous("env://"))
-    # After a restart the agent still has the addresses of those that were killed: each attempt has a part of its own.
-    attempt = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    dist.init_process_group(backend, store=attempt, rank=rank, world_size=num_ranks)
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    found: dict[str, Any] | None = launch(
+        _attempt, (job, home, out, go_on), num_processes=num_processes, max_restarts=max_restarts
+    )
+    return found
+
+
+def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> dict[str, Any] | None:
+    from deepseek.train.launch import restarts
+
+    return run_job(job, home, out, go_on=go_on or restarts() > 0)
 
 
 def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dict[str, Any] | None:

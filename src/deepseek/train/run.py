@@ -330,6 +330,8 @@ class Run:
             return
         self.checkpoints.save(self.step, facts_of(self), shared_state(self), own_state(self))
         self.saved_at = self.step
+        if self.config.checkpoint_wait:
+            self.flush()
 
     def flush(self) -> None:
         """Until it is on the disk."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deepseek.train.run import Run
 
 #: What may be another when a run goes on: it changes how long and how often, not what a step does.
-FREE = ("epochs", "patience", "min_delta", "checkpoint_every", "keep", "log_every", "allow_unused")
+FREE = ("epochs", "patience", "min_delta", "checkpoint_every", "checkpoint_wait", "keep", "log_every", "allow_unused")
 _ANEW = "give the same, or begin anew in another folder"
 
 
