@@ -142,6 +142,8 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         """Nothing: the torch optimizer's step has it."""
 
+    # With jit_compile=True it would be compiled anew for each count of steps.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _backend_update_step(self, grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
         self._hand_over(learning_rate)
         given = {id(each.value): grad for each, grad in zip(variables, grads, strict=True)}
