@@ -64,3 +64,17 @@ def test_the_training_guide_runs_as_it_is_written_and_its_file_is_read(tmp_path:
     (file,) = re.findall(r"^```toml\n(.*?)^```$", text, re.M | re.S)
     (tmp_path / "run.toml").write_text(file, encoding="utf-8")
     assert read_job(tmp_path / "run.toml", ()).optimizer.args["momentum"] == 0.9
+
+
+def test_the_optimizer_guide_runs_as_it_is_written(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/guides/optimizer.md").read_text("utf-8"), re.M | re.S)
+    for block, least, most in zip(blocks, (0.0, 0.8), (0.3, 1.0), strict=True):  # of a loss; of an accuracy
+        done = subprocess.run(
+            [sys.executable, "-c", block],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        rate, quality = map(float, done.stdout.split())
+        assert rate > 0.001
+        assert least < quality <= most
+    assert {path.name for path in tmp_path.iterdir()} == {"trace.png", "model.keras"}
