@@ -25,6 +25,7 @@ SCRIPTS = (
     "cold_start",
     "custom_operator",
     "distributed",
+    "optimizers",
     "pipeline",
     "serve_row",
     "ship_fraud",
