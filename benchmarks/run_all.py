@@ -22,16 +22,9 @@ HERE = Path(__file__).resolve().parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: Scripts in the order in which they run, the short ones first.
 SCRIPTS = (
-    "cold_start",
-    "custom_operator",
-    "distributed",
-    "elastic",
-    "pipeline",
-    "serve_row",
-    "ship_fraud",
-    "ship_quality",
-    "train_loop",
-)
+    "cold_start", "serve_row", "custom_operator", "train_loop", "elastic", "distributed", "pipeline", "optimizers",
+    "ship_fraud", "ship_quality",
+)  # fmt: skip
 HEADER = """# Benchmarks
 
 Made by `make bench` from `benchmarks/results/`; do not edit. Won or lost, every claim stands here. Where a ratio is

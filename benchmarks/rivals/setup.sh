@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes one venv for each rival AutoML, in the repository root (git-ignored). Neither fits beside the framework: AutoGluon
-# replaces the xgboost folder, FLAML wants xgboost < 3. Run by `make bench-rivals`; a venv that already imports is kept.
+# Makes one venv for each rival AutoML and one for rival optimizers, in the repository root (git-ignored). The AutoMLs do
+# not fit beside the framework: AutoGluon replaces the xgboost folder, FLAML wants xgboost < 3. Run by `make bench-rivals`; a venv that already imports is kept.
 # Ranges, not pins: tried with AutoGluon 1.6 and FLAML 2.7 on Python 3.11.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -22,3 +22,4 @@ make_venv() { # folder, module that proves it, requirements...
 
 make_venv .venv-flaml flaml.automl 'flaml[automl]>=2.3,<3' 'xgboost<3' 'pandas>=2.2,<4' 'pyarrow>=18' 'scikit-learn>=1.5,<2'
 make_venv .venv-autogluon autogluon.tabular 'autogluon.tabular[lightgbm,catboost,xgboost,fastai,ray]>=1.4,<2' 'pyarrow>=18'
+make_venv .venv-optimizers 'schedulefree, prodigyopt, pytorch_optimizer' 'schedulefree>=1.4,<2' 'prodigyopt>=1.1,<2' 'pytorch-optimizer>=3.9,<5' 'torch>=2.12,<2.16' 'numpy>=2,<3' 'scikit-learn>=1.5,<2'
