@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import optimizers
 import pytest
 
+import optimizers
 from deepseek.errors import MissingError
 
 

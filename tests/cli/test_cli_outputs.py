@@ -9,12 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.cli import VERBS, main
 from loans import for_task, make_loans
 
+NET = "import torch\ndef build(): return torch.nn.Linear(4, 3)\n"
+RUN = """
+loss = "torch.nn:CrossEntropyLoss"
+model.build = "net.py:build"
+data.train = "rows.npz"
+train.epochs = 1
+"""
 QUICK = ("--trials", "1", "--candidates", "linear")
 
 
@@ -23,6 +31,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with rows and a bundle."""
     folder = tmp_path_factory.mktemp("outputs")
     for_task(make_loans(120), "binary").to_csv(folder / "loans.csv", index=False)
+    inputs = np.random.default_rng(0).normal(size=(64, 4))
+    np.savez(folder / "rows.npz", x=inputs, y=inputs[:, :3].argmax(1))
+    (folder / "net.py").write_text(NET)
+    (folder / "run.toml").write_text(RUN)
     words = [str(folder / "loans.csv"), "--target", "default", "--out", str(folder / "loans"), *QUICK]
     assert main(["ship", *words, "--json"]) == 0
     return folder
@@ -30,6 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ARGUMENTS = {
     "ship": ("loans.csv", "--target", "default", "--overwrite", *QUICK, "--out", "again"),
+    "train": ("run.toml",),
     "inspect": ("loans",),
     "verify": ("loans",),
     "evaluate": ("loans", "loans.csv"),

@@ -22,13 +22,13 @@ import onnx.reference
 import onnxruntime
 import pytest
 import torch
-from deepseek.train.fit import ArrayStream, TrainConfig, fit
 from sklearn.datasets import load_breast_cancer
 
 from deepseek.engines import Runtime, check_parity, export_onnx
 from deepseek.errors import ExtraError, InputError
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model, Part
+from deepseek.train import ArrayStream, TrainConfig, fit
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "custom_operator"

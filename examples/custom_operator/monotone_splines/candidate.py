@@ -1,4 +1,4 @@
-"""The candidate: trains the curves and their coefficients together, through the operator, by deepseek.train.fit."""
+"""The candidate: trains the curves and their coefficients together, through the operator, by deepseek.train.fit()."""
 
 from __future__ import annotations
 
@@ -45,8 +45,7 @@ class MonotoneSplineModel:
         torch = need("torch", extra="train")
         torch.set_num_threads(1)  # the batches are small, and sums do not differ between runs
         torch.manual_seed(seed)
-        from deepseek.train.fit import ArrayStream, TrainConfig, fit
-
+        from deepseek.train import ArrayStream, TrainConfig, fit
         from monotone_splines.module import SplineModule, loss_of
 
         mean, spread = _target_scale(data)

@@ -64,7 +64,7 @@ def trust_at(step: int) -> float:
     """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
 
     >>> trust_at(0), trust_at(300)
-    (0.08, 0.04)
+    (0.06, 0.03)
     """
     return TRUST / math.sqrt(1 + step / TRUST_STEPS)
 

@@ -44,7 +44,7 @@ def observe(state: dict[str, Any], grad: Tensor, step: int) -> None:
             turned = state[side] @ basis + basis * (SHIFT * state[side].trace() / len(basis))
             order = (basis * turned).sum(0).argsort(descending=True)
             state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(axis, order))
-            state[f"{side}_basis"] = torch.linalg.qr(turned[:, order])[0]
+            state[f"{side}_basis"] = torch.linalg.qr(turned[:, order])[0].contiguous()
 
 
 def turn(state: dict[str, Any], matrix: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def _eigenvectors(product: Tensor) -> Tensor:
     exact = product.double()
     ramp = torch.linspace(2.0, 1.0, len(exact), dtype=exact.dtype, device=exact.device)
     exact = exact + torch.diag(ramp * (1e-9 * exact.trace() / len(exact) + 1e-30))
-    vectors: Tensor = torch.linalg.eigh(exact)[1].flip(1)
+    vectors: Tensor = torch.linalg.eigh(exact)[1].flip(1).contiguous()  # as a checkpoint brings it back
     return vectors.to(product.dtype)
 
 
