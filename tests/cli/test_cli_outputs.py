@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ARGUMENTS = {
     "ship": ("loans.csv", "--target", "default", "--overwrite", *QUICK, "--out", "again"),
-    "train": ("run.toml",),
+    "train": ("run.toml", "--out", "KEY"),
     "inspect": ("loans",),
     "verify": ("loans",),
     "evaluate": ("loans", "loans.csv"),

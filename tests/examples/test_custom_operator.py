@@ -239,7 +239,7 @@ def train(rows: tuple[Any, Any], namespace: str) -> tuple[SplineModule, list[flo
     signs = np.array([1, 0, 0])
     module = SplineModule(np.arange(3), centre, high - low, signs=signs, num_margins=1, namespace=namespace)
     inputs, wanted = torch.as_tensor(features), torch.as_tensor(target, dtype=torch.float32)
-    stream = ArrayStream(inputs, wanted, torch.ones(len(wanted)), 64, torch.Generator().manual_seed(0))
+    stream = ArrayStream((inputs, wanted, torch.ones(len(wanted))), 64, torch.Generator().manual_seed(0))
     done = fit(module, stream, TrainConfig(epochs=15, lr=2e-2, weight_decay=0.1), loss=loss_of("binary"))
     return module, done.losses
 

@@ -54,17 +54,16 @@ class MonotoneSplineModel:
         centre, scale = robust_scale(data.features[:, read].astype(np.float64))
         signs = np.array(data.monotone)[read]
         module = SplineModule(read, centre, scale, signs=signs, num_margins=data.num_margins)
-        stream = ArrayStream(
+        arrays = (
             torch.as_tensor(data.features),
             torch.as_tensor(target, dtype=torch.int64 if data.task == "multiclass" else torch.float32),
             torch.as_tensor(data.weight, dtype=torch.float32),
-            BATCH_SIZE,
-            torch.Generator().manual_seed(seed),
         )
+        stream = ArrayStream(arrays, BATCH_SIZE, torch.Generator().manual_seed(seed))
         config = TrainConfig(
             epochs=max(1, round(STEPS / len(stream))), lr=params["lr"], weight_decay=params["weight_decay"], seed=seed
         )
-        fit(module, stream, config, loss=loss_of(data.task))
+        fit(module, stream, config, loss=loss_of(data.task), progress=False)
         part = to_part(module, data.features, spread=spread, mean=mean)
         return Fitted(part.margin, lambda: [part], params, size_bytes=4 * part.slopes.size)
 
