@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 from deepseek.errors import ExtraError
 
@@ -49,6 +51,21 @@ def install_advice(extra: str) -> str:
     "in the clone of this project: pip install -e '.[serve]'"
     """
     return f"in the clone of this project: pip install -e '.[{extra}]'"
+
+
+def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package whose names are imported when they are first used: name -> its module there.
+
+    >>> lazily("json", {"JSONDecoder": "decoder"})("JSONDecoder").__module__
+    'json.decoder'
+    """
+
+    def find(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return find
 
 
 def has(module: str) -> bool:

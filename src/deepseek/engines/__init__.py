@@ -8,7 +8,9 @@ Runtime.open("bundle").predict(rows)             the whole way from raw rows to 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from deepseek.extras import lazily
 
 if TYPE_CHECKING:
     from deepseek.engines.export import export_onnx
@@ -30,10 +32,4 @@ _MODULES = {
     "open_engine": "registry",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'deepseek.engines' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"deepseek.engines.{_MODULES[name]}"), name)
+__getattr__ = lazily(__name__, _MODULES)

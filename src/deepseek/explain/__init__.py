@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from deepseek.extras import lazily
+
 if TYPE_CHECKING:
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
@@ -51,13 +53,7 @@ _MODULES = {
     "write_report": "report",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'deepseek.explain' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"deepseek.explain.{_MODULES[name]}"), name)
+__getattr__ = lazily(__name__, _MODULES)
 
 
 class _Room(ModuleType):

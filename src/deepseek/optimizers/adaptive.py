@@ -123,10 +123,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 )
         device = local(group["params"][0]).device
         num = len(group["params"])
-        group["bounds"] = torch.full((num,), math.inf, device=device)  # of the root mean square of each matrix
-        group["norms"] = torch.zeros(num, device=device)  # of the directions taken last
+        group["bounds"] = torch.full(
+            (num,), math.inf, dtype=torch.float32, device=device
+        )  # of the root mean square of each matrix
+        group["norms"] = torch.zeros(num, dtype=torch.float32, device=device)  # of the directions taken last
         # log of the rate relative to "lr", mean alignment, mean norm of the gradient; those of the first group count
-        group["control"] = torch.zeros(3, device=device)
+        group["control"] = torch.zeros(3, dtype=torch.float32, device=device)
         group["step"] = 0
 
     def get_current_lr(self) -> float:

@@ -1,7 +1,7 @@
 """Bundle to answers over HTTP: app, protocols, scheduler and limits. Knows no Prometheus and no explainer of its own.
 
     app = create_app({"cancer": runtime}, sinks=[...], explainer_for=..., settings=Settings())
-    run(app, app.settings)             # deepseek.serve.run
+    run(app, bind("127.0.0.1", 8000))     # deepseek.serve.run
 
 What it emits and whom it asks for explanations is wired by cli/serve.py.
 """

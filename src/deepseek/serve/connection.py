@@ -100,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._deaf = False  # what still comes is dropped
         self._ended = False  # nothing more comes
         self._full = False  # the client does not read its answers
+        self._unsent = inf  # bytes that waited for it when patience ended last
         self._paused = False  # we do not read, because requests wait
         self.due_s = inf  # when patience ends, on the loop's clock
         self._last_s = inf  # when it ends at the latest
@@ -116,7 +117,13 @@ class Connection(asyncio.Protocol):
     def give_up(self) -> None:
         """Patience has ended: with a body that does not come, or with a connection that is not used."""
         self.due_s = inf
-        if self._paused and not self._full:
+        if self._full and self._transport is not None:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent < self._unsent:  # slowly, but it reads
+                self._unsent = unsent
+                self._wait(KEEP_ALIVE_S)
+                return
+        elif self._paused:
             return  # it is we who do not read
         if self._call is not None and self._call.refused is None:
             self._refuse(self._call, slow_body(self._settings.body_timeout_s))
@@ -144,6 +151,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
+        self._unsent = inf
         self._wait(KEEP_ALIVE_S)
 
     def resume_writing(self) -> None:

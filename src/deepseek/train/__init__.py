@@ -8,7 +8,9 @@ Names are imported when they are first used: the configuration needs no torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from deepseek.extras import lazily
 
 if TYPE_CHECKING:
     from deepseek.train.config import TrainConfig
@@ -29,10 +31,4 @@ _MODULES = {
     "resume": "loop",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'deepseek.train' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"deepseek.train.{_MODULES[name]}"), name)
+__getattr__ = lazily(__name__, _MODULES)
