@@ -178,7 +178,7 @@ def test_the_room_imports_in_under_50_ms_and_without_numpy() -> None:
     )
     runs = [
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-        for _ in range(5)
+        for _ in range(15)  # the least of many: a busy neighbour only adds
     ]
     assert {tuple(run[1:]) for run in runs} == {("False", "False")}
     assert min(float(run[0]) for run in runs) < 0.05

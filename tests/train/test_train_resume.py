@@ -382,14 +382,15 @@ def loss(output, target):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
     return nn.functional.mse_loss(output, target)
 try:
-    fit(net, data, TrainConfig(epochs=9), loss=loss, checkpoints=sys.argv[1])
+    fit(net, data, TrainConfig(epochs=9, checkpoint_wait=True), loss=loss, checkpoints=sys.argv[1])
 except InputError as error:
     print(error)
 """
 
 
 def test_a_full_disk_is_said_and_the_last_good_checkpoint_stays(tmp_path: Path) -> None:
-    """Files may grow to 2,000 bytes from the tenth step on, which is as a disk that is full."""
+    """Files may grow to 2,000 bytes from the tenth step on, which is as a disk that is full. No step is taken while a
+    checkpoint is written: the one of the eighth step is whole by then."""
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"no checkpoint can be written to {tmp_path}: File too large. Those that are there stay" in done.stdout
