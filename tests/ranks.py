@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 from collections.abc import Callable
@@ -19,6 +20,7 @@ def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder
     found = function(*given)
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
     dist.barrier()
+    gc.collect()  # a group ends its threads only when no model holds it
     dist.destroy_process_group()
 
 

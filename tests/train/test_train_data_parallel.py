@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +200,39 @@ def test_low_precision_and_unused_parameters_go_through(tmp_path: Path) -> None:
     first, second = run_ranks(2, in_half_precision, folder=tmp_path)
     assert first == second
     assert first[1] == 2
+
+
+def native_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def threads_left() -> list[int]:
+    """Threads of the operating system: before a wrapped model, with one, and after its groups are gone."""
+    counts = []
+    for kind in ("int8", "auto"):
+        counts.append(native_threads())
+        before = {id(thread) for thread in threading.enumerate()}
+        model = wrap(nn.Linear(64, 64), Compression(kind=kind, warm_start_steps=0))
+        for _ in range(5):
+            model(torch.ones(2, 64)).sum().backward()
+        own = model.compressor.group
+        deadline_s = time.monotonic() + 30
+        while any(id(thread) not in before for thread in threading.enumerate()) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        counts.append(native_threads())
+        dist.destroy_process_group(own)
+        del model, own
+        gc.collect()
+        counts.append(native_threads())
+    return counts
+
+
+def test_a_models_threads_end_with_it(tmp_path: Path) -> None:
+    """A thread that outlives its group comes back to an interpreter that is gone, which aborts the process."""
+    for counts in run_ranks(2, threads_left, folder=tmp_path):
+        before, during, after = counts[:3]
+        assert during > before == after
+        assert counts[3:] == counts[:3]
 
 
 def leave_in_the_middle() -> str:

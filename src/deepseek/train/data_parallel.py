@@ -3,16 +3,19 @@
     model = wrap(model, Compression(kind="auto"))      # in each process that torchrun has started
     loss(model(x), y).backward(); optimizer.step()     # gradients are means over the ranks
 
-A bucket that is sent as it is goes straight to the all-reduce, as in plain DDP. Any other goes to one thread of this
-process, which takes the buckets in DDP's order, equal on all ranks, and has a process group of its own: so no two ranks
-pair different messages, and the backward pass goes on meanwhile. How each bucket is sent: see compression.py.
+A bucket that is sent as it is goes straight to the all-reduce, as in plain DDP. Any other goes to one thread, which
+lives for one backward pass, takes the buckets in DDP's order, equal on all ranks, and has a process group of its own:
+so no two ranks pair different messages, and the backward pass goes on meanwhile. How each bucket is sent: see
+compression.py.
 """
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +29,8 @@ from deepseek.errors import InputError
 from deepseek.train.compression import Compression, Kind, Memory, Named, all_reduce_mean, flush, reduce
 
 __all__ = ["Compression", "DataParallel", "wrap"]
+
+Jobs = queue.SimpleQueue[Callable[[], None] | None]
 
 MEASURED_STEP = 2  # DDP moves its gradients into new buckets after the first step; caches warm up in the second
 CANDIDATES: tuple[Kind, ...] = ("none", "int8", "powersgd")  # of auto, the less lossy first
@@ -195,8 +200,7 @@ class Lane:
         self.compressor = compressor
         self.group = group
         self.names = names
-        self.waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.thread: threading.Thread | None = None
+        self.waiting: Jobs | None = None  # of the thread, in a backward pass that has one
         self.stream: torch.cuda.Stream | None = None
 
     def send(self, bucket: GradBucket) -> torch.futures.Future[Tensor]:
@@ -208,14 +212,16 @@ class Lane:
         if kind == "none" and not measure:
             if compressor.memory.errors:
                 flush(grads, compressor.memory)
-            return all_reduce_soon(buffer, self.group)
-        return self._queue(lambda: compressor.reduce(grads, kind, measure=measure), buffer)
+            averaged = all_reduce_soon(buffer, self.group)
+        else:
+            averaged = self._queue(lambda: compressor.reduce(grads, kind, measure=measure), buffer)
+        if bucket.is_last():
+            self._end_pass()
+        return averaged
 
     def _queue(self, work: Callable[[], None], buffer: Tensor) -> torch.futures.Future[Tensor]:
-        if self.thread is None:
-            # A daemon: when a peer has died, the process can end while its thread still waits for it.
-            self.thread = threading.Thread(target=self._run, name="compress", daemon=True)
-            self.thread.start()
+        if self.waiting is None:
+            self.waiting = start_thread()
         done: torch.futures.Future[Tensor] = torch.futures.Future(devices=[buffer.device] if buffer.is_cuda else [])
         ready = torch.cuda.current_stream().record_event() if buffer.is_cuda else None
         errors: list[RuntimeError] = []
@@ -236,6 +242,12 @@ class Lane:
         self.waiting.put(job)
         return done.then(value)
 
+    def _end_pass(self) -> None:
+        """Let the thread end, and with it what it holds: groups that are in use cannot be taken down."""
+        if self.waiting is not None:
+            self.waiting.put(None)
+            self.waiting = None
+
     def _stream_after(self, ready: torch.cuda.Event | None) -> torch.cuda.Stream | None:
         """On a GPU a stream beside that of the backward pass, which waits for the bucket."""
         if ready is None:
@@ -244,9 +256,33 @@ class Lane:
         self.stream.wait_event(ready)
         return self.stream
 
-    def _run(self) -> None:
-        while True:
-            self.waiting.get()()
+
+_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def start_thread() -> Jobs:
+    """One that does the jobs put here, in order, until it gets None. It lives for one backward pass.
+
+    A daemon: when a peer hangs, the process can end while its thread waits for it.
+    """
+    jobs: Jobs = queue.SimpleQueue()
+
+    def run() -> None:
+        while (job := jobs.get()) is not None:
+            job()
+            del job  # with its gradients, before the next is waited for
+
+    thread = threading.Thread(target=run, name="compress", daemon=True)
+    _threads.add(thread)
+    thread.start()
+    return jobs
+
+
+@atexit.register
+def wait_for_threads() -> None:
+    """A thread that comes back from torch to an interpreter that is gone aborts the process."""
+    for thread in list(_threads):
+        thread.join(timeout=1.0)
 
 
 def all_reduce_soon(buffer: Tensor, group: dist.ProcessGroup) -> torch.futures.Future[Tensor]:

@@ -13,6 +13,7 @@ To be told from outside, ranks leave notes in a folder: what ended a rank of an 
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import multiprocessing
@@ -104,6 +105,7 @@ def joined(backend: str) -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()  # a group ends its threads only when no model holds it, in a cycle or not
         dist.destroy_process_group()
 
 
