@@ -192,6 +192,19 @@ def test_data_that_can_be_read_once_is_refused_for_several_epochs() -> None:
         fit(Named(), iter(pairs()), TrainConfig(epochs=2, schedule="constant"), loss=mse)
 
 
+def test_data_is_read_once_an_epoch_and_not_to_look_at_it() -> None:
+    class Counted(list[Any]):
+        num_reads = 0
+
+        def __iter__(self) -> Any:  # a loader with workers starts them here
+            self.num_reads += 1
+            return super().__iter__()
+
+    data = Counted(pairs())
+    fit(Named(), data, TrainConfig(epochs=3), loss=mse)
+    assert data.num_reads == 3
+
+
 def test_a_schedule_that_must_know_the_number_of_batches_says_so() -> None:
     class Endless:
         def __iter__(self) -> Iterator[Any]:
@@ -383,6 +396,14 @@ def test_an_optimizer_that_wants_to_know_hears_both_losses() -> None:
         optimizer=lambda parameters: Curious(parameters, lr=0.01),
     )  # fmt: skip
     assert Curious.heard == list(zip(result.losses, [each["loss"] for each in result.validations], strict=True))
+    Curious.heard.clear()
+    scores = iter([0.5, 0.75])
+    fit(
+        Named(), pairs(), TrainConfig(epochs=2, metric="accuracy", goal="max"), loss=mse,
+        validation=lambda model: {"accuracy": next(scores)},
+        optimizer=lambda parameters: Curious(parameters, lr=0.01),
+    )  # fmt: skip
+    assert [val_loss for _, val_loss in Curious.heard] == [-0.5, -0.75], "a better accuracy is no larger loss"
 
 
 def test_importing_the_configuration_brings_no_torch() -> None:

@@ -3,16 +3,24 @@ two that goes on in one."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 
+from deepseek.errors import CheckError, InputError
 from deepseek.train import ArrayStream, TrainConfig, fit, resume
+from ranks import run_ranks
 
 CONFIG = TrainConfig(epochs=3, lr=0.01, accumulate=2, checkpoint_every=1, ema_decay=0.5, seed=3)
 
@@ -96,3 +104,48 @@ def test_two_processes_go_on_with_the_same_bits_and_agree_with_one(kind: str, tm
         resume(other, data, CONFIG, loss=nn.functional.mse_loss, checkpoints=tmp_path / "run")
     for name, tensor in whole.items():
         torch.testing.assert_close(other.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def batches(count: int) -> list[Any]:
+    return [(torch.ones(4, 4), torch.zeros(4, 2))] * count
+
+
+def refused(folder: Path) -> dict[str, Any]:
+    """Each rank stays after its error, so that one which waits for another would wait on."""
+    with pytest.raises(InputError) as shares:
+        fit(DistributedDataParallel(nn.Linear(4, 2)), batches(3 + dist.get_rank()), loss=nn.functional.mse_loss)
+    start_s = time.monotonic()
+    with pytest.raises(CheckError) as broken:
+        fit(
+            fully_shard(nn.Linear(4, 2)), batches(3), TrainConfig(epochs=1),
+            loss=lambda output, target: (output - target).mean() * (float("nan") if dist.get_rank() else 1.0),
+        )  # fmt: skip
+    raised_s = time.monotonic() - start_s
+    (folder / f"raised-{dist.get_rank()}").touch()
+    while len(list(folder.glob("raised-*"))) < 2 and time.monotonic() < start_s + 60:
+        time.sleep(0.05)
+    return {"shares": str(shares.value), "broken": str(broken.value), "raised_s": raised_s}
+
+
+def test_ranks_of_unequal_shares_and_a_loss_that_one_rank_alone_finds_broken_are_said_on_all(tmp_path: Path) -> None:
+    found = run_ranks(2, refused, tmp_path, folder=tmp_path)
+    assert all("the ranks have 3, 4 batches" in each["shares"] for each in found)
+    assert "the gradient of batch 0 in epoch 0 is not finite" in found[0]["broken"]
+    assert "the loss of batch 0 in epoch 0 is not finite" in found[1]["broken"]
+    assert max(each["raised_s"] for each in found) < 30
+
+
+def threads_after_runs(folder: Path) -> list[int]:
+    found = []
+    for index in range(4):
+        model = DistributedDataParallel(nn.Linear(4, 2))
+        fit(model, batches(2), TrainConfig(epochs=1), loss=nn.functional.mse_loss, checkpoints=folder / str(index))
+        del model
+        gc.collect()
+        found.append(len(list(Path("/proc/self/task").iterdir())))
+    return found
+
+
+def test_a_run_leaves_no_threads_behind(tmp_path: Path) -> None:
+    for found in run_ranks(2, threads_after_runs, tmp_path / "runs", folder=tmp_path):
+        assert found[1:] == found[:1] * 3

@@ -280,6 +280,35 @@ def test_more_epochs_may_be_asked_for(tmp_path: Path) -> None:
     torch.testing.assert_close(weights(again), weights(whole), rtol=0, atol=0)
 
 
+def scored(folder: Path, scores: list[float], patience: int, epochs: int = 6) -> Any:
+    left = iter(scores)
+    config = TrainConfig(epochs=epochs, schedule="constant", patience=patience)
+    return resume(net(), loader(), config, loss=squared, validation=lambda _: next(left), checkpoints=folder)
+
+
+def test_a_run_that_stopped_early_goes_on_with_more_patience(tmp_path: Path) -> None:
+    assert scored(tmp_path, [1.0, 2.0], 1).stopped_early
+    again = scored(tmp_path, [3.0, 0.5, 0.6, 0.7], 3)
+    assert (again.stopped_early, len(again.losses), again.best, again.best_epoch) == (False, 6, 0.5, 3)
+    last = scored(tmp_path, [0.8], 3, epochs=9)
+    assert (last.stopped_early, len(last.losses)) == (True, 7)
+
+
+def test_patience_that_comes_later_looks_from_then_on_and_keeps_those_weights(tmp_path: Path) -> None:
+    scored(tmp_path, [0.1, 2.0], 0, epochs=2)
+    seen: list[Tensor] = []
+
+    def validation(model: nn.Module) -> float:
+        seen.append(weights(model).clone())
+        return float(len(seen))
+
+    model = net()
+    config = TrainConfig(epochs=9, schedule="constant", patience=2)
+    result = resume(model, loader(), config, loss=squared, validation=validation, checkpoints=tmp_path)
+    assert (result.stopped_early, len(result.losses), result.best, result.best_epoch) == (True, 5, 1.0, 2)
+    torch.testing.assert_close(weights(model), seen[0], rtol=0, atol=0)
+
+
 # ---- what is refused
 
 
@@ -305,6 +334,14 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(how: str, tmp_p
     assert before.joinpath("checkpoint.json").read_bytes() == good
     torch.testing.assert_close(weights(again), weights(whole), rtol=0, atol=0)
     verified(last)  # written anew on the way
+
+
+@pytest.mark.parametrize("files", [[], {"a": 3}, {"a": {"size": 0}}, {"a": {"size": 0, "sha256": "0"}}])
+def test_facts_of_another_shape_and_a_file_that_cannot_be_read_are_said(files: Any, tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("/proc/self/mem")  # a file of no bytes, which the system refuses to read
+    (tmp_path / "checkpoint.json").write_text(json.dumps({"format": 1, "files": files}))
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        verified(tmp_path)
 
 
 def test_when_no_checkpoint_is_whole_all_are_named(tmp_path: Path) -> None:

@@ -184,18 +184,25 @@ def verified(path: Path) -> dict[str, Any]:
     """checkpoint.json of a folder whose files are what it says. IntegrityError names the file that is not."""
     try:
         facts: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
-        files, version = facts["files"], facts["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        files, version = (
+            {name: (each["size"], each["sha256"]) for name, each in facts["files"].items()},
+            facts["format"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken(path / FACTS, f"cannot be read ({error})") from error
     if version != FORMAT:
         raise _broken(path / FACTS, f"has the format {version}, and this release reads {FORMAT}")
-    for name, expected in files.items():
+    for name, (size, sha256) in files.items():
         file = path / name
         if not file.is_file():
             raise _broken(file, "is missing")
-        if file.stat().st_size != expected["size"]:
-            raise _broken(file, f"has {file.stat().st_size:,} bytes instead of {expected['size']:,}")
-        if _identity(file) != expected:
+        if file.stat().st_size != size:
+            raise _broken(file, f"has {file.stat().st_size:,} bytes instead of {size:,}")
+        try:
+            found = _identity(file)["sha256"]
+        except OSError as error:  # a disk that is dying, or no leave to read
+            raise _broken(file, f"cannot be read ({error})") from error
+        if found != sha256:
             raise _broken(file, "was changed: its sha256 is another")
     return facts
 

@@ -169,9 +169,15 @@ def _refuse(run: Run, window: list[Any], values: list[Tensor]) -> None:
             )  # fmt: skip
     last = first + len(window) - 1
     where = f"batch {first}" if first == last else f"batches {first} to {last}"
-    broken = [name for name, p in run.named.items() if p.grad is not None and not torch.isfinite(p.grad.sum())]
+    broken = [name for name, p in run.named.items() if p.grad is not None and not _held(p.grad).isfinite().all()]
     raise CheckError(
         f"the gradient of {where} in epoch {run.epoch} is not finite"
-        + (f", first in {broken[0]!r}" if broken else "; its norm is beyond all numbers"),
+        + (f", first in {broken[0]!r}" if broken else "; what this process holds of it is, its norm is not"),
         expected="finite numbers in the batch and a rate at which training is stable", fix=fix,
     )  # fmt: skip
+
+
+def _held(tensor: Tensor) -> Tensor:
+    """This rank's part of a sharded tensor: the other ranks may be elsewhere, so none is asked for its part."""
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return part

@@ -38,6 +38,17 @@ def sums(values: Sequence[float], group: Any) -> list[float]:
     return [float(each) for each in added]
 
 
+def lost(error: BaseException) -> bool:
+    """Whether an error comes of a rank that is gone: NCCL has classes for it, gloo a plain RuntimeError."""
+    return is_distributed() and (isinstance(error, dist.DistError) or "gloo/" in str(error))
+
+
+def release(group: Any) -> None:
+    """End the threads of a group. Nothing may be under way in it."""
+    if group is not None:
+        dist.destroy_process_group(group)
+
+
 def from_first(value: Any, group: Any) -> Any:
     """What rank 0 has, on every rank."""
     if group is None:

@@ -110,11 +110,12 @@ class Run:
 
     def _check_data(self, optimizer: object) -> None:
         self.num_batches = len(self.data) if isinstance(self.data, Sized) else None
+        self._check_shares()
         if self.num_batches == 0:
             raise InputError(
                 "there are no batches to train on", expected="at least one", fix="give a loader that yields rows"
             )
-        if self.config.epochs > 1 and iter(self.data) is self.data:
+        if self.config.epochs > 1 and isinstance(self.data, Iterator):
             raise InputError(
                 f"the data is a {type(self.data).__name__}, which can be read once, and train.epochs is "
                 f"{self.config.epochs}",
@@ -131,6 +132,17 @@ class Run:
             raise InputError(
                 f"{type(self.optimizer).__name__} asks for the loss several times a step, which fp16 cannot scale",
                 expected="fp32 or bf16", fix="set train.precision to bf16",
+            )  # fmt: skip
+
+    def _check_shares(self) -> None:
+        """A rank with fewer batches would leave the others waiting for it in the step after its last."""
+        place, num_ranks = ranks.rank(), ranks.num_ranks()
+        mine = -1 if self.num_batches is None else self.num_batches
+        counts = ranks.sums([float(mine) if rank == place else 0.0 for rank in range(num_ranks)], self.group)
+        if len(set(counts)) > 1 and min(counts) >= 0:
+            raise InputError(
+                f"the ranks have {', '.join(f'{count:.0f}' for count in counts)} batches", expected="as many on each",
+                fix="share the rows out with DistributedSampler(drop_last=True) or ArrayStream(share=...)",
             )  # fmt: skip
 
     # ---- the beginning and the end
@@ -163,7 +175,9 @@ class Run:
         for sink in self.sinks:
             held.callback(sink.close)
             sink.start(asdict(self.config))
+        held.callback(ranks.release, self.group)
         if self.checkpoints is not None:
+            held.callback(ranks.release, self.checkpoints.group)
             held.callback(self.checkpoints.close)
         held.enter_context(self._stop.watching(self.checkpoints is not None))
 
@@ -309,7 +323,8 @@ class Run:
         if _waits_for_metric(self.scheduler):
             self.scheduler.step(watched)  # type: ignore[union-attr, arg-type]
         if hasattr(self.optimizer, "report"):
-            self.optimizer.report(train_loss=train_loss, val_loss=metrics.get("loss", watched))
+            falling = watched if self.config.goal == "min" else -watched
+            self.optimizer.report(train_loss=train_loss, val_loss=metrics.get("loss", falling))
         if self.config.is_better(watched, self.result.best):
             self.result.best, self.result.best_epoch, self.num_waits = watched, self.epoch, 0
             if self.config.patience:

@@ -51,7 +51,6 @@ def shared_state(run: Run) -> dict[str, Any]:
         "result": asdict(run.result),
         "position": [run.epoch, run.batch, run.step],
         "num_waits": run.num_waits,
-        "is_over": run.is_over,
     }
 
 
@@ -79,13 +78,16 @@ def restore(run: Run, found: Found) -> None:
         run.precision.scaler.load_state_dict(shared["scaler"])
     run.precision.num_skipped = shared["num_skipped"]
     run.average.tensors = {name: value.to(run.device) for name, value in shared["average"].items()}
-    run.best_weights = shared["best"]
+    run.best_weights = shared["best"] if run.config.patience else {}
     passed_over = run.result.warnings
     run.result = type(run.result)(**shared["result"])
     run.result.warnings.extend(passed_over)
     run.epoch, run.batch, run.step = shared["position"]
     run.saved_at = run.log_step = run.step
-    run.num_waits, run.is_over = shared["num_waits"], shared["is_over"]
+    run.num_waits = shared["num_waits"]
+    if run.config.patience and not run.best_weights:  # it had none before: the best from now on, whose weights are kept
+        run.result.best, run.result.best_epoch, run.num_waits = None, None, 0
+    run.is_over = run.result.stopped_early = 0 < run.config.patience <= run.num_waits
     run.total, run.start, run.restored = own["total"], own["start"], own
     if run.batch == 0:
         random_state.restore(own["here"], run.data, run.validation)

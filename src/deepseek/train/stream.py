@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
+from deepseek.train import ranks
 
 Loss = Callable[..., Tensor]  # model output, then what the batch holds beside the inputs -> a scalar
 
@@ -54,6 +55,8 @@ def loss_of(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
     try:
         value = _loss(model, batch, loss)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        if ranks.lost(error):  # in what the forward pass exchanges: no fault of the batch, and a restart mends it
+            raise
         raise InputError(
             f"the model or the loss fails on a batch of {describe(batch)}: {error}",
             expected="a batch of (inputs, target), of names to tensors, or a tensor, that fits the model and the loss",
