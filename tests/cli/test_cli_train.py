@@ -38,6 +38,19 @@ def batches(count=5):
     x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
     return [(x, x[:, :3].argmax(1))] * count
 """
+DYING = """
+import os, signal
+
+class Dying(nn.Sequential):
+    steps = 0
+    def __init__(self):
+        super().__init__(nn.Linear(4, 3))
+    def forward(self, x):
+        Dying.steps += 1
+        if Dying.steps == 9 and (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", "0"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+"""
 RUN = """
 loss = "torch.nn:CrossEntropyLoss"
 [model]
@@ -179,56 +192,40 @@ def test_ctrl_c_saves_exits_with_130_and_resume_goes_on_to_the_same_weights(run:
 
 
 def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path) -> None:
-    """torchrun starts both again after one is killed; the weights are those of a run of two that was left alone."""
-    (run.parent / "net.py").write_text(
-        NET + "import os, pathlib, signal\n"
-        "class Dying(nn.Sequential):\n"
-        "    steps = 0\n"
-        "    def __init__(self):\n"
-        "        super().__init__(nn.Linear(4, 3))\n"
-        "    def forward(self, x):\n"
-        "        Dying.steps += 1\n"
-        "        once = pathlib.Path(__file__).with_name('killed')\n"
-        "        if os.environ['RANK'] == '1' and Dying.steps == 9 and not once.exists():\n"
-        "            once.touch()\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return super().forward(x)\n"
-    )
-    verb = ["-m", "deepseek", "train", str(run), "--json", "--resume", "--set", "model.build=net.py:Dying"]
+    """torchrun starts both again after one is killed, with the command line that began the run; the weights are those
+    of a run of two that was left alone."""
+    (run.parent / "net.py").write_text(NET + DYING)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1",
+        "-m", "deepseek", "train", str(run), "--json", "--set", "train.checkpoint_every=3",
+    ]  # fmt: skip
+
+    def ended(kind: str, name: str) -> subprocess.CompletedProcess[str]:
+        more = ["--set", f"model.build=net.py:{kind}", "--out", str(run.parent / name)]
+        return subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=200)
+
     found = []
-    for name in ("killed-once", "whole"):
-        done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts",
-             "1", *verb, "--out", str(run.parent / name), "--set", "train.checkpoint_every=3"],
-            capture_output=True, text=True, check=False, timeout=200,
-        )  # fmt: skip
+    for kind in ("Dying", "Slow"):  # the same weights, and no death in the second
+        done = ended(kind, kind)
         assert done.returncode == 0, done.stderr
+        assert ("exitcode: -9" in done.stderr) is (kind == "Dying")
         found.append(json.loads(done.stdout.splitlines()[-1]))
-    assert (run.parent / "killed").exists()
     assert found[0]["digest"] == found[1]["digest"]
     assert found[0]["metrics"] == found[1]["metrics"]
-    assert sorted(path.name for path in (run.parent / "whole" / "checkpoints" / "step-00000016").iterdir()) == [
+    assert sorted(path.name for path in (run.parent / "Slow" / "checkpoints" / "step-00000016").iterdir()) == [
         "checkpoint.json", "shard-00001-model-00001-of-00001.safetensors",
         "shard-00002-model-00001-of-00001.safetensors",
     ]  # fmt: skip
+
+    done = ended("Slow", "Slow")  # started again or not, it does not go on with a run that another command began
+    assert done.returncode != 0
+    assert done.stderr.count("already holds the checkpoints of a run") >= 2
 
 
 def test_processes_are_started_again_without_torchrun_and_their_errors_come_out_as_they_are(
     run: Path, capsys: Any
 ) -> None:
-    (run.parent / "net.py").write_text(
-        NET + "import os, pathlib, signal\n"
-        "class Dying(nn.Sequential):\n"
-        "    steps = 0\n"
-        "    def __init__(self):\n"
-        "        super().__init__(nn.Linear(4, 3))\n"
-        "    def forward(self, x):\n"
-        "        Dying.steps += 1\n"
-        "        here = os.environ['RANK'], os.environ['TORCHELASTIC_RESTART_COUNT']\n"
-        "        if Dying.steps == 9 and here == ('0', '0'):\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return super().forward(x)\n"
-    )
+    (run.parent / "net.py").write_text(NET + DYING)
     verb = ["train", str(run), "--json", "--processes", "2", "--set", "train.checkpoint_every=3"]
     found = []
     for name in ("Dying", "Slow"):  # the same weights, and no death in the second

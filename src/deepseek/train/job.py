@@ -99,9 +99,22 @@ def launch_job(
 
 
 def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> dict[str, Any] | None:
+    return run_job(job, home, out, go_on=go_on)
+
+
+def _has_begun(out: Path) -> bool:
+    """Whether the elastic agent starts this run again, with the command line that began it. The first attempt leaves a
+    mark where it finds no checkpoints; in the folder of another run there is none, which stays refused. Each rank
+    answers alike, as only the first attempt changes what they look at."""
+    from deepseek.train import ranks
     from deepseek.train.launch import restarts
 
-    return run_job(job, home, out, go_on=go_on or restarts() > 0)
+    mark, is_empty = out / ".begun", not any((out / "checkpoints").glob("step-*"))
+    if restarts() == 0 and ranks.rank() == 0:
+        mark.unlink(missing_ok=True)
+    if is_empty and ranks.rank() == 0:
+        mark.touch()
+    return restarts() > 0 and (is_empty or mark.exists())
 
 
 def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dict[str, Any] | None:
@@ -119,7 +132,9 @@ def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dic
         "loss": _loss(job, home), "optimizer": _optimizer(job, home), "validation": _data(job, home, is_training=False),
         "sinks": _sinks(job, out), "checkpoints": out / "checkpoints", "progress": progress,
     }  # fmt: skip
-    result = (resume if go_on else fit)(model, _data(job, home, is_training=True), job.train, **parts)
+    result = (resume if _has_begun(out) or go_on else fit)(
+        model, _data(job, home, is_training=True), job.train, **parts
+    )
     if ranks.rank() > 0:
         return None
     weights = out / "model.safetensors"

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -172,8 +172,8 @@ class Run:
 
     def hold(self, held: ExitStack) -> None:
         """Enter what must be left in any case."""
-        for sink in self.sinks:
-            held.callback(sink.close)
+        for sink in list(self.sinks):
+            held.callback(self._tell, sink, sink.close)
             sink.start(asdict(self.config))
         held.callback(ranks.release, self.group)
         if self.checkpoints is not None:
@@ -288,9 +288,21 @@ class Run:
             "train/grad_norm": norm,
             "train/rows_per_s": self._log_rows / max(1e-9, now_s - self._log_s),
         }
-        for sink in self.sinks:
-            sink.log(self.step, values)
+        self._tell_all(values)
         self._log_sum, self._log_rows, self._log_s, self.log_step = 0.0, 0, now_s, self.step
+
+    def _tell_all(self, values: Mapping[str, float]) -> None:
+        for sink in list(self.sinks):
+            self._tell(sink, sink.log, self.step, values)
+
+    def _tell(self, sink: Sink, say: Callable[..., None], *what: object) -> None:
+        """One that fails is told nothing more: no training is lost for a log."""
+        try:
+            say(*what)
+        except Exception as error:  # noqa: BLE001  (whoever wrote the sink may raise anything)
+            if sink in self.sinks:
+                self.sinks.remove(sink)
+                self.warn(f"{type(sink).__name__} gets no figures from step {self.step} on: {error}")
 
     def must_stop(self) -> bool:
         """Whether this process, or any rank, was told to stop."""
@@ -318,8 +330,7 @@ class Run:
     def _look_at(self, metrics: dict[str, float], train_loss: float) -> None:
         self.result.validations.append({"epoch": self.epoch, **metrics})
         watched = metrics[self.config.metric]
-        for sink in self.sinks:
-            sink.log(self.step, {f"val/{name}": value for name, value in metrics.items()})
+        self._tell_all({f"val/{name}": value for name, value in metrics.items()})
         if _waits_for_metric(self.scheduler):
             self.scheduler.step(watched)  # type: ignore[union-attr, arg-type]
         if hasattr(self.optimizer, "report"):

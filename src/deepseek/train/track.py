@@ -3,11 +3,14 @@
     fit(..., sinks=[TensorBoard("runs/a"), MLflow("credit", uri="sqlite:///mlflow.db")])
 
 Names: train/loss, train/lr, train/grad_norm, train/rows_per_s, and val/NAME for each validation metric.
+
+A sink that fails after the start gets no more figures; the run goes on and says so once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,33 +55,45 @@ class TensorBoard:
 
 
 class MLflow:
-    """One run of an MLflow experiment, at a tracking server or in a local store."""
+    """One run of an MLflow experiment, at a tracking server or in a local store. A server that does not answer is asked
+    again as often as MLFLOW_HTTP_REQUEST_MAX_RETRIES says, in some minutes by default; training waits for that once."""
 
     def __init__(self, experiment: str, *, uri: str | None = None, run_name: str | None = None) -> None:
         mlflow = need("mlflow", extra="track")
         self._entities = need("mlflow.entities", extra="track")
-        try:
+        self._place, self._is_lost = uri or "its default store", False
+        with self._asked("open"):
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(experiment)
             number = found.experiment_id if found else self._client.create_experiment(experiment)
             self.run_id: str = self._client.create_run(number, run_name=run_name).info.run_id
+
+    @contextmanager
+    def _asked(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except need("mlflow.exceptions", extra="track").MlflowException as error:
+            self._is_lost = True
             raise InputError(
-                f"MLflow does not open {uri or 'its default store'}: {error}",
+                f"MLflow does not {what} {self._place}: {error}",
                 expected="the address of a tracking server, or a store that MLflow takes",
                 fix="set MLFLOW_TRACKING_URI, such as http://127.0.0.1:5000",
             ) from error
 
     def start(self, config: Mapping[str, Any]) -> None:
         params = [self._entities.Param(key, str(value)) for key, value in config.items()]
-        self._client.log_batch(self.run_id, params=params)
+        with self._asked("write to"):
+            self._client.log_batch(self.run_id, params=params)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         import time
 
         now_ms = int(1e3 * time.time())
         metrics = [self._entities.Metric(name, value, now_ms, step) for name, value in values.items()]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        with self._asked("write to"):
+            self._client.log_batch(self.run_id, metrics=metrics)
 
     def close(self) -> None:
-        self._client.set_terminated(self.run_id)
+        if not self._is_lost:  # it would be asked for minutes again
+            with self._asked("write to"):
+                self._client.set_terminated(self.run_id)
