@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from deepseek.errors import InputError
+from deepseek.train import TrainConfig, fit
 from deepseek.train.compression import Compression
 from deepseek.train.shard import make_mesh, shard
 from ranks import run_ranks
@@ -44,6 +47,14 @@ def full(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def weights_of(model: nn.Module) -> list[Tensor]:
+    return [full(parameter.detach()).clone() for parameter in model.parameters()]
+
+
+def digest_of(weights: list[Tensor]) -> str:
+    return hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in weights)).hexdigest()
+
+
 def inputs_of(step: int, rank: int) -> Tensor:
     return torch.randn(8, 20, generator=torch.Generator().manual_seed(10 * step + rank))
 
@@ -62,10 +73,10 @@ def trained(kind: Any, mesh: tuple[int, int]) -> dict[str, Any]:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-    weights = [full(parameter.detach()) for parameter in model.parameters()]
+    weights = weights_of(model)
     pairs = zip(weights, alone.parameters(), strict=True)
     return {
-        "digest": hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in weights)).hexdigest(),
+        "digest": digest_of(weights),
         "difference": max(float((mine - theirs.detach()).abs().max()) for mine, theirs in pairs),
         "moved": max(float((mine - theirs.detach()).abs().max()) for mine, theirs in zip(weights, first, strict=True)),
         "step": model.compressor.step if hasattr(model, "compressor") else None,
@@ -114,3 +125,38 @@ def test_ranks_that_the_mesh_does_not_divide_are_an_error_with_the_way_out(tmp_p
         assert "0 replicas" in zero
         assert "no parameter to train" in nothing
         assert "make_mesh" in unnamed
+
+
+def scaled() -> dict[str, Any]:
+    """fp16 in the loop. In the second step an element of rank 1's shard overflows, and of no other rank's."""
+    model = shard(make_net(), (1, 2))
+    count = 0
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        return (output.float() - target).square().mean()
+
+    def overflow(weight: Tensor) -> None:
+        if count == 2 and dist.get_rank() == 1:
+            weight.grad.to_local()[0, 0] = math.inf
+
+    model.head.weight.register_post_accumulate_grad_hook(overflow)
+    seen: list[list[Tensor]] = []
+
+    class Kept(torch.optim.SGD):
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            seen.append(weights_of(model))
+            super().zero_grad(set_to_none)
+
+    data = [(inputs_of(step, dist.get_rank()), torch.ones(8, 20)) for step in range(4)]
+    config = TrainConfig(epochs=1, precision="fp16", clip_norm=10.0)
+    fit(model, data, config, loss=loss, optimizer=lambda parameters: Kept(parameters, lr=0.1))
+    moved = [not all(map(torch.equal, before, after)) for before, after in pairwise([*seen, weights_of(model)])]
+    return {"moved": moved, "digest": digest_of(weights_of(model))}
+
+
+def test_a_gradient_that_overflows_on_one_rank_alone_is_left_out_on_all(tmp_path: Path) -> None:
+    first, second = run_ranks(2, scaled, folder=tmp_path)
+    assert first["moved"] == second["moved"] == [True, False, True, True]
+    assert first["digest"] == second["digest"]
