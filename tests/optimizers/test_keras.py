@@ -57,6 +57,36 @@ def test_fit_learns_the_digits_and_a_loaded_model_goes_on_to_the_same_weights(tm
     assert model.optimizer.get_current_lr() == loaded.optimizer.get_current_lr()
 
 
+def test_dropout_of_an_attached_model_follows_the_gap_also_after_loading(tmp_path: Path) -> None:
+    inputs = keras.Input((64,))
+    inner = keras.Sequential([keras.layers.Dense(8), keras.layers.Dropout(0.2)])
+    hidden = keras.layers.SpatialDropout1D(0.0)(keras.layers.Reshape((2, 4))(inner(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Dropout(0.4)(hidden))))
+    optimizer = AdaptiveOptimizer()
+    model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+    def rates(of: Any) -> list[float]:
+        return sorted(layer.rate for layer in of._flatten_layers() if isinstance(layer, keras.layers.Dropout))
+
+    optimizer.attach(model)  # before it is built
+    data = np.ones((8, 64), "float32"), np.arange(8)
+    model.fit(*data, verbose=0)
+    for step in range(4):
+        optimizer.report(train_loss=1.0 - step / 10, val_loss=1.0 + step)
+    assert rates(model) == pytest.approx([0.0, 0.2 + 0.3 * 0.2, 0.4 + 0.3 * 0.1])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.optimizer.attach(loaded)
+    assert rates(loaded) == pytest.approx(rates(model))
+    for step in range(3, 30):
+        loaded.optimizer.report(train_loss=-step, val_loss=10.0)
+    assert rates(loaded) == [0.0, 0.4, 0.5], "twice the rate of the start, 0.5 at most, as without the file"
+    dropped = loaded.get_layer(index=1)
+    assert float((dropped(np.ones((4000, 64), "float32"), training=True) == 0).float().mean()) == pytest.approx(
+        0.4, abs=0.02
+    )
+
+
 def test_every_step_is_the_torch_optimizers() -> None:
     rng = np.random.default_rng(0)
     starts = [rng.normal(size=shape).astype("float32") for shape in ((6, 4), (4,), (3, 2, 5), (1,))]

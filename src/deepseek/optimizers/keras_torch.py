@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from deepseek.errors import InputError
 from deepseek.optimizers import adaptive
@@ -56,6 +57,8 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         super().__init__(rate, weight_decay=knobs.weight_decay, **kwargs)
         self.knobs = knobs
         self._torch: adaptive.AdaptiveOptimizer | None = None
+        self._dropouts = nn.ModuleList()
+        self._loaded_rates: list[float] = []
 
     @property
     def torch_optimizer(self) -> adaptive.AdaptiveOptimizer:
@@ -79,17 +82,28 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         ]
         knobs = (self.knobs.initial_lr, self.knobs.lr_decay_rate, self.knobs.dynamic_threshold, self.knobs.weight_decay)
         self._torch = adaptive.AdaptiveOptimizer([group for group in groups if group["params"]], *knobs)
+        self._torch.attach(self._dropouts)
 
     def get_current_lr(self) -> float:
         """The learning rate of the next step; bounds per tensor may lower it."""
         self._hand_over(self.learning_rate)
         return self.torch_optimizer.get_current_lr()
 
-    def report(self, *, train_loss: float, val_loss: float) -> Regularisation:
-        """Tell how training goes; weight decay follows the gap, and the label smoothing of the handle.
+    def attach(self, model: Any) -> None:
+        """Let `report` move the Dropout layers of a model, from the rates that they have now; one of rate 0 stays.
 
-        Keras' Dropout layers keep their rate.
+        Of a loaded model call it again: the rates from which they were moved come out of the file.
         """
+        layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+        rates = self._loaded_rates if len(self._loaded_rates) == len(layers) else [layer.rate for layer in layers]
+        self._dropouts = nn.ModuleList(map(_Dropout, layers, rates))
+        self._loaded_rates = []
+        if self._torch is not None:
+            self._torch.attach(self._dropouts)
+
+    def report(self, *, train_loss: float, val_loss: float) -> Regularisation:
+        """Tell how training goes; weight decay follows the gap, the label smoothing of the handle, and the dropout of
+        an attached model."""
         return self.torch_optimizer.report(train_loss=train_loss, val_loss=val_loss)
 
     def get_config(self) -> dict[str, Any]:
@@ -113,6 +127,8 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
                 store[f"group.{place}.{name}"] = _as_array(group[name])
         for name, value in state["regularisation"].items():
             store[f"regularisation.{name}"] = _as_array(value)
+        for place, layer in enumerate(self._dropouts):
+            store[f"dropout.{place}"] = _as_array(layer.first)
 
     def load_own_variables(self, store: Any) -> None:
         """What save_own_variables wrote. A store of another optimizer is passed over with Keras' warning."""
@@ -120,19 +136,22 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         super().load_own_variables({key: store[key] for key in store.keys() if key not in keys})  # noqa: SIM118
         if self._torch is None or not keys:
             return
-        state = self._torch.state_dict()
+        state, rates = self._torch.state_dict(), dict[int, float]()
         for key in keys:
             part, *path = key.removesuffix(_BY_COLUMNS).split(".")
             value = _from_array(np.asarray(store[key]))
             if key.endswith(_BY_COLUMNS):
                 value = value.T
-            if part == "regularisation":
+            if part == "dropout":
+                rates[int(path[0])] = value
+            elif part == "regularisation":
                 state[part][path[0]] = value
             elif part == "group":
                 state["param_groups"][int(path[0])][path[1]] = value
             else:
                 state["state"].setdefault(int(path[0]), {})[path[1]] = value
         self._torch.load_state_dict(state)
+        self._loaded_rates = [rates[place] for place in sorted(rates)]
 
     def _hand_over(self, learning_rate: Any) -> None:
         rate = keras.ops.convert_to_tensor(learning_rate).detach()
@@ -157,6 +176,25 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
 
     def _params(self) -> Iterator[torch.Tensor]:
         return (param for group in self.torch_optimizer.param_groups for param in group["params"])
+
+
+class _Dropout(nn.modules.dropout._DropoutNd):
+    """A Keras layer as the torch optimizer sees one: `p` is its rate."""
+
+    layer: Any
+
+    def __init__(self, layer: Any, first: float) -> None:
+        self.__dict__["layer"] = layer  # no part of this module
+        super().__init__(first)
+        self.first = first
+
+    @property
+    def p(self) -> float:
+        return float(self.layer.rate)
+
+    @p.setter
+    def p(self, rate: float) -> None:
+        self.layer.rate = rate
 
 
 def _as_array(value: Any) -> np.ndarray[Any, Any]:
