@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from deepseek.errors import InputError
+from deepseek.errors import DeepseekError, InputError
 from deepseek.train import random_state, ranks
 from deepseek.train.average import Average
 from deepseek.train.config import TrainConfig
@@ -299,7 +299,7 @@ class Run:
         """One that fails is told nothing more: no training is lost for a log."""
         try:
             say(*what)
-        except Exception as error:  # noqa: BLE001  (whoever wrote the sink may raise anything)
+        except (OSError, DeepseekError) as error:
             if sink in self.sinks:
                 self.sinks.remove(sink)
                 self.warn(f"{type(sink).__name__} gets no figures from step {self.step} on: {error}")

@@ -4,7 +4,8 @@
 
 Names: train/loss, train/lr, train/grad_norm, train/rows_per_s, and val/NAME for each validation metric.
 
-A sink that fails after the start gets no more figures; the run goes on and says so once.
+A sink that raises an OSError or a DeepseekError after the start gets no more figures; the run goes on and says so once.
+Whatever else it raises is a fault in its code, and ends the run.
 """
 
 from __future__ import annotations
