@@ -8,7 +8,6 @@ library for training may be in the process. Bars: 1.5 s and 150 MB. There is no 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -22,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from http_load import cpu_s, resident_bytes
-from result import claim, print_claims, write_result
+from result import claim, finish, options
 from tree_bundle import make
 
 #: Claim -> (unit, bar); each must stay at or below its bar.
@@ -76,19 +75,14 @@ def summary(name: str, runs: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="3 starts instead of 9, the same bars.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
-    args = parser.parse_args()
+    args = options(__doc__, CLAIMS, quick="3 starts instead of 9, the same bars.").parse_args()
     with tempfile.TemporaryDirectory() as folder:
         made = make(Path(folder))
         body = json.dumps({"instances": [made.record]}).encode()
         runs = [run_once(made.bundle, body) for _ in range(3 if args.quick else 9)]
     claims = [summary(name, runs) for name in ([args.only] if args.only else CLAIMS)]
-    print_claims(claims)
     left_out = [name for name in CLAIMS if args.only not in (None, name)]
-    write_result("cold_start", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-    return 0 if all(found["holds"] for found in claims) else 3
+    return finish("cold_start", claims, not_run=left_out)
 
 
 if __name__ == "__main__":

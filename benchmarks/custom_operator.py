@@ -9,7 +9,6 @@ The four take turns; figures are medians of process CPU time. Memory is what the
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from result import ROOT, claim, print_claims, write_result
+from result import ROOT, claim, finish, options
 from torch import Tensor
 
 sys.path.insert(0, str(ROOT / "examples" / "custom_operator"))
@@ -133,17 +132,12 @@ def compare(names: tuple[str, ...], num_rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="Fewer rounds, the same bars.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
-    args = parser.parse_args()
+    args = options(__doc__, CLAIMS, quick="Fewer rounds, the same bars.").parse_args()
     torch.set_num_threads(1)
     names = (args.only,) if args.only else CLAIMS
     claims = compare(names, 7 if args.quick else 30)
-    print_claims(claims)
     left_out = [name for name in CLAIMS if name not in names]
-    write_result("custom_operator", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-    return 0 if all(found["holds"] is not False for found in claims) else 3
+    return finish("custom_operator", claims, not_run=left_out)
 
 
 if __name__ == "__main__":

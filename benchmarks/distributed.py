@@ -10,7 +10,6 @@ machine's loopback whose compute is a sleep of the model's measured step, with r
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from distributed_link import LOOPBACK, capped
-from result import claim, print_claims, write_result
+from result import claim, finish, options
 
 RATE_BAR, LOSS_BAR, SLOWER_BAR, SCALING_BAR = 2.3, 1.01, 1.025, 0.95
 RANK = 32  # of PowerSGD, for the language model: at 16 the loss was 1.3 % higher than without
@@ -127,21 +126,17 @@ LOAD = os.getloadavg()[0]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="Fewer rounds and steps, the same bars.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
-    args = parser.parse_args()
+    args = options(__doc__, CLAIMS, quick="Fewer rounds and steps, the same bars.").parse_args()
     if os.geteuid():
         print("distributed.py makes network namespaces: run it as root", file=sys.stderr)
         return 2
     chosen = [args.only] if args.only else list(CLAIMS)
-    claims = []
+    claims, code = [], 0
     for name in chosen:
         claims += CLAIMS[name](args.quick)
-        print_claims(claims)
         left_out = [each for each in CLAIMS if each not in chosen[: chosen.index(name) + 1]]
-        write_result("distributed", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-    return 0 if all(found["holds"] for found in claims) else 3
+        code = finish("distributed", claims, not_run=left_out)
+    return code
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from result import claim, print_claims, write_result
+from result import claim, finish, options
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -167,9 +167,7 @@ def summary(found: list[Death], only: str | None) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="5 kills instead of 20, the same bars.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
+    parser = options(__doc__, CLAIMS, quick="5 kills instead of 20, the same bars.")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--kills", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -184,10 +182,8 @@ def main() -> int:
         found.append(death)
         print(f"kill {len(found)}: {death}", flush=True)
     claims = summary(found, args.only)
-    print_claims(claims)
     left_out = [name for name in CLAIMS if args.only not in (None, name)]
-    write_result("elastic", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-    return 0 if all(each["holds"] for each in claims) else 3
+    return finish("elastic", claims, not_run=left_out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ SOAP, Prodigy and ScheduleFree run where `make bench-rivals` has put them. AdamW
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import multiprocessing
@@ -29,7 +28,7 @@ from typing import Any
 
 import torch
 from optimizer_tasks import LARGER, TASKS, UNSEEN, Run
-from result import ROOT, claim, print_claims, write_result
+from result import ROOT, claim, finish, options
 from torch import Tensor, nn
 
 from deepseek.errors import DeepseekError, MissingError
@@ -324,30 +323,23 @@ PARTS: dict[Callable[..., Claims], tuple[str, ...]] = {
 CLAIMS = tuple(name for names in PARTS.values() for name in names)
 
 
-def record(claims: Claims) -> None:
-    measured = {each["claim"] for each in claims}
-    left_out = [name for name in CLAIMS if name not in measured]
-    write_result("optimizers", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="One seed, no final metric, the same bars.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
-    args = parser.parse_args()
+    args = options(__doc__, CLAIMS, quick="One seed, no final metric, the same bars.").parse_args()
     torch.set_num_threads(1)
     plan = Plan((0,) if args.quick else (0, 1, 2), args.quick)
     claims: Claims = []
+    code = 0
     try:
         for part, names in PARTS.items():
             if args.only in (None, *names):
                 claims += [found for found in part(plan) if args.only in (None, found["claim"])]
-                record(claims)  # a long run that is cut off keeps what it measured
+                measured = {found["claim"] for found in claims}
+                left_out = [name for name in CLAIMS if name not in measured]
+                code = finish("optimizers", claims, not_run=left_out)
     except DeepseekError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print_claims(claims)
-    return 0 if all(found["holds"] is not False for found in claims) else 3
+    return code
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ with one stage in a process, which starts more micro-batches ahead so that sendi
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -29,7 +28,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from result import claim, print_claims, write_result
+from result import claim, finish, options
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -210,19 +209,14 @@ def claims_of(name: str, times: Sequence[float], one_s: float, rounds: int) -> l
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="The judged claims, and one with shorter stages.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
-    args = parser.parse_args()
+    args = options(__doc__, CLAIMS, quick="The judged claims, and one with shorter stages.").parse_args()
     names = [args.only] if args.only else list(QUICK if args.quick else CLAIMS)
     times = run(time_layer)
     one_s = run(time_one, times)
     print(f"a layer takes {', '.join(f'{1e3 * each:.1f}' for each in times)} ms; one process {one_s:.2f} s", flush=True)
     claims = [each for name in names for each in claims_of(name, times, one_s, 3 if name in JUDGED else 1)]
-    print_claims(claims)
     left_out = [f"pipeline_{name}_throughput" for name in CLAIMS if name not in names]
-    write_result("pipeline", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-    return 3 if any(found["holds"] is False for found in claims) else 0
+    return finish("pipeline", claims, not_run=left_out)
 
 
 if __name__ == "__main__":

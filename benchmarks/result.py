@@ -7,11 +7,13 @@ shown, not judged.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +84,22 @@ def write_result(
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def options(doc: str | None, claims: Iterable[str], *, quick: str) -> argparse.ArgumentParser:
+    """--quick and --only, for a script whose docstring is `doc`; `quick` says what it leaves out."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--only", choices=list(claims), help="One claim.")
+    return parser
+
+
+def finish(name: str, claims: Sequence[Mapping[str, Any]], *, not_run: Sequence[str], folder: Path = RESULTS) -> int:
+    """Print the claims and write NAME.json of the command that runs. A long script calls it after each part: what is
+    cut off keeps what it found. The status to exit with: 3 when a bar is missed; a claim without one misses none."""
+    print_claims(claims)
+    write_result(name, claims, " ".join(["python", *sys.argv]), not_run=not_run, folder=folder)
+    return 3 if any(each["holds"] is False for each in claims) else 0
 
 
 def commit() -> str:

@@ -9,7 +9,6 @@ rival runs without a log. CPU is what the server used (/proc), wall what the cli
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from result import claim, print_claims, write_result
+from result import claim, finish, options
 from tree_bundle import make
 
 HERE = Path(__file__).parent
@@ -113,16 +112,11 @@ def summary(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, Any
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="Fewer requests and rounds, the same bars.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
-    args = parser.parse_args()
+    args = options(__doc__, CLAIMS, quick="Fewer requests and rounds, the same bars.").parse_args()
     num_requests, num_rounds = (2_000, 3) if args.quick else (6_000, 5)
     claims = compare([args.only] if args.only else list(CLAIMS), num_requests=num_requests, num_rounds=num_rounds)
-    print_claims(claims)
     left_out = [name for name in CLAIMS if args.only not in (None, name)]
-    write_result("serve_row", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-    return 0 if all(found["holds"] for found in claims) else 3
+    return finish("serve_row", claims, not_run=left_out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ precision: fp32 against bf16 on this CPU, shown; on a GPU, where there is one, t
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from result import claim, print_claims, write_result
+from result import claim, finish, options
 from torch import nn
 
 from deepseek.train import TrainConfig, fit
@@ -135,10 +134,7 @@ def precision(name: str, *, epochs: int, num_rounds: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="Fewer rounds, the same bars.")
-    parser.add_argument("--only", choices=CLAIMS, help="One claim.")
-    args = parser.parse_args()
+    args = options(__doc__, CLAIMS, quick="Fewer rounds, the same bars.").parse_args()
     torch.set_num_threads(1)
     num_rounds = 15 if args.quick else 60
     chosen = [args.only] if args.only else list(CLAIMS)
@@ -151,10 +147,8 @@ def main() -> int:
             claims.append(overhead(name, epochs=8 // share**2, num_rounds=num_rounds))
         else:
             claims.append(precision(name, epochs=1, num_rounds=num_rounds // 5))
-    print_claims(claims)
     left_out = [name for name in CLAIMS if name not in chosen]
-    write_result("train_loop", claims, " ".join(["python", *sys.argv]), not_run=left_out)
-    return 0 if all(found["holds"] is not False for found in claims) else 3
+    return finish("train_loop", claims, not_run=left_out)
 
 
 if __name__ == "__main__":

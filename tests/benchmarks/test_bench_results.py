@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import run_all
-from result import claim, write_result
+from result import claim, finish, options, write_result
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,23 @@ def test_a_result_names_commit_machine_versions_and_what_was_not_run(tmp_path: P
     assert record["machine"]["num_cores"] >= 1
     assert {"numpy", "python", "R"} <= set(record["versions"])
     assert record["not_run"] == ["seed 2"]
+
+
+def test_a_script_ends_with_3_only_when_a_bar_is_missed(tmp_path: Path) -> None:
+    good, bad = (claim("c", ours=ours, unit="x", op=">=", bar=1.0) for ours in (1.0, 0.9))
+    shown = claim("d", ours=1.0, unit="x")
+    for made, code in (([good, shown], 0), ([good, bad], 3), ([], 0)):
+        assert finish("demo", made, not_run=["e"], folder=tmp_path) == code
+        record = json.loads((tmp_path / "demo.json").read_text())
+        assert (record["claims"], record["not_run"]) == (made, ["e"])
+
+
+def test_every_script_takes_quick_and_one_of_its_claims() -> None:
+    parser = options("What it is.\n\nMore.", {"a": 1, "b": 2}, quick="Less.")
+    assert parser.description == "What it is."
+    assert vars(parser.parse_args(["--only", "b"])) == {"quick": False, "only": "b"}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--only", "c"])
 
 
 def test_a_claim_with_a_field_missing_is_refused(tmp_path: Path) -> None:
