@@ -107,6 +107,7 @@ def test_a_stream_without_batches_is_refused() -> None:
     ("name", "value", "expected"),
     [
         ("epochs", 0, "at least 1"),
+        ("seed", 2**64, "64 bits"),
         ("lr", 0.0, "above 0"),
         ("lr", float("nan"), "above 0"),
         ("weight_decay", -0.1, "at least 0"),
@@ -185,6 +186,19 @@ def test_a_batch_that_does_not_fit_is_described() -> None:
         fit(module(), [(torch.ones(8, 5), torch.ones(8))], TrainConfig(epochs=1), loss=mse)
     with pytest.raises(InputError, match=r"the loss has the shape \(16,\).*take its mean"):
         fit(Named(), pairs(), TrainConfig(epochs=1), loss=lambda output, target: output - target)
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda output, target: float(mse(output, target)), "the loss is a float"),
+        (lambda output, target: mse(output.detach(), target), "does not depend on any parameter that is trained"),
+        (lambda output, target: (output > target).sum(), "does not depend on any parameter that is trained"),
+    ],
+)
+def test_a_loss_that_cannot_be_followed_back_is_refused(loss: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        fit(Named(), pairs(), TrainConfig(epochs=1), loss=loss)
 
 
 def test_data_that_can_be_read_once_is_refused_for_several_epochs() -> None:
@@ -380,6 +394,9 @@ def test_a_metric_that_is_not_there_names_the_near_one_and_nan_is_refused() -> N
         trained(TrainConfig(epochs=1, metric="acuracy"), validation=lambda model: {"accuracy": 1.0})
     with pytest.raises(CheckError, match="loss after epoch 0 is nan"):
         trained(TrainConfig(epochs=1), validation=lambda model: float("nan"))
+    for found in (None, {"loss": "low"}):
+        with pytest.raises(InputError, match="the validation gives"):
+            trained(TrainConfig(epochs=1), validation=lambda model, found=found: found)
     with pytest.raises(InputError, match="no batches to validate on"):
         trained(TrainConfig(epochs=1), validation=[])
 

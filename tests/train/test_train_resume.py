@@ -252,6 +252,8 @@ def test_data_that_keeps_its_place_is_not_read_again(tmp_path: Path) -> None:
     fit(whole, Stateful(), config, loss=squared)
     with pytest.raises(BrokenError):
         fit(net(), Stateful(), config, loss=breaking_at(7), checkpoints=tmp_path)
+    with pytest.raises(InputError, match="the data is a list, and the run began with data that kept its own place"):
+        resume(net(), list(Stateful()), config, loss=squared, checkpoints=tmp_path)
     resume(again, data, config, loss=squared, checkpoints=tmp_path)
     torch.testing.assert_close(weights(again), weights(whole), rtol=0, atol=0)
     assert data.num_reads == 12 - 6
@@ -395,6 +397,25 @@ def test_an_optimizer_that_was_changed_is_refused(optimizer: Any, words: str, tm
     broken_off(tmp_path, TrainConfig(epochs=2), optimizer=torch.optim.AdamW)
     with pytest.raises(InputError, match=words):
         resume(net(), loader(), TrainConfig(epochs=2), loss=squared, checkpoints=tmp_path, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "words"),
+    [
+        (None, "step", "is StepLR, .* none"),
+        ("step", None, "is none, .* StepLR"),
+        ("step", "cosine", "is Cosine.*LR, .* StepLR"),
+    ],
+)
+def test_another_scheduler_is_refused(first: str | None, then: str | None, words: str, tmp_path: Path) -> None:
+    made: dict[str | None, Any] = {
+        None: None, "step": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1),
+        "cosine": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4),
+    }  # fmt: skip
+    config = TrainConfig(epochs=1, schedule="constant")
+    fit(net(), loader(), config, loss=squared, scheduler=made[first], checkpoints=tmp_path)
+    with pytest.raises(InputError, match=f"the scheduler {words}"):
+        resume(net(), loader(), config, loss=squared, scheduler=made[then], checkpoints=tmp_path)
 
 
 def test_another_configuration_and_other_data_are_refused(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class TrainConfig:
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("warmup", 0 <= self.warmup <= 1, "between 0 and 1"),
             ("clip_norm", self.clip_norm > 0, "above 0"),
+            ("seed", -(2**63) <= self.seed < 2**64, "a whole number of 64 bits"),
             ("schedule", self.schedule in ("auto", "cosine", "constant"), "auto, cosine or constant"),
             ("accumulate", self.accumulate >= 1, "at least 1"),
             ("precision", self.precision in ("fp32", "bf16", "fp16"), "fp32, bf16 or fp16"),

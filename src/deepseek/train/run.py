@@ -214,6 +214,12 @@ class Run:
         assert self.restored is not None  # noqa: S101 - see windows()
         own, self.restored = self.restored, None
         if own["data"] is not None:
+            if not random_state.is_stateful(self.data):
+                raise InputError(
+                    f"the data is a {type(self.data).__name__}, and the run began with data that kept its own place",
+                    expected="the data of the run that goes on, with load_state_dict()",
+                    fix="give that data, or begin anew in another folder",
+                )
             self.data.load_state_dict(own["data"])  # type: ignore[attr-defined]
         if self.batch == 0:
             return self._from_start()

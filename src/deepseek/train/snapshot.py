@@ -33,6 +33,7 @@ def facts_of(run: Run) -> dict[str, Any]:
         "num_batches": run.num_batches,
         "config": asdict(run.config),
         "optimizer": {"kind": type(run.optimizer).__name__, "groups": run.settings},
+        "scheduler": type(run.scheduler).__name__ if run.scheduler else None,
         "versions": {"torch": torch.__version__},
     }
 
@@ -130,6 +131,13 @@ def check_facts(run: Run, found: Found) -> None:
                 f"with {old[changed[0]]}",
                 expected="the optimizer as it was made", fix=_ANEW,
             )  # fmt: skip
+    scheduler = facts_of(run)["scheduler"]
+    before = found.facts.get("scheduler", scheduler)
+    if scheduler != before:
+        raise InputError(
+            f"the scheduler is {scheduler or 'none'}, and the run in {folder} began with {before or 'none'}",
+            expected="the same scheduler", fix=_ANEW,
+        )  # fmt: skip
     if found.facts["num_batches"] != run.num_batches and found.facts["num_ranks"] == ranks.num_ranks():
         raise InputError(
             f"the data has {run.num_batches} batches, and that of the run in {folder} had {found.facts['num_batches']}",

@@ -62,6 +62,16 @@ def loss_of(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
             expected="a batch of (inputs, target), of names to tensors, or a tensor, that fits the model and the loss",
             fix="call loss(model(inputs), target) on one batch by hand",
         ) from error
+    if not isinstance(value, Tensor):
+        raise InputError(
+            f"the loss is a {type(value).__name__}", expected="a tensor of one number",
+            fix="compute it from the output with torch's operations, without float() or .item()",
+        )  # fmt: skip
+    if torch.is_grad_enabled() and not value.requires_grad:
+        raise InputError(
+            "the loss does not depend on any parameter that is trained", expected="a loss with a gradient",
+            fix="compute it from the model's output, without detach(), argmax() or comparisons",
+        )  # fmt: skip
     if value.numel() != 1:
         raise InputError(f"the loss has the shape {tuple(value.shape)}", expected="one number", fix="take its mean")
     return value

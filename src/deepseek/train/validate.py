@@ -28,7 +28,13 @@ def validate(run: Run) -> dict[str, float]:
     run.model.eval()
     with torch.no_grad(), run.average.applied():
         found = run.validation(run.model) if callable(run.validation) else {"loss": _mean_loss(run)}
-    metrics = {name: float(value) for name, value in (found if isinstance(found, Mapping) else {"loss": found}).items()}
+    named = found if isinstance(found, Mapping) else {"loss": found}
+    try:
+        metrics = {name: float(value) for name, value in named.items()}
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the validation gives {found!r}", expected="a number, or numbers by name", fix="return such values"
+        ) from error
     watched = run.config.metric
     if watched not in metrics:
         raise InputError(
