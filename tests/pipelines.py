@@ -220,6 +220,7 @@ def states() -> dict[str, Any]:
         said(lambda: pipe.step(*words_batch(8))),
         said(lambda: pipe.step(None, None)),
         said(lambda: torch.no_grad()(pipe.step)(*batch)),
+        said(lambda: pipe.step(None, 3)),
     ]
     return found
 
@@ -259,6 +260,11 @@ def refusals() -> dict[str, str]:
         "wrong order": (Words(), {"blocks": ("layers", "embed", "head")}),
         "between": (Skips(), {}),
         "sum": (Words(), {"loss": total}),
+        "failing loss": (
+            Words(),
+            {"loss": nn.functional.cross_entropy, "example": (words_batch()[0], torch.full((ROWS,), 7))},
+        ),
+        "loss of no tensor": (Words(), {"loss": lambda output, targets: 1.0}),
         "tied": (tied(), line),
         "example": (Words(), {"example": words_batch()[0]}),
     }

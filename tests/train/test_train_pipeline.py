@@ -105,6 +105,7 @@ def test_a_state_or_a_batch_that_does_not_fit_is_refused(two: Found) -> None:
     assert "the targets are (8, 2) of float32. Expected: (16, 2)" in rows
     assert "inputs are not given" in nothing
     assert "call evaluate()" in two[0]["states"]["refused"][5]
+    assert "the targets is int" in two[1]["states"]["refused"][6]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,8 @@ def test_a_state_or_a_batch_that_does_not_fit_is_refused(two: Found) -> None:
         ("wrong order", ["block 'layers.0' (Residual) cannot run", "in the order in which forward calls them"]),
         ("between", ["embed to head.1 in a row do not compute what Skips does"]),
         ("sum", ["the loss of two micro-batches together", "reduction='mean'"]),
+        ("failing loss", ["the loss fails on outputs of float32 [8, 2] and targets of int64 [8]: Target 7 is out of"]),
+        ("loss of no tensor", ["the loss of outputs of float32 [8, 2]", "is a float"]),
         ("tied", ["0.weight in stage 0 and 3.weight in stage 1 are one parameter"]),
         ("example", ["the example is Tensor", "(inputs, targets)"]),
     ],

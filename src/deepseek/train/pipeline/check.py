@@ -63,10 +63,12 @@ def check_mean(blocks: Blocks, example: tuple[Value, Tensor], loss: Loss) -> Non
         output = inputs
         for _, block in blocks:
             output = block(output)
-        whole = loss(output, targets)
+        whole = _loss_of(loss, output, targets)
         half = max(1, len(targets) // 2)
         halves = [
-            loss(tuple(part[rows] for part in output) if isinstance(output, tuple) else output[rows], targets[rows])
+            _loss_of(
+                loss, tuple(part[rows] for part in output) if isinstance(output, tuple) else output[rows], targets[rows]
+            )
             for rows in (slice(None, half), slice(half, None))
             if len(targets[rows])
         ]
@@ -77,6 +79,30 @@ def check_mean(blocks: Blocks, example: tuple[Value, Tensor], loss: Loss) -> Non
             expected="one number, the mean over rows, so that the mean of the parts is that of the whole",
             fix="use a loss with reduction='mean' and no weights that are shared out over the batch",
         )
+
+
+def _loss_of(loss: Loss, output: Value, targets: Tensor) -> Tensor:
+    """Other processes wait for what this one finds: whatever a loss does on a wrong batch must become words."""
+    shapes = f"outputs of {_shapes_of(output)} and targets of {_shapes_of(targets)}"
+    try:
+        found = loss(output, targets)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(
+            f"the loss fails on {shapes}: {error}", expected="a loss that fits the model's output and the targets",
+            fix="call loss(model(inputs), targets) on the example by hand",
+        ) from error  # fmt: skip
+    if not isinstance(found, Tensor):
+        raise InputError(
+            f"the loss of {shapes} is a {type(found).__name__}", expected="a tensor of one number",
+            fix="compute it from the output with torch's operations, without float() or .item()",
+        )  # fmt: skip
+    return found
+
+
+def _shapes_of(value: Value) -> str:
+    return " and ".join(
+        f"{str(part.dtype).removeprefix('torch.')} {list(part.shape)}" for part in tensors_of(value, "the output")
+    )
 
 
 def check_ties(blocks: Blocks, ends: Sequence[int]) -> None:

@@ -251,7 +251,7 @@ class Pipe:
         if not self.has_last:
             targets = None
         else:
-            _check_batch("targets", () if targets is None else (targets,), self._targets)
+            _check_batch("targets", () if targets is None else tensors_of(targets, "the targets"), self._targets)
         return tuple(part.to(self.device) for part in given), None if targets is None else targets.to(self.device)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
