@@ -11,11 +11,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from distributed_task import Text, gradient_bytes, loss_of, make_model
+from distributed_task import CONTEXT, NUM_LAYERS, SMALLER, Text, gradient_bytes, loss_of, make_model
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,14 +25,13 @@ from deepseek.train.compression import Compression
 from deepseek.train.data_parallel import wrap
 
 BATCH, RATE, WARMUP = 8, 1e-3, 50
-BUCKET_MB = 5
 
 
 def contender(name: str, rank: int) -> nn.Module:
     """Plain DDP, with the same argument that `wrap` sets, or ours."""
     if name == "ddp":
         return DistributedDataParallel(make_model(), gradient_as_bucket_view=True)
-    return wrap(make_model(), Compression(kind=name, rank=rank, warm_start_steps=WARMUP if name == "powersgd" else 0))
+    return wrap(make_model(), Compression(kind=name, rank=rank, warm_start_steps=WARMUP if "sgd" in name else 0))
 
 
 def stepper(model: nn.Module, text: Text, num_steps: int) -> Callable[[int], None]:
@@ -71,18 +72,22 @@ def rates(contenders: list[str], rank: int, steps: int) -> dict[str, Any]:
             cpu[name].append(time.process_time() - cpu_start)
             dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
             wall[name].append(float(slowest))
-    alone = make_model()
-    take_alone, times = stepper(alone, text, 10_000), []
-    for index in range(7):
-        start = time.perf_counter()
-        take_alone(index)
-        times.append(time.perf_counter() - start)
     ours = [model.compressor for model in models.values() if hasattr(model, "compressor")]
     return {
-        "step_s": wall, "cpu_s": cpu, "bytes": gradient_bytes(alone), "alone_s": sorted(times)[3],
+        "step_s": wall, "cpu_s": cpu, "bytes": gradient_bytes(make_model()), **alone(),
         "choices": [list(each.choices.values()) for each in ours],
         "times_s": [list(each.times_s.values()) for each in ours],
     }  # fmt: skip
+
+
+def alone(num_layers: int = NUM_LAYERS, context: int = CONTEXT) -> dict[str, float]:
+    """Median seconds of a step of the model without a group."""
+    take, times = stepper(make_model(num_layers, context), Text(context), 10_000), []
+    for index in range(15):
+        start = time.perf_counter()
+        take(index)
+        times.append(time.perf_counter() - start)
+    return {"alone_s": median(times[1:])}
 
 
 def loss(name: str, rank: int, steps: int) -> dict[str, Any]:
@@ -104,54 +109,72 @@ def loss(name: str, rank: int, steps: int) -> dict[str, Any]:
 
 
 class Slept(torch.autograd.Function):
-    """Stands for a layer: sleeps as long as it takes, and gives its parameters gradients that are there already."""
+    """Stands for a block: sleeps as long as it takes, and gives its parameters gradients that are there already."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, layer: SleptLayer, *_weights: Tensor) -> Tensor:
-        ctx.layer = layer
-        time.sleep(layer.forward_s)
+    def forward(ctx: Any, inputs: Tensor, block: SleptBlock, *_weights: Tensor) -> Tensor:
+        ctx.block = block
+        if block.forward_s:
+            time.sleep(block.forward_s)
         return inputs.clone()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        time.sleep(ctx.layer.backward_s)
-        return grad, None, *ctx.layer.grads
+        time.sleep(ctx.block.backward_s)
+        return grad, None, *(each.detach() for each in ctx.block.grads)  # autograd keeps what nobody else holds
 
 
-class SleptLayer(nn.Module):
-    """A third of a layer's time is forward, two thirds backward, as counted in products of matrices."""
+class SleptBlock(nn.Module):
+    """Some parameters, and how long they are worked at."""
 
-    def __init__(self, parameters: list[nn.Parameter], seconds: float) -> None:
+    def __init__(self, parameters: list[nn.Parameter], forward_s: float, backward_s: float) -> None:
         super().__init__()
         self.weights = nn.ParameterList(parameters)
+        self.inputs = tuple(parameters)  # a ParameterList is slow to walk through
         self.grads = [torch.randn_like(parameter) for parameter in parameters]
-        self.forward_s, self.backward_s = seconds / 3, seconds * 2 / 3
+        self.forward_s, self.backward_s = forward_s, backward_s
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return Slept.apply(inputs, self, *self.weights)
+        return Slept.apply(inputs, self, *self.inputs)
 
 
 def slept_model(sleep_s: float) -> nn.Module:
-    """The parameters of the task's model, layer by layer, and the time of each layer by its share of them."""
-    model = make_model()
-    layers = [[model.embed.weight, model.place]]
-    layers += [list(layer.parameters()) for layer in model.body.layers]
-    layers += [[*model.body.norm.parameters(), *model.head.parameters()]]
-    total = sum(parameter.numel() for layer in layers for parameter in layer)
-    shares = [sum(parameter.numel() for parameter in layer) / total for layer in layers]
-    return nn.Sequential(*(SleptLayer(layer, sleep_s * part) for layer, part in zip(layers, shares, strict=True)))
+    """The smaller model's parameters, half a layer at a time.
+
+    A third of the step is forward and slept at once: nothing is sent meanwhile. Two thirds are backward, as counted in
+    products of matrices, and each block has its share by its parameters.
+    """
+    model = make_model(**SMALLER)
+    blocks = [[model.embed.weight, model.place]]
+    for layer in model.body.layers:
+        attention = [*layer.norm1.parameters(), *layer.self_attn.parameters()]
+        blocks += [attention, [each for each in layer.parameters() if all(each is not other for other in attention)]]
+    blocks[-1] += [*model.body.norm.parameters(), *model.head.parameters()]
+    sizes = [sum(parameter.numel() for parameter in block) for block in blocks]
+    return nn.Sequential(
+        *(
+            SleptBlock(block, sleep_s / 3 if block is blocks[0] else 0.0, sleep_s * 2 / 3 * size / sum(sizes))
+            for block, size in zip(blocks, sizes, strict=True)
+        )
+    )
 
 
-def scale(sleep_s: float, kind: str, rank: int, steps: int) -> dict[str, Any]:
+def loopback_bytes() -> int:
+    """What has gone over the loopback so far, headers too."""
+    (line,) = [line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:")]
+    return int(line.split()[9])
+
+
+def scale(sleep_s: float, kind: str, rank: int, steps: int, bucket_mb: int) -> dict[str, Any]:
     """Median seconds a step of the slowest rank; of one rank alone where the group has no other."""
     model = slept_model(sleep_s)
     num_bytes = gradient_bytes(model)
     if dist.get_world_size() > 1:
-        model = wrap(model, Compression(kind=kind, rank=rank, warm_start_steps=0), bucket_cap_mb=BUCKET_MB)
+        model = wrap(model, Compression(kind=kind, rank=rank, warm_start_steps=0), bucket_cap_mb=bucket_mb)
     inputs, times = torch.ones(1, requires_grad=True), []
     for index in range(steps + 5):
         if index == 5:
-            cpu = time.process_time()
+            cpu, sent = time.process_time(), loopback_bytes()
         start = time.perf_counter()
         model(inputs).sum().backward()
         model.zero_grad()
@@ -159,16 +182,16 @@ def scale(sleep_s: float, kind: str, rank: int, steps: int) -> dict[str, Any]:
             times.append(time.perf_counter() - start)
     taken = torch.tensor(sorted(times)[len(times) // 2])
     dist.all_reduce(taken, op=dist.ReduceOp.MAX)
-    choices = list(model.compressor.choices.values()) if dist.get_world_size() > 1 else []
     cpu_s = (time.process_time() - cpu) / steps
-    return {"step_s": float(taken), "bytes": num_bytes, "choices": choices, "cpu_s": cpu_s, "times": times}
+    sent = (loopback_bytes() - sent) // (steps * dist.get_world_size())
+    return {"step_s": float(taken), "bytes": num_bytes, "sent": sent, "cpu_s": cpu_s, "times": times}
 
 
 def main() -> None:
     options = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    found = {"rates": rates, "loss": loss, "scale": scale}[options.pop("do")](**options)
+    found = {"rates": rates, "alone": alone, "loss": loss, "scale": scale}[options.pop("do")](**options)
     dist.barrier()
     if os.environ["RANK"] == "0":
         print(json.dumps(found), flush=True)

@@ -20,12 +20,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.train.compression import Compression, Kind, Memory, reduce
+from deepseek.train.compression import Compression, Kind, Memory, all_reduce_mean, mean_of_few, reduce, relayed_mean
 from deepseek.train.data_parallel import DataParallel, wrap
 from ranks import run_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
-LOSSY: tuple[Kind, ...] = ("fp16", "bf16", "int8", "powersgd")
+LOSSY: tuple[Kind, ...] = ("fp16", "bf16", "int8", "powersgd", "acpsgd")
 
 
 def digest(tensors: Any) -> str:
@@ -144,26 +144,75 @@ def test_a_mean_of_low_rank_is_exact_and_a_number_that_is_not_finite_spoils_no_m
         assert all(found.values()), found
 
 
-def resumed() -> list[str]:
-    """Digests of a run of 24 steps, and of one that was cut after 12 and went on in new objects."""
-    config = Compression(kind="powersgd", rank=2, warm_start_steps=4)
+def turned() -> list[float]:
+    """How far ACP-SGD's mean of a matrix that does not change is from it, step by step, and what it keeps."""
+    matrix, memory, group = torch.randn(64, 48, generator=torch.Generator().manual_seed(0)), Memory(), dist.group.WORLD
+    assert group is not None
+    far, given = [], torch.zeros_like(matrix)
+    for step in range(1, 41):
+        grads = {"matrix": matrix * (1 + dist.get_rank())}
+        reduce(grads, memory, "acpsgd", 8, group)
+        given += grads["matrix"]
+        far.append(float((given / step - 1.5 * matrix).norm() / (1.5 * matrix).norm()))
+    return [far[0], far[-1], *sorted(factor.shape[1] for factor in memory.factors.values())]
+
+
+def test_acpsgd_turns_its_sides_and_comes_near_with_time(tmp_path: Path) -> None:
+    for first, last, *sides in run_ranks(2, turned, folder=tmp_path):
+        assert first > 0.5  # rank 8 of 48
+        assert last < first / 4
+        assert sides == [48]  # after an even number of steps: one factor, of the first side again
+
+
+def averaged() -> list[Any]:
+    """Means of a small message by each way and by the one chosen, and which was."""
+    group, rank = dist.group.WORLD, dist.get_rank()
+    assert group is not None
+    own = torch.randn(100, generator=torch.Generator().manual_seed(rank))
+    found, memory = [], Memory()
+    for way in (all_reduce_mean, relayed_mean):
+        copied = own.clone()
+        way(copied, group)
+        found.append(copied)
+    for choice in (True, False):
+        memory.relayed[str(own.numel().bit_length())] = choice
+        copied = own.clone()
+        mean_of_few(copied, memory, group)
+        found.append(copied)
+    mean_of_few(torch.ones(9), memory, group)
+    return [[each.tolist() for each in found], memory.relayed]
+
+
+def test_a_small_message_has_the_same_mean_through_one_rank_as_round_the_ring(tmp_path: Path) -> None:
+    ranks = run_ranks(3, averaged, folder=tmp_path)
+    assert ranks[0] == ranks[1] == ranks[2]  # bits and choices
+    (ring, relay, chosen_relay, chosen_ring), choices = ranks[0]
+    assert ring == pytest.approx(relay, abs=1e-6)
+    assert (chosen_relay, chosen_ring) == (relay, ring)
+    assert set(choices) == {"7", "4"}
+
+
+def resumed(kind: Kind) -> list[str]:
+    """Digests of a run of 24 steps, and of one that was cut after 13 and went on in new objects."""
+    config = Compression(kind=kind, rank=2, warm_start_steps=4)
     whole = wrap(small_net(), config, bucket_cap_mb=0.02)
     train(whole, range(24))
     first = wrap(small_net(), config, bucket_cap_mb=0.02)
-    train(first, range(12))
+    train(first, range(13))
     states = first.module.state_dict(), first.compressor.state_dict()
     second = wrap(small_net(), config, bucket_cap_mb=0.05)
     second.module.load_state_dict(states[0])
     second.compressor.load_state_dict(states[1])
-    train(second, range(12, 24))
+    train(second, range(13, 24))
     forgetful = wrap(small_net(), config, bucket_cap_mb=0.02)
     forgetful.module.load_state_dict(states[0])
-    train(forgetful, range(12, 24))
+    train(forgetful, range(13, 24))
     return [digest(model.parameters()) for model in (whole, second, forgetful)]
 
 
-def test_a_run_goes_on_bit_equal_from_its_saved_state(tmp_path: Path) -> None:
-    for whole, second, forgetful in run_ranks(2, resumed, folder=tmp_path):
+@pytest.mark.parametrize("kind", ["powersgd", "acpsgd"])
+def test_a_run_goes_on_bit_equal_from_its_saved_state(kind: Kind, tmp_path: Path) -> None:
+    for whole, second, forgetful in run_ranks(2, resumed, kind, folder=tmp_path):
         assert whole == second
         assert whole != forgetful
 

@@ -1,10 +1,11 @@
-"""Averaging gradients over ranks in fewer bytes: PowerSGD, and casts to 16 and 8 bits, each with error feedback.
+"""Averaging gradients over ranks in fewer bytes: PowerSGD, ACP-SGD, and casts to 16 and 8 bits, with error feedback.
 
     reduce(kind): gradient + memory -> few bytes -> torch.distributed -> mean over ranks; memory = what was not sent
 
 Sources: PowerSGD, Vogels et al., arXiv 1905.13727, algorithm 1 (power iteration with a warm start) and algorithm 2
-(error feedback); error feedback, Karimireddy et al., arXiv 1901.09847; an exchange in two halves that sums in float32,
-as in 1-bit Adam, Tang et al., arXiv 2102.02888, section 4. Nothing is lost, only late: at any time
+(error feedback); ACP-SGD, Zhang et al., arXiv 2306.08881 (its two sides in turn); error feedback, Karimireddy et al.,
+arXiv 1901.09847; an exchange in two halves that sums in float32, as in 1-bit Adam, Tang et al., arXiv 2102.02888,
+section 4. Nothing is lost, only late: at any time
 
     sum of what was given out + mean over ranks of the memories = sum of the true means.
 
@@ -17,8 +18,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -28,9 +30,11 @@ from torch import Tensor
 
 from deepseek.errors import InputError
 
-Kind = Literal["auto", "none", "fp16", "bf16", "int8", "powersgd"]
+Kind = Literal["auto", "none", "fp16", "bf16", "int8", "powersgd", "acpsgd"]
 Named = Mapping[str, Tensor]  # gradients by name of the parameter; changed in place
 BLOCK = 256  # elements of int8 that share one scale: 1.6 % more bytes
+RELAY_BYTES = 2**22  # of all ranks' messages together: more never goes through one rank
+ROWS = "rows of "  # marks a factor of ACP-SGD that stands for the rows of its matrix
 LINE = 16  # elements: matrices start where a cache line does, else the bits of a product depend on the bucket's layout
 
 
@@ -43,11 +47,11 @@ class Compression:
     >>> Compression(kind="zip")
     Traceback (most recent call last):
         ...
-    deepseek.errors.InputError: compression.kind is 'zip'. Expected: one of auto, none, fp16, bf16, int8, powersgd. ...
+    deepseek.errors.InputError: compression.kind is 'zip'. Expected: one of auto, none, fp16, bf16, int8, powersgd, ...
     """
 
     kind: Kind = "auto"
-    rank: int = 8  # of PowerSGD: bytes and fidelity grow with it; 1 to 4 for images, 16 to 32 for language; at least 1
+    rank: int = 8  # of the SGDs: bytes and fidelity grow with it; 1 to 4 for images, 16 to 32 for language; at least 1
     warm_start_steps: int = 10  # first steps that are sent as they are, at least 0
     remeasure_steps: int = 2000  # of auto: steps from one measurement to the next, at least 10
     min_gain: float = 2.0  # of auto: how many times faster a lossier way must be, at least 1
@@ -73,6 +77,7 @@ class Memory:
     errors: dict[str, Tensor] = field(default_factory=dict)  # not yet sent; each rank has its own
     # Q' (rank, columns) of PowerSGD, equal on all ranks. Rows: a product with few columns is up to 6 times slower.
     factors: dict[str, Tensor] = field(default_factory=dict)
+    relayed: dict[str, bool] = field(default_factory=dict)  # by the bits of a message's length: see `mean_of_few`
     scratch: Tensor | None = None  # room for the matrices of one call; not a part of the state
 
     def error(self, name: str, like: Tensor) -> Tensor:
@@ -95,10 +100,61 @@ class Memory:
             self.factors[name] = torch.randn(rank, columns, generator=generator).to(like)
         return self.factors[name]
 
+    def turn(self, name: str, matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+        """For ACP-SGD: the matrix or its transpose, as it stands in this step, and the factor of its left side."""
+        rows = self.factors.get(ROWS + name)
+        if rows is not None and rows.shape == (rank, len(matrix)):
+            return matrix, rows
+        return matrix.mT, self.factor(name, matrix.shape[1], rank, matrix)
+
+    def turn_round(self, name: str, factor: Tensor) -> None:
+        """Keep what has become the factor of the other side in place of this step's."""
+        other = name if self.factors.pop(ROWS + name, None) is not None else ROWS + name
+        self.factors.pop(name, None)
+        self.factors[other] = factor.clone()
+
 
 def all_reduce_mean(flat: Tensor, group: dist.ProcessGroup) -> None:
     """The mean over ranks, in place and as it is."""
     dist.all_reduce(flat.div_(group.size()), group=group)
+
+
+def relayed_mean(flat: Tensor, group: dist.ProcessGroup) -> None:
+    """The same through the first rank: a gather and a broadcast."""
+    parts = [torch.empty_like(flat) for _ in range(group.size())] if group.rank() == 0 else None
+    dist.gather(flat, parts, group=group, group_dst=0)
+    if parts:
+        torch.mean(torch.stack(parts), 0, out=flat)
+    dist.broadcast(flat, group=group, group_src=0)
+
+
+def mean_of_few(flat: Tensor, memory: Memory, group: dist.ProcessGroup) -> None:
+    """The mean over ranks, in place, of a message that is mostly small; the faster way, measured once for each size.
+
+    gloo's ring wakes a rank some four times for each other rank, which is what a small message costs where ranks share
+    processors; through one rank it is two messages. On few ranks or a slow link the ring is as fast or faster.
+    """
+    size = str(flat.numel().bit_length())
+    if flat.is_cuda or group.size() * flat.nbytes > RELAY_BYTES:
+        memory.relayed[size] = False
+    elif size not in memory.relayed:
+        ring_s, relay_s = (slowest_s(way, flat, group) for way in (all_reduce_mean, relayed_mean))
+        memory.relayed[size] = 1.5 * relay_s <= ring_s
+    (relayed_mean if memory.relayed[size] else all_reduce_mean)(flat, group)
+
+
+def slowest_s(way: Callable[[Tensor, dist.ProcessGroup], None], flat: Tensor, group: dist.ProcessGroup) -> float:
+    """The best of three runs on copies, on the slowest rank; equal on all ranks."""
+    best_s = float("inf")
+    for _ in range(3):
+        copied = flat.clone()
+        dist.barrier(group=group)
+        start_s = time.perf_counter()
+        way(copied, group)
+        best_s = min(best_s, time.perf_counter() - start_s)
+    slowest = torch.tensor(best_s)
+    dist.all_reduce(slowest, op=dist.ReduceOp.MAX, group=group)
+    return float(slowest)
 
 
 def is_finite(flat: Tensor) -> bool:
@@ -128,7 +184,7 @@ def reduce_powersgd(grads: Named, memory: Memory, rank: int, group: dist.Process
     for (name, matrix), total, p in zip(low.items(), sums, ps, strict=True):
         torch.add(matrix, errors[name], out=total)
         torch.mm(total, qs[name].mT, out=p)
-    all_reduce_mean(first, group)
+    mean_of_few(first, memory, group)
     for part, grad in zip(sent, rest, strict=True):
         grad.copy_(part)
     if not low:
@@ -141,11 +197,51 @@ def reduce_powersgd(grads: Named, memory: Memory, rank: int, group: dist.Process
     second, new_qs = flat_views([q.shape for q in qs.values()], like)
     for total, p, q in zip(sums, bases, new_qs, strict=True):
         torch.mm(p.mT, total, out=q)
-    all_reduce_mean(second, group)
+    mean_of_few(second, memory, group)
     for (name, matrix), total, p, q in zip(low.items(), sums, bases, new_qs, strict=True):
         torch.addmm(total, p, q, alpha=-1, out=errors[name])
         torch.mm(p, q, out=matrix)
         qs[name].copy_(q)
+
+
+def reduce_acpsgd(grads: Named, memory: Memory, rank: int, group: dist.ProcessGroup) -> None:
+    """As PowerSGD with half of its bytes and one exchange: the two sides of each matrix take turns.
+
+    One factor B is fixed, orthonormal, equal on all ranks; the other, C = B M, is averaged, and is the B of the next
+    step, with M turned round. The memory is what B cannot say of this rank's own matrix: M - B' C.
+    """
+    low = {name: matrix_of(grad) for name, grad in grads.items() if worth(grad, rank)}
+    plain = {name: grad for name, grad in grads.items() if name not in low}
+    flush(plain, memory)
+    turned, bases = {}, {}
+    for name, matrix in low.items():
+        matrix.add_(memory.error(name, grads[name]).view(matrix.shape))
+        turned[name], factor = memory.turn(name, matrix, min(rank, *matrix.shape))
+        bases[name] = orthonormal(factor.mT).mT
+    shapes = [grad.shape for grad in plain.values()] + [(len(b), turned[n].shape[1]) for n, b in bases.items()]
+    flat, views = flat_views(shapes, next(iter(grads.values())))
+    sent, parts = views[: len(plain)], views[len(plain) :]
+    copy_all(sent, plain.values())
+    for name, part in zip(low, parts, strict=True):
+        torch.mm(bases[name], turned[name], out=part)
+    own = [part.clone() for part in parts]
+    mean_of_few(flat, memory, group)
+    copy_all(plain.values(), sent)
+    if not is_finite(flat):
+        for matrix in low.values():
+            matrix.fill_(torch.nan)
+        return
+    for (name, matrix), mine, part in zip(turned.items(), own, parts, strict=True):
+        error = memory.errors[name].view(low[name].shape)
+        torch.addmm(matrix, bases[name].mT, mine, alpha=-1, out=error if matrix.is_contiguous() else error.mT)
+        torch.mm(bases[name].mT, part, out=matrix)
+        memory.turn_round(name, part)
+
+
+def copy_all(to: Iterable[Tensor], source: Iterable[Tensor]) -> None:
+    """Many small copies in one call."""
+    if targets := list(to):
+        torch._foreach_copy_(targets, list(source))
 
 
 def worth(grad: Tensor, rank: int) -> bool:
@@ -271,6 +367,8 @@ def reduce(grads: Named, memory: Memory, kind: Kind, rank: int, group: dist.Proc
         return
     if kind == "powersgd":
         reduce_powersgd(grads, memory, rank, group)
+    elif kind == "acpsgd":
+        reduce_acpsgd(grads, memory, rank, group)
     elif kind in CASTS:
         reduce_cast(grads, memory, kind, group)
     else:

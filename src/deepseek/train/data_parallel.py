@@ -155,6 +155,7 @@ class Compressor:
         return {
             "step": self.step,
             "choices": dict(self.choices),
+            "relayed": dict(self.memory.relayed),
             **{f"rank{rank}.error.{name}": error for name, error in self.memory.errors.items()},
             **{f"factor.{name}": factor for name, factor in self.memory.factors.items()},
         }
@@ -172,6 +173,7 @@ class Compressor:
         self.memory = Memory(
             {key.removeprefix(own): tensor.clone() for key, tensor in state.items() if key.startswith(own)},
             {key.removeprefix("factor."): tensor.clone() for key, tensor in state.items() if key.startswith("factor.")},
+            dict(state.get("relayed", {})),
         )
 
 
