@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from deepseek.errors import DeepseekError
+from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.train.pipeline import SCHEDULES, Pipe, parallelize
 
 ROWS, WORDS, WIDTH = 16, 5, 6
@@ -222,6 +223,38 @@ def states() -> dict[str, Any]:
         said(lambda: torch.no_grad()(pipe.step)(*batch)),
         said(lambda: pipe.step(None, 3)),
     ]
+    return found
+
+
+def frozen_words() -> nn.Module:
+    """Only the last line learns: the first stage has parameters, and none that moves."""
+    model = Words().requires_grad_(False)
+    model.head.requires_grad_(True)
+    return model
+
+
+def adaptive() -> dict[str, Any]:
+    """AdaptiveOptimizer in two stages, whose sums are added, and in one process: the rates."""
+    found: dict[str, Any] = {}
+    torch.set_default_dtype(torch.float64)
+    inputs, targets = words_batch()
+    for name, make in (("words", Words), ("frozen", frozen_words)):
+        one = make()
+        pipe = parallelize(
+            make(), stages=2, micro_batches=4, example=(inputs, targets), loss=mse_loss, blocks=BLOCKS, schedule="1f1b"
+        )
+        alone, ours = AdaptiveOptimizer(one.parameters()), AdaptiveOptimizer(pipe.parameters(), group=pipe.group)
+        rates: list[list[float]] = [[], []]
+        for _ in range(40):
+            alone.zero_grad()
+            ours.zero_grad()
+            mse_loss(one(inputs), targets).backward()
+            pipe.step(inputs, targets)
+            for optimizer, seen in zip((alone, ours), rates, strict=True):
+                optimizer.step()
+                seen.append(optimizer.get_current_lr())
+        found[name] = rates
+    torch.set_default_dtype(torch.float32)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 PROGRAM = """
-import json, sys
+import gc, json, sys
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -20,38 +20,42 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from deepseek.optimizers import AdaptiveOptimizer
 
-torch.set_num_threads(1)
-torch.set_default_dtype(torch.float64)
-kind = sys.argv[1]
-torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3))
-rank, world = 0, 1
-if kind != "one":
-    dist.init_process_group("gloo")
-    rank, world = dist.get_rank(), dist.get_world_size()
-if kind == "ddp":
-    model = DistributedDataParallel(model)
-if kind == "fsdp":
-    for layer in (model[0], model[2]):
-        fully_shard(layer)
-    fully_shard(model)
-optimizer = AdaptiveOptimizer(model.parameters())
-rates, losses = [], []
-for step in range(60):
-    x = torch.randn(64, 6, generator=torch.Generator().manual_seed(step))
-    y = torch.stack([x[:, 0] * x[:, 1], x[:, 2].sin(), x.sum(1) / 3], 1)
-    part = slice(rank * 64 // world, (rank + 1) * 64 // world)
-    optimizer.zero_grad()
-    loss = nn.functional.mse_loss(model(x[part]), y[part])
-    loss.backward()
-    optimizer.step()
-    rates.append(optimizer.get_current_lr())
-    losses.append(loss.item())
-whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
-found = {"rank": rank, "rates": rates, "losses": losses, "weights": [float(w.detach().sum()) for w in whole]}
-with open(f"{sys.argv[2]}/{rank}.json", "w") as file:
-    json.dump(found, file)
-if kind != "one":
+def work(kind, out):
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3))
+    rank, world = 0, 1
+    if kind != "one":
+        dist.init_process_group("gloo")
+        rank, world = dist.get_rank(), dist.get_world_size()
+    if kind == "ddp":
+        model = DistributedDataParallel(model)
+    if kind == "fsdp":
+        for layer in (model[0], model[2]):
+            fully_shard(layer)
+        fully_shard(model)
+    optimizer = AdaptiveOptimizer(model.parameters())
+    rates, losses = [], []
+    for step in range(60):
+        x = torch.randn(64, 6, generator=torch.Generator().manual_seed(step))
+        y = torch.stack([x[:, 0] * x[:, 1], x[:, 2].sin(), x.sum(1) / 3], 1)
+        part = slice(rank * 64 // world, (rank + 1) * 64 // world)
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x[part]), y[part])
+        loss.backward()
+        optimizer.step()
+        rates.append(optimizer.get_current_lr())
+        losses.append(loss.item())
+    whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
+    found = {"rank": rank, "rates": rates, "losses": losses, "weights": [float(w.detach().sum()) for w in whole]}
+    with open(f"{out}/{rank}.json", "w") as file:
+        json.dump(found, file)
+
+
+work(*sys.argv[1:])
+gc.collect()  # a group ends its threads only when no model holds it
+if dist.is_initialized():
     dist.destroy_process_group()
 """
 

@@ -22,7 +22,7 @@ def train(num_steps: int, **options: Any) -> tuple[Trace, list[Row]]:
     """A trace, and the same told from outside."""
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
-    optimizer = AdaptiveOptimizer(model.parameters())
+    optimizer = AdaptiveOptimizer(model.parameters(), weight_decay=0.1)
     trace, expected = Trace(optimizer, **options), []
     inputs = torch.randn(32, 3)
     for step in range(1, num_steps + 1):

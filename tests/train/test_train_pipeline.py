@@ -26,7 +26,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return run(2, tmp_path_factory.mktemp("two"), "odd_models", "states", "refusals")
+    return run(2, tmp_path_factory.mktemp("two"), "odd_models", "states", "refusals", "adaptive")
 
 
 def check(found: Found, *, num_parameters: int) -> None:
@@ -85,6 +85,14 @@ def test_clipped_steps_end_at_the_weights_of_one_process(two: Found) -> None:
     assert second["got"] == first["got"]
     assert min(first["want"]) > 0.05, "nothing was clipped"
     assert first["apart"] < 1e-6
+
+
+@pytest.mark.parametrize("name", ["words", "frozen"])
+def test_the_adaptive_optimizer_takes_one_rate_in_all_stages_as_in_one_process(two: Found, name: str) -> None:
+    (alone, first), (_, second) = (process["adaptive"][name] for process in two)
+    assert first == second
+    assert first == pytest.approx(alone, rel=1e-5)
+    assert max(first) > 2 * first[0], "the rate moved"
 
 
 def test_the_choice_says_why(two: Found) -> None:

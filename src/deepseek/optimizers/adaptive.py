@@ -8,19 +8,22 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
 
 1. How far was the last step? The normalised hypergradient of the rate (arXiv 1703.04782, equation 5, normalised as in
    arXiv 1510.04609 section 3) is the cosine between the gradient and the direction u just taken:
-       c_t = <g_t, u_(t-1)> / (|g_t| |u_(t-1)|),     a_t = its mean, decaying by BETA_ALIGNMENT, bias-corrected
-       rho_t = AT_MINIMUM + GAIN a_t
-   rho stands for the ratio of the decrease that the steps achieved to the one that was predicted. Its scale is set so
-   that the default threshold, AT_MINIMUM, is the ratio of steps that end where an exact line search would (the gradient
-   orthogonal to the step, a = 0): above it the rate is too small, below it steps go past the minimum.
+       c_t = <g_t, u_(t-1)> / (|g_t| |u_(t-1)|)
+       a_t, q_t = means of c_t and of its square, decaying by BETA_ALIGNMENT, bias-corrected
+       rho_t = AT_MINIMUM + a_t / sqrt(q_t)
+   a / sqrt(q) is 1 when all steps of late stopped short, -1 when all went too far; the division takes out how noisy the
+   gradients are, as Adam's does for its direction. rho stands for the ratio of the decrease that the steps achieved to
+   the one that was predicted. The default threshold, AT_MINIMUM, is that of steps that end where an exact line search
+   would (the gradient orthogonal to the step, a = 0): above it the rate is too small, below it too large.
 2. The rate.
        log rate += pace_t clip(rho_t - dynamic_threshold, -1, 1),   rate <= MAX_RATE
        pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
    The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
 3. The clipping norm.  n_t = mean of |g_t|;  a gradient longer than CLIP n_(t-1) enters the momentum scaled to that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
-   3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py).
-5. The bounds, per tensor: the step is at most trust_t max(rms(w), LEAST_RMS), trust_t falling as 1 / sqrt(t)
+   3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
+   LEAST_SCALE of their root mean square are rounding errors and are not blown up.
+5. The bounds, per tensor: the step is at most trust_t max(rms(w), LEAST_RMS), trust_t falling as 1 / t at last
    (knobs.trust_at). Decoupled weight decay; and once the rate has found its level, a matrix that grows faster than
    BOUND_GROWTH a step is pulled back, after constrained parameter regularisation (arXiv 2311.09058, section 4: there by
    a Lagrange multiplier, here by a share BOUND_PULL of the excess).
@@ -28,18 +31,19 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
 
 adaptive_reference.py is the same in plain loops; tests hold the two equal. All signals stay tensors on the device: a
 step waits for nothing. With sharded parameters (FSDP2) their sums are all-reduced, so every rank takes the same rate;
-sharded matrices get no eigenbases.
+sharded matrices get no eigenbases. So are those of the processes of a `group` that each hold other tensors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
@@ -56,15 +60,16 @@ from deepseek.optimizers.knobs import (
     CLIP,
     CLIP_FROM,
     EPS,
-    GAIN,
     LEAST_RMS,
+    LEAST_SCALE,
     MAX_RATE,
+    PIECE,
     Knobs,
     pace_at,
     trust_at,
 )  # fmt: skip
 from deepseek.optimizers.regularisation import Regularisation
-from deepseek.optimizers.sharding import local, sum_over_shards
+from deepseek.optimizers.sharding import local, sum_over_group, sum_over_shards
 
 
 @dataclass
@@ -97,14 +102,17 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         initial_lr: float = 1e-3,
         lr_decay_rate: float = 0.95,
         dynamic_threshold: float = 0.8,
-        weight_decay: float = 0.1,
+        weight_decay: float = 0.2,
         *,
         foreach: bool = True,
+        group: ProcessGroup | None = None,
     ) -> None:
-        """`foreach`: tensors together (fewer kernels) instead of one by one (less memory)."""
+        """`foreach`: tensors together (fewer kernels) instead of one by one (less memory). `group`: processes that each
+        hold other tensors of one model, as the stages of a pipeline do: they take one rate. All of them call `step`."""
         knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay)
         super().__init__(params, {"lr": initial_lr, **asdict(knobs), "foreach": foreach})
         self._regularisation = Regularisation()
+        self._group = group
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As of any torch optimizer. A group that names an "lr" or an "initial_lr" starts from it."""
@@ -127,8 +135,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             (num,), math.inf, dtype=torch.float32, device=device
         )  # of the root mean square of each matrix
         group["norms"] = torch.zeros(num, dtype=torch.float32, device=device)  # of the directions taken last
-        # log of the rate relative to "lr", mean alignment, mean norm of the gradient; those of the first group count
-        group["control"] = torch.zeros(3, dtype=torch.float32, device=device)
+        # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
+        # the first group count
+        group["control"] = torch.zeros(4, dtype=torch.float32, device=device)
         group["step"] = 0
 
     def get_current_lr(self) -> float:
@@ -178,7 +187,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         slices = [found for group in self.param_groups if (found := self._slice(group)) is not None]
-        if not slices:
+        if not slices and self._group is None:
             return loss
         head = self.param_groups[0]
         step = head["step"] = head["step"] + 1
@@ -224,16 +233,18 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             norms += torch._foreach_norm(each.grads)
             lengths.append(each.group["norms"][each.at].to(control.device).square().sum())
         sums = torch.stack([_total(dots, control), _total([norm.square() for norm in norms], control)])
-        dot, square = sum_over_shards(sums, [param for each in slices for param in each.whole])
+        sums = sum_over_shards(sums, [param for each in slices for param in each.whole])
+        dot, square, length = sum_over_group(torch.cat([sums, _total(lengths, control)[None]]), self._group)
         norm = square.sqrt()
         clip = torch.ones_like(norm)
         if step > CLIP_FROM:
-            clip = (CLIP * control[2] / norm.clamp_min(1e-30)).clamp_max(1.0)
-        control[2] = norm if step == 1 else torch.lerp(control[2], norm * clip, 1 - BETA_NORM)
+            clip = (CLIP * control[3] / norm.clamp_min(1e-30)).clamp_max(1.0)
+        control[3] = norm if step == 1 else torch.lerp(control[3], norm * clip, 1 - BETA_NORM)
         if step > 1:
-            cosine = dot / (norm * torch.stack(lengths).sum().sqrt()).clamp_min(1e-30)
-            control[1].lerp_(cosine, 1 - BETA_ALIGNMENT)
-            ratio = AT_MINIMUM + GAIN * control[1] / (1 - BETA_ALIGNMENT ** (step - 1))
+            cosine = dot / (norm * length.sqrt()).clamp_min(1e-30)
+            control[1:3].lerp_(torch.stack([cosine, cosine.square()]), 1 - BETA_ALIGNMENT)
+            corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
+            ratio = AT_MINIMUM + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
             change = (ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0)
             top = math.log(max(MAX_RATE / head["initial_lr"], 1.0))
@@ -263,8 +274,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             group["bounds"][at] = bounds
             keeps = keeps * (1 - BOUND_PULL * (1 - bounds / weight.clamp_min(1e-30)).clamp_min(0))
         for param, direction, keep, pace in zip(params, directions, keeps, rates, strict=True):
-            param.mul_(keep.to(param.device, param.dtype))
-            param.addcmul_(direction.view_as(param), pace.to(param.device, param.dtype), value=-1)
+            scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
+            for (piece,), (step_taken,) in _pieces([param], [direction.view_as(param)]):
+                piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
 
 
 def _parts(each: Slice) -> list[Slice]:
@@ -298,27 +310,51 @@ def _in_eigenbases(step: int, grad: Tensor, state: dict[str, Any], clip: Tensor)
     state["exp_avg"].lerp_(grad, 1 - BETA1)
     state["exp_avg_sq"].lerp_(kronecker.turn(state, grad).square(), 1 - BETA2)
     ahead = state["exp_avg"] * (BETA1 / (1 - BETA1 ** (step + 1))) + grad * ((1 - BETA1) / (1 - BETA1**step))
-    scale = (state["exp_avg_sq"] / (1 - BETA2**step)).sqrt_().add_(EPS)
+    square = state["exp_avg_sq"] / (1 - BETA2**step)
+    scale = square.sqrt() + (square.mean().sqrt() * LEAST_SCALE + EPS)
     state["direction"] = kronecker.turn_back(state, kronecker.turn(state, ahead).div_(scale))
 
 
 def _plain(step: int, grads: list[Tensor], states: list[dict[str, Any]], clip: Tensor) -> None:
     """Adam's direction, element by element, for many tensors at once."""
-    averages, squares = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
-    grads = list(torch._foreach_mul(grads, clip.to(grads[0].device, grads[0].dtype)))
-    torch._foreach_lerp_(averages, grads, 1 - BETA1)
-    torch._foreach_mul_(squares, BETA2)
-    torch._foreach_addcmul_(squares, grads, grads, 1 - BETA2)
-    # u = (look-ahead of the mean) / (sqrt(v / (1 - BETA2^t)) + EPS), both sides times sqrt(1 - BETA2^t)
+    clip = clip.to(grads[0].device, grads[0].dtype)
+    kept = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "direction")]
     root = math.sqrt(1 - BETA2**step)
-    scales = torch._foreach_sqrt(squares)
-    torch._foreach_add_(scales, EPS * root)
-    torch._foreach_mul_(grads, root * (1 - BETA1) / (1 - BETA1**step))
-    torch._foreach_add_(grads, averages, alpha=root * BETA1 / (1 - BETA1 ** (step + 1)))
-    torch._foreach_div_(grads, scales)
-    for state, direction in zip(states, grads, strict=True):
-        state["direction"] = direction
+    for parts, averages, squares, directions in _pieces(grads, *kept):
+        torch._foreach_copy_(directions, parts)
+        torch._foreach_mul_(directions, clip)
+        torch._foreach_lerp_(averages, directions, 1 - BETA1)
+        torch._foreach_mul_(squares, BETA2)
+        torch._foreach_addcmul_(squares, directions, directions, 1 - BETA2)
+        # u = (look-ahead of the mean) / (sqrt(v / (1 - BETA2^t)) + EPS), both sides times sqrt(1 - BETA2^t)
+        scales = torch._foreach_sqrt(squares)
+        torch._foreach_add_(scales, EPS * root)
+        torch._foreach_mul_(directions, root * (1 - BETA1) / (1 - BETA1**step))
+        torch._foreach_add_(directions, averages, alpha=root * BETA1 / (1 - BETA1 ** (step + 1)))
+        torch._foreach_div_(directions, scales)
+
+
+def _pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
+    """Lists of tensors side by side, all at once; on a CPU in pieces that stay in its cache from one operation to the
+    next, which is worth more than half of the time of a large model's step."""
+    if lists[0][0].device.type != "cpu" or not all(tensor.is_contiguous() for tensors in lists for tensor in tensors):
+        yield lists
+        return
+    waiting: list[list[Tensor]] = [[] for _ in lists]
+    size = 0
+    for tensors in zip(*lists, strict=True):
+        for pieces in zip(*(tensor.view(-1).split(PIECE) for tensor in tensors), strict=True):
+            for held, piece in zip(waiting, pieces, strict=True):
+                held.append(piece)
+            size += len(pieces[0])
+            if size >= PIECE:
+                yield tuple(waiting)
+                waiting, size = [[] for _ in lists], 0
+    if size:
+        yield tuple(waiting)
 
 
 def _total(values: list[Tensor], like: Tensor) -> Tensor:
+    if not values:
+        return like.new_zeros(())
     return torch.stack([value.to(like.device, like.dtype) for value in values]).sum()

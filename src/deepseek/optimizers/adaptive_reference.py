@@ -37,7 +37,7 @@ class AdaptiveReference:
     def __init__(self, params: list[Tensor], knobs: Knobs) -> None:
         self.knobs = knobs
         self.num_steps = 0
-        self.log_scale = self.alignment = self.usual_norm = 0.0
+        self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
         self.tensors = []
         for param in params:
             zeros = torch.zeros_like(param).reshape(param.shape[0], -1) if is_matrix(param) else torch.zeros_like(param)
@@ -64,9 +64,12 @@ class AdaptiveReference:
             return
         dot = sum(float((grad * one.direction).sum()) for grad, one in zip(grads, self.tensors, strict=True))
         length = math.sqrt(sum(float(one.direction.square().sum()) for one in self.tensors))
-        self.alignment = k.BETA_ALIGNMENT * self.alignment + (1 - k.BETA_ALIGNMENT) * dot / (norm * length)
-        mean = self.alignment / (1 - k.BETA_ALIGNMENT ** (self.num_steps - 1))
-        change = min(max(k.AT_MINIMUM + k.GAIN * mean - self.knobs.dynamic_threshold, -1.0), 1.0)
+        cosine, beta = dot / (norm * length), k.BETA_ALIGNMENT
+        self.alignment = beta * self.alignment + (1 - beta) * cosine
+        self.square = beta * self.square + (1 - beta) * cosine**2
+        correction = 1 - beta ** (self.num_steps - 1)
+        ratio = k.AT_MINIMUM + (self.alignment / correction) / math.sqrt(self.square / correction)
+        change = min(max(ratio - self.knobs.dynamic_threshold, -1.0), 1.0)
         self.log_scale += pace_at(self.num_steps, self.knobs.lr_decay_rate) * change
         self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.knobs.initial_lr, 1.0)))
 
@@ -87,7 +90,9 @@ class AdaptiveReference:
         one.mean = k.BETA1 * one.mean + (1 - k.BETA1) * grad
         one.square = k.BETA2 * one.square + (1 - k.BETA2) * _into(one, grad) ** 2
         ahead = k.BETA1 * one.mean / (1 - k.BETA1 ** (t + 1)) + (1 - k.BETA1) * grad / (1 - k.BETA1**t)
-        return _out_of(one, _into(one, ahead) / ((one.square / (1 - k.BETA2**t)).sqrt() + k.EPS))
+        square = one.square / (1 - k.BETA2**t)
+        least = k.LEAST_SCALE * math.sqrt(float(square.mean())) if is_matrix(one.param) else 0.0
+        return _out_of(one, _into(one, ahead) / (square.sqrt() + least + k.EPS))
 
     def _turn_bases(self, one: One, grad: Tensor) -> None:
         t = self.num_steps

@@ -41,7 +41,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         initial_lr: float = 1e-3,
         lr_decay_rate: float = 0.95,
         dynamic_threshold: float = 0.8,
-        weight_decay: float = 0.1,
+        weight_decay: float = 0.2,
         *,
         learning_rate: Any = None,
         **kwargs: Any,

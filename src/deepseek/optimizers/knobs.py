@@ -17,17 +17,16 @@ BETA1, BETA2, EPS = 0.9, 0.99, 1e-8  # of Adam's moments
 BETA_FACTORS = 0.95  # of the Kronecker factors
 EAGER, REFRESH = 10, 5  # steps before which eigenbases are refreshed at each, and the period after that
 SHIFT = 1e-3  # of the factors' spectrum before a refresh, in mean eigenvalues
-MAX_SIDE, MAX_ASPECT = 512, 8  # of a side that gets an eigenbasis; and relative to the other side
+MAX_SIDE, MAX_ASPECT = 128, 8  # of a side that gets an eigenbasis; and relative to the other side
 BETA_ALIGNMENT = 0.9  # of the mean hypergradient
-AT_MINIMUM, GAIN = 0.8, 8.0  # from it to the ratio of achieved to predicted decrease: its value at 0, and its slope
-BOOST, BOOST_STEPS = 4.0, 40.0  # how much faster the rate may change at first, and when half of that is gone
+AT_MINIMUM = 0.8  # ratio of achieved to predicted decrease where the mean hypergradient is 0
+BOOST, BOOST_STEPS = 9.0, 40.0  # how much faster the rate may change at first, and when half of that is gone
 MAX_RATE = 0.1
-TRUST, TRUST_STEPS, LEAST_RMS = (
-    0.06,
-    100.0,
-    0.01,
-)  # largest relative step, when it begins to fall, least scale of weights
+TRUST, TRUST_STEPS = 0.15, 30.0  # largest step of a tensor relative to its scale, and when half of it is gone
+LEAST_RMS = 0.03  # of a tensor's scale
+LEAST_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND, BOUND_FROM, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
+PIECE = 2**15  # elements that a CPU works at before it goes on to the next: five such arrays fit into its cache
 CLIP, BETA_NORM, CLIP_FROM = 4.0, 0.95, 20  # gradients above CLIP times their usual norm are scaled down
 
 
@@ -38,7 +37,7 @@ class Knobs:
     initial_lr: float = 1e-3  # above 0; wrong by 100 times either way is found and mended
     lr_decay_rate: float = 0.95  # factor by which the rate changes in a step at most, between 0 and 1
     dynamic_threshold: float = 0.8  # ratio of achieved to predicted decrease under which the rate is cut, 0 to 1
-    weight_decay: float = 0.1  # decoupled, per unit of rate, at least 0
+    weight_decay: float = 0.2  # decoupled, per unit of rate, at least 0
 
     def __post_init__(self) -> None:
         for name, good, expected in (
@@ -63,10 +62,10 @@ class Knobs:
 def trust_at(step: int) -> float:
     """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
 
-    >>> trust_at(0), trust_at(300)
-    (0.06, 0.03)
+    >>> trust_at(0), trust_at(30)
+    (0.15, 0.075)
     """
-    return TRUST / math.sqrt(1 + step / TRUST_STEPS)
+    return TRUST / (1 + step / TRUST_STEPS)
 
 
 def pace_at(step: int, lr_decay_rate: float) -> float:

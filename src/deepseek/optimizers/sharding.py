@@ -1,4 +1,4 @@
-"""Sums over parameters that are sharded (FSDP2): each rank holds a part of them, and all need the same sum."""
+"""Sums over parameters of which each rank holds a part (FSDP2) or some (a pipeline), and all need the same sum."""
 
 from __future__ import annotations
 
@@ -25,4 +25,11 @@ def sum_over_shards(sums: Tensor, params: Iterable[Tensor]) -> Tensor:
                 if placement.is_shard():
                     dist.all_reduce(sums, group=param.device_mesh.get_group(axis))
             break
+    return sums
+
+
+def sum_over_group(sums: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+    """Sums of what each process holds, added over those that hold different tensors. In place where there are such."""
+    if group is not None:
+        dist.all_reduce(sums, group=group)
     return sums

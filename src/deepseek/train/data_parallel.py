@@ -26,6 +26,7 @@ from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from deepseek.errors import InputError
+from deepseek.train import ranks
 from deepseek.train.compression import Compression, Kind, Memory, Named, all_reduce_mean, flush, reduce
 
 __all__ = ["Compression", "DataParallel", "wrap"]
@@ -74,6 +75,7 @@ def check_group() -> None:
 def check(model: nn.Module, config: Compression) -> None:
     """Raise InputError where `model` cannot be trained in parallel or its gradients cannot be compressed."""
     check_group()
+    ranks.end_quietly()
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trained:
         raise InputError(

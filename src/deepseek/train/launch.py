@@ -36,6 +36,7 @@ import torch.distributed as dist
 from deepseek import errors
 from deepseek.errors import CheckError, DeepseekError, InputError
 from deepseek.files import whole
+from deepseek.train import ranks
 
 _LAUNCHED = "DEEPSEEK_LAUNCHED"  # the notes, for ranks: a script without `if __name__ == "__main__"` launches again
 #: Imported once, in the process from which all ranks of all attempts are forked: a restart waits for no import.
@@ -101,6 +102,7 @@ def joined(backend: str) -> Iterator[None]:
     store, rank, num_ranks = next(rendezvous("env://"))
     # After a restart the agent still has the addresses of those that were killed: each attempt has a part of its own.
     attempt = PrefixStore(f"attempt {restarts()}", store)
+    ranks.end_quietly()
     dist.init_process_group(backend, store=attempt, rank=rank, world_size=num_ranks)
     try:
         yield

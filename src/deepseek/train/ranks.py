@@ -5,11 +5,16 @@ Without an initialised process group every function answers for one process.
 
 from __future__ import annotations
 
+import atexit
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+LET_GO_S = 0.1
+_ends_quietly: list[bool] = []
 
 
 def is_distributed() -> bool:
@@ -26,7 +31,10 @@ def num_ranks() -> int:
 
 def cpu_group() -> Any:
     """A gloo group of its own: its traffic never waits for the gradients'. None for one process. All ranks call it."""
-    return dist.new_group(backend="gloo") if is_distributed() else None
+    if not is_distributed():
+        return None
+    end_quietly()
+    return dist.new_group(backend="gloo")
 
 
 def sums(values: Sequence[float], group: Any) -> list[float]:
@@ -41,6 +49,17 @@ def sums(values: Sequence[float], group: Any) -> list[float]:
 def lost(error: BaseException) -> bool:
     """Whether an error comes of a rank that is gone: NCCL has classes for it, gloo a plain RuntimeError."""
     return is_distributed() and (isinstance(error, dist.DistError) or "gloo/" in str(error))
+
+
+def end_quietly() -> None:
+    """For a process that uses gloo groups: at its end, give their threads time to let go of what they hold.
+
+    A thread of gloo drops each piece of work once it is done, and asks for the interpreter to do so. If that is gone by
+    then, it aborts the process (torch 2.13), which an elastic launcher takes for a rank that has died.
+    """
+    if not _ends_quietly:
+        _ends_quietly.append(True)
+        atexit.register(time.sleep, LET_GO_S)
 
 
 def release(group: Any) -> None:

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from deepseek.errors import DeepseekError, InputError
+from deepseek.errors import InputError
 from deepseek.train import random_state, ranks
 from deepseek.train.average import Average
 from deepseek.train.config import TrainConfig
@@ -37,7 +37,7 @@ from deepseek.train.precision import Precision
 from deepseek.train.signals import Stop
 from deepseek.train.snapshot import facts_of, own_state, restore, shared_state
 from deepseek.train.stream import Loss, num_rows
-from deepseek.train.track import Sink
+from deepseek.train.track import Sink, Sinks
 from deepseek.train.validate import Validation
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Run:
         self.average = Average(self.named, config.ema_decay)
         self.group = ranks.cpu_group()
         self.is_first = ranks.rank() == 0
-        self.sinks = list(sinks) if self.is_first else []
+        self.sinks = Sinks(sinks if self.is_first else (), self.warn)
         self.checkpoints = _checkpoints(Path(checkpoints), config.keep) if checkpoints else None
         self.result = FitResult()
         self.epoch = self.batch = self.step = 0
@@ -172,9 +172,7 @@ class Run:
 
     def hold(self, held: ExitStack) -> None:
         """Enter what must be left in any case."""
-        for sink in list(self.sinks):
-            held.callback(self._tell, sink, sink.close)
-            sink.start(asdict(self.config))
+        self.sinks.start(asdict(self.config), held)
         held.callback(ranks.release, self.group)
         if self.checkpoints is not None:
             held.callback(ranks.release, self.checkpoints.group)
@@ -294,21 +292,8 @@ class Run:
             "train/grad_norm": norm,
             "train/rows_per_s": self._log_rows / max(1e-9, now_s - self._log_s),
         }
-        self._tell_all(values)
+        self.sinks.log(self.step, values)
         self._log_sum, self._log_rows, self._log_s, self.log_step = 0.0, 0, now_s, self.step
-
-    def _tell_all(self, values: Mapping[str, float]) -> None:
-        for sink in list(self.sinks):
-            self._tell(sink, sink.log, self.step, values)
-
-    def _tell(self, sink: Sink, say: Callable[..., None], *what: object) -> None:
-        """One that fails is told nothing more: no training is lost for a log."""
-        try:
-            say(*what)
-        except (OSError, DeepseekError) as error:
-            if sink in self.sinks:
-                self.sinks.remove(sink)
-                self.warn(f"{type(sink).__name__} gets no figures from step {self.step} on: {error}")
 
     def must_stop(self) -> bool:
         """Whether this process, or any rank, was told to stop."""
@@ -336,7 +321,7 @@ class Run:
     def _look_at(self, metrics: dict[str, float], train_loss: float) -> None:
         self.result.validations.append({"epoch": self.epoch, **metrics})
         watched = metrics[self.config.metric]
-        self._tell_all({f"val/{name}": value for name, value in metrics.items()})
+        self.sinks.log(self.step, {f"val/{name}": value for name, value in metrics.items()})
         if _waits_for_metric(self.scheduler):
             self.scheduler.step(watched)  # type: ignore[union-attr, arg-type]
         if hasattr(self.optimizer, "report"):

@@ -10,12 +10,12 @@ Whatever else it raises is a fault in its code, and ends the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from deepseek.errors import InputError
+from deepseek.errors import DeepseekError, InputError
 from deepseek.extras import need
 
 
@@ -34,6 +34,34 @@ class Sink(Protocol):
     def close(self) -> None:
         """Once, whatever happened."""
         ...
+
+
+class Sinks:
+    """All that a run writes to. One that fails is told nothing more: no training is lost for a log."""
+
+    def __init__(self, sinks: Sequence[Sink], warn: Callable[[str], None]) -> None:
+        self._sinks, self._warn = list(sinks), warn
+
+    def __bool__(self) -> bool:
+        return bool(self._sinks)
+
+    def start(self, config: Mapping[str, Any], held: ExitStack) -> None:
+        """Start each, to be closed with `held`. What fails here ends the run before its first step."""
+        for sink in list(self._sinks):
+            held.callback(self._tell, sink, "at the end", sink.close)
+            sink.start(config)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        for sink in list(self._sinks):
+            self._tell(sink, f"from step {step} on", sink.log, step, values)
+
+    def _tell(self, sink: Sink, when: str, say: Callable[..., None], *what: object) -> None:
+        try:
+            say(*what)
+        except (OSError, DeepseekError) as error:
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+                self._warn(f"{type(sink).__name__} gets no figures {when}: {error}")
 
 
 class TensorBoard:

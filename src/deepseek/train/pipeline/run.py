@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage
 
 from deepseek.errors import InputError, MissingError
+from deepseek.train import ranks
 from deepseek.train.pipeline.check import check_mean, check_row, check_ties, first_rows
 from deepseek.train.pipeline.link import from_rank_0, measure_link
 from deepseek.train.pipeline.plan import Forecast, Link, StageCost, build, check_schedule, choose, stages_of
@@ -113,6 +114,7 @@ def parallelize(
             expected="one process for each part of the pipeline",
             fix="start the program with torchrun and call torch.distributed.init_process_group first",
         )
+    ranks.end_quietly()
     rank, world = dist.get_rank(group), dist.get_world_size(group)
     check_schedule(schedule, world=world, stages=stages, micro_batches=micro_batches)
     micro = first_rows(example, micro_batches, 1)
@@ -160,7 +162,7 @@ class Pipe:
         device: torch.device | str,
     ) -> None:
         self.plan = plan
-        self.group, self.device = group, torch.device(device)
+        self.group, self.device = group or dist.group.WORLD, torch.device(device)
         self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
         places = [
             stages_of(rank, world=self.world, stages=len(cut), schedule=plan.schedule) for rank in range(self.world)
