@@ -102,7 +102,7 @@ class AdaptiveReference:
             if t == 1:
                 one.factors[axis] = product
                 ramp = torch.linspace(2.0, 1.0, len(product), dtype=torch.float64)
-                ramp = ramp * (1e-9 * product.double().trace() / len(product) + 1e-30)
+                ramp = ramp * (1e-6 * product.double().trace() / len(product) + 1e-30)
                 one.bases[axis] = torch.linalg.eigh(product.double() + ramp.diag())[1].flip(1).to(product.dtype)
                 continue
             one.factors[axis] = beta * one.factors[axis] + (1 - beta) * product
