@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder
     dist.barrier()
     gc.collect()  # a group ends its threads only when no model holds it
     dist.destroy_process_group()
+
+
+def num_threads(expected: int = 0) -> int:
+    """Threads of this process by the system's count, which lags a little behind those that have ended."""
+    deadline_s = time.monotonic() + 10
+    while (found := len(list(Path("/proc/self/task").iterdir()))) > expected > 0 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    return found
 
 
 def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, folder: Path) -> list[Any]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from deepseek.errors import InputError
 from deepseek.train.compression import Compression, Kind, Memory, all_reduce_mean, mean_of_few, reduce, relayed_mean
 from deepseek.train.data_parallel import DataParallel, wrap
-from ranks import run_ranks
+from ranks import num_threads, run_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSSY: tuple[Kind, ...] = ("fp16", "bf16", "int8", "powersgd", "acpsgd")
@@ -251,15 +251,11 @@ def test_low_precision_and_unused_parameters_go_through(tmp_path: Path) -> None:
     assert first[1] == 2
 
 
-def native_threads() -> int:
-    return len(list(Path("/proc/self/task").iterdir()))
-
-
 def threads_left() -> list[int]:
     """Threads of the operating system: before a wrapped model, with one, and after its groups are gone."""
     counts = []
     for kind in ("int8", "auto"):
-        counts.append(native_threads())
+        counts.append(num_threads(counts[0] if counts else 0))
         before = {id(thread) for thread in threading.enumerate()}
         model = wrap(nn.Linear(64, 64), Compression(kind=kind, warm_start_steps=0))
         for _ in range(5):
@@ -268,11 +264,11 @@ def threads_left() -> list[int]:
         deadline_s = time.monotonic() + 30
         while any(id(thread) not in before for thread in threading.enumerate()) and time.monotonic() < deadline_s:
             time.sleep(0.01)
-        counts.append(native_threads())
+        counts.append(num_threads(counts[1] if len(counts) > 1 else 0))
         dist.destroy_process_group(own)
         del model, own
         gc.collect()
-        counts.append(native_threads())
+        counts.append(num_threads(counts[0]))
     return counts
 
 
