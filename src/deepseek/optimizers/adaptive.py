@@ -10,11 +10,11 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
    arXiv 1510.04609 section 3) is the cosine between the gradient and the direction u just taken:
        c_t = <g_t, u_(t-1)> / (|g_t| |u_(t-1)|)
        a_t, q_t = means of c_t and of its square, decaying by BETA_ALIGNMENT, bias-corrected
-       rho_t = AT_MINIMUM + a_t / sqrt(q_t)
+       rho_t = 1 + a_t / sqrt(q_t)
    a / sqrt(q) is 1 when all steps of late stopped short, -1 when all went too far; the division takes out how noisy the
    gradients are, as Adam's does for its direction. rho stands for the ratio of the decrease that the steps achieved to
-   the one that was predicted. The default threshold, AT_MINIMUM, is that of steps that end where an exact line search
-   would (the gradient orthogonal to the step, a = 0): above it the rate is too small, below it too large.
+   that of steps that end where an exact line search would (the gradient orthogonal to the step, a = 0). A threshold
+   below 1 lets steps go past that, since what is best for one step is too short for the many that follow.
 2. The rate.
        log rate += pace_t clip(rho_t - dynamic_threshold, -1, 1),   rate <= MAX_RATE
        pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
@@ -48,7 +48,6 @@ from torch.distributed import ProcessGroup
 from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
 from deepseek.optimizers.knobs import (
-    AT_MINIMUM,
     BETA1,
     BETA2,
     BETA_ALIGNMENT,
@@ -244,7 +243,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             cosine = dot / (norm * length.sqrt()).clamp_min(1e-30)
             control[1:3].lerp_(torch.stack([cosine, cosine.square()]), 1 - BETA_ALIGNMENT)
             corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
-            ratio = AT_MINIMUM + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
+            ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
             change = (ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0)
             top = math.log(max(MAX_RATE / head["initial_lr"], 1.0))
@@ -307,12 +306,13 @@ def _in_eigenbases(step: int, grad: Tensor, state: dict[str, Any], clip: Tensor)
     """Adam's direction in the eigenbases of a matrix."""
     grad = grad * clip.to(grad.device, grad.dtype)
     kronecker.observe(state, grad, step)
+    grad = kronecker.turn(state, grad)
     state["exp_avg"].lerp_(grad, 1 - BETA1)
-    state["exp_avg_sq"].lerp_(kronecker.turn(state, grad).square(), 1 - BETA2)
+    state["exp_avg_sq"].lerp_(grad.square(), 1 - BETA2)
     ahead = state["exp_avg"] * (BETA1 / (1 - BETA1 ** (step + 1))) + grad * ((1 - BETA1) / (1 - BETA1**step))
     square = state["exp_avg_sq"] / (1 - BETA2**step)
     scale = square.sqrt() + (square.mean().sqrt() * LEAST_SCALE + EPS)
-    state["direction"] = kronecker.turn_back(state, kronecker.turn(state, ahead).div_(scale))
+    state["direction"] = kronecker.turn_back(state, ahead.div_(scale))
 
 
 def _plain(step: int, grads: list[Tensor], states: list[dict[str, Any]], clip: Tensor) -> None:

@@ -68,7 +68,7 @@ class AdaptiveReference:
         self.alignment = beta * self.alignment + (1 - beta) * cosine
         self.square = beta * self.square + (1 - beta) * cosine**2
         correction = 1 - beta ** (self.num_steps - 1)
-        ratio = k.AT_MINIMUM + (self.alignment / correction) / math.sqrt(self.square / correction)
+        ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
         change = min(max(ratio - self.knobs.dynamic_threshold, -1.0), 1.0)
         self.log_scale += pace_at(self.num_steps, self.knobs.lr_decay_rate) * change
         self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.knobs.initial_lr, 1.0)))

@@ -19,10 +19,9 @@ EAGER, REFRESH = 10, 5  # steps before which eigenbases are refreshed at each, a
 SHIFT = 1e-3  # of the factors' spectrum before a refresh, in mean eigenvalues
 MAX_SIDE, MAX_ASPECT = 128, 8  # of a side that gets an eigenbasis; and relative to the other side
 BETA_ALIGNMENT = 0.9  # of the mean hypergradient
-AT_MINIMUM = 0.8  # ratio of achieved to predicted decrease where the mean hypergradient is 0
 BOOST, BOOST_STEPS = 9.0, 40.0  # how much faster the rate may change at first, and when half of that is gone
 MAX_RATE = 0.1
-TRUST, TRUST_STEPS = 0.15, 30.0  # largest step of a tensor relative to its scale, and when half of it is gone
+TRUST, TRUST_STEPS = 0.1, 50.0  # largest step of a tensor relative to its scale, and when half of it is gone
 LEAST_RMS = 0.03  # of a tensor's scale
 LEAST_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND, BOUND_FROM, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
@@ -62,8 +61,8 @@ class Knobs:
 def trust_at(step: int) -> float:
     """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
 
-    >>> trust_at(0), trust_at(30)
-    (0.15, 0.075)
+    >>> trust_at(0), trust_at(50)
+    (0.1, 0.05)
     """
     return TRUST / (1 + step / TRUST_STEPS)
 

@@ -25,26 +25,31 @@ def fits(param: Tensor) -> bool:
 
 
 def observe(state: dict[str, Any], grad: Tensor, step: int) -> None:
-    """Add a gradient (m, n) to the factors, and refresh the bases when it is time. `step` counts from 1.
-
-    The second moments move with the order of the eigenvectors.
-    """
+    """Add a gradient (m, n) to the factors, and refresh the bases when it is time. `step` counts from 1."""
     share = 1 - min(BETA_FACTORS, 1 - 1 / (step + 1))
     for axis, side in _sides(*grad.shape):
         product = grad @ grad.T if axis == 0 else grad.T @ grad
         if step == 1:
             state[side] = product
             state[f"{side}_basis"] = _eigenvectors(product)
-            continue
-        state[side].lerp_(product, share)
-        if step < EAGER or step % REFRESH == 0:
-            # The shift leaves eigenvectors as they are, and directions without a gradient to themselves: else QR would
-            # fill them with rounding errors.
-            basis = state[f"{side}_basis"]
-            turned = state[side] @ basis + basis * (SHIFT * state[side].trace() / len(basis))
-            order = (basis * turned).sum(0).argsort(descending=True)
-            state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(axis, order))
-            state[f"{side}_basis"] = torch.linalg.qr(turned[:, order])[0].contiguous()
+        else:
+            state[side].lerp_(product, share)
+    if 1 < step < EAGER or step % REFRESH == 0:
+        _refresh(state)
+
+
+def _refresh(state: dict[str, Any]) -> None:
+    """Turn the bases towards the eigenvectors, and with them the moments, which lie in them."""
+    mean = turn_back(state, state["exp_avg"])
+    for axis, side in _sides(*mean.shape):
+        # The shift leaves eigenvectors as they are, and directions without a gradient to themselves: else QR would fill
+        # them with rounding errors.
+        basis = state[f"{side}_basis"]
+        turned = state[side] @ basis + basis * (SHIFT * state[side].trace() / len(basis))
+        order = (basis * turned).sum(0).argsort(descending=True)
+        state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(axis, order))
+        state[f"{side}_basis"] = torch.linalg.qr(turned[:, order])[0].contiguous()
+    state["exp_avg"].copy_(turn(state, mean))
 
 
 def turn(state: dict[str, Any], matrix: Tensor) -> Tensor:
