@@ -32,7 +32,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, num_steps: int, *,
     """Losses of `num_steps` steps on batches that depend on their number alone."""
     losses = []
     for step in range(start, start + num_steps):
-        x, y = data(seed=step)
+        x, y = (part.to(next(model.parameters()).dtype) for part in data(seed=step))
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(x), y)
         loss.backward()
@@ -253,15 +253,7 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_precisions_train(dtype: torch.dtype) -> None:
     model = small_model().to(dtype)
-    optimizer = AdaptiveOptimizer(model.parameters())
-    x, y = (part.to(dtype) for part in data())
-    losses = []
-    for _ in range(100):
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = train(model, AdaptiveOptimizer(model.parameters()), 100)
     assert losses[-1] < 0.5 * losses[0]
 
 

@@ -1,7 +1,7 @@
 """What AdaptiveOptimizer may vary, and the constants of its control: shared with the reference twin.
 
 The constants were chosen on four tasks of steps to a target (a character model, a table, a graph, an autoencoder) and
-nine development tasks; docs/log.md says how, and what lost.
+fourteen development tasks; docs/log.md says how, and what lost.
 """
 
 from __future__ import annotations

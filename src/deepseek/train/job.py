@@ -102,7 +102,7 @@ def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> dict[str, Any] | N
     return run_job(job, home, out, go_on=go_on)
 
 
-def _has_begun(out: Path) -> bool:
+def _restarts_its_own(out: Path) -> bool:
     """Whether the elastic agent starts this run again, with the command line that began it. The first attempt leaves a
     mark where it finds no checkpoints; in the folder of another run there is none, which stays refused. Each rank
     answers alike, as only the first attempt changes what they look at."""
@@ -132,7 +132,7 @@ def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dic
         "loss": _loss(job, home), "optimizer": _optimizer(job, home), "validation": _data(job, home, is_training=False),
         "sinks": _sinks(job, out), "checkpoints": out / "checkpoints", "progress": progress,
     }  # fmt: skip
-    result = (resume if _has_begun(out) or go_on else fit)(
+    result = (resume if _restarts_its_own(out) or go_on else fit)(
         model, _data(job, home, is_training=True), job.train, **parts
     )
     if ranks.rank() > 0:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 LET_GO_S = 0.1
-_ends_quietly: list[bool] = []
 
 
 def is_distributed() -> bool:
@@ -51,15 +51,14 @@ def lost(error: BaseException) -> bool:
     return is_distributed() and (isinstance(error, dist.DistError) or "gloo/" in str(error))
 
 
+@cache
 def end_quietly() -> None:
     """For a process that uses gloo groups: at its end, give their threads time to let go of what they hold.
 
     A thread of gloo drops each piece of work once it is done, and asks for the interpreter to do so. If that is gone by
     then, it aborts the process (torch 2.13), which an elastic launcher takes for a rank that has died.
     """
-    if not _ends_quietly:
-        _ends_quietly.append(True)
-        atexit.register(time.sleep, LET_GO_S)
+    atexit.register(time.sleep, LET_GO_S)
 
 
 def release(group: Any) -> None:
