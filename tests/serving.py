@@ -13,6 +13,7 @@ from deepseek.serve.connection import Connection, Hub
 @asynccontextmanager
 async def serving(app: App) -> AsyncIterator[str]:
     """The URL under which `app` answers."""
+    await app.start()
     hub = Hub(app)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(hub), "127.0.0.1", 0)
     try:

@@ -17,6 +17,8 @@ Task = Literal["binary", "multiclass", "regression"]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Record = Mapping[str, Any]
+#: Named arrays whose first axis is the rows: what an engine process is given and what it answers.
+Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Attribution:
         return self.output - explained
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs 2 us an object; but all sinks get the same one, so none changes it
 class Event:
     """One thing that happened in a server: a request answered, a batch computed, a model loaded."""
 

@@ -86,7 +86,7 @@ class Broken:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runtime, name)
 
-    def score(self, features: Any) -> Any:
+    def decide(self, scores: Any, flags: Any) -> Any:
         raise RuntimeError("a bug")
 
 
@@ -132,7 +132,7 @@ async def refusals(runtimes: dict[str, Runtime], keys: Path) -> list[Answer]:
     app.drain()
     found.append(await asked(app, "GET", "/v2/health/ready", 503))
     full = create_app(runtimes, settings=Settings(max_queued_rows=1))
-    full.models["loans"].gate.enter(1)
+    full.models["loans"].scheduler.num_rows = 1
     found.append(await asked(full, "POST", PREDICT, 429, json=ROWS))
     late = create_app(runtimes, settings=Settings(timeout_s=1e-9))
     found.append(await asked(late, "POST", PREDICT, 504, json=ROWS))

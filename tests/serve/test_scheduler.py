@@ -1,113 +1,323 @@
-"""Batching of rows: what is computed together, what is not computed, and who gets which scores."""
+"""Batching of rows: what is computed together, what is not computed, and who gets which outputs."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pytest
 
-from deepseek.contracts import Float32, Scores
+from deepseek.contracts import Arrays, Float32
 from deepseek.errors import BusyError, DeadlineError
-from deepseek.serve.limits import Gate
-from deepseek.serve.scheduler import Scheduler
+from deepseek.serve.scheduler import BATCH_S, Job, Part, Scheduler
+from deepseek.serve.workers import Done, EngineLostError, LocalWorker, LostWorkerError, Pool, Worker
 
 FAR = 1e9  # a deadline that never passes
 
 
 class Engine:
-    """Doubles its first feature, and remembers how many rows came together, and where."""
+    """Doubles its first feature, and remembers how many rows came together."""
 
     def __init__(self, *, delay_s: float = 0.0, poison: float | None = None) -> None:
         self.batches: list[int] = []
-        self.threads: set[str] = set()
+        self.values: list[float] = []
         self._delay_s = delay_s
         self._poison = poison
 
-    def score(self, features: Float32) -> Scores:
+    def run(self, arrays: Arrays) -> Arrays:
+        features = arrays["features"]
         self.batches.append(len(features))
-        self.threads.add(threading.current_thread().name)
+        self.values += features[:, 0].tolist()
         time.sleep(self._delay_s)
         if self._poison is not None and (features == self._poison).any():
             raise ArithmeticError("a poisoned row")
-        doubled = features[:, :1] * 2
-        return Scores(doubled, doubled)
+        return {"output": features[:, :1] * 2}
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2, "pool") as pool:
-        yield pool
+class Mortal:
+    """A worker that dies with every batch that holds the deadly value; another takes its place at once."""
 
+    def __init__(self, pool: Pool, engine: Engine, deadly: float) -> None:
+        self._pool, self._engine, self._deadly = pool, engine, deadly
+        self._worker = LocalWorker({"m": engine.run})
 
-Make = Callable[..., Scheduler]
-
-
-@pytest.fixture
-def make(threads: ThreadPoolExecutor) -> Make:
-    def made(engine: Engine, *, batch_rows: int = 8, limit_rows: int = 100, row_s: float = 1e-5) -> Scheduler:
-        gate = Gate(limit_rows, row_s=row_s)
-        return Scheduler(
-            engine.score, small=threads, large=threads, batch_rows=batch_rows, gate=gate, emit=lambda *_: None
-        )
-
-    return made
+    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+        if (arrays["features"] == self._deadly).any():
+            self._engine.batches.append(-len(arrays["features"]))
+            self._pool.remove(self)
+            asyncio.get_running_loop().call_soon(done, LostWorkerError("killed"), 0.0)
+            self._pool.add(Mortal(self._pool, self._engine, self._deadly))
+        else:
+            self._worker.run(model, arrays, lambda found, took_s: done(found, took_s))
 
 
 def rows(*values: float) -> Float32:
     return np.array([[value] for value in values], np.float32)
 
 
-async def ask(scheduler: Scheduler, *values: float, deadline_s: float = FAR) -> list[float]:
-    scores, _ = await scheduler.score(rows(*values), deadline_s)
-    return [float(value) for value in scores.output[:, 0]]
+class Asking:
+    """A scheduler, and workers for it, in the running loop."""
+
+    def __init__(
+        self, engine: Engine, *, batch_rows: int = 8, limit_rows: int = 100, num_workers: int = 1,
+        deadly: float | None = None,
+    ) -> None:  # fmt: skip
+        self.pool = Pool()
+        self.emitted: list[int] = []
+        self.scheduler = Scheduler(
+            "m", self.pool, batch_rows=batch_rows, limit_rows=limit_rows, emit=lambda n, _: self.emitted.append(n)
+        )
+        for _ in range(num_workers):
+            worker: Worker = LocalWorker({"m": engine.run}) if deadly is None else Mortal(self.pool, engine, deadly)
+            self.pool.add(worker)
+
+    def job(self, *values: float, deadline_s: float = FAR, priority: int = 1) -> tuple[Job, asyncio.Future[Any]]:
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        job = Job(len(values), deadline_s, partial(_tell, told), priority=priority)
+        job.rows = rows(*values)
+        return job, told
+
+    async def ask(self, *values: float, **given: Any) -> list[float]:
+        job, told = self.job(*values, **given)
+        self.scheduler.admit(job)
+        self.scheduler.submit(job)
+        return await told
 
 
-def test_requests_of_one_moment_are_one_batch_and_each_gets_its_own_rows(make: Make) -> None:
+def _tell(told: asyncio.Future[Any], found: Part | Exception) -> None:
+    assert not told.done(), "a job is told once"
+    if isinstance(found, Exception):
+        told.set_exception(found)
+    else:
+        told.set_result(found.batch.outputs["output"][found.start : found.stop, 0].tolist())
+
+
+def run(work: Callable[[], Any]) -> Any:
+    return asyncio.run(work())
+
+
+def test_requests_of_one_moment_are_one_batch_and_each_gets_its_own_rows() -> None:
     engine = Engine()
 
-    async def run() -> list[list[float]]:
-        scheduler = make(engine)
-        return await asyncio.gather(ask(scheduler, 1), ask(scheduler, 2, 3), ask(scheduler, 4))
+    async def work() -> Any:
+        asking = Asking(engine)
+        jobs = [asking.job(1), asking.job(2, 3), asking.job(4)]
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        return await asyncio.gather(*(told for _, told in jobs)), asking.emitted
 
-    assert asyncio.run(run()) == [[2], [4, 6], [8]]
+    assert run(work) == ([[2], [4, 6], [8]], [4])
     assert engine.batches == [4]
 
 
-def test_a_batch_holds_no_more_rows_than_its_size(make: Make) -> None:
-    engine = Engine()
+def test_what_comes_while_a_batch_is_computed_is_the_next_one() -> None:
+    engine = Engine(delay_s=0.05)
 
-    async def run() -> None:
-        scheduler = make(engine, batch_rows=4)
-        await asyncio.gather(*(ask(scheduler, 1, 1, 1) for _ in range(4)), ask(scheduler, 1))
+    async def work() -> None:
+        asking = Asking(engine)
+        await asyncio.gather(*(asking.ask(value) for value in range(5)))
 
-    asyncio.run(run())
+    run(work)
+    assert engine.batches == [1, 4]
+
+
+def test_a_batch_holds_no_more_rows_of_several_requests_than_its_size() -> None:
+    engine = Engine(delay_s=0.01)
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=4)
+        await asyncio.gather(*(asking.ask(1, 1, 1) for _ in range(4)), asking.ask(1))
+
+    run(work)
     assert sum(engine.batches) == 13
     assert max(engine.batches) <= 4
 
 
-def test_cheap_batches_stay_in_the_loop_and_dear_ones_go_to_a_thread(make: Make) -> None:
-    cheap, dear = Engine(), Engine()
+def test_two_workers_compute_side_by_side() -> None:
+    engine = Engine(delay_s=0.2)
 
-    async def run() -> None:
-        await ask(make(cheap), 1)
-        await ask(make(dear, row_s=0.5), 1)
+    async def work() -> float:
+        asking = Asking(engine, batch_rows=1, num_workers=2)
+        started_s = perf_counter()
+        await asyncio.gather(asking.ask(1), asking.ask(2))
+        return perf_counter() - started_s
 
-    asyncio.run(run())
-    assert cheap.threads == {"MainThread"}
-    assert all(name.startswith("pool") for name in dear.threads)
+    assert run(work) < 0.35
 
 
-def test_the_loop_answers_others_while_a_thread_computes(make: Make) -> None:
-    engine = Engine(delay_s=0.3)
+def test_a_large_request_goes_in_slices_and_comes_back_in_order() -> None:
+    engine = Engine(delay_s=0.001)
 
-    async def run() -> float:
-        asking = asyncio.create_task(ask(make(engine, row_s=0.5), 1))
+    async def work() -> Any:
+        asking = Asking(engine, batch_rows=4, num_workers=2, limit_rows=1_000)
+        return await asking.ask(*range(50))
+
+    assert run(work) == [2.0 * value for value in range(50)]
+    assert len(engine.batches) > 1
+
+
+def test_a_slice_of_a_large_request_is_as_large_as_its_time_allows() -> None:
+    engine = Engine()
+
+    async def work() -> Any:
+        asking = Asking(engine, batch_rows=4, limit_rows=1_000)
+        asking.scheduler.pace.learn(1, BATCH_S / 100)
+        return await asking.ask(*range(60))
+
+    run(work)
+    assert engine.batches == [60]
+
+
+def test_a_single_row_does_not_wait_behind_a_large_request() -> None:
+    engine = Engine(delay_s=0.05)
+
+    async def work() -> list[str]:
+        done: list[str] = []
+
+        async def one(name: str, *values: float) -> None:
+            await asking.ask(*values)
+            done.append(name)
+
+        asking = Asking(engine, batch_rows=2, limit_rows=1_000)
+        large = [asyncio.create_task(one("large", *range(20))) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        await one("single", 1)
+        await asyncio.gather(*large)
+        return done
+
+    assert run(work)[0] == "single"
+
+
+def test_the_more_urgent_go_first() -> None:
+    engine = Engine(delay_s=0.02)
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=1)
+        first = asyncio.create_task(asking.ask(0))
+        await asyncio.sleep(0)
+        await asyncio.gather(first, *(asking.ask(value, priority=value) for value in (2, 1, 0)))
+
+    run(work)
+    assert engine.values == [0, 0, 1, 2]
+
+
+def test_a_request_whose_deadline_passed_is_never_computed_and_told_at_once() -> None:
+    engine = Engine(delay_s=0.4)
+
+    async def work() -> Any:
+        asking = Asking(engine, batch_rows=1)
+        first = asyncio.create_task(asking.ask(1))
+        await asyncio.sleep(0)
+        started_s = perf_counter()
+        late = asyncio.create_task(asking.ask(2, deadline_s=started_s + 0.02))
+        with pytest.raises(DeadlineError):
+            await late
+        waited_s = perf_counter() - started_s
+        return waited_s, await first, asking.scheduler.num_rows
+
+    waited_s, first, num_rows = run(work)
+    assert waited_s < 0.2
+    assert (first, num_rows) == ([2], 0)
+    assert engine.values == [1]
+
+
+def test_no_answer_comes_after_its_deadline() -> None:
+    async def work() -> None:
+        asking = Asking(Engine(delay_s=0.1))
+        await asking.ask(1, deadline_s=perf_counter() + 0.05)
+
+    with pytest.raises(DeadlineError):
+        run(work)
+
+
+def test_a_full_queue_refuses_and_takes_again_when_it_is_empty() -> None:
+    async def work() -> Any:
+        asking = Asking(Engine(delay_s=0.05), batch_rows=2, limit_rows=4)
+        found = await asyncio.gather(*(asking.ask(1, 2) for _ in range(4)), return_exceptions=True)
+        return [*found, await asking.ask(5), asking.scheduler.num_rows]
+
+    *answers, last, num_waiting = run(work)
+    assert [isinstance(answer, BusyError) for answer in answers] == [False, False, True, True]
+    assert last == [10]
+    assert num_waiting == 0
+
+
+def test_a_request_that_cannot_be_in_time_is_refused_and_one_that_can_is_not() -> None:
+    """Ten rows wait, each takes a tenth of a second, and nothing is gained by a batch."""
+
+    async def work() -> Any:
+        asking = Asking(Engine(delay_s=0.1), batch_rows=1, limit_rows=1_000)
+        for _ in range(9):
+            asking.scheduler.pace.learn(1, 0.1)
+        waiting = [asyncio.create_task(asking.ask(value)) for value in range(10)]
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            asking.scheduler.admit(asking.job(1, deadline_s=perf_counter() + 0.9)[0])
+        assert asking.scheduler.retry_after_s == 1
+        asking.scheduler.admit(asking.job(1, deadline_s=perf_counter() + 1.3)[0])
+        for each in waiting:
+            each.cancel()
+
+    run(work)
+
+
+def test_a_poisoned_row_fails_its_own_request_only() -> None:
+    engine = Engine(poison=13.0)
+
+    async def work() -> Any:
+        asking = Asking(engine)
+        jobs = [asking.job(value) for value in (1, 13, 3)]
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        found = await asyncio.gather(*(told for _, told in jobs), return_exceptions=True)
+        return [*found, asking.scheduler.num_rows]
+
+    first, poisoned, last, num_waiting = run(work)
+    assert (first, last, num_waiting) == ([2], [6], 0)
+    assert isinstance(poisoned, ArithmeticError)
+
+
+def test_a_worker_that_dies_takes_down_only_the_request_that_kills_it_twice() -> None:
+    engine = Engine()
+
+    async def work() -> Any:
+        asking = Asking(engine, deadly=13.0)
+        jobs = [asking.job(value) for value in (1, 13, 3)]
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        found = await asyncio.gather(*(told for _, told in jobs), return_exceptions=True)
+        return [*found, asking.scheduler.num_rows, asking.pool.num_workers]
+
+    first, deadly, last, num_waiting, num_workers = run(work)
+    assert (first, last, num_waiting, num_workers) == ([2], [6], 0, 1)
+    assert isinstance(deadly, EngineLostError)
+    assert sorted(engine.batches) == [-3, -1, 1, 1]
+
+
+def test_a_request_whose_client_is_gone_is_not_computed_and_leaves_the_queue() -> None:
+    engine = Engine(delay_s=0.05)
+
+    async def work() -> Any:
+        asking = Asking(engine, batch_rows=1)
+        first = asyncio.create_task(asking.ask(1))
+        await asyncio.sleep(0)
+        job, told = asking.job(2)
+        asking.scheduler.submit(job)
+        asking.scheduler.cancel(job, ConnectionError("gone"))
+        with pytest.raises(ConnectionError):
+            await told
+        return await first, await asking.ask(3), asking.scheduler.num_rows
+
+    assert run(work) == ([2], [6], 0)
+    assert engine.values == [1, 3]
+
+
+def test_the_loop_answers_others_while_an_engine_computes() -> None:
+    async def work() -> float:
+        asking = asyncio.create_task(Asking(Engine(delay_s=0.3)).ask(1))
         await asyncio.sleep(0)
         started_s = perf_counter()
         for _ in range(10):
@@ -116,115 +326,36 @@ def test_the_loop_answers_others_while_a_thread_computes(make: Make) -> None:
         await asking
         return took_s
 
-    assert asyncio.run(run()) < 0.25
+    assert run(work) < 0.25
 
 
-def test_a_single_row_does_not_wait_behind_a_large_request(make: Make) -> None:
-    engine = Engine(delay_s=0.2)
+def test_the_model_that_waits_longest_gets_the_next_free_worker() -> None:
+    order: list[str] = []
+    held = threading.Event()
 
-    async def run() -> list[str]:
-        done: list[str] = []
+    def engine(name: str) -> Callable[[Arrays], Arrays]:
+        def computed(arrays: Arrays) -> Arrays:
+            if name == "first":
+                held.wait(5)
+            order.append(name)
+            return {"output": arrays["features"]}
 
-        async def one(name: str, *values: float) -> None:
-            await ask(scheduler, *values)
-            done.append(name)
+        return computed
 
-        scheduler = make(engine, batch_rows=2, limit_rows=1_000, row_s=0.5)
-        large = [asyncio.create_task(one("large", *range(50))) for _ in range(2)]
-        await asyncio.sleep(0.01)
-        await one("single", 1)
-        await asyncio.gather(*large)
-        return done
+    async def work() -> None:
+        pool = Pool()
+        names = ("first", "second", "third")
+        pool.add(LocalWorker({name: engine(name) for name in names}))
+        waiting = []
+        for name in names:
+            scheduler = Scheduler(name, pool, batch_rows=8, limit_rows=100, emit=lambda *_: None)
+            told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            job = Job(1, FAR, partial(_tell, told))
+            job.rows = rows(1)
+            scheduler.submit(job)
+            waiting.append(told)
+        held.set()
+        await asyncio.gather(*waiting)
 
-    assert asyncio.run(run()).index("single") < 2
-
-
-def test_a_request_whose_deadline_passed_is_never_computed(make: Make) -> None:
-    engine = Engine(delay_s=0.1)
-
-    async def run() -> list[object]:
-        scheduler = make(engine, batch_rows=1, row_s=0.5)
-        now_s = perf_counter()
-        return await asyncio.gather(
-            ask(scheduler, 1), ask(scheduler, 2, deadline_s=now_s + 0.02), ask(scheduler, 3), return_exceptions=True
-        )
-
-    first, late, last = asyncio.run(run())
-    assert first == [2]
-    assert last == [6]
-    assert isinstance(late, DeadlineError)
-    assert engine.batches == [1, 1]
-
-
-def test_a_full_queue_refuses_and_takes_again_when_it_is_empty(make: Make) -> None:
-    engine = Engine(delay_s=0.05)
-
-    async def run() -> list[object]:
-        scheduler = make(engine, batch_rows=2, limit_rows=4, row_s=0.5)
-        found = await asyncio.gather(*(ask(scheduler, 1, 2) for _ in range(4)), return_exceptions=True)
-        return [*found, await ask(scheduler, 5), scheduler.gate.num_rows]
-
-    *answers, last, num_waiting = asyncio.run(run())
-    assert [isinstance(answer, BusyError) for answer in answers] == [False, False, True, True]
-    assert last == [10]
-    assert num_waiting == 0
-
-
-def test_a_poisoned_row_fails_its_own_request_only(make: Make) -> None:
-    engine = Engine(poison=13.0)
-
-    async def run() -> list[object]:
-        scheduler = make(engine)
-        found = await asyncio.gather(*(ask(scheduler, value) for value in (1, 13, 3)), return_exceptions=True)
-        return [*found, scheduler.gate.num_rows]
-
-    first, poisoned, last, num_waiting = asyncio.run(run())
-    assert (first, last, num_waiting) == ([2], [6], 0)
-    assert isinstance(poisoned, ArithmeticError)
-
-
-def test_a_request_that_was_cancelled_is_not_computed_and_leaves_the_queue(make: Make) -> None:
-    engine = Engine(delay_s=0.1)
-
-    async def run() -> int:
-        scheduler = make(engine, batch_rows=1, row_s=0.5)
-        first = asyncio.create_task(ask(scheduler, 1))
-        await asyncio.sleep(0.02)
-        second = asyncio.create_task(ask(scheduler, 2))
-        await asyncio.sleep(0)
-        second.cancel()
-        await asyncio.gather(first, second, return_exceptions=True)
-        await ask(scheduler, 3)
-        return scheduler.gate.num_rows
-
-    assert asyncio.run(run()) == 0
-    assert engine.batches == [1, 1]
-
-
-@pytest.mark.parametrize("moment_s", [0.0, 0.05])
-def test_a_leader_that_is_cancelled_leaves_the_others_their_answers(make: Make, moment_s: float) -> None:
-    """Before its batch begins, and while it is computed in a thread."""
-    engine = Engine(delay_s=0.1)
-
-    async def run() -> list[object]:
-        scheduler = make(engine, row_s=0.5)
-        leader, *others = [asyncio.create_task(ask(scheduler, value)) for value in (1, 2, 3)]
-        await asyncio.sleep(moment_s)
-        leader.cancel()
-        found = await asyncio.gather(*others)
-        return [*found, await ask(scheduler, 4), scheduler.gate.num_rows]
-
-    assert asyncio.run(run()) == [[4], [6], [8], 0]
-
-
-def test_the_next_leader_may_be_cancelled_at_the_moment_it_is_chosen(make: Make) -> None:
-    engine = Engine(delay_s=0.05)
-
-    async def run() -> list[object]:
-        scheduler = make(engine, batch_rows=1, row_s=0.5)
-        first, second, third = [asyncio.create_task(ask(scheduler, value)) for value in (1, 2, 3)]
-        first.add_done_callback(lambda _: second.cancel())
-        found = await asyncio.gather(first, third)
-        return [*found, await ask(scheduler, 4), scheduler.gate.num_rows]
-
-    assert asyncio.run(run()) == [[2], [6], [8], 0]
+    run(work)
+    assert order == ["first", "second", "third"]

@@ -9,7 +9,7 @@ from deepseek.serve.config import Settings
 
 
 def test_defaults_listen_on_this_machine_alone() -> None:
-    assert Settings.read({}) == Settings()
+    assert Settings.read({"WORKERS": "0"}) == Settings()
     assert Settings().host == "127.0.0.1"
 
 
@@ -38,7 +38,7 @@ def test_an_option_wins_over_the_environment_and_none_is_not_given() -> None:
         ({"PORT": "eight"}, "PORT is 'eight'. Expected: a whole number from 0 to 65535"),
         ({"PORT": "70000"}, "PORT is 70000. Expected: a whole number from 0 to 65535"),
         ({"BATCH_SIZE": "0"}, "BATCH_SIZE is 0. Expected: a whole number from 1"),
-        ({"WORKERS": "4"}, "WORKERS is 4. Expected: 1 (one process serves"),
+        ({"WORKERS": "2000"}, "WORKERS is 2000. Expected: a whole number from 0 to 1024"),
         ({"DEEPSEEK_LOG_LEVEL": "loud"}, "log_level is 'loud'. Expected: debug, info"),
     ],
 )

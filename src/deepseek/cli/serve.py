@@ -27,11 +27,23 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 """
 
 
+def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str | int | None:
+    """A whole number, or auto."""
+    if text is None or text == "auto":
+        return text
+    if not text.isdigit() or len(text) > 6:
+        raise click.BadParameter(f"{text!r} is not a number of processes. Expected: auto, or a whole number from 0")
+    return int(text)
+
+
 @click.command(epilog=EPILOG, short_help="Answer over HTTP.")
 @click.argument("bundles", nargs=-1, metavar="[NAME=]BUNDLE...")
 @click.option("--host", help="Address to listen on.  [env: HOST; default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="0 picks a free one.  [env: PORT; default: 8000]")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows computed together.  [env: BATCH_SIZE; default: 32]")
+@click.option(
+    "--workers", callback=workers_of, help="Engine processes; auto: one a core.  [env: WORKERS; default: auto]"
+)
 @click.option("--api-keys", type=FILE, help="sha256 of accepted keys, one a line.  [env: DEEPSEEK_API_KEYS_FILE]")
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
@@ -44,6 +56,7 @@ def command(
     host: str | None,
     port: int | None,
     batch_size: int | None,
+    workers: str | int | None,
     api_keys: Path | None,
     audit_log: Path | None,
     log_level: str | None,
@@ -56,7 +69,7 @@ def command(
     Without BUNDLE the environment's MODEL_PATH is served. Open the printed URL for a console.
     """
     settings = read_settings(
-        host=host, port=port, batch_size=batch_size, log_level=log_level, timeout_s=timeout,
+        host=host, port=port, batch_size=batch_size, workers=workers, log_level=log_level, timeout_s=timeout,
         max_rows=max_rows, api_keys_file=None if api_keys is None else str(api_keys),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
@@ -65,7 +78,7 @@ def command(
     from deepseek.serve.run import bind
 
     with bind(settings.host, settings.port) as listener:
-        answer(open_models(chosen, key), settings, listener, audit_log)
+        answer(open_models(chosen, key, lazy=settings.workers > 0), settings, listener, audit_log)
 
 
 def read_settings(**given: Any) -> Settings:
@@ -110,15 +123,15 @@ def answer(models: dict[str, Runtime], settings: Settings, listener: socket, aud
             log.close()
 
 
-def open_models(bundles: tuple[str | Path, ...], key: Path | None) -> dict[str, Runtime]:
-    """Runtimes by the name that each is served under: the given one, else the bundle's own."""
+def open_models(bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False) -> dict[str, Runtime]:
+    """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
 
     found: dict[str, Runtime] = {}
     for bundle in bundles:
         name, path = split_name(str(bundle))
-        runtime = Runtime.open(path, key=key)
+        runtime = Runtime.open(path, key=key, lazy=lazy)
         name = name or runtime.name
         if name in found:
             raise InputError(

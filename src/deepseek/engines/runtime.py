@@ -4,6 +4,7 @@
         runtime.predict([{"age": 61, "income": 2400.0}]).labels
 
 It holds onnxruntime and the preprocessor; the model's arrays and a second engine are loaded when they are first needed.
+A server's front end, whose engines run in other processes, opens it `lazy`: then the first engine waits too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from deepseek.nn.model import Model
 class Runtime:
     """An open bundle. score() may be called from several threads at once; `num_threads` is for one call."""
 
-    def __init__(self, bundle: Bundle, *, num_threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False) -> None:
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
         self.preprocessor = Preprocessor.from_bytes(bundle.read("preprocess.json"))
@@ -42,18 +43,18 @@ class Runtime:
         self._decision = Decision.from_bytes(
             bundle.read("decision.json"), task=self.manifest.task, labels=tuple(self.manifest.labels)
         )
-        self._engines: dict[str, Engine] = {REFERENCE: open_engine(REFERENCE, self._source)}
+        self._engines: dict[str, Engine] = {} if lazy else {REFERENCE: open_engine(REFERENCE, self._source)}
         # (first number of rows, kind), the largest first
         self._choices = sorted(((entry.from_rows, entry.kind) for entry in self.manifest.engines), reverse=True)
         self._opening = threading.Lock()
 
     @classmethod
-    def open(cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1) -> Runtime:
+    def open(cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False) -> Runtime:
         """Open the bundle at `path` (its files are checked as they are read; `key` asks for a signature).
 
         IntegrityError, MissingError or InputError for what is not a whole bundle, ExtraError without onnxruntime.
         """
-        return cls(open_bundle(path, key=key), num_threads=num_threads)
+        return cls(open_bundle(path, key=key), num_threads=num_threads, lazy=lazy)
 
     @property
     def name(self) -> str:
@@ -144,8 +145,10 @@ class Runtime:
         return self._engines.get(kind) or self._open(kind)
 
     def _open(self, kind: str) -> Engine:
-        """An engine besides the first. Where it or its library is not installed, the first one does its work."""
+        """An engine, once. Where a second one or its library is not installed, the first one does its work."""
         with self._opening:
+            if REFERENCE not in self._engines:
+                self._engines[REFERENCE] = open_engine(REFERENCE, self._source)
             if kind not in self._engines:
                 try:
                     self._engines[kind] = open_engine(kind, self._source)

@@ -20,8 +20,6 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-import msgspec
-
 from deepseek.contracts import Event
 from deepseek.errors import InputError
 from deepseek.observe.ecs import request_line
@@ -29,7 +27,6 @@ from deepseek.observe.lines import LineWriter, write_lines
 
 START = "0" * 64
 BEGIN = b'{"@timestamp":"'  # of every line, so that nothing is ever cut away from another kind of file
-_encode = msgspec.json.Encoder().encode
 
 
 class AuditLog:
@@ -166,5 +163,5 @@ def _resume(path: Path) -> tuple[str, int]:
     return _last_hash(data), len(piece)
 
 
-def _chained(line: dict[str, Any], before: str) -> bytes:
-    return _encode(line | {"previous.hash.sha256": before})
+def _chained(line: bytes, before: str) -> bytes:
+    return b'%b,"previous.hash.sha256":"%b"}' % (line[:-1], before.encode())

@@ -5,10 +5,16 @@ Source: ECS 8, fields http, event, trace, error, service; what it has no name fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from deepseek.contracts import Event
+
+_encode = msgspec.json.Encoder().encode
 
 
 def timestamp(epoch_s: float) -> str:
@@ -17,48 +23,66 @@ def timestamp(epoch_s: float) -> str:
     >>> timestamp(0.25)
     '1970-01-01T00:00:00.250Z'
     """
-    moment = datetime.fromtimestamp(epoch_s, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    ms = round(epoch_s * 1e3)
+    return f"{_second(ms // 1_000)}.{ms % 1_000:03d}Z"
 
 
-def request_line(event: Event, epoch_s: float) -> dict[str, Any]:
-    """The line of a request that was answered at `epoch_s`."""
+@lru_cache(maxsize=16)
+def _second(epoch_s: int) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).replace(tzinfo=None).isoformat()
+
+
+def request_line(event: Event, epoch_s: float) -> bytes:
+    """The line of a request that was answered at `epoch_s`: one JSON object, without an end of line.
+
+    Put together from pieces that are encoded once, because it is written for every request.
+    """
     fields = event.fields
-    line: dict[str, Any] = {
-        "@timestamp": timestamp(epoch_s),
-        "log.level": level_of(event),
-        "event.action": fields.get("route", ""),
-        "event.outcome": "success" if event.status < 400 else "failure",
-        "event.duration": round(event.duration_s * 1e9),  # ns, as the schema says
-        "http.request.method": fields.get("method", ""),
-        "http.request.id": fields.get("request_id", ""),
-        "http.response.status_code": event.status,
-        "service.name": "deepseek",
-    }
-    if "traceparent" in fields:
-        _, line["trace.id"], line["span.id"], _ = fields["traceparent"].split("-")
+    line = b'{"@timestamp":"%b",%b,"event.duration":%d,"http.request.id":%b' % (
+        timestamp(epoch_s).encode(),
+        _what(level_of(event), fields.get("route", ""), fields.get("method", ""), event.status),
+        round(event.duration_s * 1e9),  # ns, as the schema says
+        _encode(fields.get("request_id", "")),
+    )
     if event.model_name:
-        line["deepseek"] = model_fields(event)
+        line += b',"deepseek":{%b,"rows":%d,"queue.duration":%d%b}' % (
+            _which(event.model_name, event.model_version, fields.get("digest", "")),
+            event.num_rows, round(event.queue_s * 1e9), _flagged(fields.get("flags")),
+        )  # fmt: skip
+    if "traceparent" in fields:
+        _, trace, span, _ = fields["traceparent"].split("-")
+        line += b"," + _inner({"trace.id": trace, "span.id": span})
     if "error" in fields:
-        line["error.code"] = fields["error"]
+        line += b"," + _inner({"error.code": fields["error"]})
     if "traceback" in fields:
-        line["error.stack_trace"] = fields["traceback"]
-    return line
+        line += b"," + _inner({"error.stack_trace": fields["traceback"]})
+    return line + b"}"
 
 
-def model_fields(event: Event) -> dict[str, Any]:
-    """Which model answered, and what it was given."""
-    found: dict[str, Any] = {
-        "model.name": event.model_name,
-        "model.version": event.model_version,
-        "model.digest": event.fields.get("digest", ""),
-        "rows": event.num_rows,
-        "queue.duration": round(event.queue_s * 1e9),
-    }
-    flags = event.fields.get("flags")
-    if flags:
-        found["flagged"] = {f"{what}:{column}": count for (column, what), count in flags.items()}
-    return found
+@lru_cache(maxsize=1_024)
+def _what(level: str, route: str, method: str, status: int) -> bytes:
+    return _inner(
+        {
+            "log.level": level, "event.action": route, "event.outcome": "success" if status < 400 else "failure",
+            "http.request.method": method, "http.response.status_code": status, "service.name": "deepseek",
+        }
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1_024)
+def _which(name: str, version: str, digest: str) -> bytes:
+    return _inner({"model.name": name, "model.version": version, "model.digest": digest})
+
+
+def _flagged(flags: Mapping[tuple[str, str], int] | None) -> bytes:
+    if not flags:
+        return b""
+    return b"," + _inner({"flagged": {f"{what}:{column}": count for (column, what), count in flags.items()}})
+
+
+def _inner(value: dict[str, Any]) -> bytes:
+    """The members of an object, without its braces."""
+    return _encode(value)[1:-1]
 
 
 def level_of(event: Event) -> str:

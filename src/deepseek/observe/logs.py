@@ -57,7 +57,7 @@ def _stderr() -> RawStream:
 
 def _line(event: Event, epoch_s: float) -> bytes:
     if event.kind == "request":
-        return _encode(request_line(event, epoch_s)) + b"\n"
+        return request_line(event, epoch_s) + b"\n"
     line = {
         "@timestamp": timestamp(epoch_s),
         "log.level": level_of(event),

@@ -2,7 +2,7 @@
 
     app = create_app({"cancer": runtime}, sinks=[metrics, audit], explainer_for=..., settings=settings)
     app.admit(call)                     # once its headers are there: is there a route, and may this client take it
-    answer = await app.answer(call)     # once its body is there, or at once when it was refused
+    app.begin(call, done)               # once its body is there, or at once when it was refused: done(call, answer)
     app.report(call, answer.status)
 
 Routes are whole paths in one dict, so that finding one costs a lookup. What a request is refused with is a
@@ -11,6 +11,7 @@ DeepseekError, which owns its status; anything else is a bug of ours, caught in 
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.limits import ApiKeys
 from deepseek.serve.models import Models, Servable, ServedModel
 from deepseek.serve.pages import Pages
+from deepseek.serve.processes import Processes
 from deepseek.serve.protocols import oip, records
 from deepseek.serve.protocols.errors import MethodError, error_body, internal_error
+from deepseek.serve.workers import LocalWorker, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,10 @@ class App:
         self.draining = False
         self._sinks = tuple(sinks)
         self._keys = ApiKeys.read(settings.api_keys_file) if settings.api_keys_file else None
-        self.models = Models(models, settings, explaining, self.emit)
+        self.pool = Pool()
+        self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
+        self.models = Models(models, settings, explaining, self.emit, self.pool)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._routes: dict[str, Route] = {}
         self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False)
         self._get("/v2/health/ready", self._ready, needs_key=False)
@@ -76,14 +82,22 @@ class App:
         self.draining = True
         self.emit(Event("server", fields={"state": "draining"}))
 
-    def start(self) -> None:
-        """Warm up, before the first connection."""
+    async def start(self) -> None:
+        """Start the engines and warm them up, before the first connection."""
+        if self.processes is None:
+            self.pool.add(LocalWorker({name: model.run for name, model in self.models.items()}))
+        else:
+            await self.processes.start({name: model.spec for name, model in self.models.items()})
         for model in self.models.values():
-            model.warm_up()
+            await model.warm_up()
+            model.loaded()
         self.emit(Event("server", fields={"state": "started"}))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of everything, after the last."""
+        self.pool.close()
+        if self.processes is not None:
+            await self.processes.close()
         for model in self.models.values():
             model.close()
         self.emit(Event("server", fields={"state": "stopped"}))
@@ -95,28 +109,49 @@ class App:
         except DeepseekError as error:
             call.refused = error
 
-    async def answer(self, call: Call) -> Answer:
-        """The answer to a call that was admitted or refused. Raises nothing."""
+    def begin(self, call: Call, done: Callable[[Call, Answer], None]) -> None:
+        """Answer a call that was admitted or refused: `done` is called once, now or later. Raises nothing."""
+
+        def tell(found: Answer | Exception) -> None:
+            done(call, found if isinstance(found, Answer) else _refusal(found, call))
+
+        call.tell = tell
         try:
             if call.refused is not None or call.handler is None:
                 raise call.refused or self._no_route(call.path)
-            return await call.handler(call)
-        except Exception as error:  # noqa: BLE001  (the one place: a bug of ours must not end the server)
-            return _refusal(error, call)
+            found = call.handler(call)
+        except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
+            tell(error)
+            return
+        if isinstance(found, Answer):
+            tell(found)
+        elif found is not None:
+            task = asyncio.get_running_loop().create_task(_finish(found, tell))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def cancel(self, call: Call) -> None:
+        """The client of a call has gone."""
+        if call.model is not None:
+            call.model.cancel(call)
 
     def report(self, call: Call, status: int) -> None:
         """Tell every sink of a call that was answered."""
-        fields = call.trouble | {"route": call.route, "method": call.method, "request_id": call.request_id}
+        fields = {"route": call.route, "method": call.method, "request_id": call.request_id}
+        if call.trouble:
+            fields |= call.trouble
         if call.traceparent:
             fields["traceparent"] = call.traceparent
         if call.flags:
-            fields["flags"] = call.flags
+            fields["flags"] = call.flags  # type: ignore[assignment]
         name = version = ""
         if call.model is not None:
             name, version = call.model.name, call.model.version
             fields["digest"] = call.model.digest
         duration_s = perf_counter() - call.started_s
-        self.emit(Event("request", name, version, status, call.num_rows, duration_s, call.queue_s, fields))
+        event = Event("request", name, version, status, call.num_rows, duration_s, call.queue_s, fields)
+        for sink in self._sinks:
+            sink.emit(event)
 
     def _find(self, call: Call) -> Handler:
         route = self._routes.get(call.path)
@@ -134,7 +169,7 @@ class App:
     def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True) -> None:
         """A route whose answer needs nothing of the request."""
 
-        async def answer(_: Call) -> Answer:
+        def answer(_: Call) -> Answer:
             return content()
 
         self._routes[path] = Route(path, "GET", answer, needs_key)
@@ -143,16 +178,16 @@ class App:
         """The routes of one model."""
 
         def get(path: str, name: str, content: Callable[[ServedModel], Answer]) -> None:
-            async def answer(call: Call) -> Answer:
+            def answer(call: Call) -> Answer:
                 call.model = model
                 return content(model)
 
             self._routes[path] = Route(name, "GET", answer)
 
-        def post(path: str, name: str, work: Callable[[Call, ServedModel], Awaitable[Answer]]) -> None:
-            async def answer(call: Call) -> Answer:
+        def post(path: str, name: str, work: Callable[[Call, ServedModel], Awaitable[Answer] | None]) -> None:
+            def answer(call: Call) -> Awaitable[Answer] | None:
                 call.model = model
-                return await work(call, model)
+                return work(call, model)
 
             self._routes[path] = Route(name, "POST", answer)
 
@@ -189,6 +224,10 @@ class App:
                 expected="at least one",
                 fix="start the server with a bundle: deepseek serve BUNDLE",
             )
+        if not self.pool.num_workers:
+            raise DrainingError(
+                "no engine process lives", expected="at least one", fix="wait: they are being started again"
+            )
         return Answer.json({"ready": True})
 
     def _model_ready(self, model: ServedModel) -> Answer:
@@ -220,6 +259,14 @@ def create_app(
     )
 
 
+async def _finish(work: Awaitable[Answer], tell: Callable[[Answer | Exception], None]) -> None:
+    try:
+        answer: Answer | Exception = await work
+    except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
+        answer = error
+    tell(answer)
+
+
 def _refusal(error: Exception, call: Call) -> Answer:
     """The answer to what went wrong; the event of the call learns what it was."""
     if not isinstance(error, DeepseekError) or error.code == DeepseekError.code:
@@ -230,7 +277,7 @@ def _refusal(error: Exception, call: Call) -> Answer:
         call.trouble = {"error": error.code}
     headers: tuple[Header, ...] = ()
     if isinstance(error, BusyError):
-        seconds = call.model.gate.retry_after_s if call.model is not None else 1
+        seconds = call.model.scheduler.retry_after_s if call.model is not None else 1
         headers = ((b"retry-after", str(seconds).encode()),)
     elif isinstance(error, MethodError):
         headers = ((b"allow", error.allowed.encode()),)

@@ -12,8 +12,9 @@ import itertools
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from deepseek.errors import DeepseekError, MalformedError
@@ -23,43 +24,59 @@ from deepseek.serve.protocols.json_body import encode
 
 if TYPE_CHECKING:
     from deepseek.serve.models import ServedModel
+    from deepseek.serve.scheduler import Job
 
 Header = tuple[bytes, bytes]
 
+PRIORITIES = {b"high": 0, b"normal": 1, b"low": 2}
 JSON = b"application/json"
 HTML = b"text/html; charset=utf-8"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 # W3C Trace Context 1.0, section 3.2: version, trace id, parent id, flags; all zeros are invalid.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 _process = os.urandom(6).hex()
 _number = itertools.count(1)
 
 
-@dataclass(slots=True)
 class Call:
-    """A request while it is answered. The last fields are filled on the way, for the event that it leaves behind."""
+    """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]  # names in lower case
-    settings: Settings
-    body: bytes = b""
-    handler: Handler | None = None
-    refused: DeepseekError | None = None  # what is wrong with it, found before the handler sees it
-    started_s: float = field(default_factory=perf_counter)
-    request_id: str = field(init=False)
-    traceparent: str = field(init=False)
-    route: str = ""
-    model: ServedModel | None = None
-    num_rows: int = 0
-    queue_s: float = 0.0
-    flags: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (column, what) -> number of values
-    trouble: dict[str, Any] = field(default_factory=dict)  # what the log should know of an error
+    __slots__ = (
+        "body", "flags", "handler", "headers", "job", "method", "model", "num_rows", "path", "queue_s", "refused",
+        "request_id", "route", "settings", "started_s", "tell", "traceparent", "trouble",
+    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        self.request_id = request_id_of(self.headers)
-        self.traceparent = traceparent_of(self.headers)
+    tell: Callable[[Answer | Exception], None]  # how a handler that returned None answers, once
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        settings: Settings,
+        *,
+        body: bytes = b"",
+        refused: DeepseekError | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers  # names in lower case
+        self.settings = settings
+        self.body = body
+        self.handler: Handler | None = None
+        self.refused = refused  # what is wrong with it, found before the handler sees it
+        self.started_s = perf_counter()
+        self.request_id = request_id_of(headers)
+        self.traceparent = traceparent_of(headers)
+        self.route = ""
+        self.model: ServedModel | None = None
+        self.num_rows = 0
+        self.queue_s = 0.0
+        self.flags: Mapping[tuple[str, str], int] = NOTHING  # (column, what) -> number of values
+        self.trouble: Mapping[str, Any] = NOTHING  # what the log should know of an error
+        self.job: Job | None = None  # its rows in a scheduler
 
     @property
     def deadline_s(self) -> float:
@@ -74,6 +91,16 @@ class Call:
                 raise malformed_header("x-timeout-ms", text, "whole milliseconds, above 0")
             limit_s = min(limit_s, int(text[:12]) / 1e3)
         return self.started_s + limit_s
+
+    @property
+    def priority(self) -> int:
+        """0 to 2, as the header x-priority says."""
+        text = self.headers.get(b"x-priority")
+        if text is None:
+            return PRIORITIES[b"normal"]
+        if text not in PRIORITIES:
+            raise malformed_header("x-priority", text, "high, normal or low")
+        return PRIORITIES[text]
 
     def check_media_type(self) -> None:
         """Raise MediaTypeError unless the body may be JSON. A missing content-type counts as JSON."""
@@ -97,7 +124,7 @@ class Call:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs 1 us an object
 class Answer:
     """Status, body and headers."""
 
@@ -111,7 +138,8 @@ class Answer:
         return cls(encode(value), status)
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+#: Answers at once, or with a coroutine, or with None and later by call.tell.
+Handler = Callable[[Call], Answer | Awaitable[Answer] | None]
 
 
 def request_id_of(headers: Mapping[bytes, bytes]) -> str:

@@ -8,6 +8,7 @@ counts as unset.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from deepseek.errors import InputError
 
 MIB = 1 << 20
+AUTO = "auto"
 LOG_LEVELS = ("debug", "info", "warning", "error", "off")
 
 #: Variable of the environment -> field of Settings.
@@ -31,7 +33,7 @@ ENVIRONMENT = {
 RANGES = {
     "port": (0, 65_535),
     "batch_size": (1, 65_536),
-    "workers": (1, 1),
+    "workers": (0, 1_024),
     "max_body_bytes": (1_024, 1_024 * MIB),
     "max_rows": (1, 1_000_000),
     "max_explain_rows": (1, 1_000_000),
@@ -39,7 +41,7 @@ RANGES = {
 }
 HINTS = {
     "port": "0 picks a free one",
-    "workers": "one process serves; to use more cores start one server a core behind a load balancer",
+    "workers": "0 computes in the front end itself",
 }
 
 
@@ -51,7 +53,7 @@ class Settings:
     host: str = "127.0.0.1"  # reachable from this machine alone unless told otherwise
     port: int = 8000  # 0 picks a free one
     batch_size: int = 32  # rows of different requests that are computed together at most
-    workers: int = 1  # processes
+    workers: int = 0  # engine processes; 0 computes in a thread of this one
     api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line
     log_level: str = "info"
     max_body_bytes: int = 32 * MIB
@@ -85,6 +87,8 @@ class Settings:
     def read(cls, environ: Mapping[str, str], **given: Any) -> Settings:
         """Settings from the environment, then from the options that are given (None counts as not given).
 
+        WORKERS is one process a core unless told otherwise.
+
         >>> Settings.read({"PORT": "8123", "BATCH_SIZE": ""}).port
         8123
         >>> Settings.read({"PORT": "eight"})  # doctest: +ELLIPSIS
@@ -96,8 +100,10 @@ class Settings:
         for variable, name in ENVIRONMENT.items():
             text = environ.get(variable, "").strip()
             if text:
-                found[name] = _whole_number(variable, name, text) if name in RANGES else text
+                found[name] = _whole_number(variable, name, text) if name in RANGES and text != AUTO else text
         found |= {name: value for name, value in given.items() if value is not None}
+        if found.get("workers", AUTO) == AUTO:
+            found["workers"] = len(os.sched_getaffinity(0))
         if "log_level" in found:
             found["log_level"] = found["log_level"].lower()
         return cls(**found)

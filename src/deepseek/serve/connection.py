@@ -95,7 +95,8 @@ class Connection(asyncio.Protocol):
         self._raw_bytes = 0  # of a body behind an offered upgrade, which the parser leaves to us
         # What is being answered:
         self._waiting: deque[tuple[Call, bool]] = deque()  # calls, and whether the connection lives on after each
-        self._working: asyncio.Task[None] | None = None
+        self._working: Call | None = None
+        self._keeps = True  # whether the connection lives on after it
         # How things stand:
         self._deaf = False  # what still comes is dropped
         self._ended = False  # nothing more comes
@@ -141,6 +142,8 @@ class Connection(asyncio.Protocol):
         self._transport = self._parser = None
         self._hub.connections.discard(self)
         self._waiting.clear()
+        if self._working is not None:
+            self._app.cancel(self._working)
         if self._call is not None and self._call.refused is None:
             self._refuse(self._call, DisconnectedError("the client went away"))
 
@@ -191,11 +194,17 @@ class Connection(asyncio.Protocol):
         self._wait(self._settings.body_timeout_s)
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._held_bytes = 0
+        self._head_bytes += len(url)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the parser passes it on as an HttpParserError")
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + len(": \r\n"))
+        self._held_bytes = 0
+        self._head_bytes += len(name) + len(value) + 4  # ": " and the end of the line
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the parser passes it on as an HttpParserError")
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
@@ -247,12 +256,6 @@ class Connection(asyncio.Protocol):
             self.on_message_complete()
         return rest
 
-    def _count(self, num_bytes: int) -> None:
-        self._held_bytes = 0
-        self._head_bytes += num_bytes
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise ValueError("the parser passes it on as an HttpParserError")
-
     def _refuse(self, call: Call, error: DeepseekError) -> None:
         """Answer with an error although the body has not been read, unless something else was found before."""
         self._chunks = []
@@ -278,13 +281,17 @@ class Connection(asyncio.Protocol):
         if self._waiting and self._working is None and not (self._full and self._transport is not None):
             self._hub.num_working += 1
             self.due_s = inf
-            self._working = self._hub.loop.create_task(self._work(*self._waiting.popleft()))
+            self._working, self._keeps = self._waiting.popleft()
+            if self._working.refused is None:
+                self._app.begin(self._working, self._answered)
+            else:  # later: its body may be on its way, and once that was read the connection can go on
+                self._hub.loop.call_soon(self._app.begin, self._working, self._answered)
 
-    async def _work(self, call: Call, keeps: bool) -> None:
-        answer = await self._app.answer(call)
+    def _answered(self, call: Call, answer: Answer) -> None:
+        """Write an answer, leave its event behind, and go on."""
         # Behind a body that nobody wants any more the next request could not be told from it.
         unread = self._call is call or self._deaf
-        keeps = keeps and not unread and not self._ended and not self._app.draining
+        keeps = self._keeps and not unread and not self._ended and not self._app.draining
         try:
             if self._transport is not None:
                 self._write(self._render(call, answer, keeps))
@@ -302,10 +309,13 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         if self._waiting:
-            self._next()
-            self._listen(not self._waiting)
+            self._hub.loop.call_soon(self._go_on_with_next)  # not from here: a pipeline may be long
         else:
             self._wait(self._settings.body_timeout_s if self._reading else KEEP_ALIVE_S)
+
+    def _go_on_with_next(self) -> None:
+        self._next()
+        self._listen(not self._waiting)
 
     def _end(self, unread: bool) -> None:
         """The last answer was written: close, or first drop what the client is still sending."""

@@ -1,34 +1,39 @@
-"""The models that a server holds, by name: each with its scheduler and its explainer.
+"""What is loaded, and how a request to it is computed: prepare, batch, decide.
 
-    models = Models({"cancer": runtime}, settings, explaining, emit)
-    batch, prediction = await models["cancer"].predict(call, records)
+    model.submit(call, records, done)                     # done(answered or error), once, later
+    batch, prediction = await model.predict(call, records)    # the same for those who can wait
 
-Small requests are prepared in the event loop, large ones and explanations in threads.
+What arrives in one turn of the event loop is prepared together, a column at a time: that costs a third of what each row
+costs by itself. When it does not succeed, each request is prepared by itself, so that an error names its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from time import perf_counter
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
-from deepseek.bundle import check_name as check_bundle_name
-from deepseek.contracts import Batch, Event, Flag, Float32, Prediction, Record, Scores
-from deepseek.errors import InputError, MissingError
+import numpy as np
+
+from deepseek.bundle.manifest import check_name as check_bundle_name
+from deepseek.contracts import Arrays, Batch, Event, Flag, Float32, Prediction, Record, Scores
+from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, Explanations
-from deepseek.serve.limits import Gate
-from deepseek.serve.scheduler import Scheduler
+from deepseek.serve.protocols.errors import DisconnectedError
+from deepseek.serve.scheduler import Job, Part, Scheduler
+from deepseek.serve.workers import Pool
 
 if TYPE_CHECKING:
-    from deepseek.bundle import Manifest
+    from deepseek.bundle import Bundle, Manifest
 
 Result = TypeVar("Result")
 #: Cells (rows x columns) up to which decoding and preparing stay in the event loop: about 3 ms.
@@ -36,7 +41,7 @@ INLINE_CELLS = 2_000
 
 
 class Servable(Protocol):
-    """What a server needs of a loaded bundle; engines.Runtime is one."""
+    """What a front end needs of a loaded bundle; engines.Runtime is one."""
 
     @property
     def name(self) -> str: ...
@@ -44,6 +49,8 @@ class Servable(Protocol):
     def version(self) -> str: ...
     @property
     def manifest(self) -> Manifest: ...
+    @property
+    def bundle(self) -> Bundle: ...
     @property
     def example(self) -> Record: ...
     def prepare(self, records: Sequence[Record]) -> Batch: ...
@@ -58,35 +65,47 @@ Emit = Callable[[Event], None]
 class ServedModel:
     """One loaded model and how its requests are computed."""
 
-    def __init__(self, name: str, runtime: Servable, settings: Settings, explaining: Explaining, emit: Emit) -> None:
+    def __init__(
+        self, name: str, runtime: Servable, settings: Settings, explaining: Explaining, emit: Emit, pool: Pool
+    ) -> None:
         self.name = name
         self.quoted = quote(name)  # as it stands in a URL
         self.runtime = runtime
         self.version = runtime.version
         self.columns = tuple(item.name for item in runtime.manifest.inputs)
         self._emit = emit
-        # Two pools: a batch of single rows that goes to a thread need not wait behind large requests.
-        self._small = ThreadPoolExecutor(1, f"{name}-small")
-        self._large = ThreadPoolExecutor(2, f"{name}-large")
-        self.gate = Gate(settings.max_queued_rows)
+        self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
-            runtime.score, small=self._small, large=self._large, batch_rows=settings.batch_size, gate=self.gate,
+            name, pool, batch_rows=settings.batch_size, limit_rows=settings.max_queued_rows,
             emit=partial(self._computed, "batch"),
         )  # fmt: skip
         self.explanations = Explanations(
             runtime, explaining, max_queued_rows=settings.max_queued_rows, emit=partial(self._computed, "explain")
         )
-
-    def warm_up(self) -> None:
-        """Answer the example, so that the first request pays for no first time, and learn what a row costs."""
-        batch = self.runtime.prepare([self.runtime.example])
-        self.runtime.decide(self.runtime.score(batch.features), batch.flags)
-        started_s = perf_counter()
-        self.runtime.score(batch.features)
-        self.gate.row_s = perf_counter() - started_s
-        self._emit(Event("model", self.name, self.version, fields={"loaded": True, "digest": self.digest}))
+        self._arrived: list[Job] = []  # in this turn of the loop
+        self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
 
     @property
+    def spec(self) -> dict[str, Any]:
+        """What an engine process needs to open this model."""
+        return {"path": str(self.runtime.bundle.path.absolute()), "digest": self.digest}
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """Compute in this process."""
+        return {"output": self.runtime.score(arrays["features"]).output}
+
+    def loaded(self) -> None:
+        """Tell that the engines are there."""
+        self._emit(Event("model", self.name, self.version, fields={"loaded": True, "digest": self.digest}))
+
+    async def warm_up(self) -> None:
+        """Answer the example alone and in full batches: no request pays for a first time, and the pace is known."""
+        batch = self.runtime.prepare([self.runtime.example])
+        for num_rows in (1, 1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
+            features = np.repeat(batch.features, num_rows, axis=0)
+            await self._outputs(features)
+
+    @cached_property
     def digest(self) -> str:
         """Of the bundle: it changes with the weights, the preprocessing or the threshold."""
         return self.runtime.manifest.digest
@@ -97,38 +116,142 @@ class ServedModel:
 
     @cached_property
     def typical(self) -> Prediction:
-        """The answer to the example: it shows what answers look like."""
-        batch = self.runtime.prepare([self.runtime.example])
-        return self.runtime.decide(self.runtime.score(batch.features), batch.flags)
+        """The answer to the example, without its engine: it shows what answers look like."""
+        manifest = self.runtime.manifest
+        output = np.full((1, len(manifest.labels) or 1), 1 / max(1, len(manifest.labels)), np.float32)
+        return self.runtime.decide(Scores(output, output), ())
 
     def close(self) -> None:
-        """Wait for the threads, then let go of the engine."""
-        self._small.shutdown()
-        self._large.shutdown()
+        """Wait for the threads, then let go of what was opened."""
+        self._threads.shutdown()
         self.explanations.close()
         self.runtime.close()
         self._emit(Event("model", self.name, self.version, fields={"loaded": False, "digest": self.digest}))
 
+    def submit(self, call: Call, records: Sequence[Record], done: Callable[[Part | Exception], None]) -> Job:
+        """Compute the answers for N records. `done` is called once, with what decided() and rows() take, or an error.
+
+        BusyError at once when the queue is full.
+        """
+        call.num_rows = num_rows = len(records)
+        job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
+        self.scheduler.admit(job)
+        call.model, call.job = self, job
+        if num_rows * len(self.columns) > INLINE_CELLS:
+            self._keep(asyncio.get_running_loop().create_task(self._prepare_large(job)))
+            return job
+        self._arrived.append(job)
+        if len(self._arrived) == 1:
+            asyncio.get_running_loop().call_soon(self._prepare_arrived)
+        return job
+
+    def cancel(self, call: Call) -> None:
+        """The client is gone: what was not computed will not be."""
+        if call.job is not None:
+            self.scheduler.cancel(call.job, DisconnectedError("the client went away"))
+
     async def predict(self, call: Call, records: Sequence[Record]) -> tuple[Batch, Prediction]:
         """Prepared rows and answers for N records. InputError for what does not fit the model's columns."""
-        call.num_rows = len(records)
-        batch, call.flags = await self.offload(len(records) * len(self.columns), self._prepare, records)
-        scores, call.queue_s = await self.scheduler.score(batch.features, call.deadline_s)
-        return batch, self.runtime.decide(scores, batch.flags)
+        told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
+        self.submit(call, records, partial(_resolve, told))
+        part = await told
+        learn(call, part.job)
+        return Batch(part.job.rows, part.job.flags), self.decided(part)
+
+    def decided(self, part: Part) -> Prediction:
+        """The answers of a part, as arrays."""
+        output = part.batch.outputs["output"][part.start : part.stop]
+        return self.runtime.decide(Scores(output, output), part.job.flags)
+
+    def rows(self, part: Part, render: Callable[[Prediction], list[Any]]) -> list[Any]:
+        """What `render` makes of each row. It is called once for all requests of a batch."""
+        batch = part.batch
+        if batch.rows is None:
+            output = batch.outputs["output"]
+            batch.rows = render(self.runtime.decide(Scores(output, output), ()))
+        rows: list[Any] = batch.rows[part.start : part.stop]
+        for flag in part.job.flags:
+            rows[flag.row].setdefault("flags", []).append({"column": flag.column, "what": flag.what})
+        return rows
 
     async def offload(self, num_cells: int, work: Callable[..., Result], *args: Any) -> Result:
         """work(*args), in a thread when it is large, so that small requests and health checks get their turn."""
         if num_cells <= INLINE_CELLS:
             return work(*args)
-        return await asyncio.get_running_loop().run_in_executor(self._large, partial(work, *args))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
 
-    def _prepare(self, records: Sequence[Record]) -> tuple[Batch, Mapping[tuple[str, str], int]]:
-        """The prepared rows, and how many values of each column were changed on the way."""
-        batch = self.runtime.prepare(records)
-        return batch, Counter((flag.column, flag.what) for flag in batch.flags) if batch.flags else {}
+    def _prepare_arrived(self) -> None:
+        """Prepare what arrived in the last turn of the loop, together when that succeeds."""
+        jobs, self._arrived = self._arrived, []
+        if len(jobs) > 1:
+            try:
+                batch = self.runtime.prepare(list(chain.from_iterable(job.records for job in jobs)))
+            except DeepseekError:
+                pass  # one of them is at fault: each by itself, to say which
+            else:
+                self._share(jobs, batch)
+                return
+        for job in jobs:
+            self._prepare(job)
+
+    def _share(self, jobs: Sequence[Job], batch: Batch) -> None:
+        """Give each job its rows of a batch that was prepared together."""
+        starts = [0, *accumulate(job.num_rows for job in jobs)]
+        for job, start in zip(jobs, starts, strict=False):
+            job.rows = batch.features[start : start + job.num_rows]
+        for flag in batch.flags:
+            at = bisect_right(starts, flag.row) - 1
+            jobs[at].flags += (Flag(flag.row - starts[at], flag.column, flag.what),)
+        self.scheduler.submit(*jobs)
+
+    def _prepare(self, job: Job) -> None:
+        try:
+            batch = self.runtime.prepare(job.records)
+        except Exception as error:  # noqa: BLE001  (a column's coder may raise what it likes; the request is told)
+            self.scheduler.cancel(job, error)
+            return
+        job.rows, job.flags = batch.features, batch.flags
+        self.scheduler.submit(job)
+
+    async def _prepare_large(self, job: Job) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            batch = await loop.run_in_executor(self._threads, self.runtime.prepare, job.records)
+        except Exception as error:  # noqa: BLE001  (as above)
+            self.scheduler.cancel(job, error)
+            return
+        job.rows, job.flags = batch.features, batch.flags
+        self.scheduler.submit(job)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _outputs(self, features: Float32) -> Arrays:
+        told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
+        job = Job(len(features), float("inf"), partial(_resolve, told))
+        job.rows = features
+        self.scheduler.submit(job)
+        return (await told).batch.outputs
 
     def _computed(self, kind: Literal["batch", "explain"], num_rows: int, duration_s: float) -> None:
         self._emit(Event(kind, self.name, self.version, num_rows=num_rows, duration_s=duration_s))
+
+
+def learn(call: Call, job: Job) -> None:
+    """What the event of a call should say of its job, which is done."""
+    call.queue_s = job.started_s - job.queued_s
+    if job.flags:
+        call.flags = Counter((flag.column, flag.what) for flag in job.flags)
+
+
+def _resolve(told: asyncio.Future[Part], found: Part | Exception) -> None:
+    if told.done():
+        return
+    if isinstance(found, Exception):
+        told.set_exception(found)
+    else:
+        told.set_result(found)
 
 
 class Models(Mapping[str, ServedModel]):
@@ -140,11 +263,12 @@ class Models(Mapping[str, ServedModel]):
         settings: Settings,
         explaining: Explaining,
         emit: Emit,
+        pool: Pool,
     ) -> None:
         for name in runtimes:
             check_name(name)
         self._models = {
-            name: ServedModel(name, runtime, settings, explaining, emit) for name, runtime in runtimes.items()
+            name: ServedModel(name, runtime, settings, explaining, emit, pool) for name, runtime in runtimes.items()
         }
 
     def __getitem__(self, name: str) -> ServedModel:

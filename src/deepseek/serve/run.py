@@ -119,7 +119,7 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
         url = url_of(self._listener, self._app.settings.host)
-        self._app.start()
+        await self._app.start()
         # What is loaded stays: the collector need not look at it again, nor at every 700 new objects.
         gc.collect()
         gc.freeze()
@@ -131,7 +131,7 @@ class Server:
             await self._signalled.wait()
         finally:
             await self._drain(hub, server)
-            self._app.close()
+            await self._app.close()
 
     def _stop(self) -> None:
         self._signals += 1

@@ -1,181 +1,339 @@
-"""Dynamic batching: rows of concurrent requests go through the engine together.
+"""Dynamic batching: rows of concurrent requests go through an engine together.
 
-    scores = await scheduler.score(features, deadline_s)
+    scheduler.submit(job)  ->  a free worker gets a batch  ->  job.done(part or error)
 
-Greedy, without a timer: whatever arrived in one turn of the event loop is one batch, and what arrives while a batch is
-computed in a thread is the next one. So a lone request never waits for company, and load makes batches by itself.
+Greedy, without a timer: a free worker is given what waits at that moment, and what comes while it computes is the next
+batch. So a lone request never waits for company, and load makes batches by itself.
 
-The first request of a batch leads: its own coroutine computes for the others, and hands on when it is done. So a lone
-request costs no task and no future. When a batch of several fails, each of them is tried once more by itself.
+What is budgeted are rows (and tokens, where rows differ in length), never requests. A batch holds rows of several
+requests up to the batch size. A request with more rows than that goes in slices of its own, as large as BATCH_S allows,
+and joins the queue again after each, so that single rows need not wait behind it.
 
-A batch runs in the loop while it is cheaper than handing it to a thread (INLINE_S, by the measured cost of a row), else
-in a thread. A request with more rows than a batch is already one: it takes a lane of its own, so that single rows need
-not wait behind it. Rows that wait are bounded (limits.Gate), and a request whose deadline has passed is not computed.
+When a batch of several requests fails, each of them is tried once more by itself; when a worker dies with it, too, on
+whichever worker is free. A request whose deadline has passed is not computed, and none is answered after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Float32, Scores
-from deepseek.serve.limits import Gate, late
+from deepseek.contracts import Arrays, Flag
+from deepseek.errors import BusyError
+from deepseek.serve.limits import late
+from deepseek.serve.pace import Pace
+from deepseek.serve.queues import Lanes
+from deepseek.serve.workers import EngineLostError, LostWorkerError, Pool, Worker
 
-Score = Callable[[Float32], Scores]
-Part = tuple[Scores, float]  # a request's scores, and the seconds that it waited
-#: Handing work to a thread and back costs about 0.1 ms of CPU; below this the loop may as well do it itself.
-INLINE_S = 0.002
+#: A slice of a large request may take as long; a row that comes meanwhile waits no longer than this for its turn.
+BATCH_S = 0.02
+SWEEP_S = 0.05  # between two looks for requests that wait in vain
+MAX_DEATHS = 2  # of workers with the same request
 
 
-@dataclass(slots=True)
+Done = Callable[["Part | Exception"], None]
+
+
 class Job:
-    """One request's rows and who waits for them."""
+    """The rows of one request, and who is told."""
 
-    features: Float32
-    deadline_s: float
-    queued_s: float
-    leads: bool = False  # whether its own coroutine computes the next batch
-    gone: bool = False  # whether nobody waits for it any more
-    told: asyncio.Future[Part | None] | None = None  # its part of a batch; None: lead, or go alone
+    __slots__ = (
+        "cost", "counted", "deadline_s", "done", "flags", "gone", "next_row", "num_deaths", "num_left", "num_rows", "parts",
+        "priority", "queued_s", "records", "rows", "started_s",
+    )  # fmt: skip
 
-    def tell(self, part: Part | None) -> None:
-        if self.told is not None and not self.told.done():
-            self.told.set_result(part)
+    def __init__(self, num_rows: int, deadline_s: float, done: Done, *, records: Any = None, priority: int = 1) -> None:
+        self.num_rows = num_rows
+        self.deadline_s = deadline_s  # on the clock of perf_counter
+        self.done = done
+        self.records = records  # before they are prepared
+        self.priority = priority  # 0 (first) to 2
+        self.rows: Any = ()  # prepared: an array (N, ...), or whatever else has a length and can be sliced
+        self.flags: tuple[Flag, ...] = ()
+        self.cost = num_rows  # units of the pace: rows, or tokens
+        self.queued_s = perf_counter()
+        self.started_s = 0.0  # when its first row was given to a worker
+        self.next_row = 0  # the first that no worker has got
+        self.num_left = num_rows  # rows without an answer
+        self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several
+        self.num_deaths = 0
+        self.counted = False  # among the rows that wait
+        self.gone = False  # whether it was answered, or nobody waits for it any more
+
+
+class Part:
+    """A job's share of what was computed for a batch. `batch` is shared by all jobs of the batch."""
+
+    __slots__ = ("batch", "job", "start", "stop")
+
+    def __init__(self, job: Job, batch: Computed, start: int, stop: int) -> None:
+        self.job = job
+        self.batch = batch
+        self.start = start
+        self.stop = stop
+
+
+class Computed:
+    """The outputs of a batch; what is made of them for one job (`decided`) serves the others."""
+
+    __slots__ = ("decided", "outputs", "rows")
+
+    def __init__(self, outputs: Arrays) -> None:
+        self.outputs = outputs
+        self.decided: Any = None
+        self.rows: Any = None
+
+
+class Slice:
+    """Rows of a job that are computed together."""
+
+    __slots__ = ("job", "start", "stop")
+
+    def __init__(self, job: Job, start: int, stop: int) -> None:
+        self.job = job
+        self.start = start
+        self.stop = stop
+
+    @property
+    def cost(self) -> int:
+        return self.job.cost * (self.stop - self.start) // self.job.num_rows
+
+
+Join = Callable[[list[Any]], Arrays]
+
+
+def join_features(rows: list[Any]) -> Arrays:
+    """Rows of tables are one matrix."""
+    return {"features": rows[0] if len(rows) == 1 else np.concatenate(rows)}
 
 
 class Scheduler:
-    """Batches the rows of one model."""
+    """Batches the rows of one model. All of it runs in the event loop."""
 
     def __init__(
         self,
-        score: Score,
+        model: str,
+        pool: Pool,
         *,
-        small: Executor,
-        large: Executor,
         batch_rows: int,
-        gate: Gate,
+        limit_rows: int,
         emit: Callable[[int, float], None],
+        join: Join = join_features,
     ) -> None:
-        """`small` and `large` run what the loop should not; `emit` is told the rows and the seconds of every batch."""
+        """`limit_rows` may wait at most; `emit` is told the rows and the seconds of every batch; `join` makes the
+        engine's arrays of the rows of several slices."""
         self.batch_rows = batch_rows
-        self.gate = gate
-        self._small = Lane(score, small, batch_rows, gate, emit)
-        self._large = Lane(score, large, batch_rows, gate, emit)
-
-    async def score(self, features: Float32, deadline_s: float) -> Part:
-        """Scores for (N, F), and the seconds that they waited. BusyError, DeadlineError."""
-        num_rows = len(features)
-        self.gate.enter(num_rows)
-        try:
-            return await (self._small if num_rows <= self.batch_rows else self._large).submit(features, deadline_s)
-        finally:
-            self.gate.leave(num_rows)
-
-
-class Lane:
-    """One queue with at most one batch of it in work."""
-
-    def __init__(
-        self, score: Score, executor: Executor, batch_rows: int, gate: Gate, emit: Callable[[int, float], None]
-    ) -> None:
-        self._score = score
-        self._executor = executor
-        self._batch_rows = batch_rows
-        self._gate = gate
+        self.pace = Pace()
+        self.num_rows = 0  # that wait or are computed
+        self._cost = 0  # of those
+        self._model = model
+        self._pool = pool
+        self._limit_rows = limit_rows
         self._emit = emit
-        self._waiting: deque[Job] = deque()
-        self._led = False  # whether somebody leads
+        self._join = join
+        self._waiting = Lanes()
+        self._alone: deque[Slice] = deque()  # of batches that failed
+        self._sweeping = False
 
-    async def submit(self, features: Float32, deadline_s: float) -> Part:
-        job = Job(features, deadline_s, perf_counter())
-        try:
-            if self._led:
-                job.told = asyncio.get_running_loop().create_future()
-                self._waiting.append(job)
-                part = await job.told
-                if part is not None:
-                    return part
-            else:
-                self._led = job.leads = True
-                await asyncio.sleep(0)  # what else comes in this turn of the loop is in the batch
-            return await (self._lead(job) if job.leads else self._alone(job))
-        finally:
-            job.gone = True
-            if job.leads:
-                self._hand_on()
+    def admit(self, job: Job) -> None:
+        """Count a job whose rows are not prepared yet. It is submitted or cancelled later.
 
-    async def _lead(self, job: Job) -> Part:
-        """Compute for a job and for those that fit into its batch."""
-        followers = self._take(len(job.features)) if job.deadline_s >= perf_counter() else []
-        if not followers:
-            return await self._alone(job)
-        batch = [job, *followers]
-        # In a task, so that whatever an engine raises for one of them is no error of this one.
-        work = asyncio.create_task(self._compute(np.concatenate([each.features for each in batch])))
-        try:
-            await asyncio.wait([work])
-            if work.exception() is None:
-                mine, *theirs = _shares(batch, *work.result())
-                for follower, part in zip(followers, theirs, strict=True):
-                    follower.tell(part)
-                return mine
-        finally:
-            for follower in followers:
-                follower.tell(None)  # those that have no part yet go alone
-        return await self._alone(job)
+        BusyError when its rows do not fit into the queue, or cannot be answered before their deadline; never while
+        nothing waits.
+        """
+        num_rows = job.num_rows
+        if self.num_rows:
+            wait_s = self.wait_s(num_rows)
+            if self.num_rows + num_rows > self._limit_rows or job.queued_s + wait_s > job.deadline_s:
+                raise BusyError(
+                    f"{self.num_rows} rows wait already, an answer would take {wait_s:.1f} s",
+                    expected=f"at most {self._limit_rows} waiting rows, and an answer before the request's deadline",
+                    fix=f"ask again in {self.retry_after_s} s",
+                )
+        job.counted = True
+        self.num_rows += num_rows
+        self._cost += job.cost
 
-    async def _alone(self, job: Job) -> Part:
-        if job.deadline_s < perf_counter():
-            raise late()
-        scores, started_s = await self._compute(job.features)
-        return scores, started_s - job.queued_s
+    def wait_s(self, num_rows: int) -> float:
+        """Seconds until `num_rows` more would be computed."""
+        if self._cost == self.num_rows:  # each row is a unit
+            return self.pace.wait(
+                self._cost + num_rows, batch_units=self.batch_rows, num_workers=self._pool.num_workers or 1
+            )
+        share = self._cost / self.num_rows if self.num_rows else 1.0  # units of a row
+        return self.pace.wait(
+            self._cost + round(num_rows * share),
+            batch_units=max(1, round(self.batch_rows * share)),
+            num_workers=max(1, self._pool.num_workers),
+        )
 
-    async def _compute(self, features: Float32) -> tuple[Scores, float]:
-        """Scores, and when computing began."""
-        num_rows = len(features)
-        started_s = perf_counter()
-        if num_rows <= self._batch_rows and self._gate.row_s * num_rows <= INLINE_S:
-            scores = self._score(features)
-        else:
-            scores = await asyncio.get_running_loop().run_in_executor(self._executor, self._score, features)
-        duration_s = perf_counter() - started_s
-        self._gate.learn(num_rows, duration_s)
-        self._emit(num_rows, duration_s)
-        return scores, started_s
+    @property
+    def retry_after_s(self) -> int:
+        """Whole seconds after which the waiting rows should be done, at least 1."""
+        return max(1, round(self.wait_s(0)))
 
-    def _take(self, num_rows: int) -> list[Job]:
-        """Who joins a batch that has `num_rows` already. Those that came too late are told so, not computed."""
-        found: list[Job] = []
-        now_s = perf_counter()
-        while self._waiting and num_rows + len(self._waiting[0].features) <= self._batch_rows:
-            job = self._waiting.popleft()
-            if job.deadline_s < now_s:
-                job.tell(None)  # it finds out by itself
-            elif not job.gone:
-                found.append(job)
-                num_rows += len(job.features)
-        return found
-
-    def _hand_on(self) -> None:
-        """Let the next one lead, if there is one."""
-        self._led = False
-        while self._waiting and not self._led:
-            job = self._waiting.popleft()
+    def submit(self, *jobs: Job) -> None:
+        """Queue jobs whose rows are prepared. The `done` of each is called once, later."""
+        for job in jobs:
             if not job.gone:
-                self._led = job.leads = True
-                job.tell(None)
+                self._waiting.append(job)
+        self._pool.call(self)
+        if not self._sweeping and self._waiting:
+            self._sweep_later()
+
+    def cancel(self, job: Job, reason: Exception) -> None:
+        """Tell the reason; what is not computed yet will not be."""
+        self._finish(job, reason)
+
+    @property
+    def oldest_s(self) -> float:
+        return self._alone[0].job.queued_s if self._alone else self._waiting.oldest_s
+
+    def dispatch(self, worker: Worker) -> bool:
+        """Give the worker a batch, if there is one."""
+        batch = self._take()
+        if not batch:
+            return False
+        now_s = perf_counter()
+        for each in batch:
+            each.job.started_s = each.job.started_s or now_s
+        rows = [each.job.rows[each.start : each.stop] for each in batch]
+        worker.run(self._model, self._join(rows), partial(self._told, worker, batch))
+        return True
+
+    def _take(self) -> list[Slice]:
+        """The next batch. Who comes too late is told so, not computed."""
+        soonest_s = perf_counter() + self.pace.seconds(1)
+        while self._alone:
+            alone = self._alone.popleft()
+            if not self._vain(alone.job, soonest_s):
+                return [alone]
+        batch: list[Slice] = []
+        num_rows = 0
+        while self._waiting:
+            job = self._waiting.head
+            if self._vain(job, soonest_s):
+                self._waiting.pop()
+            elif job.num_rows > self.batch_rows:
+                return batch or [self._slice_of(job)]
+            elif num_rows + job.num_rows > self.batch_rows:
+                break
+            else:
+                self._waiting.pop()
+                batch.append(Slice(job, 0, job.num_rows))
+                num_rows += job.num_rows
+        return batch
+
+    def _slice_of(self, job: Job) -> Slice:
+        """The next rows of a large job, which goes to the end of the queue while it has more."""
+        self._waiting.pop()
+        start = job.next_row
+        num_rows = max(self.batch_rows, self.pace.units_within(BATCH_S) * job.num_rows // job.cost)
+        job.next_row = stop = min(job.num_rows, start + num_rows)
+        if stop < job.num_rows:
+            self._waiting.append(job)
+        return Slice(job, start, stop)
+
+    def _vain(self, job: Job, soonest_s: float) -> bool:
+        if job.gone:
+            return True
+        if job.deadline_s < soonest_s:
+            self._finish(job, late())
+            return True
+        return False
+
+    def _told(self, worker: Worker, batch: list[Slice], found: Arrays | Exception, took_s: float) -> None:
+        """A batch has come back."""
+        if isinstance(found, LostWorkerError):
+            self._lost(batch)
+            return
+        self._pool.free(worker)  # first, so that it computes while the answers are written
+        if isinstance(found, Exception):
+            self._failed(batch, found)
+            return
+        self.pace.learn(sum(each.cost for each in batch), took_s)
+        self._emit(sum(each.stop - each.start for each in batch), took_s)
+        computed = Computed(found)
+        start = 0
+        now_s = perf_counter()
+        for each in batch:
+            stop = start + each.stop - each.start
+            self._answered(each, computed, start, stop, now_s)
+            start = stop
+
+    def _answered(self, one: Slice, computed: Computed, start: int, stop: int, now_s: float) -> None:
+        job = one.job
+        if job.gone:
+            return
+        job.num_left -= stop - start
+        if job.deadline_s < now_s:
+            self._finish(job, late())
+        elif stop - start == job.num_rows:
+            self._finish(job, Part(job, computed, start, stop))
+        else:
+            job.parts.append((one.start, {name: array[start:stop] for name, array in computed.outputs.items()}))
+            if not job.num_left:
+                self._finish(job, _joined(job))
+
+    def _failed(self, batch: list[Slice], error: Exception) -> None:
+        """The engine raised: each of several is tried by itself, so that one poisoned row fails no other request."""
+        if len(batch) == 1:
+            self._finish(batch[0].job, error)
+        else:
+            self._alone.extend(batch)
+            self._pool.call(self)
+
+    def _lost(self, batch: list[Slice]) -> None:
+        """The worker died: tried once more on another, each by itself, for one of them may be why it died."""
+        for each in batch:
+            each.job.num_deaths += 1
+            if each.job.num_deaths >= MAX_DEATHS:
+                self._finish(each.job, engine_lost())
+            else:
+                self._alone.append(each)
+        if self._alone:
+            self._pool.call(self)
+
+    def _finish(self, job: Job, told: Part | Exception) -> None:
+        if job.gone:
+            return
+        job.gone = True
+        if job.counted:
+            self.num_rows -= job.num_rows
+            self._cost -= job.cost
+        job.done(told)
+
+    def _sweep_later(self) -> None:
+        self._sweeping = True
+        asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Tell those whose deadline has passed, although no worker has become free."""
+        self._sweeping = False
+        now_s = perf_counter()
+        for job in self._waiting.drop(lambda job: job.gone or job.deadline_s < now_s):
+            self._finish(job, late())
+        if self._waiting:
+            self._sweep_later()
 
 
-def _shares(batch: list[Job], scores: Scores, started_s: float) -> Iterator[Part]:
-    """Each job's rows of the scores."""
-    start = 0
-    for job in batch:
-        stop = start + len(job.features)
-        yield Scores(scores.margin[start:stop], scores.output[start:stop]), started_s - job.queued_s
-        start = stop
+def engine_lost() -> EngineLostError:
+    """The error for a request with which two workers died."""
+    return EngineLostError(
+        "the engine process died twice while it computed this request",
+        expected="rows that the engine can compute",
+        fix="send the rows one by one to find which it is, and tell who runs this server",
+    )
+
+
+def _joined(job: Job) -> Part:
+    """The outputs of all slices of a job, in the order of its rows."""
+    parts = [outputs for _, outputs in sorted(job.parts, key=lambda part: part[0])]
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Part(job, Computed(outputs), 0, job.num_rows)

@@ -37,7 +37,8 @@ def read_object(body: bytes) -> dict[str, Any]:
         found = _decode(body)
         # Every key brings a colon, so as many colons as kept keys proves that no key was dropped as a duplicate. Text
         # with colons in it (a time of day) makes the counts differ too, and only then is the slow look taken.
-        if body.count(b":") != num_keys(found):
+        num_colons = body.count(b":")
+        if num_colons != _num_usual_keys(found) and num_colons != num_keys(found):
             json.loads(body, object_pairs_hook=_without_duplicates)
     except RecursionError:
         raise MalformedError("the JSON is nested too deeply", expected=AN_OBJECT, fix=SEE_DOCS) from None
@@ -50,6 +51,20 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise MalformedError(f"the body is {kind_of(found)}", expected=AN_OBJECT, fix=SEE_DOCS)
     return found
+
+
+def _num_usual_keys(found: Any) -> int:
+    """Those of an object and of the objects in its arrays; the keys below are not looked for."""
+    if type(found) is not dict:
+        return 0
+    count = len(found)
+    for value in found.values():
+        if type(value) is list:
+            for item in value:
+                if type(item) is not dict:
+                    break
+                count += len(item)
+    return count
 
 
 def num_keys(value: Any, depth: int = 0) -> int:

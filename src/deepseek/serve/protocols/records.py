@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Answer, Call
 from deepseek.serve.explanations import Explained
-from deepseek.serve.models import Models, ServedModel
+from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
+from deepseek.serve.scheduler import Part
 
 #: A body that is longer is decoded and encoded in a thread.
 INLINE_BYTES = 64 * 1024
 MAX_REASONS = 100
+PREDICT_KEYS, EXPLAIN_KEYS = frozenset(["instances", "reasons"]), frozenset(["instances", "target"])
 CELLS = 20  # what encoding a row costs, in cells of models.INLINE_CELLS
 
 
@@ -57,9 +60,35 @@ def example_body(model: ServedModel) -> dict[str, Any]:
     return {"instances": [dict(model.runtime.example)]}
 
 
-async def predict(call: Call, model: ServedModel) -> Answer:
+def predict(call: Call, model: ServedModel) -> Awaitable[Answer] | None:
     """POST /v1/models/M:predict"""
-    body = await _read(call, model, {"instances", "reasons"})
+    if len(call.body) > INLINE_BYTES:
+        return _predict_slowly(call, model)
+    body = _read_now(call, model, PREDICT_KEYS)
+    if "reasons" in body:
+        return _predict(call, model, body)
+    model.submit(call, _instances(body, model, call.settings.max_rows), partial(_predicted, call, model))
+    return None
+
+
+def _predicted(call: Call, model: ServedModel, found: Part | Exception) -> None:
+    """What was computed has come."""
+    if isinstance(found, Exception):
+        call.tell(found)
+        return
+    learn(call, found.job)
+    try:
+        told: Answer | Exception = Answer(encode({"predictions": model.rows(found, prediction_rows)}))
+    except Exception as error:  # noqa: BLE001  (a bug of ours is this request's alone, not its batch's)
+        told = error
+    call.tell(told)
+
+
+async def _predict_slowly(call: Call, model: ServedModel) -> Answer:
+    return await _predict(call, model, await _read(call, model, PREDICT_KEYS))
+
+
+async def _predict(call: Call, model: ServedModel, body: dict[str, Any]) -> Answer:
     records = _instances(body, model, call.settings.max_rows)
     num_reasons = _num_reasons(body)
     if num_reasons:
@@ -77,7 +106,7 @@ async def predict(call: Call, model: ServedModel) -> Answer:
 
 async def explain(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:explain"""
-    body = await _read(call, model, {"instances", "target"})
+    body = await _read(call, model, EXPLAIN_KEYS)
     records = _instances(body, model, call.settings.max_rows)
     _check_explained(len(records), call.settings.max_explain_rows)
     target = _target(body, model)
@@ -157,13 +186,18 @@ def _explanation(attribution: Attribution, row: int) -> dict[str, Any]:
     }
 
 
-async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, Any]:
+async def _read(call: Call, model: ServedModel, known: frozenset[str]) -> dict[str, Any]:
     """The body as an object that has no other keys than `known`."""
+    if len(call.body) <= INLINE_BYTES:
+        return _read_now(call, model, known)
+    return await model.offload(1 << 30, _read_now, call, model, known)
+
+
+def _read_now(call: Call, model: ServedModel, known: frozenset[str]) -> dict[str, Any]:
     call.check_media_type()
-    data = call.body
-    body = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, read_object, data)
-    unknown = next((key for key in body if key not in known), None)
-    if unknown is not None:
+    body = read_object(call.body)
+    if not known.issuperset(body):
+        unknown = next(key for key in body if key not in known)
         raise InputError(
             f"the body has an unknown key {unknown[:100]!r}.{did_you_mean(unknown[:100], known)}",
             expected=", ".join(sorted(known)),
@@ -174,21 +208,23 @@ async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, An
 
 def _instances(body: Mapping[str, Any], model: ServedModel, max_rows: int) -> list[Record]:
     """The records of a body. InputError unless they are a list of at least one object, TooLargeError above max_rows."""
-    found, copy = body.get("instances"), copy_example(model)
-    if not isinstance(found, list):
+    found = body.get("instances")
+    if type(found) is not list:
         raise InputError(
             'the body has no "instances"' if found is None else f'"instances" is {kind_of(found)}',
             expected='{"instances": [{column: value, ...}, ...]}',
-            fix=copy,
+            fix=copy_example(model),
         )
     if not found:
-        raise InputError('"instances" is empty', expected="at least one row", fix=copy)
+        raise InputError('"instances" is empty', expected="at least one row", fix=copy_example(model))
     check_rows(len(found), max_rows)
-    for index, record in enumerate(found):
-        if type(record) is not dict:
-            raise InputError(
-                f"instances[{index}] is {kind_of(record)}", expected="an object {column: value, ...}", fix=copy
-            )
+    if set(map(type, found)) != {dict}:
+        index, record = next((index, record) for index, record in enumerate(found) if type(record) is not dict)
+        raise InputError(
+            f"instances[{index}] is {kind_of(record)}",
+            expected="an object {column: value, ...}",
+            fix=copy_example(model),
+        )
     return found
 
 

@@ -1,0 +1,52 @@
+"""A model that an engine process has opened, behind one call: arrays in, arrays out.
+
+open_model({"path": "loans", "digest": "sha256:..."}).run({"features": features})["output"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from deepseek.contracts import Arrays
+from deepseek.engines.runtime import Runtime
+from deepseek.errors import IntegrityError
+
+
+class Opened(Protocol):
+    """What an engine process needs of a model."""
+
+    def run(self, arrays: Arrays) -> Arrays: ...
+    def close(self) -> None: ...
+
+
+class OpenedBundle:
+    """Prepared features (N, F) to outputs: chances (N, C) or values (N, 1)."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @classmethod
+    def open(cls, spec: Mapping[str, Any]) -> OpenedBundle:
+        """IntegrityError when the folder no longer holds the bundle that the front end has opened."""
+        runtime = Runtime.open(Path(spec["path"]))
+        if runtime.manifest.digest != spec["digest"]:
+            raise IntegrityError(
+                f"{spec['path']} now holds another bundle than the one that is served",
+                expected=spec["digest"],
+                fix="load the model again, so that the new bundle takes the place of the old one",
+            )
+        runtime.score(runtime.prepare([runtime.example]).features)
+        return cls(runtime)
+
+    def run(self, arrays: Arrays) -> Arrays:
+        return {"output": self._runtime.score(arrays["features"]).output}
+
+    def close(self) -> None:
+        self._runtime.close()
+
+
+def open_model(spec: Mapping[str, Any]) -> Opened:
+    """The model that a front end describes. Errors are those of opening it."""
+    return OpenedBundle.open(spec)

@@ -1,0 +1,78 @@
+"""Frames between a front end and an engine process: a head in MessagePack, then the bytes of the arrays.
+
+    socket.sendall(pack(Ask(7, "run", "loans"), {"features": features}))
+    frames.feed(data)  ->  [(head, arrays), ...]
+
+A frame is 12 bytes (length of the head, length of the arrays, little-endian), the head, the arrays one after the other.
+Both ends are ours and of one version: this is no protocol for others, and nothing of it comes from a client but the
+numbers in the arrays.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from deepseek.contracts import Arrays
+
+_LENGTHS = struct.Struct("<IQ")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+#: number of the question, what is asked ("open", "run", "close"), of which model, arrays, and what else belongs to it
+Ask = tuple[int, str, str, dict[str, Any]]
+#: number of the question, seconds that it took, {} or what went wrong, arrays, and what else belongs to it
+Told = tuple[int, float, dict[str, str], dict[str, Any]]
+
+
+def pack(head: Ask | Told, arrays: Arrays) -> bytes:
+    """One frame.
+
+    >>> frames = Frames()
+    >>> list(frames.feed(pack((7, "run", "loans", {}), {"x": np.ones((1, 2), np.float32)})))
+    [([7, 'run', 'loans', {}], {'x': array([[1., 1.]], dtype=float32)})]
+    """
+    shapes = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+    raws = [array.tobytes() for array in arrays.values()]
+    told = _encode((head, shapes))
+    return b"".join([_LENGTHS.pack(len(told), sum(map(len, raws))), told, *raws])
+
+
+class Frames:
+    """Bytes as they come, to whole frames."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._wanted = _LENGTHS.size  # bytes of the frame that begins in `_held`, as far as they are known
+
+    def feed(self, data: bytes) -> Iterator[tuple[Any, Arrays]]:
+        """Heads and arrays of the frames that are whole now. The arrays may be written to by nobody."""
+        held = self._held
+        held += data
+        while len(held) >= self._wanted:
+            head_bytes, array_bytes = _LENGTHS.unpack_from(held)
+            self._wanted = _LENGTHS.size + head_bytes + array_bytes
+            if len(held) < self._wanted:
+                return
+            frame = bytes(held[: self._wanted])
+            del held[: self._wanted]
+            self._wanted = _LENGTHS.size
+            yield _unpack(frame, head_bytes)
+
+
+def _unpack(frame: bytes, head_bytes: int) -> tuple[Any, Arrays]:
+    at = _LENGTHS.size + head_bytes
+    head, shapes = _decode(memoryview(frame)[_LENGTHS.size : at])
+    arrays = {}
+    for name, dtype, shape in shapes:
+        kind = np.dtype(dtype)
+        size = kind.itemsize
+        for length in shape:
+            size *= length
+        arrays[name] = np.frombuffer(frame, kind, size // kind.itemsize, at).reshape(shape)
+        at += size
+    return head, arrays

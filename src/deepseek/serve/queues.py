@@ -1,0 +1,68 @@
+"""Jobs that wait, first in first out within their priority.
+
+>>> from types import SimpleNamespace
+>>> lanes = Lanes()
+>>> for name, priority in (("a", 1), ("b", 0), ("c", 1)):
+...     lanes.append(SimpleNamespace(name=name, priority=priority, queued_s=0.0))
+>>> [lanes.pop().name for _ in range(len(lanes))]
+['b', 'a', 'c']
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deepseek.serve.scheduler import Job
+
+NUM_PRIORITIES = 3
+
+
+class Lanes:
+    """One lane for each priority; 0 goes first."""
+
+    def __init__(self) -> None:
+        self._lanes: tuple[deque[Job], ...] = tuple(deque() for _ in range(NUM_PRIORITIES))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes))
+
+    def __bool__(self) -> bool:
+        first, second, third = self._lanes
+        return bool(second or first or third)
+
+    @property
+    def head(self) -> Job:
+        """Whose turn it is. IndexError when nobody waits."""
+        return self._first()[0]
+
+    @property
+    def oldest_s(self) -> float:
+        """When the job came that waits longest; infinity when none waits."""
+        return min((lane[0].queued_s for lane in self._lanes if lane), default=inf)
+
+    def append(self, job: Job) -> None:
+        self._lanes[job.priority].append(job)
+
+    def pop(self) -> Job:
+        return self._first().popleft()
+
+    def drop(self, unwanted: Callable[[Job], bool]) -> list[Job]:
+        """Take out those that are not wanted, and return them."""
+        found: list[Job] = []
+        for lane in self._lanes:
+            dropped = [job for job in lane if unwanted(job)]
+            if dropped:
+                found += dropped
+                out = set(dropped)
+                kept = [job for job in lane if job not in out]
+                lane.clear()
+                lane.extend(kept)
+        return found
+
+    def _first(self) -> deque[Job]:
+        first, second, third = self._lanes
+        return first or second or third

@@ -1,0 +1,128 @@
+"""Who computes: workers, each of which does one batch at a time, and the queues that wait for a free one.
+
+    pool.call(queue)          # it has work
+    worker.run(model, arrays, done) -> done(arrays or error, seconds), in the event loop
+    pool.free(worker)         # it can take the next batch: the queue that waits longest is asked
+
+A worker is a thread of this process (LocalWorker: notebooks, tests) or a process of its own (processes.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Protocol
+
+from deepseek.contracts import Arrays
+from deepseek.errors import DeepseekError
+
+Done = Callable[[Arrays | Exception, float], None]
+Run = Callable[[Arrays], Arrays]
+
+
+class EngineLostError(DeepseekError):
+    """The engine process died twice with the same request."""
+
+    exit_code = 3
+    status = 503
+    code = "engine_lost"
+
+
+class LostWorkerError(Exception):
+    """A worker died while it computed; what it was given can be given to another."""
+
+
+class Worker(Protocol):
+    """Computes one batch at a time."""
+
+    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+        """Begin. `done` is called in the event loop, with what was computed, what the engine raised, or
+        LostWorkerError, and the seconds that it took."""
+        ...
+
+
+class Queue(Protocol):
+    """Work for one model."""
+
+    @property
+    def oldest_s(self) -> float:
+        """When the job came that waits longest."""
+        ...
+
+    def dispatch(self, worker: Worker) -> bool:
+        """Give the worker a batch. False when nothing waits."""
+        ...
+
+
+class Pool:
+    """Brings free workers and waiting queues together."""
+
+    def __init__(self) -> None:
+        self.num_workers = 0
+        self._free: list[Worker] = []  # the last one is taken first: its caches are warm
+        self._calling: dict[Queue, None] = {}
+
+    def add(self, worker: Worker) -> None:
+        """A worker more, which is free."""
+        self.num_workers += 1
+        self.free(worker)
+
+    def remove(self, worker: Worker) -> None:
+        """A worker less, whether it is free or not."""
+        self.num_workers -= 1
+        if worker in self._free:
+            self._free.remove(worker)
+
+    def close(self) -> None:
+        """Let the workers of this process go."""
+        for worker in self._free:
+            if isinstance(worker, LocalWorker):
+                worker.close()
+
+    def call(self, queue: Queue) -> None:
+        """A queue has work for a worker."""
+        while self._free:
+            worker = self._free.pop()
+            if not queue.dispatch(worker):
+                self._free.append(worker)
+                return
+        self._calling[queue] = None
+
+    def free(self, worker: Worker) -> None:
+        """A worker can take a batch."""
+        while self._calling:
+            queue = min(self._calling, key=lambda each: each.oldest_s)
+            if queue.dispatch(worker):
+                return
+            del self._calling[queue]
+        self._free.append(worker)
+
+
+class LocalWorker:
+    """Computes in a thread of this process."""
+
+    def __init__(self, runs: Mapping[str, Run]) -> None:
+        """`runs`: what computes a batch, by model. It may grow and shrink later."""
+        self._runs = runs
+        self._thread = ThreadPoolExecutor(1, "engine")
+
+    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+        loop = asyncio.get_running_loop()
+        run = self._runs[model]
+
+        def work() -> None:
+            started_s = perf_counter()
+            found: Arrays | Exception
+            try:
+                found = run(arrays)
+            except Exception as error:  # noqa: BLE001  (engines raise what they like; whoever waits is told)
+                found = error
+            loop.call_soon_threadsafe(done, found, perf_counter() - started_s)
+
+        self._thread.submit(work)
+
+    def close(self) -> None:
+        """Wait for the thread."""
+        self._thread.shutdown()
