@@ -1,10 +1,17 @@
-"""An application that answers on a real socket, in the event loop of a test."""
+"""Servers for tests: an application in the event loop of the test, and `deepseek serve` in a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from deepseek.serve import App
 from deepseek.serve.connection import Connection, Hub
@@ -21,3 +28,41 @@ async def serving(app: App) -> AsyncIterator[str]:
     finally:
         server.close()
         hub.abort()
+
+
+@dataclass
+class Server:
+    """A running `deepseek serve`."""
+
+    url: str
+    process: subprocess.Popen[str]
+    models: list[str]
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+    def resident_bytes(self) -> int:
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def started(*args: str | Path, environ: dict[str, str] | None = None) -> Iterator[Server]:
+    """`deepseek serve` on a free port, killed at the end if it still runs."""
+    command = [sys.executable, "-m", "deepseek", "serve", *map(str, args)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PORT": "0", "DEEPSEEK_LOG_LEVEL": "error"} | (environ or {}),
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        ready = json.loads(line)
+        assert ready["event"] == "ready"
+        assert ready["pid"] == process.pid
+        yield Server(ready["url"], process, ready["models"])
+    finally:
+        process.kill()
+        process.communicate()

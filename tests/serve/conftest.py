@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +16,9 @@ from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime, export_onnx
 from deepseek.nn.model import Model, Part
 from deepseek.train.convert import from_xgboost
+from serving import Server, started
 
 NUM_ROWS = 400
-
-
-@dataclass
-class Server:
-    """A running `deepseek serve`."""
-
-    url: str
-    process: subprocess.Popen[str]
-    models: list[str]
-
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout_s)
-
-    def resident_bytes(self) -> int:
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="session")
@@ -101,28 +80,6 @@ def runtimes(loans: Path, prices: Path) -> dict[str, Runtime]:
 
 
 Start = Callable[..., Any]
-
-
-@contextmanager
-def started(*args: str | Path, environ: dict[str, str] | None = None) -> Iterator[Server]:
-    """`deepseek serve` on a free port, killed at the end if it still runs."""
-    command = [sys.executable, "-m", "deepseek", "serve", *map(str, args)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PORT": "0", "DEEPSEEK_LOG_LEVEL": "error"} | (environ or {}),
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        ready = json.loads(line)
-        assert ready["event"] == "ready"
-        assert ready["pid"] == process.pid
-        yield Server(ready["url"], process, ready["models"])
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="session")

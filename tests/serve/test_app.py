@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Held:
 
     def score(self, features: Float32) -> Scores:
         if not self.held:
+            time.sleep(0.005)  # too dear for the event loop, so that it may be held later
             return self._runtime.score(features)
         if self._error is not None:
             raise self._error

@@ -54,7 +54,7 @@ class Mortal:
             asyncio.get_running_loop().call_soon(done, LostWorkerError("killed"), 0.0)
             self._pool.add(Mortal(self._pool, self._engine, self._deadly))
         else:
-            self._worker.run(model, arrays, lambda found, took_s: done(found, took_s))
+            self._worker.run(model, arrays, done)
 
 
 def rows(*values: float) -> Float32:

@@ -12,15 +12,14 @@ DeepseekError, which owns its status; anything else is a bug of ours, caught in 
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
-from deepseek.errors import BusyError, DeepseekError, DrainingError, MissingError
-from deepseek.serve.call import Answer, Call, Handler, Header
+from deepseek.errors import DeepseekError, DrainingError, MissingError
+from deepseek.serve.call import Answer, Call, Handler
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.limits import ApiKeys
@@ -28,7 +27,7 @@ from deepseek.serve.models import Models, Servable, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
 from deepseek.serve.protocols import oip, records
-from deepseek.serve.protocols.errors import MethodError, error_body, internal_error
+from deepseek.serve.protocols.errors import MethodError
 from deepseek.serve.workers import LocalWorker, Pool
 
 
@@ -109,24 +108,22 @@ class App:
         except DeepseekError as error:
             call.refused = error
 
-    def begin(self, call: Call, done: Callable[[Call, Answer], None]) -> None:
-        """Answer a call that was admitted or refused: `done` is called once, now or later. Raises nothing."""
-
-        def tell(found: Answer | Exception) -> None:
-            done(call, found if isinstance(found, Answer) else _refusal(found, call))
-
-        call.tell = tell
+    def begin(self, call: Call, answered: Callable[[Call, Answer], None]) -> None:
+        """Answer a call that was admitted or refused: `answered` is called once, now or later. Raises nothing."""
+        call.answered = answered
         try:
             if call.refused is not None or call.handler is None:
                 raise call.refused or self._no_route(call.path)
             found = call.handler(call)
         except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
-            tell(error)
+            call.tell(error)
+            return
+        if found is None:
             return
         if isinstance(found, Answer):
-            tell(found)
-        elif found is not None:
-            task = asyncio.get_running_loop().create_task(_finish(found, tell))
+            call.tell(found)
+        else:
+            task = asyncio.get_running_loop().create_task(_finish(found, call))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -155,13 +152,13 @@ class App:
 
     def _find(self, call: Call) -> Handler:
         route = self._routes.get(call.path)
+        if self._keys is not None and (route is None or route.needs_key):
+            if route is not None:
+                call.route = route.name
+            self._keys.check(call.headers.get(b"authorization"))
         if route is None:
-            if self._keys is not None:
-                self._keys.check(call.headers.get(b"authorization"))
             raise self._no_route(call.path)
         call.route = route.name
-        if self._keys is not None and route.needs_key:
-            self._keys.check(call.headers.get(b"authorization"))
         if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
             raise MethodError(call.method[:20], route.method)
         return route.handler
@@ -259,28 +256,9 @@ def create_app(
     )
 
 
-async def _finish(work: Awaitable[Answer], tell: Callable[[Answer | Exception], None]) -> None:
+async def _finish(work: Awaitable[Answer], call: Call) -> None:
     try:
-        answer: Answer | Exception = await work
+        found: Answer | Exception = await work
     except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
-        answer = error
-    tell(answer)
-
-
-def _refusal(error: Exception, call: Call) -> Answer:
-    """The answer to what went wrong; the event of the call learns what it was."""
-    if not isinstance(error, DeepseekError) or error.code == DeepseekError.code:
-        # The client is told nothing of the inside, the log everything.
-        call.trouble = {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
-        error = internal_error(call.request_id)
-    else:
-        call.trouble = {"error": error.code}
-    headers: tuple[Header, ...] = ()
-    if isinstance(error, BusyError):
-        seconds = call.model.scheduler.retry_after_s if call.model is not None else 1
-        headers = ((b"retry-after", str(seconds).encode()),)
-    elif isinstance(error, MethodError):
-        headers = ((b"allow", error.allowed.encode()),)
-    elif error.status == 401:
-        headers = ((b"www-authenticate", b"Bearer"),)
-    return Answer(error_body(error), error.status, headers=headers)
+        found = error
+    call.tell(found)

@@ -11,15 +11,16 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from deepseek.errors import DeepseekError, MalformedError
+from deepseek.errors import BusyError, DeepseekError, MalformedError
 from deepseek.serve.config import Settings
-from deepseek.serve.protocols.errors import MediaTypeError
+from deepseek.serve.protocols.errors import MediaTypeError, MethodError, error_body, internal_error
 from deepseek.serve.protocols.json_body import encode
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "body", "flags", "handler", "headers", "job", "method", "model", "num_rows", "path", "queue_s", "refused",
-        "request_id", "route", "settings", "started_s", "tell", "traceparent", "trouble",
+        "answered", "body", "flags", "handler", "headers", "job", "method", "model", "num_rows", "path", "queue_s",
+        "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
     )  # fmt: skip
 
-    tell: Callable[[Answer | Exception], None]  # how a handler that returned None answers, once
+    answered: Callable[[Call, Answer], None]  # who waits for the answer
 
     def __init__(
         self,
@@ -77,6 +78,10 @@ class Call:
         self.flags: Mapping[tuple[str, str], int] = NOTHING  # (column, what) -> number of values
         self.trouble: Mapping[str, Any] = NOTHING  # what the log should know of an error
         self.job: Job | None = None  # its rows in a scheduler
+
+    def tell(self, found: Answer | Exception) -> None:
+        """Answer, once: what a handler that returned None does later."""
+        self.answered(self, found if type(found) is Answer else refusal(found, self))  # type: ignore[arg-type]
 
     @property
     def deadline_s(self) -> float:
@@ -136,6 +141,25 @@ class Answer:
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Answer:
         return cls(encode(value), status)
+
+
+def refusal(error: Exception, call: Call) -> Answer:
+    """The answer to what went wrong; the event of the call learns what it was."""
+    if not isinstance(error, DeepseekError) or error.code == DeepseekError.code:
+        # The client is told nothing of the inside, the log everything.
+        call.trouble = {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
+        error = internal_error(call.request_id)
+    else:
+        call.trouble = {"error": error.code}
+    headers: tuple[Header, ...] = ()
+    if isinstance(error, BusyError):
+        seconds = call.model.scheduler.retry_after_s if call.model is not None else 1
+        headers = ((b"retry-after", str(seconds).encode()),)
+    elif isinstance(error, MethodError):
+        headers = ((b"allow", error.allowed.encode()),)
+    elif error.status == 401:
+        headers = ((b"www-authenticate", b"Bearer"),)
+    return Answer(error_body(error), error.status, headers=headers)
 
 
 #: Answers at once, or with a coroutine, or with None and later by call.tell.

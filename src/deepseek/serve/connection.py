@@ -210,20 +210,21 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._parser is None:
             return
-        call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), self._headers, self._settings)
+        headers = self._headers
+        call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), headers, self._settings)
         self._call, self._chunks, self._body_bytes = call, [], 0
         self._headers = {}  # trailers are not headers
         self._app.admit(call)
-        length = int(call.headers.get(b"content-length", 0))
+        length = int(headers.get(b"content-length", 0))
         if self._parser.should_upgrade():  # offered, as by Java's client; a server may stay with HTTP/1.1
-            if b"transfer-encoding" in call.headers:
+            if b"transfer-encoding" in headers:
                 raise ValueError("chunks behind an offered upgrade")
             self._raw_bytes = length
         if length > self._settings.max_body_bytes:
             self._refuse(call, too_large(self._settings.max_body_bytes))
         elif call.refused is not None:
             self._queue(call)
-        elif call.headers.get(b"expect", b"").lower() == b"100-continue" and not self._working:
+        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._working:
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:

@@ -4,7 +4,7 @@
 >>> lanes = Lanes()
 >>> for name, priority in (("a", 1), ("b", 0), ("c", 1)):
 ...     lanes.append(SimpleNamespace(name=name, priority=priority, queued_s=0.0))
->>> [lanes.pop().name for _ in range(len(lanes))]
+>>> [lanes.first().popleft().name for _ in range(len(lanes))]
 ['b', 'a', 'c']
 """
 
@@ -34,10 +34,10 @@ class Lanes:
         first, second, third = self._lanes
         return bool(second or first or third)
 
-    @property
-    def head(self) -> Job:
-        """Whose turn it is. IndexError when nobody waits."""
-        return self._first()[0]
+    def first(self) -> deque[Job]:
+        """The lane whose turn it is."""
+        first, second, third = self._lanes
+        return first or second or third
 
     @property
     def oldest_s(self) -> float:
@@ -46,9 +46,6 @@ class Lanes:
 
     def append(self, job: Job) -> None:
         self._lanes[job.priority].append(job)
-
-    def pop(self) -> Job:
-        return self._first().popleft()
 
     def drop(self, unwanted: Callable[[Job], bool]) -> list[Job]:
         """Take out those that are not wanted, and return them."""
@@ -62,7 +59,3 @@ class Lanes:
                 lane.clear()
                 lane.extend(kept)
         return found
-
-    def _first(self) -> deque[Job]:
-        first, second, third = self._lanes
-        return first or second or third

@@ -44,8 +44,8 @@ class Job:
     """The rows of one request, and who is told."""
 
     __slots__ = (
-        "cost", "counted", "deadline_s", "done", "flags", "gone", "next_row", "num_deaths", "num_left", "num_rows", "parts",
-        "priority", "queued_s", "records", "rows", "started_s",
+        "cost", "counted", "deadline_s", "done", "flags", "gone", "next_row", "num_deaths", "num_left", "num_rows",
+        "parts", "priority", "queued_s", "records", "rows", "started_s",
     )  # fmt: skip
 
     def __init__(self, num_rows: int, deadline_s: float, done: Done, *, records: Any = None, priority: int = 1) -> None:
@@ -90,19 +90,7 @@ class Computed:
         self.rows: Any = None
 
 
-class Slice:
-    """Rows of a job that are computed together."""
-
-    __slots__ = ("job", "start", "stop")
-
-    def __init__(self, job: Job, start: int, stop: int) -> None:
-        self.job = job
-        self.start = start
-        self.stop = stop
-
-    @property
-    def cost(self) -> int:
-        return self.job.cost * (self.stop - self.start) // self.job.num_rows
+Slice = tuple[Job, int, int]  # rows of a job that are computed together: from, to
 
 
 Join = Callable[[list[Any]], Arrays]
@@ -193,7 +181,7 @@ class Scheduler:
 
     @property
     def oldest_s(self) -> float:
-        return self._alone[0].job.queued_s if self._alone else self._waiting.oldest_s
+        return self._alone[0][0].queued_s if self._alone else self._waiting.oldest_s
 
     def dispatch(self, worker: Worker) -> bool:
         """Give the worker a batch, if there is one."""
@@ -201,9 +189,10 @@ class Scheduler:
         if not batch:
             return False
         now_s = perf_counter()
-        for each in batch:
-            each.job.started_s = each.job.started_s or now_s
-        rows = [each.job.rows[each.start : each.stop] for each in batch]
+        rows = []
+        for job, start, stop in batch:
+            job.started_s = job.started_s or now_s
+            rows.append(job.rows if stop - start == job.num_rows else job.rows[start:stop])
         worker.run(self._model, self._join(rows), partial(self._told, worker, batch))
         return True
 
@@ -212,33 +201,33 @@ class Scheduler:
         soonest_s = perf_counter() + self.pace.seconds(1)
         while self._alone:
             alone = self._alone.popleft()
-            if not self._vain(alone.job, soonest_s):
+            if not self._vain(alone[0], soonest_s):
                 return [alone]
         batch: list[Slice] = []
-        num_rows = 0
+        room = self.batch_rows
         while self._waiting:
-            job = self._waiting.head
-            if self._vain(job, soonest_s):
-                self._waiting.pop()
-            elif job.num_rows > self.batch_rows:
-                return batch or [self._slice_of(job)]
-            elif num_rows + job.num_rows > self.batch_rows:
-                break
+            lane = self._waiting.first()
+            job = lane[0]
+            if job.gone or job.deadline_s < soonest_s:
+                self._finish(lane.popleft(), late())
+            elif job.num_rows <= room:
+                batch.append((lane.popleft(), 0, job.num_rows))
+                room -= job.num_rows
+            elif job.num_rows > self.batch_rows and not batch:
+                return [self._slice_of(job)]
             else:
-                self._waiting.pop()
-                batch.append(Slice(job, 0, job.num_rows))
-                num_rows += job.num_rows
+                break
         return batch
 
     def _slice_of(self, job: Job) -> Slice:
         """The next rows of a large job, which goes to the end of the queue while it has more."""
-        self._waiting.pop()
+        self._waiting.first().popleft()
         start = job.next_row
         num_rows = max(self.batch_rows, self.pace.units_within(BATCH_S) * job.num_rows // job.cost)
         job.next_row = stop = min(job.num_rows, start + num_rows)
         if stop < job.num_rows:
             self._waiting.append(job)
-        return Slice(job, start, stop)
+        return job, start, stop
 
     def _vain(self, job: Job, soonest_s: float) -> bool:
         if job.gone:
@@ -257,34 +246,33 @@ class Scheduler:
         if isinstance(found, Exception):
             self._failed(batch, found)
             return
-        self.pace.learn(sum(each.cost for each in batch), took_s)
-        self._emit(sum(each.stop - each.start for each in batch), took_s)
         computed = Computed(found)
-        start = 0
+        at = cost = 0
         now_s = perf_counter()
-        for each in batch:
-            stop = start + each.stop - each.start
-            self._answered(each, computed, start, stop, now_s)
-            start = stop
+        for job, start, stop in batch:
+            num_rows = stop - start
+            cost += job.cost * num_rows // job.num_rows
+            if job.deadline_s < now_s:
+                self._finish(job, late())
+            elif num_rows == job.num_rows:
+                self._finish(job, Part(job, computed, at, at + num_rows))
+            elif not job.gone:
+                self._gather(job, start, {name: array[at : at + num_rows] for name, array in found.items()})
+            at += num_rows
+        self.pace.learn(cost, took_s)
+        self._emit(at, took_s)
 
-    def _answered(self, one: Slice, computed: Computed, start: int, stop: int, now_s: float) -> None:
-        job = one.job
-        if job.gone:
-            return
-        job.num_left -= stop - start
-        if job.deadline_s < now_s:
-            self._finish(job, late())
-        elif stop - start == job.num_rows:
-            self._finish(job, Part(job, computed, start, stop))
-        else:
-            job.parts.append((one.start, {name: array[start:stop] for name, array in computed.outputs.items()}))
-            if not job.num_left:
-                self._finish(job, _joined(job))
+    def _gather(self, job: Job, start: int, outputs: Arrays) -> None:
+        """The outputs of a slice; the last one completes the job."""
+        job.parts.append((start, outputs))
+        job.num_left -= len(next(iter(outputs.values())))
+        if not job.num_left:
+            self._finish(job, _joined(job))
 
     def _failed(self, batch: list[Slice], error: Exception) -> None:
         """The engine raised: each of several is tried by itself, so that one poisoned row fails no other request."""
         if len(batch) == 1:
-            self._finish(batch[0].job, error)
+            self._finish(batch[0][0], error)
         else:
             self._alone.extend(batch)
             self._pool.call(self)
@@ -292,9 +280,10 @@ class Scheduler:
     def _lost(self, batch: list[Slice]) -> None:
         """The worker died: tried once more on another, each by itself, for one of them may be why it died."""
         for each in batch:
-            each.job.num_deaths += 1
-            if each.job.num_deaths >= MAX_DEATHS:
-                self._finish(each.job, engine_lost())
+            job = each[0]
+            job.num_deaths += 1
+            if job.num_deaths >= MAX_DEATHS:
+                self._finish(job, engine_lost())
             else:
                 self._alone.append(each)
         if self._alone:
@@ -307,7 +296,8 @@ class Scheduler:
         if job.counted:
             self.num_rows -= job.num_rows
             self._cost -= job.cost
-        job.done(told)
+        done, job.done = job.done, _nobody  # who is told and the job know each other: a cycle would wait for the gc
+        done(told)
 
     def _sweep_later(self) -> None:
         self._sweeping = True
@@ -321,6 +311,10 @@ class Scheduler:
             self._finish(job, late())
         if self._waiting:
             self._sweep_later()
+
+
+def _nobody(_: Part | Exception) -> None:
+    """Who is told of a job that is finished."""
 
 
 def engine_lost() -> EngineLostError:

@@ -18,6 +18,8 @@ from typing import Protocol
 from deepseek.contracts import Arrays
 from deepseek.errors import DeepseekError
 
+#: Handing work to a thread and back costs about 0.1 ms of CPU; below this the loop may as well do it itself.
+INLINE_S = 0.002
 Done = Callable[[Arrays | Exception, float], None]
 Run = Callable[[Arrays], Arrays]
 
@@ -101,28 +103,34 @@ class Pool:
 
 
 class LocalWorker:
-    """Computes in a thread of this process."""
+    """Computes in this process: at once what is cheaper than handing it to a thread and back, else in a thread."""
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
         """`runs`: what computes a batch, by model. It may grow and shrink later."""
         self._runs = runs
+        self._seconds: dict[str, float] = {}  # of a row, by model; a moving average
         self._thread = ThreadPoolExecutor(1, "engine")
 
     def run(self, model: str, arrays: Arrays, done: Done) -> None:
         loop = asyncio.get_running_loop()
-        run = self._runs[model]
-
-        def work() -> None:
-            started_s = perf_counter()
-            found: Arrays | Exception
-            try:
-                found = run(arrays)
-            except Exception as error:  # noqa: BLE001  (engines raise what they like; whoever waits is told)
-                found = error
-            loop.call_soon_threadsafe(done, found, perf_counter() - started_s)
-
-        self._thread.submit(work)
+        num_rows = len(next(iter(arrays.values())))
+        if num_rows * self._seconds.get(model, INLINE_S) < INLINE_S:
+            loop.call_soon(done, *self._compute(model, num_rows, arrays))
+        else:
+            work = loop.run_in_executor(self._thread, self._compute, model, num_rows, arrays)
+            work.add_done_callback(lambda work: done(*work.result()))
 
     def close(self) -> None:
         """Wait for the thread."""
         self._thread.shutdown()
+
+    def _compute(self, model: str, num_rows: int, arrays: Arrays) -> tuple[Arrays | Exception, float]:
+        started_s = perf_counter()
+        found: Arrays | Exception
+        try:
+            found = self._runs[model](arrays)
+        except Exception as error:  # noqa: BLE001  (engines raise what they like; whoever waits is told)
+            found = error
+        took_s = perf_counter() - started_s
+        self._seconds[model] = 0.8 * self._seconds.get(model, took_s / num_rows) + 0.2 * took_s / num_rows
+        return found, took_s

@@ -1,0 +1,154 @@
+"""A server that is killed, stopped and overloaded in the middle of its work: no accepted request is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving import Server, started
+
+PREDICT = "/v1/models/cancer:predict"
+
+
+class Load:
+    """Clients that ask one request after the other, and keep what came of each."""
+
+    def __init__(self, url: str, num_clients: int, body: Any) -> None:
+        self.statuses: list[int] = []
+        self.broken: list[str] = []
+        self._body = json.dumps(body)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(url,)) for _ in range(num_clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, url: str) -> None:
+        with httpx.Client(base_url=url, timeout=20) as client:
+            while not self._stop.is_set():
+                try:
+                    answer = client.post(PREDICT, content=self._body, headers={"content-type": "application/json"})
+                    self.statuses.append(answer.status_code)
+                    if answer.headers.get("connection") == "close":
+                        return
+                except httpx.ConnectError:
+                    return  # nobody listens any more: nothing was accepted
+                except httpx.HTTPError as error:
+                    self.broken.append(repr(error))
+                    return
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+def engines_of(server: Server) -> list[int]:
+    """Process ids of a server's engine processes."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"deepseek.engines.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def until(true: Callable[[], bool], limit_s: float = 20) -> None:
+    end_s = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def server(cancer_bundle: Path) -> Iterator[Server]:
+    with started(cancer_bundle, "--workers", "2") as running:
+        yield running
+
+
+@pytest.fixture
+def body(server: Server) -> Any:
+    return httpx.get(f"{server.url}/v1/models/cancer/example").json()
+
+
+def ready(server: Server) -> int:
+    return httpx.get(f"{server.url}/v2/health/ready").status_code
+
+
+def test_killed_engines_lose_no_request_and_are_started_again(server: Server, body: Any) -> None:
+    load = Load(server.url, 8, body)
+    before = engines_of(server)
+    assert len(before) == 2
+    for _ in range(3):
+        time.sleep(0.3)
+        os.kill(engines_of(server)[0], signal.SIGKILL)
+        until(lambda: len(engines_of(server)) == 2)
+    load.end()
+    assert load.broken == []
+    assert set(load.statuses) == {200}
+    assert len(load.statuses) > 100
+    assert not set(before) & set(engines_of(server))
+
+
+def test_while_no_engine_lives_the_server_is_not_ready_but_alive(server: Server, body: Any) -> None:
+    def killed() -> bool:
+        for pid in engines_of(server):
+            os.kill(pid, signal.SIGKILL)
+        return ready(server) == 503
+
+    until(killed)
+    assert httpx.get(f"{server.url}/v2/health/live").status_code == 200
+    until(lambda: ready(server) == 200)
+    assert httpx.post(f"{server.url}{PREDICT}", json=body).status_code == 200
+
+
+def test_sigterm_under_load_loses_no_accepted_request(server: Server, body: Any) -> None:
+    load = Load(server.url, 8, body)
+    time.sleep(0.5)
+    assert server.stop() == 0
+    load.end()
+    assert load.broken == []
+    assert set(load.statuses) == {200}
+
+
+def test_engines_end_with_a_front_end_that_was_killed(server: Server) -> None:
+    pids = engines_of(server)
+    server.process.kill()
+    until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and b"deepseek" in _cmdline(pid) for pid in pids))
+
+
+def _cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_thousand_slow_connections_do_not_stop_service(server: Server, body: Any) -> None:
+    slow = [socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) for _ in range(1_000)]
+    try:
+        for connection in slow:
+            connection.sendall(b"POST /v1/models/loans:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+        started_s = time.monotonic()
+        with httpx.Client(base_url=server.url) as client:
+            statuses = {client.post(PREDICT, json=body).status_code for _ in range(100)}
+        assert statuses == {200}
+        assert time.monotonic() - started_s < 10
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_a_signal_to_the_whole_group_is_left_to_the_front_end(server: Server, body: Any) -> None:
+    """As a terminal sends Ctrl-C, and a service manager SIGTERM."""
+    for pid in engines_of(server):
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    before = engines_of(server)
+    assert httpx.post(f"{server.url}{PREDICT}", json=body).status_code == 200
+    assert engines_of(server) == before
