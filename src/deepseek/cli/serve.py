@@ -14,7 +14,9 @@ from deepseek.cli.options import FILE
 if TYPE_CHECKING:
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import Runtime
+    from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
+    from deepseek.serve.group import Child
 
 EPILOG = """\b
 Examples:
@@ -44,6 +46,10 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option(
     "--workers", callback=workers_of, help="Engine processes; auto: one a core.  [env: WORKERS; default: auto]"
 )
+@click.option(
+    "--front-ends", type=click.IntRange(1, 64), help="Processes that take requests.  [env: FRONT_ENDS; default: 1]"
+)
+@click.option("--member", hidden=True, help="Of a group: the socket to its parent, and the place in it.")
 @click.option("--api-keys", type=FILE, help="sha256 of accepted keys, one a line.  [env: DEEPSEEK_API_KEYS_FILE]")
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
@@ -57,6 +63,8 @@ def command(
     port: int | None,
     batch_size: int | None,
     workers: str | int | None,
+    front_ends: int | None,
+    member: str | None,
     api_keys: Path | None,
     audit_log: Path | None,
     log_level: str | None,
@@ -69,16 +77,29 @@ def command(
     Without BUNDLE the environment's MODEL_PATH is served. Open the printed URL for a console.
     """
     settings = read_settings(
-        host=host, port=port, batch_size=batch_size, workers=workers, log_level=log_level, timeout_s=timeout,
-        max_rows=max_rows, api_keys_file=None if api_keys is None else str(api_keys),
+        host=host, port=port, batch_size=batch_size, workers=workers, front_ends=front_ends, log_level=log_level,
+        timeout_s=timeout, max_rows=max_rows, api_keys_file=None if api_keys is None else str(api_keys),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     if not chosen:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
     from deepseek.serve.run import bind
 
-    with bind(settings.host, settings.port) as listener:
-        answer(open_models(chosen, key, lazy=settings.workers > 0), settings, listener, audit_log)
+    shared = settings.front_ends > 1
+    with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
+        if shared and member is None:
+            lead(settings.front_ends, listener)
+        else:
+            models = open_models(chosen, key, lazy=settings.workers > 0)
+            answer(models, settings, listener, audit_log, member)
+
+
+def lead(num_front_ends: int, listener: socket) -> None:
+    """Start the front ends of a group, which listen themselves, and keep them."""
+    from deepseek.serve.group import member_command, run_group
+    from deepseek.serve.run import print_ready
+
+    run_group([*member_command(), "--port", str(listener.getsockname()[1])], num_front_ends, print_ready)
 
 
 def read_settings(**given: Any) -> Settings:
@@ -92,16 +113,28 @@ def read_settings(**given: Any) -> Settings:
     return Settings.read(os.environ, **given)
 
 
-def answer(models: dict[str, Runtime], settings: Settings, listener: socket, audit_log: Path | None = None) -> None:
-    """Serve until a signal comes, with metrics, logs and explainers."""
+def answer(
+    models: dict[str, Runtime],
+    settings: Settings,
+    listener: socket,
+    audit_log: Path | None = None,
+    member: str | None = None,
+) -> None:
+    """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.live import LiveStats
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Pages, create_app
+    from deepseek.serve.group import Child
     from deepseek.serve.run import run
 
     metrics, live = Metrics(), LiveStats()
+    child = None
+    if member is not None:
+        child, place = Child.of(member)
+        child.state = lambda: [metrics.exposition().decode(), live.state()]
+        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{place}")  # a chain has one writer
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]
     if audit_log is not None:
@@ -114,13 +147,26 @@ def answer(models: dict[str, Runtime], settings: Settings, listener: socket, aud
         sinks=[metrics, live, *logs],
         explainer_for=explainer_of,
         reason_codes=words_for,
-        pages=Pages(metrics=metrics.exposition, stats=live.snapshot),
+        pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child, 1))),
     )
     try:
-        run(app, listener)
+        run(app, listener, child)
     finally:
         for log in logs:
             log.close()
+
+
+def states(child: Child | None, place: int) -> list[Any]:
+    """What the other front ends have counted."""
+    return [] if child is None else [state[place] for state in child.others.values()]
+
+
+def exposition(metrics: Metrics, child: Child | None) -> bytes:
+    """For Prometheus: of this front end, and of the others of its group."""
+    from deepseek.observe.merge import merge_expositions
+
+    others = [text.encode() for text in states(child, 0)]
+    return merge_expositions([metrics.exposition(), *others]) if others else metrics.exposition()
 
 
 def open_models(bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False) -> dict[str, Runtime]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
@@ -43,13 +43,23 @@ class LiveStats:
                 window = self._models[key] = Window()
             window.add(int(self._clock()) // SLOT_S, event)
 
-    def snapshot(self) -> dict[str, Any]:
-        """One object per model that answered: totals, and rates and latency quantiles over the window."""
+    def state(self) -> list[Any]:
+        """What was counted, as plain lists: for another process of the same machine, whose clock is the same."""
+        return [[*key, window.state()] for key, window in self._models.items()]
+
+    def snapshot(self, others: Iterable[list[Any]] = ()) -> dict[str, Any]:
+        """One object per model that answered: totals, and rates and latency quantiles over the window.
+
+        `others` are states of other processes, which count as well.
+        """
         now_s = self._clock()
         uptime_s = now_s - self._started_s
+        windows: dict[tuple[str, str], Window] = {}
+        for name, version, state in itertools.chain(self.state(), *others):
+            windows.setdefault((name, version), Window()).merge(state)
         models = [
             {"name": name, "version": version} | window.summary(int(now_s) // SLOT_S, uptime_s)
-            for (name, version), window in self._models.items()
+            for (name, version), window in windows.items()
         ]
         return {"uptime_s": uptime_s, "window_s": min(uptime_s, SLOT_S * NUM_SLOTS), "models": models}
 
@@ -73,6 +83,31 @@ class Window:
         slot.num_rows += event.num_rows
         slot.num_errors += failed
         slot.buckets[bucket_of(event.duration_s)] += 1
+
+    def state(self) -> list[Any]:
+        """Totals, and each slot that was used."""
+        slots = [
+            [slot.number, slot.num_requests, slot.num_rows, slot.num_errors, slot.buckets]
+            for slot in self._slots
+            if slot.number >= 0
+        ]
+        return [self.num_requests, self.num_rows, self.num_errors, slots]
+
+    def merge(self, state: list[Any]) -> None:
+        """Add what another window has counted."""
+        num_requests, num_rows, num_errors, slots = state
+        self.num_requests += num_requests
+        self.num_rows += num_rows
+        self.num_errors += num_errors
+        for number, requests, rows, errors, buckets in slots:
+            slot = self._slots[number % NUM_SLOTS]
+            if slot.number < number:
+                slot = self._slots[number % NUM_SLOTS] = Slot(number)
+            if slot.number == number:
+                slot.num_requests += requests
+                slot.num_rows += rows
+                slot.num_errors += errors
+                slot.buckets = [one + other for one, other in zip(slot.buckets, buckets, strict=True)]
 
     def summary(self, number: int, uptime_s: float) -> dict[str, Any]:
         """Totals since the start; rates and quantiles over the window; its history by slot, oldest first."""

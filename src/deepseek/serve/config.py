@@ -2,8 +2,8 @@
 
     settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
 
-MODEL_PATH, BATCH_SIZE, PORT, HOST, WORKERS, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable
-counts as unset.
+MODEL_PATH, BATCH_SIZE, PORT, HOST, WORKERS, FRONT_ENDS, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an
+empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "PORT": "port",
     "BATCH_SIZE": "batch_size",
     "WORKERS": "workers",
+    "FRONT_ENDS": "front_ends",
     "DEEPSEEK_API_KEYS_FILE": "api_keys_file",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
@@ -34,6 +35,7 @@ RANGES = {
     "port": (0, 65_535),
     "batch_size": (1, 65_536),
     "workers": (0, 1_024),
+    "front_ends": (1, 64),
     "max_body_bytes": (1_024, 1_024 * MIB),
     "max_rows": (1, 1_000_000),
     "max_explain_rows": (1, 1_000_000),
@@ -53,7 +55,8 @@ class Settings:
     host: str = "127.0.0.1"  # reachable from this machine alone unless told otherwise
     port: int = 8000  # 0 picks a free one
     batch_size: int = 32  # rows of different requests that are computed together at most
-    workers: int = 0  # engine processes; 0 computes in a thread of this one
+    workers: int = 0  # engine processes of a front end; 0 computes in this process
+    front_ends: int = 1  # processes that take requests
     api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line
     log_level: str = "info"
     max_body_bytes: int = 32 * MIB
@@ -87,7 +90,7 @@ class Settings:
     def read(cls, environ: Mapping[str, str], **given: Any) -> Settings:
         """Settings from the environment, then from the options that are given (None counts as not given).
 
-        WORKERS is one process a core unless told otherwise.
+        WORKERS is one process a core unless told otherwise, dealt out among the front ends.
 
         >>> Settings.read({"PORT": "8123", "BATCH_SIZE": ""}).port
         8123
@@ -103,7 +106,7 @@ class Settings:
                 found[name] = _whole_number(variable, name, text) if name in RANGES and text != AUTO else text
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
-            found["workers"] = len(os.sched_getaffinity(0))
+            found["workers"] = max(1, len(os.sched_getaffinity(0)) // found.get("front_ends", 1))
         if "log_level" in found:
             found["log_level"] = found["log_level"].lower()
         return cls(**found)

@@ -18,23 +18,28 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from typing import Any
 
 import msgspec
 
 from deepseek.errors import InputError
 from deepseek.serve.app import App
 from deepseek.serve.connection import Connection, Hub
+from deepseek.serve.group import Child
 
 GRACE_S = 1.0
 BACKLOG = 2_048
 
 
-def run(app: App, listener: socket.socket) -> None:
-    """Serve on a bound socket until a signal, printing the ready line once connections are taken."""
+def run(app: App, listener: socket.socket, child: Child | None = None) -> None:
+    """Serve on a bound socket until a signal, printing the ready line once connections are taken.
+
+    A `child` of a group tells its parent instead, which prints it once.
+    """
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        runner.run(Server(app, listener).serve())
+        runner.run(Server(app, listener, child).serve())
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -46,9 +51,8 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     return asyncio.new_event_loop
 
 
-def print_ready(app: App, url: str) -> None:
+def print_ready(line: Mapping[str, Any]) -> None:
     """The ready line: the first on stdout, one JSON object. InputError when nothing can be written there."""
-    line = {"event": "ready", "url": url, "models": list(app.models), "pid": os.getpid()}
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
@@ -62,8 +66,11 @@ def print_ready(app: App, url: str) -> None:
         ) from error
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket at the address. InputError that says what to do when it is taken or not ours."""
+def bind(host: str, port: int, *, shared: bool = False, first: bool = True) -> socket.socket:
+    """A socket at the address. `shared`: the front ends of a group all have it; the `first` must find it free.
+
+    InputError that says what to do when the address is taken or not ours.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
@@ -72,8 +79,10 @@ def bind(host: str, port: int) -> socket.socket:
             fix="--host 127.0.0.1",
             expected="a name or an address of this machine",
         ) from error
+    if shared and first:
+        bind(host, port).close()
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
     except OSError as error:
@@ -107,17 +116,22 @@ def _bind_error(error: OSError, host: str, port: int) -> InputError:
 class Server:
     """Takes connections until a signal, then drains: nothing that was accepted is lost."""
 
-    def __init__(self, app: App, listener: socket.socket) -> None:
+    def __init__(self, app: App, listener: socket.socket, child: Child | None = None) -> None:
         self._app = app
         self._listener = listener
+        self._child = child
         self._signals = 0
         self._signalled = asyncio.Event()
 
     async def serve(self) -> None:
         """From the warm-up to the last answer. InputError when the ready line cannot be written."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        if self._child is None:
+            loop.add_signal_handler(signal.SIGINT, self._stop)
+        else:  # a terminal sends it to the whole group, and the parent passes it on
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            await self._child.join(self._stop)
         url = url_of(self._listener, self._app.settings.host)
         await self._app.start()
         # What is loaded stays: the collector need not look at it again, nor at every 700 new objects.
@@ -127,11 +141,14 @@ class Server:
         hub = Hub(self._app)
         server = await loop.create_server(lambda: Connection(hub), sock=self._listener, backlog=BACKLOG)
         try:
-            print_ready(self._app, url)
+            line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
+            (print_ready if self._child is None else self._child.tell_ready)(line)
             await self._signalled.wait()
         finally:
             await self._drain(hub, server)
             await self._app.close()
+            if self._child is not None:
+                self._child.leave()
 
     def _stop(self) -> None:
         self._signals += 1

@@ -1,0 +1,54 @@
+"""What several front ends have counted, as one: expositions for Prometheus, and the figures of the last minutes.
+
+>>> one = b'# HELP rows_total Rows\\n# TYPE rows_total counter\\nrows_total{model="a"} 3.0\\n'
+>>> print(merge_expositions([one, one]).decode().splitlines()[-1])
+rows_total{model="a"} 6.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+#: Of these the largest counts, all others are added up.
+LARGEST = frozenset(["deepseek_model_loaded", "process_max_fds", "process_start_time_seconds"])
+
+
+def merge_expositions(texts: Sequence[bytes]) -> bytes:
+    """One exposition: what is counted is added up, sample by sample."""
+    registry = CollectorRegistry()
+    registry.register(Merged(texts))
+    return generate_latest(registry)
+
+
+class Merged(Collector):
+    """The families of several expositions."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+        for text in self._texts:
+            for family in text_string_to_metric_families(text.decode()):
+                families.setdefault(family.name, family)
+                found = values.setdefault(family.name, {})
+                for sample in family.samples:
+                    key = sample.name, tuple(sample.labels.items())
+                    before = found.get(key)
+                    if before is None:
+                        found[key] = sample.value
+                    elif family.name in LARGEST:
+                        found[key] = max(before, sample.value)
+                    else:
+                        found[key] = before + sample.value
+        for name, family in families.items():
+            merged = Metric(name, family.documentation, family.type)
+            for (sample_name, labels), value in values[name].items():
+                merged.add_sample(sample_name, dict(labels), value)
+            yield merged

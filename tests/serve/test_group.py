@@ -1,0 +1,104 @@
+"""Several front ends on one port: one ready line, one set of counters, one end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deepseek.errors import InputError
+from deepseek.observe.audit import check_audit
+from deepseek.serve.group import TELL_S, Child
+from serving import Server, started
+
+PREDICT = "/v1/models/loans:predict"
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture
+def group(loans: Path, audit: Path) -> Iterator[Server]:
+    with started(loans, "--front-ends", "2", "--workers", "1", "--audit-log", audit) as running:
+        yield running
+
+
+def ask(group: Server, loan: dict[str, Any], num_requests: int) -> set[int]:
+    """Each on a connection of its own, so that the kernel deals them out."""
+    return {httpx.post(f"{group.url}{PREDICT}", json={"instances": [loan]}).status_code for _ in range(num_requests)}
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def until(true: Callable[[], bool], limit_s: float = 20) -> None:
+    end_s = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def answered(group: Server) -> float:
+    lines = httpx.get(f"{group.url}/metrics").text.splitlines()
+    name = 'deepseek_requests_total{model_name="loans",model_version="1",status="200"} '
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+def test_any_front_end_tells_the_counts_of_all_even_of_one_that_was_killed(
+    group: Server, loan: dict[str, Any], audit: Path
+) -> None:
+    members = children(group.process.pid)
+    assert len(members) == 2
+    assert ask(group, loan, 40) == {200}
+    until(lambda: answered(group) == 40)
+    time.sleep(1.5 * TELL_S)
+    assert [answered(group) for _ in range(5)] == [40.0] * 5
+    stats = httpx.get(f"{group.url}/v1/stats").json()["models"]
+    assert [(model["name"], model["num_requests"]) for model in stats] == [("loans", 40)]
+
+    os.kill(min(members), signal.SIGKILL)
+    until(lambda: len(children(group.process.pid) - members) == 1)
+    until(lambda: _asks(group, loan))
+    time.sleep(1.5 * TELL_S)
+    assert answered(group) > 40
+    assert group.stop() == 0
+    audits = sorted(audit.parent.glob("audit.log.*"))
+    assert [path.name for path in audits] == ["audit.log.0", "audit.log.1"]
+    assert [check_audit(path) for path in audits] == [[], []]
+
+
+def _asks(group: Server, loan: dict[str, Any]) -> bool:
+    try:
+        return ask(group, loan, 20) == {200}
+    except httpx.TransportError:
+        return False
+
+
+def test_front_ends_end_with_a_parent_that_was_killed(group: Server) -> None:
+    members = children(group.process.pid)
+    group.process.kill()
+    until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in members))
+
+
+def test_a_port_that_is_taken_is_said_at_once(group: Server, loans: Path) -> None:
+    port = group.url.rsplit(":", 1)[1]
+    with (
+        pytest.raises(AssertionError, match=f"port {port} on 127.0.0.1 is in use"),
+        started(loans, "--front-ends", "2", "--port", port),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("member", ["", "3", "x:1", "3:-1"])
+def test_the_option_of_members_is_not_for_users(member: str) -> None:
+    with pytest.raises(InputError, match="--member"):
+        Child.of(member)
