@@ -197,7 +197,7 @@ def test_head_is_get_without_a_body(client: httpx.Client) -> None:
     [
         {"content-type": "text/plain"},
         {"content-type": "application/x-www-form-urlencoded"},
-        {"content-type": "application/json", "content-encoding": "gzip"},
+        {"content-type": "application/json", "content-encoding": "br"},
     ],
 )
 def test_other_media_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:

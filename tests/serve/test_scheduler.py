@@ -61,6 +61,14 @@ def rows(*values: float) -> Float32:
     return np.array([[value] for value in values], np.float32)
 
 
+def join(rows: list[Float32]) -> Arrays:
+    return {"features": np.concatenate(rows)}
+
+
+def concat(outputs: list[Arrays]) -> Arrays:
+    return {"output": np.concatenate([part["output"] for part in outputs])}
+
+
 class Asking:
     """A scheduler, and workers for it, in the running loop."""
 
@@ -71,8 +79,9 @@ class Asking:
         self.pool = Pool()
         self.emitted: list[int] = []
         self.scheduler = Scheduler(
-            "m", self.pool, batch_rows=batch_rows, limit_rows=limit_rows, emit=lambda n, _: self.emitted.append(n)
-        )
+            "m", self.pool, batch_rows=batch_rows, limit_rows=limit_rows, emit=lambda n, _: self.emitted.append(n),
+            join=join, concat=concat,
+        )  # fmt: skip
         for _ in range(num_workers):
             worker: Worker = LocalWorker({"m": engine.run}) if deadly is None else Mortal(self.pool, engine, deadly)
             self.pool.add(worker)
@@ -348,7 +357,9 @@ def test_the_model_that_waits_longest_gets_the_next_free_worker() -> None:
         pool.add(LocalWorker({name: engine(name) for name in names}))
         waiting = []
         for name in names:
-            scheduler = Scheduler(name, pool, batch_rows=8, limit_rows=100, emit=lambda *_: None)
+            scheduler = Scheduler(
+                name, pool, batch_rows=8, limit_rows=100, emit=lambda *_: None, join=join, concat=concat
+            )
             told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             job = Job(1, FAR, partial(_tell, told))
             job.rows = rows(1)

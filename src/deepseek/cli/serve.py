@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.argument("bundles", nargs=-1, metavar="[NAME=]BUNDLE...")
 @click.option("--host", help="Address to listen on.  [env: HOST; default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="0 picks a free one.  [env: PORT; default: 8000]")
+@click.option("--grpc-port", type=click.IntRange(0, 65_535), help="Serve gRPC there, too.  [env: GRPC_PORT]")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows computed together.  [env: BATCH_SIZE; default: 32]")
 @click.option(
     "--workers", callback=workers_of, help="Engine processes; auto: one a core.  [env: WORKERS; default: auto]"
@@ -61,6 +63,7 @@ def command(
     bundles: tuple[str, ...],
     host: str | None,
     port: int | None,
+    grpc_port: int | None,
     batch_size: int | None,
     workers: str | int | None,
     front_ends: int | None,
@@ -77,8 +80,9 @@ def command(
     Without BUNDLE the environment's MODEL_PATH is served. Open the printed URL for a console.
     """
     settings = read_settings(
-        host=host, port=port, batch_size=batch_size, workers=workers, front_ends=front_ends, log_level=log_level,
-        timeout_s=timeout, max_rows=max_rows, api_keys_file=None if api_keys is None else str(api_keys),
+        host=host, port=port, grpc_port=grpc_port, batch_size=batch_size, workers=workers, front_ends=front_ends,
+        log_level=log_level, timeout_s=timeout, max_rows=max_rows,
+        api_keys_file=None if api_keys is None else str(api_keys),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     if not chosen:
@@ -133,6 +137,8 @@ def answer(
     child = None
     if member is not None:
         child, place = Child.of(member)
+        if place != "0":
+            settings = replace(settings, grpc_port=None)  # its port has one owner
         child.state = lambda: [metrics.exposition().decode(), live.state()]
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{place}")  # a chain has one writer
     access = AccessLog(settings.log_level)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.data.modality import Cells, Coder, Marks, Part, Profile, What
-from deepseek.data.values import BadValueError, Values, each, text_of
+from deepseek.data.values import BadValueError, Values, each, listed, text_of
 
 MAX_LEVELS = 255  # with a code of their own
 MAX_ONEHOTS = 24
@@ -90,8 +90,7 @@ class CategoryCoder:
 
     def _codes(self, values: Values) -> tuple[NDArray[np.int64], list[int], list[int]]:
         """Codes (N,), and the rows that are missing and that are unseen."""
-        if isinstance(values, np.ndarray):
-            values = list(values) if values.dtype.kind == "M" else values.tolist()
+        values = listed(values)
         get = self._code_of.get
         try:
             found = [get(value, -1) for value in values]

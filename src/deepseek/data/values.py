@@ -184,9 +184,9 @@ def moment_text(moment_ms: int) -> str:
 def numbers(values: Values, one: Callable[[Any], float] = number_of) -> Float64:
     """A column as float64 (N,), missing as NaN. BadValueError for the first value that does not fit."""
     if isinstance(values, np.ndarray):
-        if values.dtype.kind == "f":
+        if values.dtype.kind in "fiub":
             return values.astype(np.float64, copy=False)
-        values = _listed(values)
+        values = listed(values)
     if set(map(type, values)) <= {float, int, bool, type(None)}:
         try:
             return np.array(values, np.float64)
@@ -200,18 +200,20 @@ def moments(values: Values) -> NDArray[np.int64]:
     if isinstance(values, np.ndarray):
         if values.dtype.kind == "M":
             return values.astype("M8[ms]").astype(np.int64)
-        values = _listed(values)
+        values = listed(values)
     missing = int(np.datetime64("NaT").astype(np.int64))
     return np.array([missing if found is None else found for found in each(values, moment_of)], np.int64)
 
 
 def texts(values: Values) -> list[str | None]:
     """A column as names of levels. BadValueError as in numbers()."""
-    return each(_listed(values) if isinstance(values, np.ndarray) else values, text_of)
+    return each(listed(values), text_of)
 
 
-def _listed(values: NDArray[Any]) -> list[Any]:
+def listed(values: Values) -> Sequence[Any]:
     """Python values; moments stay numpy's, for tolist() would make them bare integers."""
+    if not isinstance(values, np.ndarray):
+        return values
     return list(values) if values.dtype.kind == "M" else list(values.tolist())
 
 

@@ -8,7 +8,9 @@ What it emits and whom it asks for explanations is wired by cli/serve.py.
 
 from __future__ import annotations
 
-from deepseek.extras import need
+from typing import TYPE_CHECKING
+
+from deepseek.extras import lazily, need
 
 need("msgspec", extra="serve")
 
@@ -16,4 +18,9 @@ from deepseek.serve.app import App, create_app  # noqa: E402  (after the check, 
 from deepseek.serve.config import Settings  # noqa: E402
 from deepseek.serve.pages import Pages  # noqa: E402
 
-__all__ = ["App", "Pages", "Settings", "create_app"]
+if TYPE_CHECKING:
+    from deepseek.serve.client import AsyncClient, Client
+
+__all__ = ["App", "AsyncClient", "Client", "Pages", "Settings", "create_app"]
+
+__getattr__ = lazily(__name__, {"AsyncClient": "client", "Client": "client"})  # a server needs no client

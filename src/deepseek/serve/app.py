@@ -22,8 +22,9 @@ from deepseek.errors import DeepseekError, DrainingError, MissingError
 from deepseek.serve.call import Answer, Call, Handler
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
+from deepseek.serve.faces import Face, Servable
 from deepseek.serve.limits import ApiKeys
-from deepseek.serve.models import Models, Servable, ServedModel
+from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
 from deepseek.serve.protocols import oip, records
@@ -46,7 +47,7 @@ class App:
 
     def __init__(
         self,
-        models: Mapping[str, Servable],
+        models: Mapping[str, Servable | Face],
         *,
         settings: Settings,
         sinks: Sequence[Sink],
@@ -66,6 +67,7 @@ class App:
         self._get("/v2/health/ready", self._ready, needs_key=False)
         self._get("/v2", oip.server_metadata)
         self._get("/v1/models", lambda: records.list_models(self.models))
+        self._get("/v2/repository/index", lambda: oip.repository_index(self.models), method="POST")
         for path, page in pages.routes(self.models).items():
             self._get(path, page, needs_key=path != "/")
         for model in self.models.values():
@@ -84,9 +86,9 @@ class App:
     async def start(self) -> None:
         """Start the engines and warm them up, before the first connection."""
         if self.processes is None:
-            self.pool.add(LocalWorker({name: model.run for name, model in self.models.items()}))
+            self.pool.add(LocalWorker({name: model.face.run for name, model in self.models.items()}))
         else:
-            await self.processes.start({name: model.spec for name, model in self.models.items()})
+            await self.processes.start({name: model.face.spec for name, model in self.models.items()})
         for model in self.models.values():
             await model.warm_up()
             model.loaded()
@@ -163,13 +165,13 @@ class App:
             raise MethodError(call.method[:20], route.method)
         return route.handler
 
-    def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True) -> None:
+    def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True, method: str = "GET") -> None:
         """A route whose answer needs nothing of the request."""
 
         def answer(_: Call) -> Answer:
             return content()
 
-        self._routes[path] = Route(path, "GET", answer, needs_key)
+        self._routes[path] = Route(path, method, answer, needs_key)
 
     def _add(self, model: ServedModel) -> None:
         """The routes of one model."""
@@ -195,6 +197,7 @@ class App:
         post(f"{v1}:explain", "/v1/models/M:explain", records.explain)
         for path in (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}"):
             get(path, "/v2/models/M", oip.metadata)
+            get(f"{path}/config", "/v2/models/M/config", oip.config)
             get(f"{path}/ready", "/v2/models/M/ready", self._model_ready)
             post(f"{path}/infer", "/v2/models/M/infer", oip.infer)
 
@@ -233,7 +236,7 @@ class App:
 
 
 def create_app(
-    models: Mapping[str, Servable],
+    models: Mapping[str, Servable | Face],
     *,
     settings: Settings | None = None,
     sinks: Sequence[Sink] = (),

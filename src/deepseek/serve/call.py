@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.errors import BusyError, DeepseekError, MalformedError
 from deepseek.serve.config import Settings
-from deepseek.serve.protocols.errors import MediaTypeError, MethodError, error_body, internal_error
+from deepseek.serve.protocols.errors import (
+    MediaTypeError,
+    MethodError,
+    error_body,
+    internal_error,
+    sentence_body,
+    wants_sentence,
+)
 from deepseek.serve.protocols.json_body import encode
 
 if TYPE_CHECKING:
@@ -159,7 +166,8 @@ def refusal(error: Exception, call: Call) -> Answer:
         headers = ((b"allow", error.allowed.encode()),)
     elif error.status == 401:
         headers = ((b"www-authenticate", b"Bearer"),)
-    return Answer(error_body(error), error.status, headers=headers)
+    body = sentence_body(error) if wants_sentence(call.path, call.headers) else error_body(error)
+    return Answer(body, error.status, headers=headers)
 
 
 #: Answers at once, or with a coroutine, or with None and later by call.tell.

@@ -2,8 +2,8 @@
 
     settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
 
-MODEL_PATH, BATCH_SIZE, PORT, HOST, WORKERS, FRONT_ENDS, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an
-empty variable counts as unset.
+MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are
+read; an empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "MODEL_PATH": "model_path",
     "HOST": "host",
     "PORT": "port",
+    "GRPC_PORT": "grpc_port",
     "BATCH_SIZE": "batch_size",
     "WORKERS": "workers",
     "FRONT_ENDS": "front_ends",
@@ -33,6 +34,7 @@ ENVIRONMENT = {
 #: Whole numbers and the range of each.
 RANGES = {
     "port": (0, 65_535),
+    "grpc_port": (0, 65_535),
     "batch_size": (1, 65_536),
     "workers": (0, 1_024),
     "front_ends": (1, 64),
@@ -43,6 +45,7 @@ RANGES = {
 }
 HINTS = {
     "port": "0 picks a free one",
+    "grpc_port": "0 picks a free one",
     "workers": "0 computes in the front end itself",
 }
 
@@ -54,6 +57,7 @@ class Settings:
     model_path: str | None = None
     host: str = "127.0.0.1"  # reachable from this machine alone unless told otherwise
     port: int = 8000  # 0 picks a free one
+    grpc_port: int | None = None  # None: no gRPC
     batch_size: int = 32  # rows of different requests that are computed together at most
     workers: int = 0  # engine processes of a front end; 0 computes in this process
     front_ends: int = 1  # processes that take requests
@@ -69,7 +73,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
-            _check_range(name, getattr(self, name), low, high)
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name), low, high)
         for name in ("timeout_s", "body_timeout_s", "drain_s"):
             if not 0 < getattr(self, name) <= 3_600:
                 raise InputError(

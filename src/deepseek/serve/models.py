@@ -16,47 +16,25 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-import numpy as np
-
 from deepseek.bundle.manifest import check_name as check_bundle_name
-from deepseek.contracts import Arrays, Batch, Event, Flag, Float32, Prediction, Record, Scores
+from deepseek.contracts import Batch, Event, Flag, Prediction, Record
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, Explanations
+from deepseek.serve.faces import Face, Prepared, Servable, face_of
+from deepseek.serve.pace import Pace
 from deepseek.serve.protocols.errors import DisconnectedError
 from deepseek.serve.scheduler import Job, Part, Scheduler
 from deepseek.serve.workers import Pool
 
-if TYPE_CHECKING:
-    from deepseek.bundle import Bundle, Manifest
-
 Result = TypeVar("Result")
 #: Cells (rows x columns) up to which decoding and preparing stay in the event loop: about 3 ms.
 INLINE_CELLS = 2_000
-
-
-class Servable(Protocol):
-    """What a front end needs of a loaded bundle; engines.Runtime is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def manifest(self) -> Manifest: ...
-    @property
-    def bundle(self) -> Bundle: ...
-    @property
-    def example(self) -> Record: ...
-    def prepare(self, records: Sequence[Record]) -> Batch: ...
-    def score(self, features: Float32) -> Scores: ...
-    def decide(self, scores: Scores, flags: Sequence[Flag]) -> Prediction: ...
-    def close(self) -> None: ...
 
 
 Emit = Callable[[Event], None]
@@ -66,33 +44,28 @@ class ServedModel:
     """One loaded model and how its requests are computed."""
 
     def __init__(
-        self, name: str, runtime: Servable, settings: Settings, explaining: Explaining, emit: Emit, pool: Pool
+        self, name: str, face: Face, settings: Settings, explaining: Explaining, emit: Emit, pool: Pool
     ) -> None:
         self.name = name
         self.quoted = quote(name)  # as it stands in a URL
-        self.runtime = runtime
-        self.version = runtime.version
-        self.columns = tuple(item.name for item in runtime.manifest.inputs)
+        self.face = face
+        self.card = face.card
+        self.version = face.version
+        self.columns = tuple(item.name for item in face.card.inputs)
         self._emit = emit
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
             name, pool, batch_rows=settings.batch_size, limit_rows=settings.max_queued_rows,
-            emit=partial(self._computed, "batch"),
+            emit=partial(self._computed, "batch"), join=face.join, concat=face.concat,
         )  # fmt: skip
         self.explanations = Explanations(
-            runtime, explaining, max_queued_rows=settings.max_queued_rows, emit=partial(self._computed, "explain")
+            face.runtime,
+            explaining if face.runtime is not None else Explaining(),
+            max_queued_rows=settings.max_queued_rows,
+            emit=partial(self._computed, "explain"),
         )
         self._arrived: list[Job] = []  # in this turn of the loop
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """What an engine process needs to open this model."""
-        return {"path": str(self.runtime.bundle.path.absolute()), "digest": self.digest}
-
-    def run(self, arrays: Arrays) -> Arrays:
-        """Compute in this process."""
-        return {"output": self.runtime.score(arrays["features"]).output}
 
     def loaded(self) -> None:
         """Tell that the engines are there."""
@@ -100,32 +73,31 @@ class ServedModel:
 
     async def warm_up(self) -> None:
         """Answer the example alone and in full batches: no request pays for a first time, and the pace is known."""
-        batch = self.runtime.prepare([self.runtime.example])
-        for num_rows in (1, 1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
-            features = np.repeat(batch.features, num_rows, axis=0)
-            await self._outputs(features)
+        example = self.face.example
+        await self._warm(self.face.prepare([example]).features)
+        self.scheduler.pace = Pace()  # the first time is like no other
+        for num_rows in (1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
+            await self._warm(self.face.prepare([example] * num_rows).features)
 
     @cached_property
     def digest(self) -> str:
-        """Of the bundle: it changes with the weights, the preprocessing or the threshold."""
-        return self.runtime.manifest.digest
+        """It changes with what changes answers: the weights, the preprocessing, the threshold."""
+        return self.card.digest
 
     @property
     def task(self) -> str:
-        return self.runtime.manifest.task
+        return self.card.task
 
     @cached_property
     def typical(self) -> Prediction:
-        """The answer to the example, without its engine: it shows what answers look like."""
-        manifest = self.runtime.manifest
-        output = np.full((1, len(manifest.labels) or 1), 1 / max(1, len(manifest.labels)), np.float32)
-        return self.runtime.decide(Scores(output, output), ())
+        """One answer, without its engine: it shows what answers look like."""
+        return self.face.typical
 
     def close(self) -> None:
         """Wait for the threads, then let go of what was opened."""
         self._threads.shutdown()
         self.explanations.close()
-        self.runtime.close()
+        self.face.close()
         self._emit(Event("model", self.name, self.version, fields={"loaded": False, "digest": self.digest}))
 
     def submit(self, call: Call, records: Sequence[Record], done: Callable[[Part | Exception], None]) -> Job:
@@ -150,7 +122,7 @@ class ServedModel:
         if call.job is not None:
             self.scheduler.cancel(call.job, DisconnectedError("the client went away"))
 
-    async def predict(self, call: Call, records: Sequence[Record]) -> tuple[Batch, Prediction]:
+    async def predict(self, call: Call, records: Sequence[Record]) -> tuple[Prepared, Prediction]:
         """Prepared rows and answers for N records. InputError for what does not fit the model's columns."""
         told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
         self.submit(call, records, partial(_resolve, told))
@@ -160,15 +132,14 @@ class ServedModel:
 
     def decided(self, part: Part) -> Prediction:
         """The answers of a part, as arrays."""
-        output = part.batch.outputs["output"][part.start : part.stop]
-        return self.runtime.decide(Scores(output, output), part.job.flags)
+        outputs = {name: array[part.start : part.stop] for name, array in part.batch.outputs.items()}
+        return self.face.decide(outputs, part.job.rows, part.job.flags)
 
     def rows(self, part: Part, render: Callable[[Prediction], list[Any]]) -> list[Any]:
         """What `render` makes of each row. It is called once for all requests of a batch."""
         batch = part.batch
         if batch.rows is None:
-            output = batch.outputs["output"]
-            batch.rows = render(self.runtime.decide(Scores(output, output), ()))
+            batch.rows = render(self.face.decide(batch.outputs, batch.inputs, ()))
         rows: list[Any] = batch.rows[part.start : part.stop]
         for flag in part.job.flags:
             rows[flag.row].setdefault("flags", []).append({"column": flag.column, "what": flag.what})
@@ -183,22 +154,24 @@ class ServedModel:
     def _prepare_arrived(self) -> None:
         """Prepare what arrived in the last turn of the loop, together when that succeeds."""
         jobs, self._arrived = self._arrived, []
-        if len(jobs) > 1:
+        together = [job for job in jobs if type(job.records) is list] if len(jobs) > 1 else []
+        if len(together) > 1:
             try:
-                batch = self.runtime.prepare(list(chain.from_iterable(job.records for job in jobs)))
+                batch = self.face.prepare(list(chain.from_iterable(job.records for job in together)))
             except DeepseekError:
                 pass  # one of them is at fault: each by itself, to say which
             else:
-                self._share(jobs, batch)
-                return
+                self._share(together, batch)
+                jobs = [job for job in jobs if type(job.records) is not list]
         for job in jobs:
             self._prepare(job)
 
-    def _share(self, jobs: Sequence[Job], batch: Batch) -> None:
+    def _share(self, jobs: Sequence[Job], batch: Prepared) -> None:
         """Give each job its rows of a batch that was prepared together."""
         starts = [0, *accumulate(job.num_rows for job in jobs)]
         for job, start in zip(jobs, starts, strict=False):
             job.rows = batch.features[start : start + job.num_rows]
+            job.cost = self.face.cost(job.rows)
         for flag in batch.flags:
             at = bisect_right(starts, flag.row) - 1
             jobs[at].flags += (Flag(flag.row - starts[at], flag.column, flag.what),)
@@ -206,33 +179,33 @@ class ServedModel:
 
     def _prepare(self, job: Job) -> None:
         try:
-            batch = self.runtime.prepare(job.records)
+            batch = self.face.prepare(job.records)
         except Exception as error:  # noqa: BLE001  (a column's coder may raise what it likes; the request is told)
             self.scheduler.cancel(job, error)
             return
-        job.rows, job.flags = batch.features, batch.flags
+        job.rows, job.flags, job.cost = batch.features, batch.flags, self.face.cost(batch.features)
         self.scheduler.submit(job)
 
     async def _prepare_large(self, job: Job) -> None:
         try:
             loop = asyncio.get_running_loop()
-            batch = await loop.run_in_executor(self._threads, self.runtime.prepare, job.records)
+            batch = await loop.run_in_executor(self._threads, self.face.prepare, job.records)
         except Exception as error:  # noqa: BLE001  (as above)
             self.scheduler.cancel(job, error)
             return
-        job.rows, job.flags = batch.features, batch.flags
+        job.rows, job.flags, job.cost = batch.features, batch.flags, self.face.cost(batch.features)
         self.scheduler.submit(job)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _outputs(self, features: Float32) -> Arrays:
+    async def _warm(self, features: Any) -> None:
         told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
         job = Job(len(features), float("inf"), partial(_resolve, told))
-        job.rows = features
+        job.rows, job.cost = features, self.face.cost(features)
         self.scheduler.submit(job)
-        return (await told).batch.outputs
+        await told
 
     def _computed(self, kind: Literal["batch", "explain"], num_rows: int, duration_s: float) -> None:
         self._emit(Event(kind, self.name, self.version, num_rows=num_rows, duration_s=duration_s))
@@ -259,16 +232,16 @@ class Models(Mapping[str, ServedModel]):
 
     def __init__(
         self,
-        runtimes: Mapping[str, Servable],
+        models: Mapping[str, Servable | Face],
         settings: Settings,
         explaining: Explaining,
         emit: Emit,
         pool: Pool,
     ) -> None:
-        for name in runtimes:
+        for name in models:
             check_name(name)
         self._models = {
-            name: ServedModel(name, runtime, settings, explaining, emit, pool) for name, runtime in runtimes.items()
+            name: ServedModel(name, face_of(model), settings, explaining, emit, pool) for name, model in models.items()
         }
 
     def __getitem__(self, name: str) -> ServedModel:

@@ -58,6 +58,6 @@ class Pace:
 
     def units_within(self, limit_s: float) -> int:
         """How many units a batch may have to take no longer than this."""
-        if self.unit_s == 0.0:
+        if not self._sums[0]:
             return 0
-        return max(0, int((limit_s - self._fixed_s) / self.unit_s))
+        return max(0, int((limit_s - self._fixed_s) / max(self.unit_s, 1e-9)))

@@ -20,7 +20,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,6 +28,9 @@ from deepseek.errors import InputError
 from deepseek.serve.app import App
 from deepseek.serve.connection import Connection, Hub
 from deepseek.serve.group import Child
+
+if TYPE_CHECKING:
+    from deepseek.serve.protocols.grpc import GrpcServer
 
 GRACE_S = 1.0
 BACKLOG = 2_048
@@ -140,15 +143,29 @@ class Server:
         gc.set_threshold(10_000)
         hub = Hub(self._app)
         server = await loop.create_server(lambda: Connection(hub), sock=self._listener, backlog=BACKLOG)
+        grpc = await self._start_grpc()
         try:
             line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
+            if grpc is not None:
+                line["grpc_port"] = grpc.port
             (print_ready if self._child is None else self._child.tell_ready)(line)
             await self._signalled.wait()
         finally:
+            stopping = asyncio.create_task(grpc.stop(self._app.settings.drain_s)) if grpc is not None else None
             await self._drain(hub, server)
+            if stopping is not None:
+                await stopping
             await self._app.close()
             if self._child is not None:
                 self._child.leave()
+
+    async def _start_grpc(self) -> GrpcServer | None:
+        settings = self._app.settings
+        if settings.grpc_port is None:
+            return None
+        from deepseek.serve.protocols.grpc import start_grpc
+
+        return await start_grpc(self._app, settings.host, settings.grpc_port)
 
     def _stop(self) -> None:
         self._signals += 1

@@ -22,8 +22,6 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from deepseek.contracts import Arrays, Flag
 from deepseek.errors import BusyError
 from deepseek.serve.limits import late
@@ -80,25 +78,22 @@ class Part:
 
 
 class Computed:
-    """The outputs of a batch; what is made of them for one job (`decided`) serves the others."""
+    """The outputs of a batch. `rows`, which are made of them for the first job, serve the others."""
 
-    __slots__ = ("decided", "outputs", "rows")
+    __slots__ = ("_slices", "outputs", "rows")
 
-    def __init__(self, outputs: Arrays) -> None:
+    def __init__(self, outputs: Arrays, slices: list[Slice]) -> None:
         self.outputs = outputs
-        self.decided: Any = None
         self.rows: Any = None
+        self._slices = slices
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The prepared rows, one by one."""
+        return [row for job, start, stop in self._slices for row in job.rows[start:stop]]
 
 
 Slice = tuple[Job, int, int]  # rows of a job that are computed together: from, to
-
-
-Join = Callable[[list[Any]], Arrays]
-
-
-def join_features(rows: list[Any]) -> Arrays:
-    """Rows of tables are one matrix."""
-    return {"features": rows[0] if len(rows) == 1 else np.concatenate(rows)}
 
 
 class Scheduler:
@@ -112,10 +107,11 @@ class Scheduler:
         batch_rows: int,
         limit_rows: int,
         emit: Callable[[int, float], None],
-        join: Join = join_features,
+        join: Callable[[list[Any]], Arrays],
+        concat: Callable[[list[Arrays]], Arrays],
     ) -> None:
         """`limit_rows` may wait at most; `emit` is told the rows and the seconds of every batch; `join` makes the
-        engine's arrays of the rows of several slices."""
+        engine's arrays of the rows of several slices, `concat` one of the outputs of several."""
         self.batch_rows = batch_rows
         self.pace = Pace()
         self.num_rows = 0  # that wait or are computed
@@ -125,6 +121,7 @@ class Scheduler:
         self._limit_rows = limit_rows
         self._emit = emit
         self._join = join
+        self._concat = concat
         self._waiting = Lanes()
         self._alone: deque[Slice] = deque()  # of batches that failed
         self._sweeping = False
@@ -246,7 +243,7 @@ class Scheduler:
         if isinstance(found, Exception):
             self._failed(batch, found)
             return
-        computed = Computed(found)
+        computed = Computed(found, batch)
         at = cost = 0
         now_s = perf_counter()
         for job, start, stop in batch:
@@ -267,7 +264,12 @@ class Scheduler:
         job.parts.append((start, outputs))
         job.num_left -= len(next(iter(outputs.values())))
         if not job.num_left:
-            self._finish(job, _joined(job))
+            self._finish(job, self._whole(job))
+
+    def _whole(self, job: Job) -> Part:
+        """The outputs of all slices of a job, in the order of its rows."""
+        outputs = self._concat([part for _, part in sorted(job.parts, key=lambda part: part[0])])
+        return Part(job, Computed(outputs, [(job, 0, job.num_rows)]), 0, job.num_rows)
 
     def _failed(self, batch: list[Slice], error: Exception) -> None:
         """The engine raised: each of several is tried by itself, so that one poisoned row fails no other request."""
@@ -324,10 +326,3 @@ def engine_lost() -> EngineLostError:
         expected="rows that the engine can compute",
         fix="send the rows one by one to find which it is, and tell who runs this server",
     )
-
-
-def _joined(job: Job) -> Part:
-    """The outputs of all slices of a job, in the order of its rows."""
-    parts = [outputs for _, outputs in sorted(job.parts, key=lambda part: part[0])]
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Part(job, Computed(outputs), 0, job.num_rows)

@@ -18,7 +18,8 @@ NOTHING = memoryview(b"")
 def read(entry: Any, tail: bytes = b"") -> list[Any]:
     tensor, at = read_tensor(entry, memoryview(tail), 0)
     assert at == len(tail)
-    return tensor.values
+    values = tensor.values.tolist() if isinstance(tensor.values, np.ndarray) else list(tensor.values)
+    return [None if value != value else value for value in values]  # noqa: PLR0124 - NaN, how raw bytes say "missing"
 
 
 def test_nested_and_flat_data_are_the_same_tensor() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
@@ -56,6 +58,25 @@ class DisconnectedError(DeepseekError):
 def error_body(error: DeepseekError) -> bytes:
     """The body that every refused request gets."""
     return msgspec.json.encode({"error": error.to_dict()})
+
+
+def sentence_body(error: DeepseekError) -> bytes:
+    """The same with "error" as a sentence, as the Open Inference Protocol has it, and its parts beside it.
+
+    >>> sentence_body(MalformedError("the body is empty"))
+    b'{"error":"the body is empty.","code":"malformed","message":"the body is empty","expected":"","fix":""}'
+    """
+    return msgspec.json.encode({"error": str(error)} | error.to_dict())
+
+
+def wants_sentence(path: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a client is one of the protocol's own, which cannot show an error that is an object: it asks at /v2, and
+    says nothing of what it accepts or sends raw tensors. Others get the body that every route has.
+
+    >>> wants_sentence("/v2/models/loans", {}), wants_sentence("/v2/models/loans", {b"accept": b"*/*"})
+    (True, False)
+    """
+    return path.startswith("/v2") and (b"accept" not in headers or b"inference-header-content-length" in headers)
 
 
 def internal_error(request_id: str) -> DeepseekError:

@@ -1,4 +1,5 @@
-"""The Open Inference Protocol, version 2, over HTTP: health, metadata and infer, with the binary-tensor extension.
+"""The Open Inference Protocol, version 2, over HTTP: health, metadata and infer, with the binary-tensor extension,
+and what Triton's clients ask for beside it: the configuration of a model, the index of the repository.
 
 An infer request holds one tensor per raw column, shape [N] or [N, 1]; or, when every column is a number, one tensor
 [N, number of columns] of any name, columns in the order of the model's metadata. A missing value is null (NaN in raw
@@ -9,42 +10,79 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from deepseek import __version__
-from deepseek.contracts import Prediction, Record
+from deepseek.contracts import Prediction
+from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.call import Answer, Call, malformed_header
-from deepseek.serve.models import ServedModel
+from deepseek.serve.models import Models, ServedModel
+from deepseek.serve.protocols.coding import compress, inflate
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
-from deepseek.serve.protocols.records import CELLS, INLINE_BYTES, check_rows
+from deepseek.serve.protocols.records import CELLS, INLINE_BYTES
+from deepseek.serve.protocols.rows import check_rows
+from deepseek.serve.protocols.tensor_rows import (
+    check_outputs,
+    input_metadata,
+    output_metadata,
+    output_tensors,
+    rows_of,
+    see,
+)
 from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
 
 HEADER_LENGTH = b"inference-header-content-length"
-#: dtype of a column in a manifest -> datatype of the protocol.
-COLUMN_DATATYPES = {"float64": "FP64", "float32": "FP32", "int64": "INT64", "bool": "BOOL"}
+PLATFORM = "deepseek_bundle"
+EXTENSIONS = ["binary_tensor_data"]
 
 
 def server_metadata() -> Answer:
     """GET /v2"""
-    return Answer.json({"name": "deepseek", "version": __version__, "extensions": ["binary_tensor_data"]})
+    return Answer.json({"name": "deepseek", "version": __version__, "extensions": EXTENSIONS})
 
 
 def metadata(model: ServedModel) -> Answer:
     """GET /v2/models/M"""
-    manifest = model.runtime.manifest
-    inputs = [{"name": item.name, "datatype": column_datatype(item.dtype), "shape": [-1]} for item in manifest.inputs]
     return Answer.json(
         {
             "name": model.name,
             "versions": [model.version],
-            "platform": "deepseek_bundle",
-            "inputs": inputs,
+            "platform": PLATFORM,
+            "inputs": input_metadata(model),
             "outputs": output_metadata(model),
         }
+    )
+
+
+def config(model: ServedModel) -> Answer:
+    """GET /v2/models/M/config, which Triton's clients and its load tester ask for."""
+    ends = {"input": input_metadata(model), "output": output_metadata(model)}
+    listed = {
+        end: [
+            {"name": entry["name"], "data_type": config_type(entry["datatype"]), "dims": entry["shape"]}
+            for entry in each
+        ]
+        for end, each in ends.items()
+    }
+    top = {"name": model.name, "platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
+    return Answer.json(top | listed)
+
+
+def config_type(datatype: str) -> str:
+    """What a model's configuration calls a datatype.
+
+    >>> config_type("FP64"), config_type("BYTES")
+    ('TYPE_FP64', 'TYPE_STRING')
+    """
+    return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
+
+
+def repository_index(models: Models) -> Answer:
+    """POST /v2/repository/index: what is loaded. A body may ask for ready models alone; all are."""
+    return Answer.json(
+        [{"name": model.name, "version": model.version, "state": "READY", "reason": ""} for model in models.values()]
     )
 
 
@@ -55,37 +93,14 @@ def model_ready(model: ServedModel) -> Answer:
 
 async def infer(call: Call, model: ServedModel) -> Answer:
     """POST /v2/models/M/infer"""
+    await inflate(call, model)
     header, tail = await _read(call, model)
     _check_id(header)
+    _take_timeout(call, header)
     records = await model.offload(len(call.body) // 4, _records, header, tail, model, call.settings.max_rows)
     wanted = _wanted(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
-    return await model.offload(len(records) * CELLS, _answer, model, header, wanted, prediction)
-
-
-def column_datatype(dtype: str) -> str:
-    """The protocol's datatype for a column; text, dates and categories travel as BYTES."""
-    return COLUMN_DATATYPES.get(dtype, "BYTES")
-
-
-def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
-    """The answers as named arrays: label and probabilities, or value and interval."""
-    found = {
-        "label": prediction.labels,
-        "probabilities": prediction.probabilities,
-        "value": prediction.values,
-        "interval": prediction.intervals,
-    }
-    return {name: array for name, array in found.items() if array is not None}
-
-
-def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
-    """What infer answers with, as the model's own example shows it."""
-    found = []
-    for name, array in output_tensors(model.typical).items():
-        entry, _ = write_tensor(name, array, binary=False)
-        found.append({"name": name, "datatype": entry["datatype"], "shape": [-1, *entry["shape"][1:]]})
-    return found
+    return await model.offload(len(records) * CELLS, _answer, call, model, header, wanted, prediction)
 
 
 async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryview]:
@@ -106,13 +121,13 @@ async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryv
     return body, memoryview(data)[stop:]
 
 
-def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int) -> list[Record]:
+def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int) -> Columns:
     entries = header.get("inputs")
     if not isinstance(entries, list) or not entries:
         raise InputError(
             'the body has no "inputs"',
             expected='"inputs": [{"name", "shape", "datatype", "data"}, ...]',
-            fix=_see(model),
+            fix=see(model),
         )
     tensors: list[Tensor] = []
     at = 0
@@ -126,50 +141,7 @@ def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, ma
             expected="as many bytes as the inputs' binary_data_size add up to",
             fix=f"correct binary_data_size, or the header {HEADER_LENGTH.decode()}",
         )
-    if len(tensors) == 1 and len(tensors[0].shape) == 2 and tensors[0].name not in model.columns:
-        return _from_matrix(tensors[0], model)
-    return _from_columns(tensors)
-
-
-def _from_matrix(tensor: Tensor, model: ServedModel) -> list[Record]:
-    """Rows of one tensor [N, P]: all columns, in their order."""
-    words = [item.name for item in model.runtime.manifest.inputs if column_datatype(item.dtype) == "BYTES"]
-    if words or tensor.datatype == "BYTES":
-        raise InputError(
-            f"the tensor {tensor.name[:100]!r} holds all columns, but {words[0] if words else 'it'} is no number",
-            expected="one tensor per column, shape [N]",
-            fix=_see(model),
-        )
-    num_rows, width = tensor.shape
-    if width != len(model.columns):
-        raise InputError(
-            f"{tensor.name[:100]!r} has {width} columns",
-            expected=f"{len(model.columns)}, in their order",
-            fix=_see(model),
-        )
-    _check_some(num_rows)
-    rows = (tensor.values[at : at + width] for at in range(0, num_rows * width, width))
-    return [dict(zip(model.columns, row, strict=True)) for row in rows]
-
-
-def _from_columns(tensors: Sequence[Tensor]) -> list[Record]:
-    """Rows of one tensor per column."""
-    names = [tensor.name for tensor in tensors]
-    num_rows = tensors[0].shape[0]
-    _check_some(num_rows)
-    for tensor in tensors:
-        if names.count(tensor.name) > 1:
-            raise InputError(
-                f"the input {tensor.name[:100]!r} stands twice", expected="one per column", fix="keep one of them"
-            )
-        if tensor.shape not in ((num_rows,), (num_rows, 1)):
-            raise InputError(
-                f"the shape of {tensor.name[:100]!r} is {list(tensor.shape)}",
-                expected=f"[{num_rows}] or [{num_rows}, 1]",
-                fix="give every input as many rows as the first has",
-            )
-    columns = [tensor.values for tensor in tensors]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return rows_of(tensors, model)
 
 
 def _check_id(header: Mapping[str, Any]) -> None:
@@ -182,30 +154,31 @@ def _check_id(header: Mapping[str, Any]) -> None:
             )
 
 
-def _see(model: ServedModel) -> str:
-    return f"GET /v2/models/{model.quoted} lists the columns; /docs has an example"
-
-
-def _check_some(num_rows: int) -> None:
-    if num_rows == 0:
-        raise InputError("the inputs hold no row", expected="at least one", fix="send no request where there is no row")
+def _take_timeout(call: Call, header: Mapping[str, Any]) -> None:
+    """Triton's clients send the limit of a request in microseconds, as a parameter: it counts like x-timeout-ms."""
+    timeout_us = header.get("parameters", {}).get("timeout")
+    if timeout_us is None:
+        return
+    if type(timeout_us) is not int or timeout_us <= 0:
+        raise InputError(
+            'the parameter "timeout" is not one',
+            expected="whole microseconds, above 0",
+            fix="correct it, or leave it out",
+        )
+    limit = str(max(1, timeout_us // 1_000)).encode()
+    given = call.headers.get(b"x-timeout-ms", limit)
+    call.headers = {**call.headers, b"x-timeout-ms": min(given, limit, key=int) if given.isdigit() else given}
 
 
 def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
     """The outputs that are asked for, and whether each is wanted as raw bytes; None for all."""
     if entries is None:
         return None
-    known = [entry["name"] for entry in output_metadata(model)]
     found: dict[str, bool | None] = {}
     for entry in entries if isinstance(entries, list) else [entries]:
-        name = entry.get("name") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or name not in known:
-            raise InputError(
-                "an output that is asked for does not exist",
-                expected=", ".join(known),
-                fix='name one of these, or leave "outputs" out for all',
-            )
-        found[name] = _flag(entry.get("parameters"), "binary_data")
+        name = entry.get("name") if isinstance(entry, dict) else ""
+        check_outputs([name], model)
+        found[str(name)] = _flag(entry.get("parameters"), "binary_data")
     return found or None
 
 
@@ -215,7 +188,11 @@ def _flag(parameters: Any, name: str) -> bool | None:
 
 
 def _answer(
-    model: ServedModel, header: Mapping[str, Any], wanted: Mapping[str, bool | None] | None, prediction: Prediction
+    call: Call,
+    model: ServedModel,
+    header: Mapping[str, Any],
+    wanted: Mapping[str, bool | None] | None,
+    prediction: Prediction,
 ) -> Answer:
     all_binary = bool(_flag(header.get("parameters"), "binary_data_output"))
     arrays = output_tensors(prediction)
@@ -231,8 +208,9 @@ def _answer(
             top[key] = header[key]
     content = encode(top)
     if not any("parameters" in entry for entry in entries):
-        return Answer(content)
+        return compress(Answer(content), call.headers)
     length = str(len(content)).encode()
-    return Answer(
+    whole = Answer(
         b"".join([content, *raws]), media_type=b"application/octet-stream", headers=((HEADER_LENGTH, length),)
     )
+    return compress(whole, call.headers)

@@ -8,8 +8,8 @@ from typing import Any
 
 from deepseek import __version__
 from deepseek.serve.models import ServedModel
-from deepseek.serve.protocols import oip
 from deepseek.serve.protocols.records import MAX_REASONS, example_body
+from deepseek.serve.protocols.tensor_rows import column_datatype
 
 Schema = dict[str, Any]
 
@@ -29,7 +29,7 @@ ERROR_STATUSES = {
     "405": "The route exists, the method does not.",
     "408": "The body did not arrive in time.",
     "413": "The body or the number of rows is over the limit.",
-    "415": "The body is not JSON.",
+    "415": "The body is not in a form that is read here.",
     "422": "The rows do not fit the model.",
     "429": "Too many rows wait; Retry-After says when to ask again.",
     "431": "The request line and the headers are over the limit.",
@@ -68,7 +68,8 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     instances = _array(record) | {"minItems": 1}
     example = example_body(model)
     tensor = _object({"name": TEXT, "datatype": TEXT, "shape": _array({"type": "integer"})})
-    predict = _body({"instances": instances, "reasons": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS}})
+    reasons = {"reasons": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS}}
+    predict = {"oneOf": [_body({"instances": instances} | reasons), _body(_rows(model) | reasons, "rows")]}
     explain = _body({"instances": instances} | _target(model))
     return {
         v1: _get(f"{model.name}: what it is", _object({"id": TEXT, "version": TEXT, "task": TEXT})),
@@ -92,12 +93,23 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
 
 def _record(model: ServedModel) -> Schema:
     """A row: its columns, none besides, any of the optional ones left out."""
-    inputs = model.runtime.manifest.inputs
+    inputs = model.card.inputs
     return {
         "type": "object",
         "properties": {item.name: {"type": COLUMN_TYPES.get(item.dtype, ["string", "null"])} for item in inputs},
         "required": [item.name for item in inputs if item.required],
         "additionalProperties": False,
+    }
+
+
+def _rows(model: ServedModel) -> Schema:
+    """Rows as positional arrays: each has a value for every column."""
+    columns = list(model.columns)
+    value = {"type": ["number", "string", "boolean", "null"]}
+    sizes = {"minItems": len(columns), "maxItems": len(columns)}
+    return {
+        "columns": _array({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
+        "rows": _array(_array(value) | sizes) | {"minItems": 1},
     }
 
 
@@ -115,25 +127,27 @@ def _tensor(model: ServedModel) -> Schema:
 
 
 def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
-    example = model.runtime.example
+    example = model.face.example
     return [
-        {"name": item.name, "datatype": oip.column_datatype(item.dtype), "shape": [1], "data": [example.get(item.name)]}
-        for item in model.runtime.manifest.inputs
+        {"name": item.name, "datatype": column_datatype(item.dtype), "shape": [1], "data": [example.get(item.name)]}
+        for item in model.card.inputs
     ]
 
 
 def _target(model: ServedModel) -> dict[str, Schema]:
-    labels = model.runtime.manifest.labels
+    labels = model.card.labels
     return {"target": {"type": ["string", "null"], "enum": [*labels, None]}} if labels else {}
 
 
 def _predictions(model: ServedModel) -> Schema:
-    labels = model.runtime.manifest.labels
+    labels = model.card.labels
     answer = _object({"value": NUMBER})
+    by_column = _object({"values": _array(NUMBER)})
     if labels:
         shares = _object(dict.fromkeys(labels, NUMBER))
         answer = _object({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
-    return _object({"predictions": _array(answer)})
+        by_column = _object({"labels": _array(TEXT), "probabilities": _array(_array(NUMBER))})
+    return {"oneOf": [_object({"predictions": _array(answer)}), by_column]}
 
 
 def _explanations() -> Schema:
@@ -151,11 +165,9 @@ def _object(properties: Mapping[str, Schema]) -> Schema:
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 
-def _body(properties: Mapping[str, Schema]) -> Schema:
-    """A request body: "instances" and what may stand beside it."""
-    return {
-        "type": "object", "properties": dict(properties), "required": ["instances"], "additionalProperties": False,
-    }  # fmt: skip
+def _body(properties: Mapping[str, Schema], rows: str = "instances") -> Schema:
+    """A request body: its rows under the key `rows`, and what may stand beside them."""
+    return {"type": "object", "properties": dict(properties), "required": [rows], "additionalProperties": False}
 
 
 def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 {"instances": [{"age": 61, "income": 48000}], "reasons": 3}
 -> {"predictions": [{"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}, "reasons": [...]}]}
+
+:predict also takes rows as positional arrays (rows.py) or as an Arrow stream (arrow.py), and answers those by column.
 """
 
 from __future__ import annotations
@@ -13,19 +15,24 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Attribution, Prediction, Record
+from deepseek.data.columns import Columns
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.call import Answer, Call
+from deepseek.serve.call import JSON, Answer, Call
 from deepseek.serve.explanations import Explained
 from deepseek.serve.models import Models, ServedModel, learn
+from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
+from deepseek.serve.protocols.coding import inflate
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
+from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, read_numbers
 from deepseek.serve.scheduler import Part
 
 #: A body that is longer is decoded and encoded in a thread.
 INLINE_BYTES = 64 * 1024
 MAX_REASONS = 100
-PREDICT_KEYS, EXPLAIN_KEYS = frozenset(["instances", "reasons"]), frozenset(["instances", "target"])
-CELLS = 20  # what encoding a row costs, in cells of models.INLINE_CELLS
+COLUMN_CELLS = 2  # what encoding a row by column costs, in cells of models.INLINE_CELLS
+CELLS = 20  # the same as a record
+ARROW_CELL_BYTES = 128  # of a stream that cost as much to read as a cell
 
 
 def list_models(models: Models) -> Answer:
@@ -35,7 +42,7 @@ def list_models(models: Models) -> Answer:
 
 def describe(model: ServedModel) -> Answer:
     """GET /v1/models/M"""
-    manifest = model.runtime.manifest
+    manifest = model.card
     inputs = [
         {"name": item.name, "modality": item.modality, "dtype": item.dtype, "required": item.required}
         for item in manifest.inputs
@@ -57,18 +64,18 @@ def example(model: ServedModel) -> Answer:
 
 def example_body(model: ServedModel) -> dict[str, Any]:
     """One typical record, in the form that is posted."""
-    return {"instances": [dict(model.runtime.example)]}
+    return {"instances": [dict(model.face.example)]}
 
 
 def predict(call: Call, model: ServedModel) -> Awaitable[Answer] | None:
     """POST /v1/models/M:predict"""
-    if len(call.body) > INLINE_BYTES:
-        return _predict_slowly(call, model)
-    body = _read_now(call, model, PREDICT_KEYS)
-    if "reasons" in body:
-        return _predict(call, model, body)
-    model.submit(call, _instances(body, model, call.settings.max_rows), partial(_predicted, call, model))
-    return None
+    body, headers = call.body, call.headers
+    if len(body) <= INLINE_BYTES and headers.get(b"content-type") == JSON and b"content-encoding" not in headers:
+        found = read_object(body)
+        if len(found) == 1 and "instances" in found:  # as nearly always: no task and no future for it
+            model.submit(call, _instances(found, model, call.settings.max_rows), partial(_predicted, call, model))
+            return None
+    return _predict(call, model)
 
 
 def _predicted(call: Call, model: ServedModel, found: Part | Exception) -> None:
@@ -84,29 +91,57 @@ def _predicted(call: Call, model: ServedModel, found: Part | Exception) -> None:
     call.tell(told)
 
 
-async def _predict_slowly(call: Call, model: ServedModel) -> Answer:
-    return await _predict(call, model, await _read(call, model, PREDICT_KEYS))
-
-
-async def _predict(call: Call, model: ServedModel, body: dict[str, Any]) -> Answer:
-    records = _instances(body, model, call.settings.max_rows)
-    num_reasons = _num_reasons(body)
+async def _predict(call: Call, model: ServedModel) -> Answer:
+    await inflate(call, model)
+    data = call.body
+    if is_arrow(call.headers):
+        read = partial(read_rows, data, model, call.settings.max_rows)
+        cost, num_reasons = len(data) // ARROW_CELL_BYTES, 0
+        records: Sequence[Record] = await model.offload(cost, read)
+    else:
+        call.check_media_type()
+        asked = partial(_asked, data, model, call.settings.max_rows)
+        records, num_reasons = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, asked)
     if num_reasons:
         _check_explained(len(records), call.settings.max_explain_rows)
     batch, prediction = await model.predict(call, records)
-    if not num_reasons:
+    by_column = isinstance(records, Columns)
+    if num_reasons:
+        write = encode_columns if by_column else _encode_predictions
+
+        def render(explained: Explained) -> bytes:
+            return write(prediction, _reasons(model, explained, records, num_reasons))
+
+        targets = _targets(model, prediction)
+        return Answer(await model.explanations.make(call.deadline_s, batch.features, targets, render))
+    if not by_column:
         return Answer(await model.offload(len(records) * CELLS, _encode_predictions, prediction))
+    if accepts_arrow(call.headers):
+        body = await model.offload(len(records) * COLUMN_CELLS, write_answer, prediction)
+        return Answer(body, media_type=MEDIA)
+    return Answer(await model.offload(len(records) * COLUMN_CELLS, encode_columns, prediction))
 
-    def render(explained: Explained) -> bytes:
-        return _encode_predictions(prediction, _reasons(model, explained, records, num_reasons))
 
-    targets = _targets(model, prediction)
-    return Answer(await model.explanations.make(call.deadline_s, batch.features, targets, render))
+def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record], int]:
+    """The rows of a body in either form, and how many reasons are wanted for each."""
+    numbers = read_numbers(data, model.columns, max_rows)
+    if numbers is not None:
+        rows, num_reasons = numbers
+        return rows, _num_reasons({"reasons": num_reasons})
+    body = read_object(data)
+    if "rows" not in body and "columns" not in body:
+        _check_keys(body, {"instances", "reasons"}, model)
+        return _instances(body, model, max_rows), _num_reasons(body)
+    _check_keys(body, KEYS, model)
+    if isinstance(body.get("rows"), list):
+        check_rows(len(body["rows"]), max_rows)
+    return from_body(body, model.columns, copy=copy_example(model)), _num_reasons(body)
 
 
 async def explain(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:explain"""
-    body = await _read(call, model, EXPLAIN_KEYS)
+    await inflate(call, model)
+    body = await _read(call, model, {"instances", "target"})
     records = _instances(body, model, call.settings.max_rows)
     _check_explained(len(records), call.settings.max_explain_rows)
     target = _target(body, model)
@@ -186,24 +221,23 @@ def _explanation(attribution: Attribution, row: int) -> dict[str, Any]:
     }
 
 
-async def _read(call: Call, model: ServedModel, known: frozenset[str]) -> dict[str, Any]:
+async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, Any]:
     """The body as an object that has no other keys than `known`."""
-    if len(call.body) <= INLINE_BYTES:
-        return _read_now(call, model, known)
-    return await model.offload(1 << 30, _read_now, call, model, known)
-
-
-def _read_now(call: Call, model: ServedModel, known: frozenset[str]) -> dict[str, Any]:
     call.check_media_type()
-    body = read_object(call.body)
-    if not known.issuperset(body):
-        unknown = next(key for key in body if key not in known)
+    data = call.body
+    body = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, read_object, data)
+    _check_keys(body, known, model)
+    return body
+
+
+def _check_keys(body: Mapping[str, Any], known: set[str], model: ServedModel) -> None:
+    unknown = next((key for key in body if key not in known), None)
+    if unknown is not None:
         raise InputError(
             f"the body has an unknown key {unknown[:100]!r}.{did_you_mean(unknown[:100], known)}",
             expected=", ".join(sorted(known)),
             fix=copy_example(model),
         )
-    return body
 
 
 def _instances(body: Mapping[str, Any], model: ServedModel, max_rows: int) -> list[Record]:
@@ -233,14 +267,6 @@ def copy_example(model: ServedModel) -> str:
     return f"GET /v1/models/{model.quoted}/example gives a body to copy"
 
 
-def check_rows(num_rows: int, max_rows: int) -> None:
-    """Raise TooLargeError when a request holds more rows than the limit."""
-    if num_rows > max_rows:
-        raise TooLargeError(
-            f"the request has {num_rows} rows", expected=f"at most {max_rows}", fix="send them in several requests"
-        )
-
-
 def _check_explained(num_rows: int, max_rows: int) -> None:
     if num_rows > max_rows:
         raise TooLargeError(
@@ -262,7 +288,7 @@ def _target(body: Mapping[str, Any], model: ServedModel) -> str | None:
     found = body.get("target")
     if found is None:
         return None
-    labels = model.runtime.manifest.labels
+    labels = model.card.labels
     if not labels:
         raise InputError('"target" is given, but the model has no classes', expected="no target", fix="leave it out")
     if not isinstance(found, str) or found not in labels:
@@ -274,7 +300,7 @@ def _target(body: Mapping[str, Any], model: ServedModel) -> str | None:
 
 
 def _card(model: ServedModel) -> dict[str, Any]:
-    manifest = model.runtime.manifest
+    manifest = model.card
     return {
         "id": model.name, "object": "model", "version": model.version, "task": manifest.task,
         "digest": manifest.digest, "created": manifest.created,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.data.values import Values
 from deepseek.errors import InputError
 from deepseek.serve.protocols.json_body import kind_of
 
@@ -37,21 +38,42 @@ _PYTHON: dict[str, set[type]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named array; `values` are its elements in row-major order: numbers, booleans, text, None for missing."""
+    """A named array; `values` are its elements in row-major order: an array of numbers or booleans (NaN is a missing
+    one), or a list of numbers, booleans and text (None is a missing one)."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    values: list[Any]
+    values: Values
 
 
 def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
     """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit."""
     if not isinstance(entry, dict):
         raise InputError(f"an input is {kind_of(entry)}", expected=ENTRY, fix="see /docs for an example")
-    name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
+    name = entry.get("name")
     if not isinstance(name, str):
         raise InputError(f'the "name" of an input is {kind_of(name)}', expected="a string", fix="name a column")
+    datatype, shape = checked_kind(name, entry.get("datatype"), entry.get("shape"))
+    parameters = entry.get("parameters")
+    size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
+    num_values = math.prod(shape)
+    if size is None:
+        values: Values = _from_json(name, datatype, entry.get("data"), num_values)
+    else:
+        if type(size) is not int or not 0 <= size <= len(tail) - at:
+            raise InputError(
+                f"binary_data_size of {name[:100]!r} does not fit the body",
+                expected=f"a whole number from 0 to {len(tail) - at}, the raw bytes that are left",
+                fix="give the number of bytes of this tensor, and send the tensors in the order of the inputs",
+            )
+        values = from_bytes(name, datatype, tail[at : at + size], num_values)
+        at += size
+    return Tensor(name, datatype, tuple(shape), values), at
+
+
+def checked_kind(name: str, datatype: Any, shape: Any) -> tuple[str, list[int]]:
+    """The datatype and the shape. InputError unless the one is known and the other is that of rows."""
     if datatype not in DATATYPES:
         raise InputError(
             f'the "datatype" of {name[:100]!r} is not known',
@@ -64,21 +86,7 @@ def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
             expected="[N] or [N, number of columns]",
             fix="give the number of rows as a whole number in an array",
         )
-    parameters = entry.get("parameters")
-    size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
-    num_values = math.prod(shape)
-    if size is None:
-        values = _from_json(name, datatype, entry.get("data"), num_values)
-    else:
-        if type(size) is not int or not 0 <= size <= len(tail) - at:
-            raise InputError(
-                f"binary_data_size of {name[:100]!r} does not fit the body",
-                expected=f"a whole number from 0 to {len(tail) - at}, the raw bytes that are left",
-                fix="give the number of bytes of this tensor, and send the tensors in the order of the inputs",
-            )
-        values = _from_bytes(name, datatype, tail[at : at + size], num_values)
-        at += size
-    return Tensor(name, datatype, tuple(shape), values), at
+    return datatype, shape
 
 
 def _from_json(name: str, datatype: str, data: Any, num_values: int) -> list[Any]:
@@ -90,7 +98,7 @@ def _from_json(name: str, datatype: str, data: Any, num_values: int) -> list[Any
         )
     values = _flat(data)
     if len(values) != num_values:
-        raise _wrong_count(name, f"{len(values)} values", num_values)
+        raise wrong_count(name, f"{len(values)} values", num_values)
     allowed = {type(None)} | _PYTHON.get(datatype, {int})
     if not {type(value) for value in values} <= allowed:
         wrong = next(value for value in values if type(value) not in allowed)
@@ -102,7 +110,8 @@ def _from_json(name: str, datatype: str, data: Any, num_values: int) -> list[Any
     return values
 
 
-def _wrong_count(name: str, found: str, expected: int) -> InputError:
+def wrong_count(name: str, found: str, expected: int) -> InputError:
+    """The error for a tensor whose data is not as long as its shape says."""
     return InputError(
         f"{name[:100]!r} holds {found}",
         expected=f"{expected}, as its shape says",
@@ -116,23 +125,20 @@ def _flat(data: list[Any]) -> list[Any]:
     return data
 
 
-def _from_bytes(name: str, datatype: str, raw: memoryview, num_values: int) -> list[Any]:
+def from_bytes(name: str, datatype: str, raw: memoryview | bytes, num_values: int) -> Values:
+    """The elements of a tensor from its raw bytes. InputError when there are more or less than `num_values`."""
     if datatype == "BYTES":
-        values: list[Any] = _texts(name, raw)
-    else:
-        dtype = DTYPES[datatype]
-        if len(raw) != num_values * dtype.itemsize:
-            raise _wrong_count(name, f"{len(raw)} raw bytes", num_values * dtype.itemsize)
-        array = np.frombuffer(raw, dtype)
-        values = array.tolist()
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            values = [None if math.isnan(value) else value for value in values]  # how a tensor says "missing"
-    if len(values) != num_values:
-        raise _wrong_count(name, f"{len(values)} values", num_values)
-    return values
+        values = _texts(name, raw)
+        if len(values) != num_values:
+            raise wrong_count(name, f"{len(values)} values", num_values)
+        return values
+    dtype = DTYPES[datatype]
+    if len(raw) != num_values * dtype.itemsize:
+        raise wrong_count(name, f"{len(raw)} raw bytes", num_values * dtype.itemsize)
+    return np.frombuffer(raw, np.uint8).astype(bool) if datatype == "BOOL" else np.frombuffer(raw, dtype)
 
 
-def _texts(name: str, raw: memoryview) -> list[str]:
+def _texts(name: str, raw: memoryview | bytes) -> list[str]:
     found = []
     at = 0
     try:
@@ -153,16 +159,21 @@ def _texts(name: str, raw: memoryview) -> list[str]:
 
 def write_tensor(name: str, array: np.ndarray[Any, Any], binary: bool) -> tuple[dict[str, Any], bytes]:
     """The JSON entry of an output, and its raw bytes (empty unless `binary`)."""
-    datatype = datatype_of(array)
-    entry: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
     if not binary:
-        return entry | {"data": array.ravel().tolist()}, b""
+        datatype = datatype_of(array)
+        return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": array.ravel().tolist()}, b""
+    datatype, raw = raw_bytes(array)
+    size = {"binary_data_size": len(raw)}
+    return {"name": name, "datatype": datatype, "shape": list(array.shape), "parameters": size}, raw
+
+
+def raw_bytes(array: np.ndarray[Any, Any]) -> tuple[str, bytes]:
+    """The datatype of an array and its elements as raw bytes."""
+    datatype = datatype_of(array)
     if datatype == "BYTES":
         texts = [text.encode() for text in array.ravel().tolist()]
-        raw = b"".join(struct.pack("<I", len(text)) + text for text in texts)
-    else:
-        raw = np.ascontiguousarray(array, DTYPES[datatype]).tobytes()
-    return entry | {"parameters": {"binary_data_size": len(raw)}}, raw
+        return datatype, b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return datatype, np.ascontiguousarray(array, DTYPES[datatype]).tobytes()
 
 
 def datatype_of(array: np.ndarray[Any, Any]) -> str:

@@ -1,0 +1,20 @@
+"""A typed client of the server, for scripts and for event loops, out of the standard library.
+
+    with Client("http://127.0.0.1:8000", api_key="...") as client:
+        client.predict([{"age": 61, "income": 48000}]).labels
+        client.predict({"age": ages, "income": incomes}, reasons=3).reasons
+    async with AsyncClient("http://127.0.0.1:8000") as client:
+        await client.predict(matrix)
+
+Rows are records, columns by name, a numpy matrix or an Arrow table (or a frame that can be one); how they travel is the
+client's affair. What the server refuses is raised as the class of error that the server raised.
+"""
+
+from __future__ import annotations
+
+from deepseek.serve.client.aio import AsyncClient
+from deepseek.serve.client.answers import Answers
+from deepseek.serve.client.errors import UnreachableError
+from deepseek.serve.client.sync import Client
+
+__all__ = ["Answers", "AsyncClient", "Client", "UnreachableError"]

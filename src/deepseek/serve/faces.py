@@ -1,0 +1,162 @@
+"""What a front end knows of a model: how requests become arrays for an engine, and how its outputs become answers.
+
+    face.prepare(records)  ->  rows, sliced and joined into a batch  ->  face.run(arrays), here or in an engine process
+                           ->  face.decide(outputs, rows, flags)
+
+The engine itself is opened from `spec`, by whoever computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from deepseek.contracts import Arrays, Batch, Flag, Float32, Prediction, Record, Scores
+
+if TYPE_CHECKING:
+    from deepseek.bundle import Bundle, Input, Manifest
+
+
+class Card(Protocol):
+    """What a model says of itself; a bundle's manifest is one."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def threshold(self) -> float | None: ...
+    @property
+    def inputs(self) -> tuple[Input, ...]: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def created(self) -> str: ...
+
+
+class Prepared(Protocol):
+    """Rows that an engine can be given. `features` has a length and can be sliced."""
+
+    @property
+    def features(self) -> Any: ...
+    @property
+    def flags(self) -> tuple[Flag, ...]: ...
+
+
+class Face(Protocol):
+    """The half of a model that stands in a front end."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def card(self) -> Card: ...
+    @property
+    def example(self) -> Record: ...
+    @property
+    def runtime(self) -> Any:
+        """What an explainer is made of."""
+        ...
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What an engine process needs to open the model."""
+        ...
+
+    @property
+    def typical(self) -> Prediction:
+        """One answer, without an engine: it shows what answers look like."""
+        ...
+
+    def prepare(self, records: Sequence[Record]) -> Prepared: ...
+    def cost(self, features: Any) -> int:
+        """What computing these rows costs: their number, or that of their tokens."""
+        ...
+
+    def join(self, rows: list[Any]) -> Arrays:
+        """The engine's arrays of the rows of several requests."""
+        ...
+
+    def concat(self, outputs: list[Arrays]) -> Arrays:
+        """The outputs of the slices of one request."""
+        ...
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """Compute in this process."""
+        ...
+
+    def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:
+        """Answers. `rows` are the features of the same rows, one by one."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Servable(Protocol):
+    """What a table's face needs of a loaded bundle; engines.Runtime is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def bundle(self) -> Bundle: ...
+    @property
+    def example(self) -> Record: ...
+    def prepare(self, records: Sequence[Record]) -> Batch: ...
+    def score(self, features: Float32) -> Scores: ...
+    def decide(self, scores: Scores, flags: Sequence[Flag]) -> Prediction: ...
+    def close(self) -> None: ...
+
+
+class TableFace:
+    """Of a bundle that reads columns."""
+
+    def __init__(self, runtime: Servable) -> None:
+        self.runtime = runtime
+        self.name = runtime.name
+        self.version = runtime.version
+        self.card: Card = runtime.manifest
+        self.prepare = runtime.prepare
+        self.close = runtime.close
+
+    @property
+    def example(self) -> Record:
+        return self.runtime.example
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "bundle", "path": str(self.runtime.bundle.path.absolute()), "digest": self.card.digest}
+
+    @property
+    def typical(self) -> Prediction:
+        num_labels = max(1, len(self.card.labels))
+        output = np.full((1, num_labels), 1 / num_labels, np.float32)
+        return self.runtime.decide(Scores(output, output), ())
+
+    def cost(self, features: Float32) -> int:
+        return len(features)
+
+    def join(self, rows: list[Float32]) -> Arrays:
+        return {"features": rows[0] if len(rows) == 1 else np.concatenate(rows)}
+
+    def concat(self, outputs: list[Arrays]) -> Arrays:
+        return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
+
+    def run(self, arrays: Arrays) -> Arrays:
+        return {"output": self.runtime.score(arrays["features"]).output}
+
+    def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:
+        return self.runtime.decide(Scores(outputs["output"], outputs["output"]), flags)
+
+
+def face_of(model: Servable | Face) -> Face:
+    """The face of a runtime; a face is its own."""
+    return model if hasattr(model, "card") else TableFace(model)  # type: ignore[return-value]

@@ -1,0 +1,162 @@
+"""Rows as an Arrow IPC stream: the body of :predict with content-type application/vnd.apache.arrow.stream.
+
+    rows = read_rows(body, model, max_rows)     # Columns: a matrix where all is numbers, else typed columns
+    body = write_answer(prediction)             # prediction, probability_LABEL ...; or prediction, lower, upper
+
+The answer is a stream too when Accept names one, else JSON by column.
+
+What is hostile about a stream is checked before pyarrow allocates anything for it: buffers that are compressed inside
+of it (a few bytes may stand for gigabytes; content-encoding does the same with a bound) and more rows than the limit.
+
+Source: Apache Arrow, Columnar Format, "IPC streaming format"; format/Message.fbs for the place of each field.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Prediction
+from deepseek.data.arrow import from_arrow
+from deepseek.data.columns import Columns
+from deepseek.data.values import Values
+from deepseek.errors import InputError, MalformedError
+from deepseek.extras import need
+from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.rows import check_rows
+from deepseek.serve.protocols.tensor_rows import column_datatype
+
+MEDIA = b"application/vnd.apache.arrow.stream"
+#: Message.fbs: which field of a table, counted from 0.
+_HEADER, _LENGTH, _COMPRESSION, _DATA = 2, 0, 3, 1
+
+
+def is_arrow(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a body is said to be a stream."""
+    return headers.get(b"content-type", b"").split(b";")[0].strip().lower() == MEDIA
+
+
+def accepts_arrow(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether an answer may be a stream: it is named, as something that is wanted."""
+    return any(part.split(b";")[0].strip() == MEDIA for part in headers.get(b"accept", b"").lower().split(b","))
+
+
+def read_rows(body: bytes, model: ServedModel, max_rows: int) -> Columns:
+    """The rows of a stream. MalformedError for what is none, InputError for columns that cannot be read here,
+    TooLargeError above `max_rows`."""
+    pa = need("pyarrow", extra="tabular")
+    try:
+        _check_messages(pa, body, max_rows)
+        reader = pa.ipc.open_stream(pa.py_buffer(body), options=pa.ipc.IpcReadOptions(use_threads=False))
+        batches = [batch for batch in reader if batch.num_rows]
+        for batch in batches:
+            batch.validate(full=True)
+        check_rows(sum(batch.num_rows for batch in batches), max_rows)
+        return _columns(pa, pa.Table.from_batches(batches, reader.schema), model)
+    except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
+        raise MalformedError(
+            f"the body is no Arrow stream: {' '.join(str(error).split())[:200]}",
+            expected="an Arrow IPC stream: a schema, then record batches",
+            fix="write it with pyarrow.ipc.new_stream",
+        ) from error
+
+
+def _columns(pa: Any, table: Any, model: ServedModel) -> Columns:
+    if not table.num_rows:
+        raise InputError(
+            "the stream holds no row", expected="at least one", fix="send no request where there is no row"
+        )
+    names = [str(name) for name in table.column_names]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise InputError(f"the column {twice[:100]!r} stands twice", expected="each once", fix="keep one of them")
+    words = any(column_datatype(item.dtype) == "BYTES" for item in model.card.inputs)
+    is_number = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    if words or not all(any(test(kind) for test in is_number) for kind in table.schema.types):
+        return _typed(table)
+    matrix = np.empty((table.num_rows, len(names)))
+    for place, column in enumerate(table.columns):
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())  # noqa: PLW2901 - with nulls numpy would make objects of it
+        matrix[:, place] = column.to_numpy()
+    return Columns(names, matrix)
+
+
+def _typed(table: Any) -> Columns:
+    """Columns of any type that a file may have; what is nested or binary is refused by name."""
+    found = from_arrow(table)
+    values: list[Values] = []
+    for name in found.names:
+        column = found.column(name)
+        # True and false stay such: a category may have them for levels.
+        flags = found.types[name] == "boolean"
+        values.append([None if np.isnan(value) else bool(value) for value in column.tolist()] if flags else column)
+    return Columns(found.names, values)
+
+
+def _check_messages(pa: Any, body: bytes, max_rows: int) -> None:
+    """Raise InputError for a batch that is compressed inside, TooLargeError for more rows than the limit."""
+    num_rows = 0
+    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(body)):
+        if message.type not in ("record batch", "dictionary"):
+            continue
+        metadata = memoryview(message.metadata)
+        batch = _table(metadata, _at(metadata, 0), _HEADER)
+        if message.type == "dictionary":
+            batch = _table(metadata, batch, _DATA)
+        if _field(metadata, batch, _COMPRESSION):
+            raise InputError(
+                "the stream's buffers are compressed",
+                expected="buffers as they are; the whole body may be compressed, as content-encoding: gzip says",
+                fix="write the stream without IpcWriteOptions(compression=...)",
+            )
+        at = _field(metadata, batch, _LENGTH)
+        rows = struct.unpack_from("<q", metadata, batch + at)[0] if at else 0
+        # A dictionary may have as many entries as there may be rows, and each is bounded by itself.
+        num_rows = num_rows + rows if message.type == "record batch" else num_rows
+        check_rows(max(num_rows, rows), max_rows)
+
+
+def _field(metadata: memoryview, table: int, field: int) -> int:
+    """Where a field of a flatbuffer's table stands, from the table's beginning; 0 for one that is left out."""
+    vtable = table - struct.unpack_from("<i", metadata, table)[0]
+    if vtable < 0 or 4 + 2 * field >= struct.unpack_from("<H", metadata, vtable)[0]:
+        return 0
+    return int(struct.unpack_from("<H", metadata, vtable + 4 + 2 * field)[0])
+
+
+def _table(metadata: memoryview, table: int, field: int) -> int:
+    """Where the table begins that a field refers to."""
+    return _at(metadata, table + _field(metadata, table, field))
+
+
+def _at(metadata: memoryview, place: int) -> int:
+    return place + int(struct.unpack_from("<I", metadata, place)[0])
+
+
+def write_answer(prediction: Prediction) -> bytes:
+    """The answer as a stream of one batch, with the columns of `deepseek predict`. Values that were changed on the way
+    in stand in the schema's metadata under "flags", as JSON."""
+    pa = need("pyarrow", extra="tabular")
+    columns: dict[str, Any] = {}
+    if prediction.labels is not None and prediction.probabilities is not None:
+        columns["prediction"] = pa.array(prediction.labels.tolist(), pa.string())
+        for place, label in enumerate(prediction.labels_known):
+            columns[f"probability_{label}"] = np.ascontiguousarray(prediction.probabilities[:, place])
+    elif prediction.values is not None:
+        columns["prediction"] = prediction.values
+    if prediction.intervals is not None:
+        columns["lower"], columns["upper"] = (np.ascontiguousarray(end) for end in prediction.intervals.T)
+    batch = pa.record_batch(columns)
+    if prediction.flags:
+        flags = [{"row": flag.row, "column": flag.column, "what": flag.what} for flag in prediction.flags]
+        batch = batch.replace_schema_metadata({"flags": json.dumps(flags)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found

@@ -1,0 +1,98 @@
+"""Bodies that travel compressed: gzip and deflate, in requests and, where a client asks for it, in answers.
+
+    await inflate(call, model)                    # call.body is then what was meant, at most max_body_bytes of it
+    answer = compress(answer, call.headers)       # above LEAST_BYTES, when Accept-Encoding names one of the two
+
+Source: RFC 9110, section 8.4.1 (deflate is the zlib format) and 12.5.3.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from deepseek.errors import MalformedError
+from deepseek.serve.call import Answer, Call
+from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.errors import too_large
+
+#: zlib's window bits of each coding; both are read whichever of the two is named.
+WINDOWS = {b"gzip": 31, b"deflate": 15}
+_EITHER = 47
+LEAST_BYTES = 1_024  # below it an answer fits into one packet anyway
+_LEVEL = 1  # level 6 takes three times as long for a tenth less
+_CELL_BYTES = 256  # compressed bytes that cost as much to inflate as a cell of models.INLINE_CELLS
+
+
+async def inflate(call: Call, model: ServedModel) -> None:
+    """Put the inflated body in the place of a compressed one. MalformedError, TooLargeError."""
+    coding = call.headers.get(b"content-encoding")
+    if coding is None or coding.strip().lower() not in WINDOWS:
+        return  # plain; or of another coding, which the protocol refuses
+    call.body = await model.offload(len(call.body) // _CELL_BYTES, inflated, call.body, call.settings.max_body_bytes)
+    call.headers = {name: value for name, value in call.headers.items() if name != b"content-encoding"}
+
+
+def inflated(body: bytes, max_bytes: int) -> bytes:
+    """The bytes that were compressed. No more than max_bytes + 1 are ever made.
+
+    >>> inflated(zlib.compress(b"rows"), 4)
+    b'rows'
+    """
+    reader = zlib.decompressobj(_EITHER)
+    try:
+        found = reader.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise _broken(str(error)) from error
+    if len(found) > max_bytes:
+        raise too_large(max_bytes)
+    if not reader.eof:
+        raise _broken("it ends too early")
+    if reader.unused_data:
+        raise _broken("bytes follow its end")
+    return found
+
+
+def _broken(reason: str) -> MalformedError:
+    return MalformedError(
+        f"the body does not decompress: {reason[:100]}",
+        expected="one gzip or deflate (zlib) stream, as content-encoding says",
+        fix="compress the whole body once, or send it as it is without content-encoding",
+    )
+
+
+def compress(answer: Answer, headers: Mapping[bytes, bytes]) -> Answer:
+    """The answer in the coding that the client likes best of gzip and deflate; as it is when it likes none."""
+    coding = preferred(headers.get(b"accept-encoding", b""))
+    if coding is None or len(answer.body) < LEAST_BYTES:
+        return answer
+    writer = zlib.compressobj(_LEVEL, zlib.DEFLATED, WINDOWS[coding])
+    body = writer.compress(answer.body) + writer.flush()
+    named = ((b"content-encoding", coding), (b"vary", b"accept-encoding"))
+    return replace(answer, body=body, headers=answer.headers + named)
+
+
+def preferred(accepted: bytes) -> bytes | None:
+    """The coding of an Accept-Encoding header that we can write, by its weight.
+
+    >>> preferred(b"gzip;q=0.5, deflate"), preferred(b"gzip;q=0, br"), preferred(b"")
+    (b'deflate', None, None)
+    """
+    best, best_weight = None, 0.0
+    for part in accepted.lower().split(b","):
+        name, _, parameters = part.partition(b";")
+        weight = _weight(parameters)
+        if name.strip() in WINDOWS and weight > best_weight:
+            best, best_weight = name.strip(), weight
+    return best
+
+
+def _weight(parameters: bytes) -> float:
+    key, _, value = parameters.strip().partition(b"=")
+    if key.strip() != b"q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

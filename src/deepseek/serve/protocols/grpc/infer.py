@@ -1,0 +1,117 @@
+"""An infer message to rows, and a prediction to the message that answers it.
+
+Raw contents are read where they lie; typed contents are taken when a request has no raw ones. An answer is raw or typed
+as its request is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Prediction
+from deepseek.data.columns import Columns
+from deepseek.data.values import Values
+from deepseek.errors import InputError, MissingError
+from deepseek.serve.call import Call
+from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.grpc.messages import ModelInferResponse
+from deepseek.serve.protocols.rows import check_rows
+from deepseek.serve.protocols.tensor_rows import check_outputs, output_tensors, rows_of
+from deepseek.serve.protocols.tensors import DTYPES, Tensor, checked_kind, from_bytes, raw_bytes, wrong_count
+
+#: Where a datatype's elements stand in typed contents. FP16 has no place there.
+CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+CELLS = 2  # what reading or writing a row costs, in cells of models.INLINE_CELLS
+
+
+async def infer(call: Call, model: ServedModel, request: Any) -> Any:
+    """The ModelInferResponse to a ModelInferRequest. InputError for tensors that do not fit."""
+    check_version(model, request.model_version)
+    names = [output.name for output in request.outputs]
+    check_outputs(names, model)
+    rows = await model.offload(len(call.body) // 32, read_rows, request, model, call.settings.max_rows)
+    _, prediction = await model.predict(call, rows)
+    return await model.offload(len(rows) * CELLS, write_answer, request, model, names, prediction)
+
+
+def check_version(model: ServedModel, version: str) -> None:
+    """Raise MissingError unless the version is the model's, or none is asked for."""
+    if version and version != model.version:
+        raise MissingError(
+            f"the model {model.name!r} has no version {version[:40]!r}",
+            expected=model.version,
+            fix="leave the version out for the one that is served",
+        )
+
+
+def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns:
+    """The rows of a request. InputError when its tensors do not fit, TooLargeError above `max_rows`."""
+    raws = request.raw_input_contents
+    if not request.inputs or (raws and len(raws) != len(request.inputs)):
+        raise InputError(
+            f"{len(request.inputs)} inputs have {len(raws)} raw contents",
+            expected="inputs, and for each its raw_input_contents or its contents",
+            fix="give one raw content for each input, in their order, or none at all",
+        )
+    tensors = []
+    for place, entry in enumerate(request.inputs):
+        name = entry.name
+        datatype, shape = checked_kind(name, entry.datatype, list(entry.shape))
+        check_rows(shape[0], max_rows)
+        num_values = math.prod(shape)
+        if raws:
+            values = from_bytes(name, datatype, raws[place], num_values)
+        else:
+            values = _typed(name, datatype, entry.contents, num_values)
+        tensors.append(Tensor(name, datatype, tuple(shape), values))
+    return rows_of(tensors, model)
+
+
+def _typed(name: str, datatype: str, contents: Any, num_values: int) -> Values:
+    """The elements of typed contents."""
+    if datatype not in CONTENTS:
+        raise InputError(
+            f"{name[:100]!r} is {datatype} in typed contents",
+            expected="raw_input_contents for this datatype",
+            fix="send the raw bytes of the tensor",
+        )
+    found = getattr(contents, CONTENTS[datatype])
+    if len(found) != num_values:
+        raise wrong_count(name, f"{len(found)} values in {CONTENTS[datatype]}", num_values)
+    if datatype != "BYTES":
+        return np.array(found, bool if datatype == "BOOL" else None)
+    try:
+        return [element.decode() for element in found]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name[:100]!r} holds bytes that are not UTF-8", expected="text", fix="write each element as UTF-8"
+        ) from error
+
+
+def write_answer(request: Any, model: ServedModel, names: list[str], prediction: Prediction) -> Any:
+    """The answer with the outputs `names`, or with all."""
+    answer = ModelInferResponse(model_name=model.name, model_version=model.version, id=request.id)
+    arrays = output_tensors(prediction)
+    for name in names or arrays:
+        array = arrays[name]
+        datatype, raw = raw_bytes(array)
+        output = answer.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        if request.raw_input_contents:
+            answer.raw_output_contents.append(raw)
+        elif datatype == "BYTES":
+            output.contents.bytes_contents.extend(text.encode() for text in array.ravel().tolist())
+        else:
+            getattr(output.contents, CONTENTS[datatype]).extend(array.ravel().astype(DTYPES[datatype]).tolist())
+    return answer

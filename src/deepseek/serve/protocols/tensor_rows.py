@@ -1,0 +1,123 @@
+"""Between tensors and a model, for every form in which tensors travel: rows from inputs, outputs from a prediction.
+
+rows = rows_of(tensors, model)                  # one tensor for each column, or one [N, P] of all of them
+arrays = output_tensors(prediction)             # label and probabilities, or value and interval
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Prediction
+from deepseek.data.columns import Columns
+from deepseek.errors import InputError
+from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.tensors import Tensor, datatype_of
+
+#: dtype of a column in a manifest -> datatype of the protocol.
+COLUMN_DATATYPES = {"float64": "FP64", "float32": "FP32", "int64": "INT64", "bool": "BOOL"}
+
+
+def column_datatype(dtype: str) -> str:
+    """The protocol's datatype for a column; text, dates and categories travel as BYTES."""
+    return COLUMN_DATATYPES.get(dtype, "BYTES")
+
+
+def input_metadata(model: ServedModel) -> list[dict[str, Any]]:
+    """What infer asks for: one tensor for each column."""
+    return [{"name": item.name, "datatype": column_datatype(item.dtype), "shape": [-1]} for item in model.card.inputs]
+
+
+def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
+    """What infer answers with, as the model's own example shows it."""
+    return [
+        {"name": name, "datatype": datatype_of(array), "shape": [-1, *array.shape[1:]]}
+        for name, array in output_tensors(model.typical).items()
+    ]
+
+
+def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
+    """The answers as named arrays: label and probabilities, or value and interval."""
+    found = {
+        "label": prediction.labels,
+        "probabilities": prediction.probabilities,
+        "value": prediction.values,
+        "interval": prediction.intervals,
+    }
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def check_outputs(names: Sequence[Any], model: ServedModel) -> None:
+    """Raise InputError for an output that the model does not have."""
+    known = output_tensors(model.typical)
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise InputError(
+                "an output that is asked for does not exist",
+                expected=", ".join(known),
+                fix='name one of these, or leave "outputs" out for all',
+            )
+
+
+def rows_of(tensors: Sequence[Tensor], model: ServedModel) -> Columns:
+    """The rows of an infer request. InputError when the tensors do not fit the model or one another."""
+    if len(tensors) == 1 and len(tensors[0].shape) == 2 and tensors[0].name not in model.columns:
+        return _from_matrix(tensors[0], model)
+    return _from_columns(tensors)
+
+
+def _from_matrix(tensor: Tensor, model: ServedModel) -> Columns:
+    """Rows of one tensor [N, P]: all columns, in their order."""
+    words = [item.name for item in model.card.inputs if column_datatype(item.dtype) == "BYTES"]
+    if words or tensor.datatype == "BYTES":
+        raise InputError(
+            f"the tensor {tensor.name[:100]!r} holds all columns, but {words[0] if words else 'it'} is no number",
+            expected="one tensor per column, shape [N]",
+            fix=see(model),
+        )
+    num_rows, width = tensor.shape
+    if width != len(model.columns):
+        raise InputError(
+            f"{tensor.name[:100]!r} has {width} columns",
+            expected=f"{len(model.columns)}, in their order",
+            fix=see(model),
+        )
+    _check_some(num_rows)
+    values = tensor.values
+    if not isinstance(values, np.ndarray):
+        try:
+            values = np.array(values, np.float64)
+        except OverflowError:  # a whole number that float64 cannot hold: by column it is seen to
+            return Columns(model.columns, [values[place::width] for place in range(width)])
+    return Columns(model.columns, values.reshape(num_rows, width))
+
+
+def _from_columns(tensors: Sequence[Tensor]) -> Columns:
+    """Rows of one tensor per column."""
+    names = [tensor.name for tensor in tensors]
+    num_rows = tensors[0].shape[0]
+    _check_some(num_rows)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"the input {twice[:100]!r} stands twice", expected="one per column", fix="keep one of them")
+    for tensor in tensors:
+        if tensor.shape not in ((num_rows,), (num_rows, 1)):
+            raise InputError(
+                f"the shape of {tensor.name[:100]!r} is {list(tensor.shape)}",
+                expected=f"[{num_rows}] or [{num_rows}, 1]",
+                fix="give every input as many rows as the first has",
+            )
+    return Columns(names, [tensor.values for tensor in tensors])
+
+
+def _check_some(num_rows: int) -> None:
+    if num_rows == 0:
+        raise InputError("the inputs hold no row", expected="at least one", fix="send no request where there is no row")
+
+
+def see(model: ServedModel) -> str:
+    """Where the columns of a model stand."""
+    return f"GET /v2/models/{model.quoted} lists the columns; /docs has an example"
