@@ -1,0 +1,74 @@
+"""Tensor and pipeline parallel inference in 2 and 4 gloo processes, against transformers in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+SCRIPT = Path(__file__).parents[2] / "split_models.py"
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All of it in one process, for importing transformers takes longer than every run."""
+    folder = tmp_path_factory.mktemp("split")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, timeout=240, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    read: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    return read
+
+
+@pytest.mark.parametrize("split", ["tp2", "pp2", "tp2 pp2", "tp4", "pp4"])
+def test_every_process_answers_what_one_would(found: dict[str, Any], split: str) -> None:
+    for rank, results in enumerate(found[split]):
+        assert results is not None, rank
+        assert {name: each["apart"] for name, each in results.items() if not each["apart"] < 1e-5} == {}
+        assert all(each["varies"] > 0.3 for each in results.values())  # the answers are large enough to differ
+
+
+def test_tensors_and_layers_are_shared_out(found: dict[str, Any]) -> None:
+    whole = found["parameters"]
+    for name in ("llama", "gpt2", "bert"):
+        assert all(each[name]["held"] < 0.62 * whole[name] for each in found["tp2"]), name
+        assert all(each[name]["held"] < 0.75 * whole[name] for each in found["pp2"]), name
+    assert all(each["llama"]["held"] < 0.27 * whole["llama"] for each in found["tp4"])
+    assert [each["llama"]["stage"] for each in found["tp2 pp2"]] == [0, 0, 1, 1]
+
+
+def test_no_process_holds_the_whole_model_at_any_time(found: dict[str, Any]) -> None:
+    for each in found["peak"]:
+        assert each["held"] < 0.26
+        assert each["rise"] < 0.40
+
+
+@pytest.mark.parametrize("how", ["die tp", "die pp"])
+def test_a_process_that_dies_ends_the_others_with_a_word(found: dict[str, Any], how: str) -> None:
+    left = [each for each in found[how] if each is not None]
+    assert len(left) == len(found[how]) - 1
+    for each in left:
+        assert "has lost another" in each["said"]
+        assert each["took_s"] < 10
+
+
+def test_what_cannot_be_split_or_run_is_refused_with_the_reason(found: dict[str, Any]) -> None:
+    want = {
+        "mesh": "tp=3 pp=1 does not make up 2 processes", "plan": "there is no plan 'ep'",
+        "plan and mesh": "the mesh has the dimensions", "shape": "Linear is of none of the shapes",
+        "heads": "num_attention_heads is 1", "experts": "cannot be split over processes",
+        "other folder": "has the shape", "other family": "has no weight 'transformer.wte.weight'",
+        "token": "a token is", "type": "of torch.float32", "length": "65 tokens in a row", "mask": "the mask is",
+    }  # fmt: skip
+    for words in found["refusals"]:
+        assert {name: part in words[name] for name, part in want.items()} == dict.fromkeys(want, True), words
+        assert all("To mend it" in text for text in words.values())
