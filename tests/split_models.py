@@ -45,6 +45,10 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "large": ("LlamaConfig", "LlamaForCausalLM", {"vocab_size": 4096, "hidden_size": 512, "intermediate_size": 2048,
                                                   "num_hidden_layers": 6, "num_attention_heads": 8,
                                                   "num_key_value_heads": 8}),
+    "mistral": ("MistralConfig", "MistralForCausalLM", LLAMA | {"sliding_window": 16}),
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", LLAMA | {"num_key_value_heads": 2}),
+    "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", LLAMA | {"head_dim": 16, "attn_implementation": "eager"}),
+    "gemma": ("GemmaConfig", "GemmaForCausalLM", LLAMA | {"head_dim": 8}),
     "mixtral": ("MixtralConfig", "MixtralForCausalLM", LLAMA | {"num_local_experts": 4}),
 }  # fmt: skip
 
@@ -143,9 +147,11 @@ def refusals(folder: Path) -> dict[str, str]:
     """Two processes."""
     mesh = make_mesh(tp=2)
     part = shard(empty("llama"), mesh, folder / "llama", plan="tp")
+    windowed = shard(empty("mistral"), mesh, folder / "mistral", plan="tp")
     tokens, mask = batch()
     odd = {**LLAMA, "num_attention_heads": 1, "num_key_value_heads": 1}
     with torch.device("meta"):
+        crossed = transformers.GPT2LMHeadModel(transformers.GPT2Config(**MODELS["gpt2"][2], add_cross_attention=True))
         one_head = transformers.LlamaForCausalLM(transformers.LlamaConfig(**odd))
     return {
         "mesh": said(lambda: make_mesh(tp=3)),
@@ -153,12 +159,15 @@ def refusals(folder: Path) -> dict[str, str]:
         "plan and mesh": said(lambda: shard(empty("llama"), mesh, folder / "llama", plan="pp")),
         "shape": said(lambda: shard(nn.Linear(2, 2), mesh, folder / "llama", plan="tp")),
         "heads": said(lambda: shard(one_head, mesh, folder / "llama", plan="tp")),
+        "family": said(lambda: shard(empty("gemma"), mesh, folder / "llama", plan="tp")),
+        "matrix": said(lambda: shard(crossed, mesh, folder / "gpt2", plan="tp")),
         "experts": said(lambda: shard(empty("mixtral"), mesh, folder / "llama", plan="tp")),
         "other folder": said(lambda: shard(empty("large"), mesh, folder / "llama", plan="tp")),
         "other family": said(lambda: shard(empty("gpt2"), mesh, folder / "llama", plan="tp")),
         "token": said(lambda: run(part, tokens + VOCABULARY)),
         "type": said(lambda: run(part, tokens.float())),
         "length": said(lambda: run(part, torch.zeros(1, 65, dtype=torch.int64))),
+        "window": said(lambda: run(windowed, torch.zeros(1, 17, dtype=torch.int64))),
         "mask": said(lambda: run(part, tokens, mask.long())),
     }
 
@@ -200,19 +209,20 @@ WANTED: dict[str, Tensor] = {}
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    small = tuple(name for name in MODELS if name not in ("large", "mixtral"))
-    for name in (*small, "large"):
+    small = ("llama", "llama, grouped", "gpt2", "bert", "bert, classes")
+    more = ("mistral", "qwen2", "qwen3")
+    for name in (*small, *more, "large"):
         save(name, folder)
-    WANTED.update({name: reference(name, folder) for name in small})
+    WANTED.update({name: reference(name, folder) for name in (*small, *more)})
     found = {
-        "tp2": start(2, folder, "tp2", compare, 2, 1, small),
-        "pp2": start(2, folder, "pp2", compare, 1, 2, small),
-        "tp2 pp2": start(4, folder, "tp2pp2", compare, 2, 2, small),
+        "tp2": start(2, folder, "tp2", compare, 2, 1, ("llama", "gpt2", "bert")),
+        "pp2": start(2, folder, "pp2", compare, 1, 2, ("llama, grouped", "gpt2", "bert, classes")),
+        "tp2 pp2": start(4, folder, "tp2pp2", compare, 2, 2, (*small, *more)),
         "tp4": start(4, folder, "tp4", compare, 4, 1, ("llama",)),
         "pp4": start(4, folder, "pp4", compare, 1, 4, ("llama", "gpt2", "bert")),
         "peak": start(4, folder, "peak", peak),
         "die tp": start(2, folder, "dietp", die, 2, 1),
-        "die pp": start(4, folder, "diepp", die, 1, 4),
+        "die pp": start(3, folder, "diepp", die, 1, 3),
         "refusals": start(2, folder, "refusals", refusals),
         "parameters": {name: sum(p.numel() for p in empty(name).parameters()) for name in small},
     }

@@ -1,8 +1,9 @@
 """A Hugging Face module as a row of blocks that can be cut anywhere, and how the matrices of each block are split.
 
-Three shapes are known: Llama (and what has its names: Mistral, Qwen, Granite), GPT-2 and BERT. Each block takes and
-gives (batch, tokens, width) and knows under which names its weights stand in the file. Columns of the first matrix of
-a pair and rows of the second lie on one device, so that a pair costs one all-reduce (Megatron, arXiv 1909.08053).
+Three shapes are known: Llama (and Mistral, Qwen 2 and 3), GPT-2 and BERT. Others with the same names do more between
+their layers (Gemma scales its embeddings), so they are refused. Each block takes and gives (batch, tokens, width) and
+knows under which names its weights stand in the file. Columns of the first matrix of a pair and rows of the second lie
+on one device, so that a pair costs one all-reduce (Megatron, arXiv 1909.08053).
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel
 
 from deepseek.errors import InputError
+
+#: config.model_type of what runs as a row of blocks; tests compare each with transformers.
+KNOWN = ("llama", "mistral", "qwen2", "qwen3", "gpt2", "bert")
+ATTENTION = ("sdpa", "eager")  # implementations that take a mask as numbers to be added
 
 Mask = Tensor | None  # (batch, tokens) bool: True where a token is
 
@@ -93,16 +98,17 @@ class Layer(Block):
         output = self.layer(hidden, attention_mask=self._seen(hidden, mask), **more)
         return cast("Tensor", output[0] if isinstance(output, tuple) else output)
 
-    def _seen(self, hidden: Tensor, mask: Mask) -> Mask:
-        """(batch, 1, queries, keys): True where a query looks. A place without a token looks at itself, for a softmax
-        over nothing has no value."""
+    def _seen(self, hidden: Tensor, mask: Mask) -> Tensor:
+        """(batch, 1, queries, keys), added to the scores: 0 where a query looks, else the least number. A place without
+        a token looks at itself, for a softmax over nothing has no value."""
         length = hidden.shape[1]
         if mask is None:
             mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
         seen = mask[:, None, None, :].expand(-1, 1, length, -1)
         if self.is_causal:
             seen = seen & torch.ones(length, length, dtype=torch.bool, device=hidden.device).tril()
-        return seen | torch.eye(length, dtype=torch.bool, device=hidden.device)
+        seen = seen | torch.eye(length, dtype=torch.bool, device=hidden.device)
+        return torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, torch.finfo(hidden.dtype).min)
 
 
 class End(Block):
@@ -132,8 +138,9 @@ def blocks_of(module: nn.Module) -> list[Block]:
 
     Raises InputError for a module of another shape.
     """
-    config: Any = getattr(module, "config", None)
+    _check_known(module)
     model: Any = module
+    config = model.config
     tied = getattr(config, "tie_word_embeddings", False)
     if hasattr(model, "lm_head") and hasattr(getattr(model, "model", None), "layers"):
         rotary = type(model.model.rotary_emb)(config)  # made anew: on the meta device it would hold nothing
@@ -151,13 +158,29 @@ def blocks_of(module: nn.Module) -> list[Block]:
     elif hasattr(getattr(model, "bert", model), "embeddings") and hasattr(getattr(model, "bert", model), "encoder"):
         return _encoder(model, config)
     else:
-        raise InputError(
-            f"{type(module).__name__} is of none of the shapes that can be split", expected="Llama, GPT-2 or BERT",
-            fix="give LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, GPT2LMHeadModel, BertModel or "
-            "BertForSequenceClassification",
-        )  # fmt: skip
+        raise _unknown(module)
     found: list[Block] = [first, *(Layer(origin, layer, rotary, is_causal=True) for origin, layer in layers), end]
     return [_with_plain_linears(block) for block in found]
+
+
+def _check_known(module: nn.Module) -> None:
+    config: Any = getattr(module, "config", None)
+    if getattr(config, "model_type", None) not in KNOWN or getattr(config, "is_decoder", False):
+        raise _unknown(module)
+    used = getattr(config, "_attn_implementation", "sdpa")
+    if used not in ATTENTION:
+        raise InputError(
+            f"{type(module).__name__} computes attention by {used!r}", expected=" or ".join(ATTENTION),
+            fix='make it with attn_implementation="sdpa"',
+        )  # fmt: skip
+
+
+def _unknown(module: nn.Module) -> InputError:
+    return InputError(
+        f"{type(module).__name__} is of none of the shapes that can be split", expected=f"one of {', '.join(KNOWN)}",
+        fix="give LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, GPT2LMHeadModel, BertModel "
+        "or BertForSequenceClassification of transformers",
+    )  # fmt: skip
 
 
 def _decoder_end(model: Any, origin: str, norm: nn.Module, tied: str) -> End:

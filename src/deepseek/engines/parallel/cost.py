@@ -149,7 +149,7 @@ class _Model:
         """FLOP/s that matrices of this type reach."""
         device = self.fleet.device
         peak = device.flops_8 if self.job.dtype == "fp8" else device.flops_16
-        half = 2 if self.job.dtype == "fp32" and device.name != "CPU" else 1
+        half = 2 if self.job.dtype == "fp32" and device.name != "CPU" else 1  # as TF32, at half the speed of fp16
         return peak * self.efficiency.compute / half
 
     def read_s(self, size: float) -> float:

@@ -88,7 +88,9 @@ def _check(part: Part, tokens: Tensor, mask: Tensor | None) -> None:
             f"a token is {low if low < 0 else high}", expected=f"0 to {config.vocab_size - 1}",
             fix="use the tokenizer of the same folder",
         )  # fmt: skip
-    longest = getattr(config, "max_position_embeddings", None)
+    # a window over the last tokens is no window for rows that are as short
+    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
+    longest = min((limit for limit in limits if limit is not None), default=None)
     if longest is not None and tokens.shape[1] > longest:
         raise InputError(
             f"{tokens.shape[1]} tokens in a row", expected=f"at most {longest}", fix="cut the text into shorter rows"
