@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from deepseek.cli import main
@@ -58,3 +60,15 @@ def test_bad_usage_ends_with_2(tmp_path: Path, capsys) -> None:
         assert main(["plan", "100b", *more]) == 2
         assert "to mend it" in capsys.readouterr().err
     assert main(["plan", str(tmp_path), "--gpus", "H100"]) == 2
+
+
+def test_a_plan_needs_no_torch() -> None:
+    code = (
+        "import sys\nsys.modules['torch'] = None\nfrom deepseek.cli import main\n"
+        "assert main(['plan', '100b', '--gpus', 'H100x8']) == 0\n"
+        "import deepseek.engines.parallel as parallel\n"
+        "try:\n    parallel.shard\nexcept Exception as error:\n    print(type(error).__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("ExtraError")

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
-from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
-
-from deepseek.engines.parallel.part import Part
 from deepseek.errors import CheckError, InputError
-from deepseek.train import ranks
+from deepseek.extras import need
+
+need("torch", extra="train")
+
+import torch  # noqa: E402  (after the door, so that its absence is an ExtraError)
+import torch.distributed as dist  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.distributed.pipelining import PipelineStage, ScheduleGPipe  # noqa: E402
+
+from deepseek.engines.parallel.part import Part  # noqa: E402
+from deepseek.train import ranks  # noqa: E402
 
 
 def run(part: Part, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -71,8 +75,7 @@ def _schedule(part: Part, rows: int, length: int, micro: int) -> Any:
 
 
 def _output_shape(part: Part, rows: int, length: int) -> tuple[int, ...]:
-    width, is_per_token = part.output_shape
-    return (rows, length, width) if is_per_token else (rows, width)
+    return (rows, length, part.width) if part.is_per_token else (rows, part.width)
 
 
 def _check(part: Part, tokens: Tensor, mask: Tensor | None) -> None:

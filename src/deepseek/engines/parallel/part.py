@@ -14,21 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
-import torch.distributed as dist
-from torch import nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.tensor import DTensor
-from torch.distributed.tensor.parallel import parallelize_module
-
-from deepseek.engines.parallel.blocks import Block, blocks_of
-from deepseek.engines.parallel.weights import Checkpoint, Slice
 from deepseek.errors import InputError
-from deepseek.train import ranks
-from deepseek.train.data_parallel import check_group
-from deepseek.train.pipeline.split import balance
+from deepseek.extras import need
+
+need("torch", extra="train")
+
+import torch  # noqa: E402  (after the door, so that its absence is an ExtraError)
+import torch.distributed as dist  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh  # noqa: E402
+from torch.distributed.tensor import DTensor  # noqa: E402
+from torch.distributed.tensor.parallel import parallelize_module  # noqa: E402
+
+from deepseek.engines.parallel.blocks import Block, End, blocks_of  # noqa: E402
+from deepseek.engines.parallel.weights import Checkpoint, Slice  # noqa: E402
+from deepseek.train import ranks  # noqa: E402
+from deepseek.train.data_parallel import check_group  # noqa: E402
+from deepseek.train.pipeline.split import balance  # noqa: E402
 
 PLANS = {"tp": ("tp",), "pp": ("pp",), "tp+pp": ("pp", "tp")}
 
@@ -36,13 +40,13 @@ PLANS = {"tp": ("tp",), "pp": ("pp",), "tp+pp": ("pp", "tp")}
 class Part(nn.Module):
     """The blocks of this process, in running order. Made by `shard`, run by `run`."""
 
-    def __init__(self, blocks: Sequence[Block], mesh: DeviceMesh, config: Any, dtype: torch.dtype) -> None:
+    def __init__(self, blocks: Sequence[Block], mesh: DeviceMesh, config: Any, dtype: torch.dtype, end: End) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.mesh, self.config, self.dtype = mesh, config, dtype
         self.stage, self.num_stages = _place(mesh, "pp")
+        self.width, self.is_per_token = end.width, end.is_per_token  # of what the model gives
         self.schedule: tuple[Any, Any] | None = None  # of the last shape, see forward.py
-        self.output_shape: tuple[int, bool] = (0, False)  # width, and whether there is one for each token
 
     @property
     def is_first(self) -> bool:
@@ -105,10 +109,7 @@ def shard(module: nn.Module, mesh: DeviceMesh, folder: str | Path, *, plan: str)
             parallelize_module(block, mesh["tp"], block.styles(), src_data_rank=None)
             block.narrow(tp_count)
         _load(block, checkpoint, tp_index, tp_count)
-    part = Part(mine, mesh, config, dtype)
-    last: Any = row[-1]
-    part.output_shape = (last.width, last.is_per_token)
-    return part.eval().requires_grad_(False)
+    return Part(mine, mesh, config, dtype, cast("End", row[-1])).eval().requires_grad_(False)
 
 
 def _place(mesh: DeviceMesh, name: str) -> tuple[int, int]:
