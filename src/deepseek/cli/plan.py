@@ -97,7 +97,7 @@ def _figures(cost: Forecast) -> dict[str, Any]:
 
 
 def _assumptions(plan: Plan) -> list[dict[str, str]]:
-    from deepseek.engines.parallel.devices import EFFICIENCY, REASONS
+    from deepseek.engines.parallel.devices import EFFICIENCY, NETWORK, REASONS
 
     device = plan.fleet.device
     peak = device.flops_8 if plan.job.dtype == "fp8" else device.flops_16
@@ -106,9 +106,10 @@ def _assumptions(plan: Plan) -> list[dict[str, str]]:
         ("memory bandwidth", f"{size(device.memory_bandwidth)}/s"),
         ("FLOP/s, dense", f"{number(peak / 1e12)} T"),
         (f"link in a machine of {device.per_machine}: {device.link}", f"{size(device.link_bandwidth)}/s one way"),
-        ("network between machines", f"{size(device.network_bandwidth)}/s per device"),
     ]
     rows = [{"what": what, "value": value, "source": device.source} for what, value in sheet]
+    network = f"{size(device.network_bandwidth)}/s per device"
+    rows.append({"what": "network between machines", "value": network, "source": NETWORK})
     used = {
         "memory": number(EFFICIENCY.memory),
         "compute": number(EFFICIENCY.compute),

@@ -38,7 +38,7 @@ class Device:
 
 
 _GB, _TB, _T = 1e9, 1e12, 1e12
-#: By name. A machine's network is that of the vendor's own system: one port per device.
+#: By name. What joins machines is no matter of a device: see NETWORK.
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
@@ -50,8 +50,8 @@ DEVICES: dict[str, Device] = {
                "https://www.nvidia.com/en-us/data-center/h100/ (SXM)"),
         Device("H200", 141 * _GB, 4.8 * _TB, 989.4 * _T, 1978.9 * _T, 450 * _GB, "NVLink 4", 50 * _GB, 8,
                "https://www.nvidia.com/en-us/data-center/h200/ (SXM)"),
-        Device("B200", 180 * _GB, 7.7 * _TB, 2250 * _T, 4500 * _T, 900 * _GB, "NVLink 5", 50 * _GB, 8,
-               "https://www.nvidia.com/en-us/data-center/hgx/ (HGX B200)"),
+        Device("B200", 180 * _GB, 8.0 * _TB, 2250 * _T, 4500 * _T, 900 * _GB, "NVLink 5", 50 * _GB, 8,
+               "https://www.nvidia.com/en-us/data-center/dgx-b200/ (1,440 GB and 64 TB/s of eight)"),
         Device("L40S", 48 * _GB, 864 * _GB, 362 * _T, 733 * _T, 32 * _GB, "PCIe 4", 25 * _GB, 8,
                "https://www.nvidia.com/en-us/data-center/l40s/"),
         Device("L4", 24 * _GB, 300 * _GB, 121 * _T, 242.5 * _T, 32 * _GB, "PCIe 4", 12.5 * _GB, 8,
@@ -60,6 +60,9 @@ DEVICES: dict[str, Device] = {
                "https://www.amd.com/en/products/accelerators/instinct/mi300/mi300x.html"),
     )
 }  # fmt: skip
+
+
+NETWORK = "assumed: a port per device, of 200 Gbit/s beside A100 and L40S, 100 beside L4, 400 beside the others"
 
 
 @dataclass(frozen=True)

@@ -70,13 +70,7 @@ class Shape:
     @property
     def layer_parameters(self) -> int:
         """Of all layers."""
-        sparse = self.num_layers - self.num_dense_layers
-        each = self.mlp_parameters + self.num_experts * self.expert_parameters
-        return (
-            self.num_layers * self.attention_parameters
-            + sparse * each
-            + self.num_dense_layers * self.dense_mlp_parameters
-        )
+        return self._with_experts(self.num_experts)
 
     @property
     def active_layer_parameters(self) -> int:
@@ -94,16 +88,17 @@ class Shape:
         >>> read_shape("mixtral-8x7b").touched_parameters(1) / 1e9, read_shape("mixtral-8x7b").layer_parameters / 1e9
         (12.616466432, 46.439333888)
         """
+        if not self.num_experts:
+            return self.layer_parameters
+        left_alone = (1 - self.experts_per_token / self.num_experts) ** num_tokens
+        return self._with_experts(self.num_experts * (1 - left_alone))
+
+    def _with_experts(self, num_experts: float) -> int:
+        """Of all layers, with so many experts in each that has some."""
         sparse = self.num_layers - self.num_dense_layers
-        read = 0.0
-        if self.num_experts:
-            read = self.num_experts * (1 - (1 - self.experts_per_token / self.num_experts) ** num_tokens)
-        each = self.mlp_parameters + round(read * self.expert_parameters)
-        return (
-            self.num_layers * self.attention_parameters
-            + sparse * each
-            + self.num_dense_layers * self.dense_mlp_parameters
-        )
+        each = self.mlp_parameters + round(num_experts * self.expert_parameters)
+        dense = self.num_dense_layers * self.dense_mlp_parameters
+        return self.num_layers * self.attention_parameters + sparse * each + dense
 
 
 def read_shape(model: str | Path) -> Shape:
