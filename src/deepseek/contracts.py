@@ -17,6 +17,7 @@ Task = Literal["binary", "multiclass", "regression"]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Record = Mapping[str, Any]
+Arrays = Mapping[str, NDArray[Any]]  # named arrays whose first axis is the rows
 
 
 @dataclass(frozen=True, slots=True)
