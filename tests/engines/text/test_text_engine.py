@@ -13,7 +13,7 @@ import pytest
 
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.calibrate import calibrate
-from deepseek.engines.text.quantize import from_bytes, to_bytes
+from deepseek.engines.text.quantize import Range, from_bytes, to_bytes
 from deepseek.errors import InputError, IntegrityError
 from textfolders import (
     POSITIONS,
@@ -266,10 +266,18 @@ def test_calibration_goes_through_bytes(tmp_path: Path) -> None:
 
 
 def test_ranges_of_another_model_are_refused(tmp_path: Path) -> None:
-    ranges = calibrate(make_text_folder(tmp_path / "model"), TEXTS)
-    other = make_text_folder(tmp_path / "other", "bert", "sequence-classification")
-    with pytest.raises(InputError, match="ranges"):
-        TextEngine.open(other, precision="int8", ranges=ranges)
+    folder = make_text_folder(tmp_path / "model")
+    good = calibrate(folder, TEXTS)["layer0.up"]
+    nan = np.full(32, np.nan, np.float32)
+    wrong = {
+        "layer7.up": good,
+        "layer0.up": Range(good.low[:5], good.high[:5]),
+        "layer0.o": Range(nan, nan),
+        "layer1.up": Range(good.high, good.low),
+    }
+    for place, found in wrong.items():
+        with pytest.raises(InputError, match=f"ranges for int8 do not fit '{place}'"):
+            TextEngine.open(folder, precision="int8", ranges={place: found})
 
 
 def test_running_loads_neither_torch_nor_transformers(tmp_path: Path) -> None:

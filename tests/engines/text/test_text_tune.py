@@ -33,10 +33,10 @@ def test_without_a_tolerance_only_the_exact_precision_is_used(folder: Path) -> N
 def test_what_misses_the_tolerance_is_measured_and_not_chosen(folder: Path) -> None:
     choice = choose(folder, TEXTS, Tolerance(max_difference=0), budget_s=0)
     assert choice.precision == "f32"
-    lossy = {row.precision: row for row in choice.table if row.precision != "f32"}
-    assert "int8" in lossy
-    assert not any(row.passes for row in lossy.values())
-    assert all(row.differences.difference > 0 and row.texts_per_cpu_s > 0 for row in lossy.values())
+    lossy = [row for row in choice.table if row.precision != "f32"]
+    assert {(row.precision, row.exact_part) for row in lossy} >= {("int8", ""), ("int8", ".down")}
+    assert not any(row.passes for row in lossy)
+    assert all(row.differences.difference > 0 and row.texts_per_cpu_s > 0 for row in lossy)
 
 
 def test_the_table_is_json_and_the_choice_opens(folder: Path) -> None:
@@ -49,11 +49,12 @@ def test_the_table_is_json_and_the_choice_opens(folder: Path) -> None:
 
 
 def test_a_faster_precision_that_passes_is_chosen(minilm: Path) -> None:
-    """The real model: int8 takes well under two thirds of the CPU time of float32."""
-    texts = [f"Why was payment {number} declined when I paid by card in the shop yesterday?" for number in range(64)]
-    choice = choose(minilm, texts, ANYTHING, budget_s=1)
+    """The real model: int8 takes well under two thirds of the CPU time of float32, and one layer makes its loss."""
+    texts = [f"Why was payment {number} declined when I paid by card in the shop yesterday?" for number in range(32)]
+    choice = choose(minilm, texts, ANYTHING, budget_s=0)
     assert choice.precision != "f32"
-    assert choose(minilm, texts[:8], Tolerance(min_cosine=1.0, max_difference=1), budget_s=0).precision == "f32"
+    cosine = {(row.precision, row.exact_part): row.differences.cosine for row in choice.table}
+    assert 0.97 < (cosine["int8", ""] or 0) < (cosine["int8", ".down"] or 0) < 1
 
 
 def test_differences_are_those_of_hand_made_outputs(folder: Path, minilm: Path) -> None:

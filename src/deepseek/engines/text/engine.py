@@ -29,7 +29,7 @@ from deepseek.extras import need
 Precision = Literal["f32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 #: Sizes are rounded up to these: for each new size OpenVINO prepares its kernels anew.
-TOKENS_STEP, LENGTH_STEP = 32, 8
+TOKENS_STEP, LENGTH_STEP = 16, 8
 
 
 class TextEngine:
@@ -64,8 +64,8 @@ class TextEngine:
         num_threads: int = 1,
         ranges: Mapping[str, Range] | None = None,
     ) -> TextEngine:
-        """An engine for the folder at `path`. "int8" needs `ranges` of what goes into its dense layers (calibrate);
-        without them they are measured on sample sentences.
+        """An engine for the folder at `path`. "int8" runs the dense layers that `ranges` has (calibrate) in int8;
+        without ranges they are measured on sample sentences.
 
         MissingError, IntegrityError or InputError for a folder that is not whole or not run here; ExtraError without
         openvino.

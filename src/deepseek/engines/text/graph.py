@@ -1,7 +1,7 @@
 """The graph of a model, built op by op with OpenVINO's opset from the tensors of a folder.
 
     model = build(architecture, pooling, names, weights)             # float32
-    model = build(..., ranges=ranges)                                # dense layers in int8, see quantize.py
+    model = build(..., ranges=ranges)                                # those dense layers in int8, see quantize.py
 
 Rows of a batch are not padded where the work is: all tokens of the batch stand in one list of T rows, and only the
 attention sees them as N rows of L tokens. A short text beside a long one then costs what it is long.
@@ -25,7 +25,7 @@ import numpy as np
 from deepseek.contracts import Float32
 from deepseek.engines.text.architecture import Architecture, Names
 from deepseek.engines.text.pooling import Pooling
-from deepseek.engines.text.quantize import Range, check_range, quantized_linear
+from deepseek.engines.text.quantize import Range, check_ranges, quantized_linear
 from deepseek.engines.text.weights import Weights
 from deepseek.extras import need
 
@@ -48,8 +48,9 @@ class Builder:
     ) -> None:
         self.ops: Any = need("openvino.opset15", extra="serve")
         self.architecture, self.names, self.weights = architecture, names, weights
-        self.ranges, self.observe = ranges, observe
+        self.ranges, self.observe = ranges or {}, observe
         self.observed: dict[str, Any] = {}
+        self.sizes: dict[str, int] = {}  # inputs of each dense layer
         self.shapes = dict(names.shapes(architecture))
 
     def array(self, name: str) -> Float32:
@@ -69,9 +70,10 @@ class Builder:
             axis = self.constant(np.array([0]))
             self.observed[f"{place}.low"] = self.ops.reduce_min(x, axis)
             self.observed[f"{place}.high"] = self.ops.reduce_max(x, axis)
-        if self.ranges is not None:
-            found = check_range(self.ranges.get(place), place, weight.shape[1])
-            return quantized_linear(self.ops, x, weight, bias, found)
+        self.sizes[place] = weight.shape[1]
+        if place in self.ranges:
+            check_ranges({place: self.ranges[place]}, self.sizes)
+            return quantized_linear(self.ops, x, place, weight, bias, self.ranges[place])
         product = self.ops.matmul(x, self.constant(weight), False, True)
         return self.ops.add(product, self.constant(bias[None]))
 
@@ -197,6 +199,7 @@ def build(
         outputs = {"embedding": made.pool(x, pooling, inputs)}
     else:
         outputs = {"logits": made.classify(x, inputs)}
+    check_ranges(made.ranges, made.sizes)  # none is left over
     outputs |= {f"{PREFIX}{place}": node for place, node in made.observed.items()}
     results = []
     for name, node in outputs.items():

@@ -28,6 +28,9 @@ from deepseek.engines.text.quantize import Range
 from deepseek.engines.text.tokens import TokenRow
 from deepseek.errors import InputError
 
+Candidate = tuple[Precision, str]  # and the part that stays exact
+EXACT: Candidate = ("f32", "")
+SENSITIVE = ".down"
 BATCH = 32
 #: A lossy precision must be clearly faster to be worth its loss.
 GAIN = 1.1
@@ -64,6 +67,7 @@ class Measured:
     """One precision."""
 
     precision: Precision
+    exact_part: str  # of "int8": the dense layer of each block that stays as in "bf16"; mostly none
     texts_per_cpu_s: float
     texts_per_s: float
     open_s: float
@@ -94,27 +98,41 @@ def choose(
     """
     folder = check_folder(path)
     model = TextModel.open(folder)
-    kinds: list[Precision] = ["f32"] if tolerance is None else precisions()
     rows = sorted(model.prepare(texts), key=len)
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     inputs = [model.join(batch) for batch in batches]
-    ranges = calibrate(folder, texts[: max(1, len(texts) // 2)]) if "int8" in kinds else None
+    candidates: dict[Candidate, Mapping[str, Range] | None] = {EXACT: None}
+    if tolerance is not None:
+        candidates |= _lossy(folder, texts)
     engines, opened = {}, {}
-    for kind in kinds:
+    for key, ranges in candidates.items():
         started_s = perf_counter()
-        engines[kind] = TextEngine.open(folder, precision=kind, ranges=ranges)
-        opened[kind] = perf_counter() - started_s
-    outputs = {kind: [engine.run(arrays) for arrays in inputs] for kind, engine in engines.items()}
+        engines[key] = TextEngine.open(folder, precision=key[0], ranges=ranges)
+        opened[key] = perf_counter() - started_s
+    outputs = {key: [engine.run(arrays) for arrays in inputs] for key, engine in engines.items()}
     seconds = _seconds(engines, inputs, budget_s)
-    table = []
-    for kind in kinds:
-        differences = compare(model, batches, outputs["f32"], outputs[kind])
-        cpu_s, wall_s = seconds[kind]
-        passes = kind == "f32" or (tolerance is not None and _passes(differences, tolerance))
-        table.append(Measured(kind, len(rows) / cpu_s, len(rows) / wall_s, opened[kind], differences, passes))
-        engines[kind].close()
-    best = max((row for row in table if row.passes), key=_worth)
-    return Choice(best.precision, tuple(table), ranges if best.precision == "int8" else None)
+    table = {}
+    for key in candidates:
+        differences = compare(model, batches, outputs[EXACT], outputs[key])
+        cpu_s, wall_s = seconds[key]
+        passes = key == EXACT or (tolerance is not None and _passes(differences, tolerance))
+        table[key] = Measured(*key, len(rows) / cpu_s, len(rows) / wall_s, opened[key], differences, passes)
+        engines[key].close()
+    best = max((key for key in table if table[key].passes), key=lambda key: _worth(table[key]))
+    return Choice(best[0], tuple(table.values()), candidates[best])
+
+
+def _lossy(folder: Path, texts: Sequence[str]) -> dict[Candidate, Mapping[str, Range] | None]:
+    """What this machine has besides float32. Most of the loss of int8 is in the layer behind the activation."""
+    found: dict[Candidate, Mapping[str, Range] | None] = {}
+    for kind in precisions():
+        if kind == "bf16":
+            found[kind, ""] = None
+        if kind == "int8":
+            ranges = calibrate(folder, texts[: max(1, len(texts) // 2)])
+            found[kind, ""] = ranges
+            found[kind, SENSITIVE] = {place: item for place, item in ranges.items() if not place.endswith(SENSITIVE)}
+    return found
 
 
 def compare(
@@ -135,9 +153,9 @@ def compare(
 
 
 def _seconds(
-    engines: Mapping[Precision, TextEngine], inputs: Sequence[Arrays], budget_s: float
-) -> dict[Precision, tuple[float, float]]:
-    """Least CPU and wall seconds of a pass over all batches, by precision."""
+    engines: Mapping[Candidate, TextEngine], inputs: Sequence[Arrays], budget_s: float
+) -> dict[Candidate, tuple[float, float]]:
+    """Least CPU and wall seconds of a pass over all batches."""
     found = dict.fromkeys(engines, (math.inf, math.inf))
     started_s = perf_counter()
     for _ in range(MAX_ROUNDS):
