@@ -27,7 +27,7 @@ class Flag:
 
     row: int
     column: str
-    what: Literal["imputed", "unseen"]
+    what: Literal["imputed", "unseen", "truncated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,23 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Answers for N rows. Classes: labels and probabilities. Regression: values and, where fitted, intervals."""
+    """Answers for N rows. Classes: labels and probabilities. Regression: values and, where fitted, intervals. Texts:
+    embeddings, or the entities in each."""
 
     labels_known: tuple[str, ...] = ()  # the classes in the order of the columns of probabilities
     labels: NDArray[np.str_] | None = None  # (N,)
     probabilities: Float32 | None = None  # (N, C)
     values: Float32 | None = None  # (N,)
     intervals: Float32 | None = None  # (N, 2) conformal lower and upper ends
+    embeddings: Float32 | None = None  # (N, D)
+    entities: tuple[tuple[Mapping[str, Any], ...], ...] | None = None  # (N,) each: text, label, start, end, probability
     flags: tuple[Flag, ...] = ()
 
     def __len__(self) -> int:
-        found = self.labels if self.labels is not None else self.values
-        return 0 if found is None else len(found)
+        for found in (self.labels, self.values, self.embeddings, self.entities):
+            if found is not None:
+                return len(found)
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from socket import socket
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.group import Child
+    from deepseek.serve.text import TextFace
 
 EPILOG = """\b
 Examples:
@@ -118,7 +120,7 @@ def read_settings(**given: Any) -> Settings:
 
 
 def answer(
-    models: dict[str, Runtime],
+    models: Mapping[str, Runtime | TextFace],
     settings: Settings,
     listener: socket,
     audit_log: Path | None = None,
@@ -175,15 +177,17 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
     return merge_expositions([metrics.exposition(), *others]) if others else metrics.exposition()
 
 
-def open_models(bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False) -> dict[str, Runtime]:
+def open_models(
+    bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False
+) -> dict[str, Runtime | TextFace]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
 
-    found: dict[str, Runtime] = {}
+    found: dict[str, Any] = {}
     for bundle in bundles:
         name, path = split_name(str(bundle))
-        runtime = Runtime.open(path, key=key, lazy=lazy)
+        runtime = open_text(path, key) if is_text(path) else Runtime.open(path, key=key, lazy=lazy)
         name = name or runtime.name
         if name in found:
             raise InputError(
@@ -191,6 +195,36 @@ def open_models(bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool
             )
         found[name] = runtime
     return found
+
+
+def is_text(path: Path) -> bool:
+    """Whether a plain folder holds a text model; InputError for a folder of another kind."""
+    if not (path / "config.json").is_file() or (path / "bundle.json").exists():
+        return False
+    from deepseek.engines.text import describe
+    from deepseek.errors import InputError
+
+    found = describe(path)
+    if found.kind != "text":
+        raise InputError(
+            f"{path} holds {found.architecture or found.kind}, which is not served yet",
+            expected="a bundle, or a text model of the BERT family",
+            fix="take another model",
+        )
+    return True
+
+
+def open_text(path: Path, key: Path | None) -> TextFace:
+    """A text model from a plain folder, in float32."""
+    from deepseek.engines.text import TextModel
+    from deepseek.errors import InputError
+    from deepseek.serve.text import TextFace
+
+    if key is not None:
+        raise InputError(
+            f"{path} is no bundle, so nobody has signed it", expected="a signed bundle", fix="serve it without --key"
+        )
+    return TextFace(TextModel.open(path), {"precision": "f32"})
 
 
 def split_name(text: str) -> tuple[str, Path]:

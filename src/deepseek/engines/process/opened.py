@@ -5,13 +5,16 @@ open_model({"path": "loans", "digest": "sha256:..."}).run({"features": features}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deepseek.contracts import Arrays
 from deepseek.engines.runtime import Runtime
 from deepseek.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from deepseek.engines.text import TextEngine
 
 
 class Opened(Protocol):
@@ -47,6 +50,24 @@ class OpenedBundle:
         self._runtime.close()
 
 
+class OpenedText:
+    """Padded token ids to embeddings (N, D) or logits."""
+
+    def __init__(self, engine: TextEngine) -> None:
+        self.run = engine.run
+        self.close = engine.close
+
+    @classmethod
+    def open(cls, spec: Mapping[str, Any]) -> OpenedText:
+        """The front end has checked the folder; what changed since then is found by its digest there."""
+        from deepseek.engines.text import TextEngine
+
+        return cls(TextEngine.open(spec["path"], **spec["options"]))
+
+
+_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {"bundle": OpenedBundle.open, "text": OpenedText.open}
+
+
 def open_model(spec: Mapping[str, Any]) -> Opened:
     """The model that a front end describes. Errors are those of opening it."""
-    return OpenedBundle.open(spec)
+    return _KINDS[spec["kind"]](spec)

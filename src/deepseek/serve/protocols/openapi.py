@@ -143,7 +143,14 @@ def _predictions(model: ServedModel) -> Schema:
     labels = model.card.labels
     answer = _object({"value": NUMBER})
     by_column = _object({"values": _array(NUMBER)})
-    if labels:
+    if model.task == "embedding":
+        answer = _object({"embedding": _array(NUMBER)})
+        by_column = _object({"embeddings": _array(_array(NUMBER))})
+    elif model.task == "token-classification":
+        entity = _object({"text": TEXT, "label": TEXT, "start": NUMBER, "end": NUMBER, "probability": NUMBER})
+        answer = _object({"entities": _array(entity)})
+        by_column = _object({"entities": _array(_array(entity))})
+    elif labels:
         shares = _object(dict.fromkeys(labels, NUMBER))
         answer = _object({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
         by_column = _object({"labels": _array(TEXT), "probabilities": _array(_array(NUMBER))})

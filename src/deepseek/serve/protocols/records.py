@@ -160,6 +160,10 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
         ]
     elif prediction.values is not None:
         rows = [{"value": value} for value in prediction.values.tolist()]
+    elif prediction.embeddings is not None:
+        rows = [{"embedding": embedding} for embedding in prediction.embeddings.tolist()]
+    else:
+        rows = [{"entities": entities} for entities in prediction.entities or ()]
     if prediction.intervals is not None:
         for row, interval in zip(rows, prediction.intervals.tolist(), strict=True):
             row["interval"] = interval

@@ -120,6 +120,10 @@ def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes
         found["probabilities"] = prediction.probabilities.tolist()
     elif prediction.values is not None:
         found["values"] = prediction.values.tolist()
+    elif prediction.embeddings is not None:
+        found["embeddings"] = prediction.embeddings.tolist()
+    elif prediction.entities is not None:
+        found["entities"] = prediction.entities
     if prediction.intervals is not None:
         found["intervals"] = prediction.intervals.tolist()
     if prediction.flags:

@@ -15,6 +15,7 @@ from deepseek.contracts import Prediction
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.json_body import encode
 from deepseek.serve.protocols.tensors import Tensor, datatype_of
 
 #: dtype of a column in a manifest -> datatype of the protocol.
@@ -40,14 +41,21 @@ def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
 
 
 def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
-    """The answers as named arrays: label and probabilities, or value and interval."""
+    """The answers as named arrays: label and probabilities, value and interval, embedding, or entities as JSON."""
     found = {
         "label": prediction.labels,
         "probabilities": prediction.probabilities,
         "value": prediction.values,
         "interval": prediction.intervals,
+        "embedding": prediction.embeddings,
+        "entities": None if prediction.entities is None else _as_json(prediction.entities),
     }
     return {name: array for name, array in found.items() if array is not None}
+
+
+def _as_json(entities: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """The entities of each text in one element, for they differ in number."""
+    return np.array([encode(each).decode() for each in entities], object)
 
 
 def check_outputs(names: Sequence[Any], model: ServedModel) -> None:

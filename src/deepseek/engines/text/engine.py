@@ -1,0 +1,196 @@
+"""Runs a text model in OpenVINO on the CPU: padded ids in, embeddings or logits out.
+
+    engine = TextEngine.open("./all-MiniLM", precision="int8", num_threads=1)
+    engine.run({"input_ids": ids, "attention_mask": mask})["embedding"]      # (N, D)
+
+Precisions: "f32" is exact; "bf16" computes in bfloat16 where the CPU can; "int8" runs the dense layers in int8 and the
+rest as bf16 where the CPU can. The last two are lossy: see tune.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from deepseek.contracts import Arrays
+from deepseek.engines.text.architecture import Architecture, Names
+from deepseek.engines.text.folder import check_folder
+from deepseek.engines.text.graph import PREFIX, build
+from deepseek.engines.text.pooling import Pooling
+from deepseek.engines.text.quantize import Range, merge
+from deepseek.engines.text.weights import Weights
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+Precision = Literal["f32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+#: Sizes are rounded up to these: for each new size OpenVINO prepares its kernels anew.
+TOKENS_STEP, LENGTH_STEP = 16, 8
+
+
+class TextEngine:
+    """Safe to share between threads: each has an InferRequest of its own. `num_threads` is for one call."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        precision: Precision = "f32",
+        num_threads: int = 1,
+        ranges: Mapping[str, Range] | None = None,
+        observe: bool = False,
+    ) -> None:
+        self.architecture = Architecture.read(folder)
+        self.precision = precision
+        self._weights = Weights.open(folder)  # the compiled model may share their memory
+        pooling = Pooling.read(folder)
+        names = Names.find(self.architecture, self._weights)
+        model = build(self.architecture, pooling, names, self._weights, ranges=ranges, observe=observe)
+        core = need("openvino", extra="serve").Core()
+        self._compiled: Any = core.compile_model(model, "CPU", _settings(core, precision, num_threads))
+        self._threads = threading.local()
+        self._output = "embedding" if self.architecture.task == "embedding" else "logits"
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        precision: Precision = "f32",
+        num_threads: int = 1,
+        ranges: Mapping[str, Range] | None = None,
+    ) -> TextEngine:
+        """An engine for the folder at `path`. "int8" runs the dense layers that `ranges` has (calibrate) in int8;
+        without ranges they are measured on sample sentences.
+
+        MissingError, IntegrityError or InputError for a folder that is not whole or not run here; ExtraError without
+        openvino.
+        """
+        folder = check_folder(path)
+        if precision not in PRECISIONS:
+            raise InputError(
+                f"precision is {repr(precision)[:40]}", expected=", ".join(PRECISIONS), fix="give one of these"
+            )
+        if precision == "int8" and ranges is None:
+            from deepseek.engines.text.calibrate import calibrate
+
+            ranges = calibrate(folder, num_threads=num_threads)
+        return cls(folder, precision=precision, num_threads=num_threads, ranges=ranges if precision == "int8" else None)
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """{"input_ids": (N, L) int64, "attention_mask": (N, L) int64}, N and L >= 1 -> {"embedding": (N, D)} or
+        {"logits": (N, C) or (N, L, C)}, float32.
+
+        InputError for shapes or ids that do not fit. The mask may have its zeros anywhere; a row without a token gives
+        numbers without meaning.
+        """
+        ids, mask = self._checked(arrays)
+        request = self._request()
+        request.infer(self._flat(ids, mask), share_inputs=True)
+        found = np.array(request.get_tensor(self._output).data)
+        return {self._output: found[:, : ids.shape[1]] if found.ndim == 3 else found}
+
+    def observed(self, arrays: Arrays, found: dict[str, Range]) -> None:
+        """Widen `found` by the values that this batch sends into the dense layers of a graph that observes."""
+        request = self._request()
+        request.infer(self._flat(*self._checked(arrays)), share_inputs=True)
+        names = [name for output in self._compiled.outputs for name in output.get_names()]
+        merge(found, {name: request.get_tensor(name).data for name in names if name.startswith(PREFIX)}, PREFIX)
+
+    def close(self) -> None:
+        """Give the memory back; run() fails afterwards."""
+        self._compiled = None
+        self._threads = threading.local()
+
+    def _request(self) -> Any:
+        if self._compiled is None:
+            raise RuntimeError("this engine is closed")
+        if not hasattr(self._threads, "request"):
+            self._threads.request = self._compiled.create_infer_request()
+        return self._threads.request
+
+    def _checked(self, arrays: Arrays) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        missing = [name for name in ("input_ids", "attention_mask") if name not in arrays]
+        if missing:
+            raise InputError(
+                f"there is no {missing[0]}", expected="input_ids and attention_mask", fix="give both, of one shape"
+            )
+        ids = np.asarray(arrays["input_ids"])
+        mask = np.asarray(arrays["attention_mask"]) != 0
+        most = self.architecture.max_tokens
+        if (
+            ids.ndim != 2
+            or ids.shape != mask.shape
+            or not ids.size
+            or ids.shape[1] > most
+            or ids.dtype.kind not in "iu"
+        ):
+            raise InputError(
+                f"input_ids are {list(ids.shape)} of the type {ids.dtype}, attention_mask {list(mask.shape)}",
+                expected=f"whole numbers [N, L] twice, with N >= 1 and L from 1 to {most}",
+                fix="cut longer texts; pad shorter ones",
+            )
+        if ids.min() < 0 or ids.max() >= self.architecture.vocab_size:
+            raise InputError(
+                f"input_ids go from {ids.min()} to {ids.max()}",
+                expected=f"from 0 to {self.architecture.vocab_size - 1}",
+                fix="use the tokenizer of this model",
+            )
+        return ids, mask
+
+    def _flat(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """The inputs of graph.py: sizes rounded up, the tokens of all rows in one list."""
+        num_rows, length = ids.shape
+        width = -(-length // LENGTH_STEP) * LENGTH_STEP
+        wide = np.zeros((num_rows, width), bool)
+        wide[:, :length] = mask
+        back = np.flatnonzero(wide)
+        num_tokens = len(back)
+        total = max(1, -(-num_tokens // TOKENS_STEP)) * TOKENS_STEP
+        index = np.zeros((num_rows, width), np.int32)
+        index.reshape(-1)[back] = np.arange(num_tokens)
+        return {
+            "ids": _fill(ids[mask], total, self.architecture.pad_id),
+            "positions": _fill(self._positions(ids)[mask], total, 0),
+            "back": _fill(back, total, 0),
+            "index": index,
+            "mask": wide.astype(np.float32),
+        }
+
+    def _positions(self, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(N, L). RoBERTa counts what is not the padding's id, from behind that id, and gives the rest that id."""
+        if self.architecture.family != "roberta":
+            return np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        counted = ids != self.architecture.pad_id
+        return np.asarray(np.cumsum(counted, axis=1) * counted + self.architecture.pad_id)
+
+
+def _fill(values: np.ndarray[Any, Any], size: int, rest: int) -> np.ndarray[Any, Any]:
+    found = np.full(size, rest, np.int32)
+    found[: len(values)] = values
+    return found
+
+
+def has_bf16(core: Any) -> bool:
+    """Whether the CPU computes in bfloat16; elsewhere OpenVINO would only pretend."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _settings(core: Any, precision: Precision, num_threads: int) -> dict[str, Any]:
+    return {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and has_bf16(core) else "f32",
+        "INFERENCE_NUM_THREADS": num_threads,
+        "NUM_STREAMS": 1,
+        # every process would pin itself to the same first core
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def precisions(kinds: Sequence[Precision] = PRECISIONS) -> list[Precision]:
+    """Those of `kinds` that this machine really has."""
+    core = need("openvino", extra="serve").Core()
+    return [kind for kind in kinds if kind != "bf16" or has_bf16(core)]

@@ -1,0 +1,154 @@
+"""Tensors of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names.
+
+    weights = Weights.open(Path("all-MiniLM"))        # reads and checks headers only
+    weights.array("embeddings.LayerNorm.bias", (384,))  # float32, a view of the mapped file where it is float32 there
+
+The format: https://huggingface.co/docs/safetensors (8 bytes of length, a JSON header, then the tensors without gaps).
+Nothing but safetensors is ever read: pytorch_model.bin is a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepseek.bundle.contents import content_problem
+from deepseek.bundle.paths import path_problem
+from deepseek.contracts import Float32
+from deepseek.engines.text.folder import has_file, open_plain, read_object
+from deepseek.errors import InputError, IntegrityError, MissingError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MAX_SHARDS = 1_000
+_NUM_LENGTH_BYTES = 8
+_FLOATS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+_AGAIN = "copy the folder again from where it was made"
+
+
+class Weights:
+    """Named tensors, memory-mapped when they are first used. A file must not be shortened while it is mapped."""
+
+    def __init__(self, folder: Path, tensors: dict[str, tuple[str, str, tuple[int, ...], int, int]]) -> None:
+        self.folder = folder
+        self._tensors = tensors  # name -> (file, dtype, shape, first byte, number of bytes)
+        self._maps: dict[str, np.memmap[tuple[int], np.dtype[np.uint8]]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Weights:
+        """Check the headers of all files. MissingError without safetensors; IntegrityError, which names the file."""
+        if has_file(folder, SINGLE):
+            return cls(folder, _header(folder, SINGLE))
+        if not has_file(folder, INDEX):
+            pickles = [name for name in ("pytorch_model.bin", "model.pt", "model.ckpt") if has_file(folder, name)]
+            there = f"; {pickles[0]} is a pickle and never loaded" if pickles else ""
+            raise MissingError(
+                f"{folder} has no {SINGLE}{there}",
+                expected=f"{SINGLE}, or {INDEX} with its shards",
+                fix="save the model with save_pretrained(..., safe_serialization=True)",
+            )
+        return cls(folder, _sharded(folder))
+
+    @property
+    def files(self) -> list[str]:
+        """The files that hold tensors, and the index where there is one."""
+        shards = sorted({entry[0] for entry in self._tensors.values()})
+        return shards if shards == [SINGLE] else [INDEX, *shards]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name][2]
+
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        """IntegrityError unless the tensor is there, holds numbers with a fraction and has this shape."""
+        if name not in self._tensors:
+            raise IntegrityError(
+                f"the weights in {self.folder} have no tensor {name!r}",
+                expected="the tensors that config.json promises",
+                fix="take config.json and weights of one and the same model",
+            )
+        _, dtype, found, _, _ = self._tensors[name]
+        if found != shape:
+            raise IntegrityError(
+                f"the tensor {name!r} has the shape {list(found)}",
+                expected=f"{list(shape)}, by config.json",
+                fix="take config.json and weights of one and the same model",
+            )
+        if dtype not in _FLOATS:
+            raise InputError(
+                f"the tensor {name!r} is of type {dtype}",
+                expected=", ".join(_FLOATS),
+                fix="save the model unquantised; deepseek serve lowers the precision itself where it is asked to",
+            )
+
+    def array(self, name: str, shape: tuple[int, ...]) -> Float32:
+        """One tensor as float32. IntegrityError as check(), and for a value that is not finite."""
+        self.check(name, shape)
+        file, dtype, _, first, size_bytes = self._tensors[name]
+        raw = self._map(file)[first : first + size_bytes]
+        found = raw.view(_FLOATS[dtype]).reshape(shape)
+        if dtype == "BF16":
+            found = (found.astype(np.uint32) << 16).view(np.float32)
+        array = np.require(found, np.float32, ["C", "ALIGNED"])
+        if not np.isfinite(array).all():
+            raise IntegrityError(
+                f"the tensor {name!r} holds NaN or infinity",
+                expected="finite weights",
+                fix="train or save the model again; such a model answers with nothing but NaN",
+            )
+        return array
+
+    def _map(self, file: str) -> np.memmap[tuple[int], np.dtype[np.uint8]]:
+        if file not in self._maps:  # copy on write: OpenVINO takes no array that is read-only
+            self._maps[file] = np.memmap(self.folder / file, np.uint8, "c")
+        return self._maps[file]
+
+
+def _header(folder: Path, file: str) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
+    with open_plain(folder, file) as (opened, size_bytes):
+        problem = content_problem(file, opened, size_bytes)
+        if problem:
+            raise IntegrityError(f"{folder}: {problem}", expected="a whole safetensors file", fix=_AGAIN)
+        opened.seek(0)
+        length = int.from_bytes(opened.read(_NUM_LENGTH_BYTES), "little")
+        header = json.loads(opened.read(length))
+    start = _NUM_LENGTH_BYTES + length
+    header.pop("__metadata__", None)
+    return {
+        name: (file, entry["dtype"], tuple(entry["shape"]), start + first, last - first)
+        for name, entry in header.items()
+        for first, last in [entry["data_offsets"]]
+    }
+
+
+def _sharded(folder: Path) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
+    where = read_object(folder, INDEX).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise IntegrityError(f"{INDEX} in {folder} has no weight_map", expected='{"weight_map": {...}}', fix=_AGAIN)
+    shards = {file for file in where.values() if isinstance(file, str)}
+    bad = [file for file in where.values() if not isinstance(file, str) or "/" in file or path_problem(file)]
+    bad += [file for file in sorted(shards) if not file.endswith(".safetensors")]
+    if bad or len(shards) > MAX_SHARDS:
+        raise IntegrityError(
+            f"{INDEX} in {folder} names {repr(bad[0])[:100] if bad else f'{len(shards)} files'}",
+            expected=f"at most {MAX_SHARDS} safetensors files in the same folder",
+            fix=_AGAIN,
+        )
+    headers = {file: _header(folder, file) for file in sorted(shards)}
+    missing = [name for name, file in where.items() if name not in headers[file]]
+    if missing:
+        raise IntegrityError(
+            f"{where[missing[0]]} in {folder} has no tensor {missing[0][:100]!r}, which {INDEX} promises",
+            expected="shards of one and the same model",
+            fix=_AGAIN,
+        )
+    return {name: headers[file][name] for name, file in where.items()}

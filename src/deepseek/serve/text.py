@@ -1,0 +1,133 @@
+"""The face of a text model: rows with one column, "text"; embeddings, classes or entities as answers.
+
+face = TextFace(TextModel.open("./all-MiniLM"), name="all-MiniLM", precision="f32")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepseek.bundle.manifest import Input
+from deepseek.contracts import Arrays, Flag, Prediction, Record
+from deepseek.errors import InputError
+from deepseek.plugins import did_you_mean
+
+if TYPE_CHECKING:
+    from deepseek.engines.text import TextEngine, TextModel, Tokens
+
+COLUMN = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class TextCard:
+    """What a text model says of itself."""
+
+    task: str
+    labels: tuple[str, ...]
+    digest: str
+    created: str = ""
+    target: str = ""
+    threshold: float | None = None
+    inputs: tuple[Input, ...] = (Input(COLUMN, "text", "str"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Tokenized rows."""
+
+    features: Tokens
+    flags: tuple[Flag, ...]
+
+
+class TextFace:
+    """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges."""
+
+    runtime = None  # there is no explainer of texts yet
+    version = "1"
+
+    def __init__(self, model: TextModel, options: Mapping[str, Any]) -> None:
+        self.model = model
+        self.name = model.name
+        self.card = TextCard(model.task, model.labels, model.digest)
+        self.example: Record = dict(model.example)
+        self._options = dict(options)
+        self._engine: TextEngine | None = None
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        path = str(self.model.path.absolute())
+        return {"kind": "text", "path": path, "digest": self.card.digest, "options": self._options}
+
+    @property
+    def typical(self) -> Prediction:
+        if self.card.task == "embedding":
+            return Prediction(embeddings=np.zeros((1, self.model.size), np.float32))
+        if self.card.task == "token-classification":
+            return Prediction(entities=((),))
+        shares = np.full((1, len(self.card.labels)), 1 / len(self.card.labels), np.float32)
+        return Prediction(self.card.labels, np.asarray(self.card.labels[:1]), shares)
+
+    def prepare(self, records: Sequence[Record]) -> Texts:
+        """Tokens of the rows' texts. InputError names the row that has no text, or another column."""
+        tokens = self.model.prepare([_text_of(record, row) for row, record in enumerate(records)])
+        flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
+        return Texts(tokens, flags)
+
+    def cost(self, features: Tokens) -> int:
+        return int(features.lengths.sum())
+
+    def join(self, rows: list[Tokens]) -> Arrays:
+        return self.model.join([row for tokens in rows for row in tokens])
+
+    def concat(self, outputs: list[Arrays]) -> Arrays:
+        """Where each token has an output, slices differ in their longest text."""
+        return {name: _padded([part[name] for part in outputs]) for name in outputs[0]}
+
+    def run(self, arrays: Arrays) -> Arrays:
+        if self._engine is None:
+            from deepseek.engines.text import TextEngine
+
+            self._engine = TextEngine.open(self.model.path, **self._options)
+        return self._engine.run(arrays)
+
+    def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:
+        found = tuple(flags)
+        if self.card.task == "embedding":
+            return Prediction(embeddings=outputs["embedding"], flags=found)
+        if self.card.task == "token-classification":
+            answers = self.model.answers(outputs, rows)
+            return Prediction(entities=tuple(tuple(answer["entities"]) for answer in answers), flags=found)
+        shares = self.model.probabilities(outputs, rows).astype(np.float32)
+        labels = np.asarray(self.card.labels)[shares.argmax(axis=1)]
+        return Prediction(self.card.labels, labels, shares, flags=found)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+
+def _text_of(record: Record, row: int) -> str:
+    """The text of a row, whatever type it has: the tokenizer refuses what is none."""
+    if len(record) == 1 and COLUMN in record:
+        text: str = record[COLUMN]
+        return text
+    unknown = next((name for name in record if name != COLUMN), None)
+    if unknown is None:
+        raise InputError(f'row {row} has no "{COLUMN}"', expected=f'{{"{COLUMN}": "..."}}', fix="give it a text")
+    raise InputError(
+        f"row {row} has a column {str(unknown)[:100]!r} that the model does not know."
+        f"{did_you_mean(str(unknown)[:100], [COLUMN])}",
+        expected=f'{{"{COLUMN}": "..."}}',
+        fix="leave it out",
+    )
+
+
+def _padded(arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    if arrays[0].ndim < 3:
+        return np.concatenate(arrays)
+    longest = max(array.shape[1] for array in arrays)
+    return np.concatenate([np.pad(array, ((0, 0), (0, longest - array.shape[1]), (0, 0))) for array in arrays])
