@@ -109,6 +109,12 @@ class Explanations:
     def _opened(self) -> Explainer:
         """The explainer, made on first use."""
         if self._explainer is None:
+            if self._runtime is None:
+                raise ExtraError(
+                    "text models cannot be explained yet",
+                    expected="a model of columns",
+                    fix="ask this one for predictions alone",
+                )
             if self._explaining.explainer_for is None:
                 raise ExtraError(
                     "this server was started without an explainer",

@@ -59,10 +59,7 @@ class ServedModel:
             emit=partial(self._computed, "batch"), join=face.join, concat=face.concat,
         )  # fmt: skip
         self.explanations = Explanations(
-            face.runtime,
-            explaining if face.runtime is not None else Explaining(),
-            max_queued_rows=settings.max_queued_rows,
-            emit=partial(self._computed, "explain"),
+            face.runtime, explaining, max_queued_rows=settings.max_queued_rows, emit=partial(self._computed, "explain")
         )
         self._arrived: list[Job] = []  # in this turn of the loop
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them

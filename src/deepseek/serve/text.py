@@ -13,6 +13,8 @@ import numpy as np
 
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Arrays, Flag, Prediction, Record
+from deepseek.data.columns import Columns
+from deepseek.data.values import listed
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
@@ -73,7 +75,11 @@ class TextFace:
 
     def prepare(self, records: Sequence[Record]) -> Texts:
         """Tokens of the rows' texts. InputError names the row that has no text, or another column."""
-        tokens = self.model.prepare([_text_of(record, row) for row, record in enumerate(records)])
+        if isinstance(records, Columns) and records.names == (COLUMN,):
+            texts = list(listed(records.values[0]))
+        else:
+            texts = [_text_of(record, row) for row, record in enumerate(records)]
+        tokens = self.model.prepare(texts)
         flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
         return Texts(tokens, flags)
 
