@@ -19,7 +19,7 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError, MissingError
-from deepseek.serve.call import Answer, Call, Handler
+from deepseek.serve.call import Answer, Call, Handler, Stream
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
@@ -110,7 +110,7 @@ class App:
         except DeepseekError as error:
             call.refused = error
 
-    def begin(self, call: Call, answered: Callable[[Call, Answer], None]) -> None:
+    def begin(self, call: Call, answered: Callable[[Call, Answer | Stream], None]) -> None:
         """Answer a call that was admitted or refused: `answered` is called once, now or later. Raises nothing."""
         call.answered = answered
         try:
@@ -122,7 +122,7 @@ class App:
             return
         if found is None:
             return
-        if isinstance(found, Answer):
+        if isinstance(found, (Answer, Stream)):
             call.tell(found)
         else:
             task = asyncio.get_running_loop().create_task(_finish(found, call))
@@ -259,9 +259,9 @@ def create_app(
     )
 
 
-async def _finish(work: Awaitable[Answer], call: Call) -> None:
+async def _finish(work: Awaitable[Answer | Stream], call: Call) -> None:
     try:
-        found: Answer | Exception = await work
+        found: Answer | Stream | Exception = await work
     except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
         found = error
     call.tell(found)

@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
@@ -56,7 +56,7 @@ class Call:
         "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
     )  # fmt: skip
 
-    answered: Callable[[Call, Answer], None]  # who waits for the answer
+    answered: Callable[[Call, Answer | Stream], None]  # who waits for the answer
 
     def __init__(
         self,
@@ -86,9 +86,9 @@ class Call:
         self.trouble: Mapping[str, Any] = NOTHING  # what the log should know of an error
         self.job: Job | None = None  # its rows in a scheduler
 
-    def tell(self, found: Answer | Exception) -> None:
+    def tell(self, found: Answer | Stream | Exception) -> None:
         """Answer, once: what a handler that returned None does later."""
-        self.answered(self, found if type(found) is Answer else refusal(found, self))  # type: ignore[arg-type]
+        self.answered(self, refusal(found, self) if isinstance(found, Exception) else found)
 
     @property
     def deadline_s(self) -> float:
@@ -170,8 +170,17 @@ def refusal(error: Exception, call: Call) -> Answer:
     return Answer(body, error.status, headers=headers)
 
 
+@dataclass(slots=True)
+class Stream:
+    """An answer that is sent while it is made. Its chunks raise nothing; a client that goes away closes them."""
+
+    chunks: AsyncGenerator[bytes, None]
+    media_type: bytes
+    status: int = 200
+
+
 #: Answers at once, or with a coroutine, or with None and later by call.tell.
-Handler = Callable[[Call], Answer | Awaitable[Answer] | None]
+Handler = Callable[[Call], "Answer | Stream | Awaitable[Answer | Stream] | None"]
 
 
 def request_id_of(headers: Mapping[bytes, bytes]) -> str:

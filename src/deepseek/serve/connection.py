@@ -16,18 +16,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from email.utils import formatdate
-from functools import cache
-from http import HTTPStatus
+from functools import partial
 from math import inf
 from typing import cast
-from urllib.parse import unquote
 
 import httptools
 
 from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
-from deepseek.serve.call import Answer, Call
+from deepseek.serve.call import Answer, Call, Stream
+from deepseek.serve.head import head_of, path_of, render
 from deepseek.serve.protocols.errors import DisconnectedError, head_error, slow_body, too_large
+from deepseek.serve.sender import Sender
 
 KEEP_ALIVE_S = 75.0  # that a connection may be idle
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
@@ -35,8 +35,6 @@ MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 #: answer back, because unread bytes reset the connection.
 LINGER_S = 1.0
 SWEEP_S = 1.0  # between two looks for connections that are out of time
-
-_SECURITY = "x-content-type-options: nosniff\r\ncache-control: no-store\r\nreferrer-policy: no-referrer\r\n"
 
 
 class Hub:
@@ -97,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[tuple[Call, bool]] = deque()  # calls, and whether the connection lives on after each
         self._working: Call | None = None
         self._keeps = True  # whether the connection lives on after it
+        self._sender: Sender | None = None  # of its answer, when that goes in pieces
         # How things stand:
         self._deaf = False  # what still comes is dropped
         self._ended = False  # nothing more comes
@@ -142,7 +141,9 @@ class Connection(asyncio.Protocol):
         self._transport = self._parser = None
         self._hub.connections.discard(self)
         self._waiting.clear()
-        if self._working is not None:
+        if self._sender is not None:
+            self._sender.cancel()
+        elif self._working is not None:
             self._app.cancel(self._working)
         if self._call is not None and self._call.refused is None:
             self._refuse(self._call, DisconnectedError("the client went away"))
@@ -154,11 +155,15 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
+        if self._sender is not None:
+            self._sender.pause()
         self._unsent = inf
         self._wait(KEEP_ALIVE_S)
 
     def resume_writing(self) -> None:
         self._full = False
+        if self._sender is not None:
+            self._sender.resume()
         self._wait(KEEP_ALIVE_S)
         self._next()
 
@@ -288,25 +293,40 @@ class Connection(asyncio.Protocol):
             else:  # later: its body may be on its way, and once that was read the connection can go on
                 self._hub.loop.call_soon(self._app.begin, self._working, self._answered)
 
-    def _answered(self, call: Call, answer: Answer) -> None:
+    def _answered(self, call: Call, answer: Answer | Stream) -> None:
         """Write an answer, leave its event behind, and go on."""
         # Behind a body that nobody wants any more the next request could not be told from it.
         unread = self._call is call or self._deaf
         keeps = self._keeps and not unread and not self._ended and not self._app.draining
+        if isinstance(answer, Stream):
+            self._write(head_of(call, answer, self._hub.date, b"transfer-encoding: chunked\r\n", keeps))
+            done = partial(self._sent, call, answer.status, keeps)
+            self._sender = Sender(answer.chunks, self._write, done)
+            return
         try:
             if self._transport is not None:
-                self._write(self._render(call, answer, keeps))
+                self._write(render(call, answer, self._hub.date, keeps))
             self._app.report(call, answer.status)
         except BaseException:
             keeps = False
             raise
         finally:
-            self._working = None
-            self._hub.num_working -= 1
-            if keeps:
-                self._go_on()
-            else:
-                self._end(unread)
+            self._over(keeps, unread)
+
+    def _sent(self, call: Call, status: int, keeps: bool, whole: bool) -> None:
+        """A stream has ended. Without its last chunk the client knows that something is missing."""
+        self._sender = None
+        self._app.report(call, status if whole else DisconnectedError.status)
+        self._over(keeps and whole, unread=False)
+
+    def _over(self, keeps: bool, unread: bool) -> None:
+        """An answer was written."""
+        self._working = None
+        self._hub.num_working -= 1
+        if keeps:
+            self._go_on()
+        else:
+            self._end(unread)
 
     def _go_on(self) -> None:
         if self._waiting:
@@ -351,33 +371,3 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
-
-    def _render(self, call: Call, answer: Answer, keeps: bool) -> bytes:
-        """Head and body in one piece, so that they travel in one packet."""
-        head = b"%bdate: %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
-            head_of(answer.status), self._hub.date, answer.media_type, len(answer.body), call.request_id.encode(),
-        )  # fmt: skip
-        for name, value in answer.headers:
-            head += b"%b: %b\r\n" % (name, value)
-        if call.traceparent:
-            head += b"traceparent: %b\r\n" % call.traceparent.encode()
-        if not keeps:
-            head += b"connection: close\r\n"
-        return head + b"\r\n" + (b"" if call.method == "HEAD" else answer.body)
-
-
-def path_of(url: bytes) -> str:
-    """The path of a request target, decoded. ValueError or HttpParserError for what is none.
-
-    >>> path_of(b"/v1/models/my%20loans?x=1"), path_of(b"http://host:80/v1")
-    ('/v1/models/my loans', '/v1')
-    """
-    if url[:1] == b"/" and b"%" not in url and b"?" not in url and b"#" not in url:
-        return url.decode("ascii")
-    return unquote((httptools.parse_url(url).path or b"/").decode("ascii"))
-
-
-@cache
-def head_of(status: int) -> bytes:
-    """The status line and the headers that every answer has."""
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{_SECURITY}".encode()

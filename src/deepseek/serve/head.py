@@ -1,0 +1,50 @@
+"""The head of an HTTP/1.1 message: the path that a request names, the lines that stand before an answer."""
+
+from __future__ import annotations
+
+from functools import cache
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import httptools
+
+from deepseek.serve.call import Answer, Call, Stream
+
+_SECURITY = "x-content-type-options: nosniff\r\ncache-control: no-store\r\nreferrer-policy: no-referrer\r\n"
+
+
+def path_of(url: bytes) -> str:
+    """The path of a request target, decoded. ValueError or HttpParserError for what is none.
+
+    >>> path_of(b"/v1/models/my%20loans?x=1"), path_of(b"http://host:80/v1")
+    ('/v1/models/my loans', '/v1')
+    """
+    if url[:1] == b"/" and b"%" not in url and b"?" not in url and b"#" not in url:
+        return url.decode("ascii")
+    return unquote((httptools.parse_url(url).path or b"/").decode("ascii"))
+
+
+def render(call: Call, answer: Answer, date: bytes, keeps: bool) -> bytes:
+    """Head and body in one piece, so that they travel in one packet."""
+    more = b"content-length: %d\r\n" % len(answer.body)
+    for name, value in answer.headers:
+        more += b"%b: %b\r\n" % (name, value)
+    head = head_of(call, answer, date, more, keeps)
+    return head if call.method == "HEAD" else head + answer.body
+
+
+def head_of(call: Call, answer: Answer | Stream, date: bytes, more: bytes, keeps: bool) -> bytes:
+    """The head of an answer, with the lines `more`. `keeps`: the connection lives on."""
+    if call.traceparent:
+        more += b"traceparent: %b\r\n" % call.traceparent.encode()
+    if not keeps:
+        more += b"connection: close\r\n"
+    return b"%bdate: %b\r\ncontent-type: %b\r\nx-request-id: %b\r\n%b\r\n" % (
+        _first(answer.status), date, answer.media_type, call.request_id.encode(), more,
+    )  # fmt: skip
+
+
+@cache
+def _first(status: int) -> bytes:
+    """The status line and the headers that every answer has."""
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{_SECURITY}".encode()

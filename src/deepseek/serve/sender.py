@@ -1,0 +1,42 @@
+"""Sends an answer in chunks (RFC 9112, section 7.1), no faster than the client reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+END = b"0\r\n\r\n"
+
+
+class Sender:
+    """One answer on its way. `done` is told once whether all of it was sent."""
+
+    def __init__(
+        self, chunks: AsyncGenerator[bytes, None], write: Callable[[bytes], None], done: Callable[[bool], None]
+    ) -> None:
+        self._chunks = chunks
+        self._write = write
+        self._room = asyncio.Event()
+        self._room.set()
+        self._task = asyncio.get_running_loop().create_task(self._send())
+        self._task.add_done_callback(lambda task: done(not task.cancelled() and task.exception() is None))
+
+    def pause(self) -> None:
+        """The client does not read."""
+        self._room.clear()
+
+    def resume(self) -> None:
+        self._room.set()
+
+    def cancel(self) -> None:
+        """The client has gone: whoever makes the chunks is told so by the end of their generator."""
+        self._task.cancel()
+
+    async def _send(self) -> None:
+        async with aclosing(self._chunks) as chunks:
+            async for chunk in chunks:
+                if chunk:  # an empty one would be the end
+                    await self._room.wait()
+                    self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        self._write(END)
