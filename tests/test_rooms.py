@@ -21,6 +21,7 @@ ROOMS = tuple(ORDER.split())
 EXTRAS = """
     torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec prometheus_client
     cryptography scipy threadpoolctl
+    tokenizers openvino openvino_genai openvino_tokenizers
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.
