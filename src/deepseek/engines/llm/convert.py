@@ -38,7 +38,7 @@ def convert(source: ModelFolder, target: Path, *, precision: Precision = "fp32")
                 shutil.copyfile(source.path / name, folder / name)
         openvino.save_model(model, str(folder / "openvino_model.xml"), compress_to_fp16=False)
         vocabulary = token_bytes(read_json(source.path / "tokenizer.json"), source.config.vocab_size)
-        openvino.save_model(_detokenizer(vocabulary), str(folder / "openvino_detokenizer.xml"))
+        openvino.save_model(detokenizer(vocabulary), str(folder / "openvino_detokenizer.xml"))
         put_in_place(folder, target)
 
 
@@ -118,7 +118,7 @@ def _from_pieces(token: str) -> bytes:
     return token.replace("\u2581", " ").encode()
 
 
-def _detokenizer(vocabulary: list[bytes]) -> Any:
+def detokenizer(vocabulary: list[bytes]) -> Any:
     """An openvino.Model from token numbers (i64) to text. It names a token to skip, for GenAI expects some."""
     steps = need("openvino_tokenizers.tokenizer_pipeline", extra="llm")
     pipeline = steps.TokenizerPipeline()

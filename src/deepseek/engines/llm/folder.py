@@ -87,7 +87,7 @@ class ModelFolder:
     end_ids: tuple[int, ...]  # tokens that end an answer
 
     @classmethod
-    def read(cls, path: Path) -> ModelFolder:
+    def read(cls, path: Path, *, with_weights: bool = True) -> ModelFolder:
         """Read and check `path`. MissingError or InputError names the file and what to do."""
         for name in ("config.json", "tokenizer.json"):
             if not (path / name).is_file():
@@ -98,7 +98,7 @@ class ModelFolder:
         ends = generation.get("eos_token_id", raw.get("eos_token_id"))
         ends = ends if isinstance(ends, list) else [ends]
         end_ids = tuple(i for i in ends if type(i) is int and 0 <= i < config.vocab_size)
-        return cls(path, config, read_weights(path), end_ids)
+        return cls(path, config, read_weights(path) if with_weights else Weights({}), end_ids)
 
 
 _FOLDER_FIX = (

@@ -19,19 +19,27 @@ al. 2021, equation 34); OpenVINO documentation, "Stateful models and State API".
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
-from deepseek.engines.llm.folder import DecoderConfig, Weights
+from deepseek.engines.llm.folder import DecoderConfig
 from deepseek.extras import need
 
 Node = Any  # an openvino.Node or one of its outputs; the library ships no usable types for its op factories
 
 
-def build(config: DecoderConfig, weights: Weights, *, quantized: bool) -> Any:
+class Tensors(Protocol):
+    """Weights by name (see folder.Weights)."""
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Float32: ...
+
+
+def build(config: DecoderConfig, weights: Tensors, *, quantized: bool) -> Any:
     """An openvino.Model of the decoder. InputError when the weights do not fit the config."""
     layers = (Gpt2 if config.family == "gpt2" else Llama)(config, weights, quantized=quantized)
     return layers.model()
@@ -51,7 +59,7 @@ def quantize_rows(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
 class Decoder:
     """What both families share: inputs, mask, cached attention, output."""
 
-    def __init__(self, config: DecoderConfig, weights: Weights, *, quantized: bool) -> None:
+    def __init__(self, config: DecoderConfig, weights: Tensors, *, quantized: bool) -> None:
         self.ov = need("openvino", extra="llm")
         self.ops = need("openvino.opset15", extra="llm")
         self.config, self.weights, self.quantized = config, weights, quantized

@@ -1,0 +1,281 @@
+"""Many answers written side by side: OpenVINO GenAI with continuous batching, paged keys and values, shared prefixes.
+
+    engine = LlmEngine(folder)                                 # a folder that convert() made
+    generation = engine.submit(engine.words.encode("To be", max_tokens=engine.max_tokens), options, on_piece)
+    generation.cancel()
+    engine.close()
+
+One thread owns the pipeline: it takes new requests, makes a step for all that run (each gets one token, or a piece of
+its prompt is read), and hands pieces of text to the callbacks. A request waits while max_running others are written;
+when keys and values have no room left, the library sets the youngest back and reads its text again later. What could
+never fit is refused on submit.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from deepseek.engines.llm.folder import ModelFolder
+from deepseek.engines.llm.graph import cache_bytes
+from deepseek.engines.llm.options import EngineLimits, GenerationOptions
+from deepseek.engines.llm.words import Words, Writer, too_long
+from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
+from deepseek.extras import need
+
+BLOCK_TOKENS = 32  # of a block of the CPU plugin's paged attention
+Finish = Literal["stop", "length", "cancelled", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one step added to an answer."""
+
+    text: str
+    tokens: tuple[int, ...] = ()  # their text may come with a later piece
+    logprobs: tuple[float, ...] = ()  # of each token, when asked for
+    finish: Finish | None = None  # set on the last piece
+    error: DeepseekError | None = None  # with finish "error"
+
+
+@dataclass(eq=False, slots=True)
+class Generation:
+    """One answer that is being written."""
+
+    ids: Sequence[int]
+    options: GenerationOptions
+    max_tokens: int
+    on_piece: Callable[[Piece], None]
+    writer: Writer
+    handle: Any = None  # of the library, once it runs
+    is_cancelled: bool = False
+    num_tokens: int = field(default=0)
+
+    def cancel(self) -> None:
+        """Write no more. A last piece says "cancelled", unless the answer was finished before. From any thread."""
+        self.is_cancelled = True
+
+
+class LlmEngine:
+    """Writes answers. Every method may be called from any thread; callbacks run on the engine's own and must be quick
+    and raise nothing."""
+
+    kind = "openvino-genai"
+
+    def __init__(self, folder: Path, limits: EngineLimits | None = None) -> None:
+        self.limits = limits or EngineLimits()
+        source = ModelFolder.read(folder, with_weights=False)
+        self.config, self.end_ids = source.config, source.end_ids
+        self.words = Words.open(folder, self.config.vocab_size)
+        per_block = cache_bytes(self.config, BLOCK_TOKENS, 4 if self.limits.exact else 2)
+        self._num_blocks = max(self.limits.cache_bytes // per_block, 2)
+        #: tokens of the longest prompt and its answer together
+        self.max_tokens = min(self.config.max_positions, self._num_blocks * BLOCK_TOKENS)
+        self._folder = folder
+        self._genai = need("openvino_genai", extra="llm")
+        self._tensor = need("openvino", extra="llm").Tensor
+        self._tokenizer = self._genai.Tokenizer(str(folder))
+        self._pipeline = self._open()
+        self._waiting: deque[Generation] = deque()
+        self._running: list[Generation] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="llm", daemon=True)
+        self._thread.start()
+
+    def submit(self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]) -> Generation:
+        """Begin an answer to the prompt `ids`. `on_piece` gets its pieces in order, the last with `finish` set.
+
+        InputError for options out of range or a prompt without room for an answer; BusyError when max_waiting others
+        wait; DrainingError after close().
+        """
+        options.check()
+        ids = list(ids) or list(self.end_ids[:1])
+        if not ids or not all(type(index) is int and 0 <= index < self.config.vocab_size for index in ids):
+            raise InputError(
+                "the prompt holds a token that does not exist" if ids else "the prompt is empty",
+                expected=f"tokens from 0 to {self.config.vocab_size - 1}",
+                fix="use the tokenizer of the model",
+            )
+        room = self.max_tokens - len(ids)
+        if room < 1:
+            raise too_long(f"{len(ids)} tokens", self.max_tokens - 1)
+        if options.max_tokens is not None and options.max_tokens > room:
+            raise InputError(
+                f"the prompt has {len(ids)} tokens and max_tokens is {options.max_tokens}",
+                expected=f"at most {self.max_tokens} together",
+                fix=f"shorten the prompt, or ask for at most {room}",
+            )
+        writer = self.words.writer(options.stop)
+        generation = Generation(ids, options, options.max_tokens or room, on_piece, writer)
+        with self._changed:
+            if self._closing:
+                raise DrainingError("the model is being closed", expected="an open model", fix="send it again")
+            if len(self._waiting) >= self.limits.max_waiting + max(self.limits.max_running - len(self._running), 0):
+                raise BusyError(
+                    f"{len(self._waiting)} requests wait already",
+                    expected=f"at most {self.limits.max_waiting}",
+                    fix="ask again later",
+                )
+            self._waiting.append(generation)
+            self._changed.notify()
+        return generation
+
+    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+        """The prompt of a chat: messages {"role", "content"} by the model's own template, with room for an answer.
+
+        The template runs in GenAI's own interpreter (minja), which knows no files, no imports and no Python objects.
+        """
+        if not self._tokenizer.chat_template:
+            raise InputError(
+                "the model has no chat template", expected="a model made for chats", fix="use /v1/completions"
+            )
+        try:
+            text = self._tokenizer.apply_chat_template(list(messages), True)
+        except RuntimeError as error:
+            raise InputError(
+                f"the chat template refuses these messages: {str(error)[-200:].strip()}",
+                expected="roles in the order that the model was made for, often user and assistant in turn",
+                fix="change the roles or their order",
+            ) from None
+        return self.words.encode(text, max_tokens=self.max_tokens - 1, special=False)
+
+    def load(self) -> tuple[int, int]:
+        """How many answers are being written and how many wait."""
+        return len(self._running), len(self._waiting)
+
+    def close(self) -> None:
+        """Cancel what runs and give the memory back. Returns when the thread has ended."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _open(self) -> Any:
+        scheduler = self._genai.SchedulerConfig()
+        scheduler.num_kv_blocks = self._num_blocks
+        scheduler.max_num_seqs = self.limits.max_running
+        scheduler.max_num_batched_tokens = self.limits.max_batch_tokens
+        scheduler.dynamic_split_fuse = True
+        scheduler.enable_prefix_caching = True
+        properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": self.limits.num_threads}
+        if self.limits.exact:
+            properties |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+            properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
+        return self._genai.ContinuousBatchingPipeline(
+            str(self._folder), self._tokenizer, scheduler, "CPU", **properties
+        )
+
+    def _work(self) -> None:
+        """The life of the thread."""
+        while self._admit():
+            try:
+                self._pipeline.step()
+            except RuntimeError as error:
+                self._recover(error)
+                continue
+            for generation in self._running:
+                self._advance(generation)
+            self._running = [generation for generation in self._running if generation.handle is not None]
+        for generation in (*self._running, *self._waiting):
+            self._end(generation, Piece("", finish="cancelled"))
+        with suppress(RuntimeError):
+            self._pipeline.step()  # lets go of what was stopped
+        self._running, self._pipeline = [], None
+        self._waiting.clear()
+
+    def _admit(self) -> bool:
+        """Begin what may begin; wait while there is nothing to do. False when the engine closes."""
+        with self._changed:
+            while not (self._closing or self._waiting or self._running or self._pipeline.has_non_finished_requests()):
+                self._changed.wait()
+            if self._closing:
+                return False
+            begun: list[Generation] = []
+            while self._waiting and len(self._running) + len(begun) < self.limits.max_running:
+                begun.append(self._waiting.popleft())
+        for generation in begun:
+            if generation.is_cancelled:
+                self._end(generation, Piece("", finish="cancelled"))
+                continue
+            prompt = self._tensor(np.array([generation.ids], np.int64))
+            generation.handle = self._pipeline.add_request(id(generation), prompt, self._settings(generation))
+            self._running.append(generation)
+        return True
+
+    def _settings(self, generation: Generation) -> Any:
+        options = generation.options
+        config = self._genai.GenerationConfig()
+        config.max_new_tokens = generation.max_tokens
+        config.do_sample = not options.greedy
+        if not options.greedy:
+            config.temperature = options.temperature
+            config.top_p = options.top_p
+            config.top_k = min(options.top_k or self.config.vocab_size, self.config.vocab_size)
+            config.rng_seed = (secrets.randbits(32) if options.seed is None else options.seed) % (1 << 32)
+        config.frequency_penalty = options.frequency_penalty
+        config.presence_penalty = options.presence_penalty
+        config.logprobs = int(options.logprobs)
+        config.ignore_eos = options.ignore_end or not self.end_ids
+        if not config.ignore_eos:
+            config.stop_token_ids = set(self.end_ids)
+            config.set_eos_token_id(self.end_ids[0])
+        if options.json_schema is not None:
+            config.structured_output_config = self._genai.StructuredOutputConfig(json_schema=options.json_schema)
+        return config
+
+    def _advance(self, generation: Generation) -> None:
+        """Hand on what the last step wrote for one answer."""
+        text, tokens, logprobs, finish = "", [], [], None
+        while generation.handle.can_read():
+            for output in generation.handle.read().values():
+                tokens += output.generated_ids
+                logprobs += output.generated_log_probs
+                finish = _FINISH.get(output.finish_reason.name, finish)
+        for token in tokens:
+            text += generation.writer.take(token)
+        generation.num_tokens += len(tokens)
+        if finish is not None:
+            text += generation.writer.finish()
+        if generation.writer.stopped:
+            finish = "stop"
+        if finish is None and generation.is_cancelled:
+            finish = "cancelled"
+        if finish is None and generation.handle.get_status().name == "IGNORED":  # no room in the cache, even alone
+            finish = "length"
+        if finish is None and not tokens:
+            return
+        kept = tuple(logprobs) if generation.options.logprobs else ()
+        piece = Piece(text, tuple(tokens), kept, finish)
+        if finish is None:
+            generation.on_piece(piece)
+        else:
+            self._end(generation, piece)
+
+    def _end(self, generation: Generation, piece: Piece) -> None:
+        handle, generation.handle = generation.handle, None
+        if handle is not None:
+            handle.stop()  # nothing to stop when the library has finished it
+        generation.on_piece(piece)
+
+    def _recover(self, error: RuntimeError) -> None:
+        """A step failed: nothing in the batch can go on. Say so to each, and begin anew."""
+        failed = DeepseekError(
+            f"generation failed: {str(error)[-300:].strip()}", expected="an answer", fix="send the request again"
+        )
+        running, self._running = self._running, []
+        for generation in running:
+            self._end(generation, Piece("", finish="error", error=failed))
+        self._pipeline = None  # its memory first
+        self._pipeline = self._open()
+
+
+_FINISH: dict[str, Finish] = {"STOP": "stop", "LENGTH": "length"}
