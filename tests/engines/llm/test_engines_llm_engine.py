@@ -183,6 +183,27 @@ def test_the_queue_has_an_end(folders: tuple[Path, Path]) -> None:
         ask(small, PROMPTS[0])
 
 
+def test_who_waits_and_is_cancelled_leaves_the_queue(folders: tuple[Path, Path]) -> None:
+    small = LlmEngine(folders[1], EngineLimits(max_running=1))
+    running = ask(small, PROMPTS[0], GenerationOptions(temperature=0, ignore_end=True))
+    waiting = ask(small, PROMPTS[1])
+    assert waiting.generation is not None
+    waiting.generation.cancel()
+    assert waiting.wait().finish == "cancelled"
+    assert running.pieces == [] or running.finish is None
+    small.close()
+
+
+def test_a_hugging_face_folder_is_converted_once(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for _ in range(2):
+        made = LlmEngine.open(folders[0], tmp_path / "cache", precision="int8")
+        assert (made.precision, len(ask(made, PROMPTS[0]).wait().tokens)) == ("int8", 24)
+        made.close()
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
+    with pytest.raises(InputError, match="convert it again"):
+        LlmEngine(folders[0])
+
+
 def test_a_penalty_takes_tokens_that_stand_there_already(engine: LlmEngine) -> None:
     free = ask(engine, PROMPTS[0], GenerationOptions(max_tokens=60, temperature=0, ignore_end=True)).wait().tokens
     options = GenerationOptions(max_tokens=60, temperature=0, ignore_end=True, frequency_penalty=2, presence_penalty=2)

@@ -9,6 +9,7 @@ library tokenizers from the source's tokenizer.json.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 
 Precision = Literal["fp32", "int8"]
+NOTE = "deepseek.json"  # beside the graph: how it was made
+_FORMAT = 1  # raised when the same source would be converted in another way
 _COPIED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -36,10 +39,43 @@ def convert(source: ModelFolder, target: Path, *, precision: Precision = "fp32")
         for name in _COPIED:
             if (source.path / name).is_file():
                 shutil.copyfile(source.path / name, folder / name)
+        (folder / NOTE).write_text(json.dumps({"precision": precision, "format": _FORMAT}) + "\n", "utf-8")
         openvino.save_model(model, str(folder / "openvino_model.xml"), compress_to_fp16=False)
         vocabulary = token_bytes(read_json(source.path / "tokenizer.json"), source.config.vocab_size)
         openvino.save_model(detokenizer(vocabulary), str(folder / "openvino_detokenizer.xml"))
         put_in_place(folder, target)
+
+
+def cached(source: Path, cache: Path, *, precision: Precision = "fp32") -> Path:
+    """The folder in `cache` that holds `source` converted; made when it is not there yet.
+
+    A source whose files changed, and another version of OpenVINO, get a folder of their own.
+    """
+    if (source / NOTE).is_file():
+        return source  # converted already
+    state = [precision, str(_FORMAT), need("openvino", extra="llm").__version__]
+    for path in sorted(path for path in source.iterdir() if path.is_file()):
+        found = path.stat()
+        state += [path.name, str(found.st_size), str(found.st_mtime_ns)]
+    digest = hashlib.sha256("\0".join([str(source.resolve()), *state]).encode()).hexdigest()[:24]
+    target = cache / f"{source.name}-{precision}-{digest}"
+    if not (target / NOTE).is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        convert(ModelFolder.read(source), target, precision=precision)
+    return target
+
+
+def read_precision(folder: Path) -> Precision:
+    """How a converted folder was made. InputError when it was not made by convert()."""
+    found = read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
+    precision: Precision | None = next((name for name in get_args(Precision) if name == found.get("precision")), None)
+    if precision is None or found.get("format") != _FORMAT:
+        raise InputError(
+            f"{folder} was not converted by this version",
+            expected="a folder that convert() made",
+            fix="convert it again",
+        )
+    return precision
 
 
 def token_bytes(tokenizer: Mapping[str, Any], vocab_size: int) -> list[bytes]:

@@ -24,9 +24,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from deepseek.engines.llm.convert import Precision, cached, read_precision
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.graph import cache_bytes
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
+from deepseek.engines.llm.plugin import properties
 from deepseek.engines.llm.words import Words, Writer, too_long
 from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
 from deepseek.extras import need
@@ -74,6 +76,7 @@ class LlmEngine:
         self.limits = limits or EngineLimits()
         source = ModelFolder.read(folder, with_weights=False)
         self.config, self.end_ids = source.config, source.end_ids
+        self.precision = read_precision(folder)
         self.words = Words.open(folder, self.config.vocab_size)
         per_block = cache_bytes(self.config, BLOCK_TOKENS, 4 if self.limits.exact else 2)
         self._num_blocks = max(self.limits.cache_bytes // per_block, 2)
@@ -90,6 +93,13 @@ class LlmEngine:
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="llm", daemon=True)
         self._thread.start()
+
+    @classmethod
+    def open(
+        cls, folder: Path, cache: Path, *, precision: Precision = "fp32", limits: EngineLimits | None = None
+    ) -> LlmEngine:
+        """An engine for a Hugging Face folder, converted into `cache` when that was not done before."""
+        return cls(cached(folder, cache, precision=precision), limits)
 
     def submit(self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]) -> Generation:
         """Begin an answer to the prompt `ids`. `on_piece` gets its pieces in order, the last with `finish` set.
@@ -166,13 +176,8 @@ class LlmEngine:
         scheduler.max_num_batched_tokens = self.limits.max_batch_tokens
         scheduler.dynamic_split_fuse = True
         scheduler.enable_prefix_caching = True
-        properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": self.limits.num_threads}
-        if self.limits.exact:
-            properties |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
-            properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
-        return self._genai.ContinuousBatchingPipeline(
-            str(self._folder), self._tokenizer, scheduler, "CPU", **properties
-        )
+        told = properties(self.config, self.precision, self.limits)
+        return self._genai.ContinuousBatchingPipeline(str(self._folder), self._tokenizer, scheduler, "CPU", **told)
 
     def _work(self) -> None:
         """The life of the thread."""
@@ -199,13 +204,15 @@ class LlmEngine:
                 self._changed.wait()
             if self._closing:
                 return False
+            gone = [generation for generation in self._waiting if generation.is_cancelled]
+            if gone:
+                self._waiting = deque(generation for generation in self._waiting if not generation.is_cancelled)
             begun: list[Generation] = []
             while self._waiting and len(self._running) + len(begun) < self.limits.max_running:
                 begun.append(self._waiting.popleft())
+        for generation in gone:
+            self._end(generation, Piece("", finish="cancelled"))
         for generation in begun:
-            if generation.is_cancelled:
-                self._end(generation, Piece("", finish="cancelled"))
-                continue
             prompt = self._tensor(np.array([generation.ids], np.int64))
             generation.handle = self._pipeline.add_request(id(generation), prompt, self._settings(generation))
             self._running.append(generation)
