@@ -141,6 +141,22 @@ def test_a_step_that_fails_ends_its_answers_and_the_engine_goes_on(engine: LlmEn
     assert len(ask(engine, PROMPTS[0]).wait().tokens) == 24
 
 
+def test_an_engine_that_cannot_begin_anew_says_so(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = LlmEngine(folders[1])
+    assert lost.is_alive
+
+    def full() -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(lost, "_open", full)
+    heard = [ask(lost, PROMPTS[0], GenerationOptions(json_schema='{"type": "nonsense"}')), ask(lost, PROMPTS[1])]
+    assert {one.wait().finish for one in heard} <= {"error", "cancelled", "length", "stop"}
+    lost.close()
+    assert not lost.is_alive
+    with pytest.raises(DrainingError):
+        ask(lost, PROMPTS[0])
+
+
 def test_a_full_cache_delays_and_changes_nothing(folders: tuple[Path, Path], engine: LlmEngine) -> None:
     options = GenerationOptions(max_tokens=100, temperature=0, ignore_end=True)
     wanted = [ask(engine, prompt, options).wait().tokens for prompt in PROMPTS]

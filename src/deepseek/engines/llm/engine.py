@@ -158,6 +158,11 @@ class LlmEngine:
             ) from None
         return self.words.encode(text, max_tokens=self.max_tokens - 1, special=False)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes requests. False after close(), and when it failed and could not begin anew."""
+        return self._thread.is_alive() and not self._closing
+
     def load(self) -> tuple[int, int]:
         """How many answers are being written and how many wait."""
         return len(self._running), len(self._waiting)
@@ -184,15 +189,18 @@ class LlmEngine:
         while self._admit():
             try:
                 self._pipeline.step()
-            except RuntimeError as error:
-                self._recover(error)
-                continue
+            except _RAISED as error:
+                if self._recover(error):
+                    continue
+                break
             for generation in self._running:
                 self._advance(generation)
             self._running = [generation for generation in self._running if generation.handle is not None]
+        with self._changed:
+            self._closing = True
         for generation in (*self._running, *self._waiting):
             self._end(generation, Piece("", finish="cancelled"))
-        with suppress(RuntimeError):
+        with suppress(AttributeError, *_RAISED):
             self._pipeline.step()  # lets go of what was stopped
         self._running, self._pipeline = [], None
         self._waiting.clear()
@@ -214,8 +222,12 @@ class LlmEngine:
             self._end(generation, Piece("", finish="cancelled"))
         for generation in begun:
             prompt = self._tensor(np.array([generation.ids], np.int64))
-            generation.handle = self._pipeline.add_request(id(generation), prompt, self._settings(generation))
-            self._running.append(generation)
+            try:
+                generation.handle = self._pipeline.add_request(id(generation), prompt, self._settings(generation))
+            except _RAISED as error:
+                self._end(generation, Piece("", finish="error", error=_failed(error)))
+            else:
+                self._running.append(generation)
         return True
 
     def _settings(self, generation: Generation) -> Any:
@@ -273,16 +285,24 @@ class LlmEngine:
             handle.stop()  # nothing to stop when the library has finished it
         generation.on_piece(piece)
 
-    def _recover(self, error: RuntimeError) -> None:
-        """A step failed: nothing in the batch can go on. Say so to each, and begin anew."""
-        failed = DeepseekError(
-            f"generation failed: {str(error)[-300:].strip()}", expected="an answer", fix="send the request again"
-        )
+    def _recover(self, error: Exception) -> bool:
+        """A step failed: nothing in the batch can go on. Say so to each, and begin anew; False when that fails too."""
         running, self._running = self._running, []
         for generation in running:
-            self._end(generation, Piece("", finish="error", error=failed))
+            self._end(generation, Piece("", finish="error", error=_failed(error)))
         self._pipeline = None  # its memory first
-        self._pipeline = self._open()
+        try:
+            self._pipeline = self._open()
+        except _RAISED:
+            return False
+        return True
 
 
+def _failed(error: Exception) -> DeepseekError:
+    reason = str(error)[-300:].strip()
+    return DeepseekError(f"generation failed: {reason}", expected="an answer", fix="send the request again")
+
+
+#: What the library's C++ exceptions become.
+_RAISED = (RuntimeError, ValueError, IndexError, MemoryError)
 _FINISH: dict[str, Finish] = {"STOP": "stop", "LENGTH": "length"}
