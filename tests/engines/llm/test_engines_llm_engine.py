@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -261,3 +262,21 @@ def test_a_chat_becomes_a_prompt(engine: LlmEngine) -> None:
     assert engine.words.decode(ids) == "USER:\nWho's {{ 1 + 1 }} there?\n\nASSISTANT:\n"
     with pytest.raises(InputError, match="at most 255 tokens"):
         engine.chat([{"role": "user", "content": "long " * 500}])
+
+
+def test_the_template_that_stands_in_a_file_of_its_own_is_taken(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    source = shutil.copytree(folders[0], tmp_path / "source")
+    (source / "chat_template.jinja").write_text("{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}")
+    made = LlmEngine.open(source, tmp_path / "cache")
+    ids = made.chat([{"role": "user", "content": "a"}])
+    assert (ids[0], made.words.decode(ids)) == (0, "[a]")
+    made.close()
+
+
+def test_a_template_that_refuses_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    source = shutil.copytree(folders[0], tmp_path / "source")
+    (source / "chat_template.jinja").write_text("{{ raise_exception('system first') }}")
+    made = LlmEngine.open(source, tmp_path / "cache")
+    with pytest.raises(InputError, match="system first"):
+        made.chat([{"role": "user", "content": "a"}])
+    made.close()

@@ -26,7 +26,10 @@ from deepseek.extras import need
 Precision = Literal["fp32", "int8"]
 NOTE = "deepseek.json"  # beside the graph: how it was made
 _FORMAT = 1  # raised when the same source would be converted in another way
-_COPIED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_COPIED = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "chat_template.jinja",
+)  # fmt: skip
 
 
 def convert(source: ModelFolder, target: Path, *, precision: Precision = "fp32") -> None:

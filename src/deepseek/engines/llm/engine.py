@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from deepseek.engines.llm.convert import Precision, cached, read_precision
-from deepseek.engines.llm.folder import ModelFolder
+from deepseek.engines.llm.folder import ModelFolder, read_text
 from deepseek.engines.llm.graph import cache_bytes
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.plugin import properties
@@ -33,6 +33,7 @@ from deepseek.engines.llm.words import Words, Writer, too_long
 from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
 from deepseek.extras import need
 
+TEMPLATE = "chat_template.jinja"
 BLOCK_TOKENS = 32  # of a block of the CPU plugin's paged attention
 Finish = Literal["stop", "length", "cancelled", "error"]
 
@@ -86,6 +87,8 @@ class LlmEngine:
         self._genai = need("openvino_genai", extra="llm")
         self._tensor = need("openvino", extra="llm").Tensor
         self._tokenizer = self._genai.Tokenizer(str(folder))
+        if (folder / TEMPLATE).is_file():  # where transformers keeps it since version 5, and GenAI does not look
+            self._tokenizer.chat_template = read_text(folder / TEMPLATE)
         self._pipeline = self._open()
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []

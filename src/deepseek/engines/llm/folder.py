@@ -109,18 +109,22 @@ _FOLDER_FIX = (
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file, or InputError that names the file."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise InputError(
-                f"{path.name} is too large", expected=f"at most {MAX_JSON_BYTES >> 20} MiB", fix=_FOLDER_FIX
-            )
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}", expected="a JSON object in UTF-8", fix=_FOLDER_FIX
-        ) from None
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON: {error}", expected="a JSON object", fix=_FOLDER_FIX) from None
     if not isinstance(found, dict):
         raise InputError(f"{path} holds no object", expected="a JSON object", fix=_FOLDER_FIX)
     return found
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, or InputError that names it."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"{path} is too large", expected=f"at most {MAX_JSON_BYTES >> 20} MiB", fix=_FOLDER_FIX)
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}", expected="text in UTF-8", fix=_FOLDER_FIX) from None
 
 
 def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
