@@ -25,6 +25,10 @@ SIZES = {
     "gpt2": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 128},
     "llama": {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32,
               "intermediate_size": 48, "max_position_embeddings": 128},
+    "llama3": {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 64, "intermediate_size": 48,
+               "max_position_embeddings": 128, "rope_parameters": {
+                   "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+                   "high_freq_factor": 4.0, "original_max_position_embeddings": 64}},
     "qwen2": {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32,
               "intermediate_size": 48, "max_position_embeddings": 128, "tie_word_embeddings": True},
 }  # fmt: skip
@@ -41,7 +45,9 @@ def random_model(family: str, folder: Path, dtype: torch.dtype = torch.float32) 
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, vocab_size=300, bos_token_id=0, eos_token_id=0, **SIZES[family])
+    config = AutoConfig.for_model(
+        family.removesuffix("3"), vocab_size=300, bos_token_id=0, eos_token_id=0, **SIZES[family]
+    )
     model = AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -97,6 +97,9 @@ def test_a_config_that_does_not_fit_is_refused(folder: Path, values: dict[str, A
     [
         ({"num_key_value_heads": 3}, "num_key_value_heads"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters"),
+        ({"rope_parameters": {"rope_type": "llama3", "factor": 0}}, "rope_parameters"),
+        ({"rope_parameters": {"rope_type": "llama3", "low_freq_factor": 4}}, "rope_parameters"),
+        ({"rope_parameters": ["llama3"]}, "rope_parameters"),
         ({"sliding_window": 128}, "sliding_window"),
         ({"hidden_act": "gelu"}, "hidden_act"),
     ],

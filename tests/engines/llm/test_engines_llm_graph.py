@@ -20,7 +20,7 @@ EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "INFERE
 IDS = np.random.default_rng(0).integers(0, 300, (2, 11))
 
 
-@pytest.fixture(scope="module", params=["gpt2", "llama", "qwen2"])
+@pytest.fixture(scope="module", params=["gpt2", "llama", "llama3", "qwen2"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp(request.param)
     return folder, random_model(request.param, folder)

@@ -24,8 +24,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from deepseek.engines.llm.chat import ChatTemplate
 from deepseek.engines.llm.convert import Precision, cached, read_precision
-from deepseek.engines.llm.folder import ModelFolder, read_text
+from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.graph import cache_bytes
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.plugin import properties
@@ -33,7 +34,6 @@ from deepseek.engines.llm.words import Words, Writer, too_long
 from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
 from deepseek.extras import need
 
-TEMPLATE = "chat_template.jinja"
 BLOCK_TOKENS = 32  # of a block of the CPU plugin's paged attention
 Finish = Literal["stop", "length", "cancelled", "error"]
 
@@ -86,9 +86,7 @@ class LlmEngine:
         self._folder = folder
         self._genai = need("openvino_genai", extra="llm")
         self._tensor = need("openvino", extra="llm").Tensor
-        self._tokenizer = self._genai.Tokenizer(str(folder))
-        if (folder / TEMPLATE).is_file():  # where transformers keeps it since version 5, and GenAI does not look
-            self._tokenizer.chat_template = read_text(folder / TEMPLATE)
+        self._template = ChatTemplate(folder)
         self._pipeline = self._open()
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
@@ -143,22 +141,8 @@ class LlmEngine:
         return generation
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
-        """The prompt of a chat: messages {"role", "content"} by the model's own template, with room for an answer.
-
-        The template runs in GenAI's own interpreter (minja), which knows no files, no imports and no Python objects.
-        """
-        if not self._tokenizer.chat_template:
-            raise InputError(
-                "the model has no chat template", expected="a model made for chats", fix="use /v1/completions"
-            )
-        try:
-            text = self._tokenizer.apply_chat_template(list(messages), True)
-        except RuntimeError as error:
-            raise InputError(
-                f"the chat template refuses these messages: {str(error)[-200:].strip()}",
-                expected="roles in the order that the model was made for, often user and assistant in turn",
-                fix="change the roles or their order",
-            ) from None
+        """The prompt of a chat: messages {"role", "content"} by the model's own template, with room for an answer."""
+        text = self._template.render(messages)
         return self.words.encode(text, max_tokens=self.max_tokens - 1, special=False)
 
     @property
@@ -185,7 +169,9 @@ class LlmEngine:
         scheduler.dynamic_split_fuse = True
         scheduler.enable_prefix_caching = True
         told = properties(self.config, self.precision, self.limits)
-        return self._genai.ContinuousBatchingPipeline(str(self._folder), self._tokenizer, scheduler, "CPU", **told)
+        return self._genai.ContinuousBatchingPipeline(
+            str(self._folder), self._template.tokenizer, scheduler, "CPU", **told
+        )
 
     def _work(self) -> None:
         """The life of the thread."""

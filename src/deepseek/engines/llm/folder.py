@@ -31,6 +31,16 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f
 
 
 @dataclass(frozen=True, slots=True)
+class RopeScaling:
+    """How Llama 3.1 stretches its slow rotary frequencies to longer texts."""
+
+    factor: float  # slow frequencies are divided by it
+    low_freq_factor: float  # a wave longer than original_positions / this is slow
+    high_freq_factor: float  # a wave shorter than original_positions / this stays as it is
+    original_positions: int
+
+
+@dataclass(frozen=True, slots=True)
 class DecoderConfig:
     """What the graph needs to know of config.json."""
 
@@ -45,6 +55,7 @@ class DecoderConfig:
     max_positions: int  # tokens of a prompt and its answer together
     norm_epsilon: float
     rope_theta: float  # base of the rotary frequencies; unused by gpt2
+    rope_scaling: RopeScaling | None
     tied: bool  # the output layer is the embedding
     attention_bias: bool
 
@@ -158,7 +169,7 @@ def _gpt2(raw: Mapping[str, Any]) -> DecoderConfig:
         family="gpt2", num_layers=_count(raw, "n_layer", 12), num_heads=heads, num_kv_heads=heads,
         head_size=width // heads, width=width, inner_width=4 * width if inner is None else _count(raw, "n_inner", 0),
         vocab_size=_count(raw, "vocab_size", 50257), max_positions=_count(raw, "n_positions", 1024),
-        norm_epsilon=_number(raw, "layer_norm_epsilon", 1e-5), rope_theta=0.0,
+        norm_epsilon=_number(raw, "layer_norm_epsilon", 1e-5), rope_theta=0.0, rope_scaling=None,
         tied=raw.get("tie_word_embeddings", True) is not False, attention_bias=True,
     )  # fmt: skip
 
@@ -167,8 +178,9 @@ def _llama(raw: Mapping[str, Any]) -> DecoderConfig:
     _only(raw, "hidden_act", "silu", ("silu",))
     _only(raw, "mlp_bias", False, (False,))
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    if not isinstance(rope, dict) or rope.get("rope_type", rope.get("type", "default")) != "default":
-        raise _wrong("rope_parameters", rope, "plain rotary positions (rope_type default)")
+    kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else rope
+    if kind not in ("default", "llama3"):
+        raise _wrong("rope_parameters", rope, "rotary positions of rope_type default or llama3")
     qwen = raw.get("model_type") == "qwen2"
     if raw.get("sliding_window") is not None and raw.get("use_sliding_window", not qwen):
         raise _wrong("sliding_window", raw["sliding_window"], "null: attention over the whole text")
@@ -180,9 +192,22 @@ def _llama(raw: Mapping[str, Any]) -> DecoderConfig:
         head_size=_count(raw, "head_dim", width // heads), width=width,
         inner_width=_count(raw, "intermediate_size", 0), vocab_size=_count(raw, "vocab_size", 0),
         max_positions=_count(raw, "max_position_embeddings", 2048), norm_epsilon=_number(raw, "rms_norm_eps", 1e-6),
-        rope_theta=theta, tied=raw.get("tie_word_embeddings", False) is True,
+        rope_theta=theta, rope_scaling=_scaling(rope) if kind == "llama3" else None,
+        tied=raw.get("tie_word_embeddings", False) is True,
         attention_bias=qwen or raw.get("attention_bias", False) is True,
     )  # fmt: skip
+
+
+def _scaling(rope: Mapping[str, Any]) -> RopeScaling:
+    found = RopeScaling(
+        factor=_number(rope, "factor", 8.0),
+        low_freq_factor=_number(rope, "low_freq_factor", 1.0),
+        high_freq_factor=_number(rope, "high_freq_factor", 4.0),
+        original_positions=_count(rope, "original_max_position_embeddings", 8192),
+    )
+    if not (found.factor >= 1 and 0 < found.low_freq_factor < found.high_freq_factor):
+        raise _wrong("rope_parameters", dict(rope), "factor of 1 or more, low_freq_factor below high_freq_factor")
+    return found
 
 
 def _count(raw: Mapping[str, Any], key: str, default: int) -> int:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Float32
+from deepseek.contracts import Float32, Float64
 from deepseek.engines.llm.folder import DecoderConfig
 from deepseek.extras import need
 
@@ -225,8 +225,7 @@ class Llama(Decoder):
     def embed(self) -> Node:
         config, ops = self.config, self.ops
         self.table = self.matrix(self.weights.take("model.embed_tokens.weight", (config.vocab_size, config.width)))
-        exponents = np.arange(0, config.head_size, 2, dtype=np.float64) / config.head_size
-        frequencies = (config.rope_theta**-exponents).astype(np.float32)  # (D / 2,)
+        frequencies = rotary_frequencies(config).astype(np.float32)  # (D / 2,)
         positions = ops.unsqueeze(ops.convert(self.position_ids, "f32"), self.integers([1, 3]))  # (B, 1, S, 1)
         angles = ops.multiply(positions, self.constant(frequencies))
         angles = ops.concat([angles, angles], -1)  # (B, 1, S, D)
@@ -277,6 +276,19 @@ class Llama(Decoder):
         root = ops.sqrt(ops.add(square, self.constant(np.array(self.config.norm_epsilon, np.float32))))
         weight = self.constant(self.weights.take(name + ".weight", (self.config.width,)))
         return ops.multiply(ops.divide(x, root), weight)
+
+
+def rotary_frequencies(config: DecoderConfig) -> Float64:
+    """(D / 2,) turns in radians a position. Scaled as Llama 3.1 is (transformers' rope type "llama3"): slow waves by
+    the factor, those between slow and fast by a share of it that falls with how many fit into the original length."""
+    frequencies = config.rope_theta ** -(np.arange(0, config.head_size, 2, dtype=np.float64) / config.head_size)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return frequencies
+    waves = scaling.original_positions * frequencies / (2 * np.pi)  # how many fit into the original length
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    kept = np.clip((waves - low) / (high - low), 0, 1)
+    return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
 def cache_bytes(config: DecoderConfig, num_tokens: int, bytes_per_value: int = 1) -> int:

@@ -50,7 +50,7 @@ _VALUES = frozenset(["enum", "const", "default", "examples"])
 _FIX = "use type, properties, required, items, enum, const, anyOf, $defs and $ref, and smaller limits"
 _TINY = DecoderConfig(
     family="gpt2", num_layers=1, num_heads=1, num_kv_heads=1, head_size=8, width=8, inner_width=8, vocab_size=257,
-    max_positions=32, norm_epsilon=1e-5, rope_theta=0.0, tied=True, attention_bias=True,
+    max_positions=32, norm_epsilon=1e-5, rope_theta=0.0, rope_scaling=None, tied=True, attention_bias=True,
 )  # fmt: skip
 
 
