@@ -26,7 +26,7 @@ import numpy as np
 
 from deepseek.engines.llm.chat import ChatTemplate
 from deepseek.engines.llm.convert import Precision, cached, read_precision
-from deepseek.engines.llm.folder import ModelFolder
+from deepseek.engines.llm.folder import DecoderConfig, ModelFolder
 from deepseek.engines.llm.graph import cache_bytes
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.plugin import properties
@@ -67,9 +67,47 @@ class Generation:
         self.is_cancelled = True
 
 
+def num_blocks(config: DecoderConfig, limits: EngineLimits) -> int:
+    """Blocks of BLOCK_TOKENS tokens that the cache holds."""
+    return max(limits.cache_bytes // cache_bytes(config, BLOCK_TOKENS, 4 if limits.exact else 2), 2)
+
+
+def max_tokens_of(config: DecoderConfig, limits: EngineLimits) -> int:
+    """Tokens of the longest prompt and its answer together: by positions, and by what the cache holds of one."""
+    return min(config.max_positions, num_blocks(config, limits) * BLOCK_TOKENS)
+
+
+def fit(
+    ids: Sequence[int], options: GenerationOptions, config: DecoderConfig, end_ids: Sequence[int], max_tokens: int
+) -> tuple[list[int], int]:
+    """The prompt (never empty) and the most tokens that its answer gets. InputError when they do not fit."""
+    options.check()
+    found = list(ids) or list(end_ids[:1])
+    if not found or not all(type(index) is int and 0 <= index < config.vocab_size for index in found):
+        raise InputError(
+            "the prompt holds a token that does not exist" if found else "the prompt is empty",
+            expected=f"tokens from 0 to {config.vocab_size - 1}",
+            fix="use the tokenizer of the model",
+        )
+    room = max_tokens - len(found)
+    if room < 1:
+        raise too_long(f"{len(found)} tokens", max_tokens - 1)
+    if options.max_tokens is not None and options.max_tokens > room:
+        raise InputError(
+            f"the prompt has {len(found)} tokens and max_tokens is {options.max_tokens}",
+            expected=f"at most {max_tokens} together",
+            fix=f"shorten the prompt, or ask for at most {room}",
+        )
+    return found, options.max_tokens or room
+
+
 class LlmEngine:
     """Writes answers. Every method may be called from any thread; callbacks run on the engine's own and must be quick
-    and raise nothing."""
+    and raise nothing.
+
+    GenAI keeps Python's lock during a step, so other threads of the process stand still for that long (a decode step
+    of GPT-2 17 ms, a prompt of 256 tokens .2 s): beside an HTTP front end take process.LlmProcess.
+    """
 
     kind = "openvino-genai"
 
@@ -79,10 +117,8 @@ class LlmEngine:
         self.config, self.end_ids = source.config, source.end_ids
         self.precision = read_precision(folder)
         self.words = Words.open(folder, self.config.vocab_size)
-        per_block = cache_bytes(self.config, BLOCK_TOKENS, 4 if self.limits.exact else 2)
-        self._num_blocks = max(self.limits.cache_bytes // per_block, 2)
-        #: tokens of the longest prompt and its answer together
-        self.max_tokens = min(self.config.max_positions, self._num_blocks * BLOCK_TOKENS)
+        self._num_blocks = num_blocks(self.config, self.limits)
+        self.max_tokens = max_tokens_of(self.config, self.limits)  # of the longest prompt and its answer together
         self._folder = folder
         self._genai = need("openvino_genai", extra="llm")
         self._tensor = need("openvino", extra="llm").Tensor
@@ -108,25 +144,9 @@ class LlmEngine:
         InputError for options out of range or a prompt without room for an answer; BusyError when max_waiting others
         wait; DrainingError after close().
         """
-        options.check()
-        ids = list(ids) or list(self.end_ids[:1])
-        if not ids or not all(type(index) is int and 0 <= index < self.config.vocab_size for index in ids):
-            raise InputError(
-                "the prompt holds a token that does not exist" if ids else "the prompt is empty",
-                expected=f"tokens from 0 to {self.config.vocab_size - 1}",
-                fix="use the tokenizer of the model",
-            )
-        room = self.max_tokens - len(ids)
-        if room < 1:
-            raise too_long(f"{len(ids)} tokens", self.max_tokens - 1)
-        if options.max_tokens is not None and options.max_tokens > room:
-            raise InputError(
-                f"the prompt has {len(ids)} tokens and max_tokens is {options.max_tokens}",
-                expected=f"at most {self.max_tokens} together",
-                fix=f"shorten the prompt, or ask for at most {room}",
-            )
+        ids, max_tokens = fit(ids, options, self.config, self.end_ids, self.max_tokens)
         writer = self.words.writer(options.stop)
-        generation = Generation(ids, options, options.max_tokens or room, on_piece, writer)
+        generation = Generation(ids, options, max_tokens, on_piece, writer)
         with self._changed:
             if self._closing:
                 raise DrainingError("the model is being closed", expected="an open model", fix="send it again")

@@ -21,11 +21,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deepseek.engines.llm.engine import Generation, Piece
+from deepseek.engines.llm.engine import Piece
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.serve.protocols.json_body import encode
 from deepseek.serve.protocols.openai_params import error_body
-from deepseek.serve.protocols.openai_request import TextRequest, TextWriter
+from deepseek.serve.protocols.openai_request import TextRequest, TextWriter, Writing
 
 DONE = b"data: [DONE]\n\n"
 EVENT_STREAM = b"text/event-stream"
@@ -70,7 +70,7 @@ class Answers:
     request: TextRequest
     writer: TextWriter
     pieces: asyncio.Queue[tuple[int, Piece]] = field(default_factory=asyncio.Queue)
-    generations: list[Generation] = field(default_factory=list)
+    generations: list[Writing] = field(default_factory=list)
     num_tokens: int = 0  # written so far, in all answers
     num_characters: Counter[int] = field(default_factory=Counter)  # of each answer whose log probabilities were told
     id: str = ""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from deepseek.engines.llm.engine import Generation, Piece
+from deepseek.engines.llm.engine import Piece
 from deepseek.engines.llm.options import GenerationOptions
 from deepseek.engines.llm.schemas import Schemas
 from deepseek.engines.llm.words import Words
@@ -77,15 +77,22 @@ _CHAT = _SHARED | frozenset(
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
+class Writing(Protocol):
+    """An answer that is being written."""
+
+    @property
+    def ids(self) -> Sequence[int]: ...
+
+    def cancel(self) -> None: ...
+
+
 class TextWriter(Protocol):
-    """What writes answers; engines.llm.engine.LlmEngine is one."""
+    """What writes answers: engines.llm.process.LlmProcess, or engines.llm.engine.LlmEngine in this process."""
 
     words: Words
     max_tokens: int
 
-    def submit(
-        self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]
-    ) -> Generation: ...
+    def submit(self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]) -> Writing: ...
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]: ...
 
