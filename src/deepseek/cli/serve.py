@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deepseek.engines import Runtime
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
+    from deepseek.serve.generation import GenerativeModel
     from deepseek.serve.group import Child
     from deepseek.serve.text import TextFace
 
@@ -120,7 +121,7 @@ def read_settings(**given: Any) -> Settings:
 
 
 def answer(
-    models: Mapping[str, Runtime | TextFace],
+    models: Mapping[str, Runtime | TextFace | GenerativeModel],
     settings: Settings,
     listener: socket,
     audit_log: Path | None = None,
@@ -179,7 +180,7 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
 
 def open_models(
     bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False
-) -> dict[str, Runtime | TextFace]:
+) -> dict[str, Runtime | TextFace | GenerativeModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
@@ -187,7 +188,11 @@ def open_models(
     found: dict[str, Any] = {}
     for bundle in bundles:
         name, path = split_name(str(bundle))
-        runtime = open_text(path, key) if is_text(path) else Runtime.open(path, key=key, lazy=lazy)
+        kind = kind_of(path)
+        if kind == "bundle":
+            runtime: Any = Runtime.open(path, key=key, lazy=lazy)
+        else:
+            runtime = open_folder(kind, name, path, key)
         name = name or runtime.name
         if name in found:
             raise InputError(
@@ -197,34 +202,39 @@ def open_models(
     return found
 
 
-def is_text(path: Path) -> bool:
-    """Whether a plain folder holds a text model; InputError for a folder of another kind."""
+def kind_of(path: Path) -> str:
+    """What stands at a path: a bundle, or a plain folder of a text model or of one that writes text.
+
+    A path that is neither is left to who opens bundles, who says what is wrong with it.
+    """
     if not (path / "config.json").is_file() or (path / "bundle.json").exists():
-        return False
+        return "bundle"
     from deepseek.engines.text import describe
+
+    return describe(path).kind
+
+
+def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace | GenerativeModel:
+    """A model from a plain Hugging Face folder, in float32."""
     from deepseek.errors import InputError
-
-    found = describe(path)
-    if found.kind != "text":
-        raise InputError(
-            f"{path} holds {found.architecture or found.kind}, which is not served yet",
-            expected="a bundle, or a text model of the BERT family",
-            fix="take another model",
-        )
-    return True
-
-
-def open_text(path: Path, key: Path | None) -> TextFace:
-    """A text model from a plain folder, in float32."""
-    from deepseek.engines.text import TextModel
-    from deepseek.errors import InputError
-    from deepseek.serve.text import TextFace
 
     if key is not None:
         raise InputError(
             f"{path} is no bundle, so nobody has signed it", expected="a signed bundle", fix="serve it without --key"
         )
+    if kind == "causal-lm":
+        from deepseek.serve.generation import GenerativeModel
+
+        return GenerativeModel(name or path.resolve().name, path, cache_folder() / "llm")
+    from deepseek.engines.text import TextModel
+    from deepseek.serve.text import TextFace
+
     return TextFace(TextModel.open(path), {"precision": "f32"})
+
+
+def cache_folder() -> Path:
+    """Where what is made of a model is kept, to be made once."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepseek"
 
 
 def split_name(text: str) -> tuple[str, Path]:

@@ -23,11 +23,12 @@ from deepseek.serve.call import Answer, Call, Handler, Stream
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
+from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.limits import ApiKeys
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
-from deepseek.serve.protocols import oip, records
+from deepseek.serve.protocols import oip, openai_routes, records
 from deepseek.serve.protocols.errors import MethodError
 from deepseek.serve.workers import LocalWorker, Pool
 
@@ -47,7 +48,7 @@ class App:
 
     def __init__(
         self,
-        models: Mapping[str, Servable | Face],
+        models: Mapping[str, Servable | Face | GenerativeModel],
         *,
         settings: Settings,
         sinks: Sequence[Sink],
@@ -60,18 +61,23 @@ class App:
         self._keys = ApiKeys.read(settings.api_keys_file) if settings.api_keys_file else None
         self.pool = Pool()
         self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
-        self.models = Models(models, settings, explaining, self.emit, self.pool)
+        others = {name: model for name, model in models.items() if not isinstance(model, GenerativeModel)}
+        self.models = Models(others, settings, explaining, self.emit, self.pool)
+        self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
         self._tasks: set[asyncio.Task[None]] = set()
         self._routes: dict[str, Route] = {}
         self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False)
         self._get("/v2/health/ready", self._ready, needs_key=False)
         self._get("/v2", oip.server_metadata)
-        self._get("/v1/models", lambda: records.list_models(self.models))
+        self._get("/v1/models", lambda: records.list_models(self.models, self.writers.values()))
         self._get("/v2/repository/index", lambda: oip.repository_index(self.models), method="POST")
         for path, page in pages.routes(self.models).items():
             self._get(path, page, needs_key=path != "/")
         for model in self.models.values():
             self._add(model)
+        self._post("/v1/embeddings", lambda call: openai_routes.embed(call, self.models))
+        self._post("/v1/completions", lambda call: openai_routes.write(call, self.writers, "completion"))
+        self._post("/v1/chat/completions", lambda call: openai_routes.write(call, self.writers, "chat"))
 
     def emit(self, event: Event) -> None:
         """Tell every sink."""
@@ -92,6 +98,8 @@ class App:
         for model in self.models.values():
             await model.warm_up()
             model.loaded()
+        for writer in self.writers.values():
+            await writer.start(self.emit)
         self.emit(Event("server", fields={"state": "started"}))
 
     async def close(self) -> None:
@@ -99,6 +107,8 @@ class App:
         self.pool.close()
         if self.processes is not None:
             await self.processes.close()
+        for writer in self.writers.values():
+            await writer.close()
         for model in self.models.values():
             model.close()
         self.emit(Event("server", fields={"state": "stopped"}))
@@ -131,8 +141,9 @@ class App:
 
     def cancel(self, call: Call) -> None:
         """The client of a call has gone."""
-        if call.model is not None:
-            call.model.cancel(call)
+        call.gone = True
+        if call.cancel is not None:
+            call.cancel()
 
     def report(self, call: Call, status: int) -> None:
         """Tell every sink of a call that was answered."""
@@ -172,6 +183,9 @@ class App:
             return content()
 
         self._routes[path] = Route(path, method, answer, needs_key)
+
+    def _post(self, path: str, handler: Handler) -> None:
+        self._routes[path] = Route(path, "POST", handler)
 
     def _add(self, model: ServedModel) -> None:
         """The routes of one model."""
@@ -218,13 +232,13 @@ class App:
             raise DrainingError(
                 "the server is stopping", expected="a server that takes requests", fix="ask another server"
             )
-        if not self.models:
+        if not self.models and not self.writers:
             raise DrainingError(
                 "no model is loaded",
                 expected="at least one",
                 fix="start the server with a bundle: deepseek serve BUNDLE",
             )
-        if not self.pool.num_workers:
+        if (self.models and not self.pool.num_workers) or not all(writer.ready for writer in self.writers.values()):
             raise DrainingError(
                 "no engine process lives", expected="at least one", fix="wait: they are being started again"
             )
@@ -236,7 +250,7 @@ class App:
 
 
 def create_app(
-    models: Mapping[str, Servable | Face],
+    models: Mapping[str, Servable | Face | GenerativeModel],
     *,
     settings: Settings | None = None,
     sinks: Sequence[Sink] = (),

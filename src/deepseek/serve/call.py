@@ -16,23 +16,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from deepseek.errors import BusyError, DeepseekError, MalformedError
 from deepseek.serve.config import Settings
 from deepseek.serve.protocols.errors import (
     MediaTypeError,
     MethodError,
-    error_body,
+    body_of,
     internal_error,
-    sentence_body,
-    wants_sentence,
 )
 from deepseek.serve.protocols.json_body import encode
-
-if TYPE_CHECKING:
-    from deepseek.serve.models import ServedModel
-    from deepseek.serve.scheduler import Job
 
 Header = tuple[bytes, bytes]
 
@@ -52,8 +46,8 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "answered", "body", "flags", "handler", "headers", "job", "method", "model", "num_rows", "path", "queue_s",
-        "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
+        "answered", "body", "cancel", "flags", "gone", "handler", "headers", "method", "model", "num_rows", "path",
+        "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
     )  # fmt: skip
 
     answered: Callable[[Call, Answer | Stream], None]  # who waits for the answer
@@ -79,12 +73,13 @@ class Call:
         self.request_id = request_id_of(headers)
         self.traceparent = traceparent_of(headers)
         self.route = ""
-        self.model: ServedModel | None = None
+        self.model: Answering | None = None
         self.num_rows = 0
         self.queue_s = 0.0
         self.flags: Mapping[tuple[str, str], int] = NOTHING  # (column, what) -> number of values
         self.trouble: Mapping[str, Any] = NOTHING  # what the log should know of an error
-        self.job: Job | None = None  # its rows in a scheduler
+        self.cancel: Callable[[], None] | None = None  # what ends the work on it
+        self.gone = False  # whether the client went away
 
     def tell(self, found: Answer | Stream | Exception) -> None:
         """Answer, once: what a handler that returned None does later."""
@@ -136,6 +131,19 @@ class Call:
             )
 
 
+class Answering(Protocol):
+    """The model that a request is for, as far as its event and its refusal speak of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def retry_after_s(self) -> int: ...
+
+
 @dataclass(slots=True)  # not frozen, which costs 1 us an object
 class Answer:
     """Status, body and headers."""
@@ -160,14 +168,13 @@ def refusal(error: Exception, call: Call) -> Answer:
         call.trouble = {"error": error.code}
     headers: tuple[Header, ...] = ()
     if isinstance(error, BusyError):
-        seconds = call.model.scheduler.retry_after_s if call.model is not None else 1
+        seconds = call.model.retry_after_s if call.model is not None else 1
         headers = ((b"retry-after", str(seconds).encode()),)
     elif isinstance(error, MethodError):
         headers = ((b"allow", error.allowed.encode()),)
     elif error.status == 401:
         headers = ((b"www-authenticate", b"Bearer"),)
-    body = sentence_body(error) if wants_sentence(call.path, call.headers) else error_body(error)
-    return Answer(body, error.status, headers=headers)
+    return Answer(body_of(error, call.path, call.headers), error.status, headers=headers)
 
 
 @dataclass(slots=True)

@@ -105,7 +105,8 @@ class ServedModel:
         call.num_rows = num_rows = len(records)
         job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
         self.scheduler.admit(job)
-        call.model, call.job = self, job
+        call.model = self
+        call.cancel = partial(self._abandon, job)
         if num_rows * len(self.columns) > INLINE_CELLS:
             self._keep(asyncio.get_running_loop().create_task(self._prepare_large(job)))
             return job
@@ -114,10 +115,22 @@ class ServedModel:
             asyncio.get_running_loop().call_soon(self._prepare_arrived)
         return job
 
-    def cancel(self, call: Call) -> None:
-        """The client is gone: what was not computed will not be."""
-        if call.job is not None:
-            self.scheduler.cancel(call.job, DisconnectedError("the client went away"))
+    @property
+    def retry_after_s(self) -> int:
+        return self.scheduler.retry_after_s
+
+    async def compute(self, call: Call, prepared: Prepared) -> tuple[Prepared, Prediction]:
+        """Answers for rows that are prepared already."""
+        call.num_rows = num_rows = len(prepared.features)
+        told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
+        job = Job(num_rows, call.deadline_s, partial(_resolve, told), priority=call.priority)
+        job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.face.cost(prepared.features)
+        self.scheduler.admit(job)
+        call.model, call.cancel = self, partial(self._abandon, job)
+        self.scheduler.submit(job)
+        part = await told
+        learn(call, job)
+        return prepared, self.decided(part)
 
     async def predict(self, call: Call, records: Sequence[Record]) -> tuple[Prepared, Prediction]:
         """Prepared rows and answers for N records. InputError for what does not fit the model's columns."""
@@ -147,6 +160,9 @@ class ServedModel:
         if num_cells <= INLINE_CELLS:
             return work(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
+
+    def _abandon(self, job: Job) -> None:
+        self.scheduler.cancel(job, DisconnectedError("the client went away"))
 
     def _prepare_arrived(self) -> None:
         """Prepare what arrived in the last turn of the loop, together when that succeeds."""

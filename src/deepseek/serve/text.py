@@ -83,6 +83,15 @@ class TextFace:
         flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
         return Texts(tokens, flags)
 
+    def from_ids(self, ids: Sequence[Sequence[int]]) -> Texts:
+        """Rows whose tokens a client has made itself, cut to what the model reads."""
+        from deepseek.engines.text.tokens import TokenRow, Tokens
+
+        most = self.model.max_tokens
+        rows = [TokenRow(np.array(row[:most], np.int64), truncated=len(row) > most) for row in ids]
+        flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(rows) if found.truncated)
+        return Texts(Tokens(rows), flags)
+
     def cost(self, features: Tokens) -> int:
         return int(features.lengths.sum())
 

@@ -25,10 +25,11 @@ from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits
 from deepseek.engines.llm.schemas import Schemas
 from deepseek.errors import BusyError, DeepseekError
+from deepseek.serve.protocols.errors import openai_body
 from deepseek.serve.protocols.json_body import read_object
 from deepseek.serve.protocols.openai import begin
 from deepseek.serve.protocols.openai_embeddings import embeddings, read_embeddings
-from deepseek.serve.protocols.openai_params import ParamError, error_body
+from deepseek.serve.protocols.openai_params import ParamError
 from deepseek.serve.protocols.openai_request import read_chat, read_completion
 from tinylm import trained
 
@@ -78,7 +79,7 @@ class Http:
                 return 200, "text/event-stream", answers.chunks()
             return 200, "application/json", one(await answers.whole())
         except DeepseekError as error:
-            return error.status, "application/json", one(error_body(error))
+            return error.status, "application/json", one(openai_body(error))
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.server.close)
@@ -212,7 +213,7 @@ def test_errors_have_both_shapes(client: openai.OpenAI) -> None:
     assert "Expected: 0 to 2. To mend it: correct temperature" in error.message
     assert isinstance(error.body, dict)
     assert set(error.body) == {"code", "message", "expected", "fix", "type", "param"}
-    assert json.loads(error_body(BusyError("full")))["error"]["type"] == "rate_limit_error"
+    assert json.loads(openai_body(BusyError("full")))["error"]["type"] == "rate_limit_error"
 
 
 @pytest.mark.parametrize(

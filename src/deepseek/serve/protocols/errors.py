@@ -8,6 +8,9 @@ import msgspec
 
 from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
 
+#: Routes whose clients read errors in OpenAI's shape.
+OPENAI_ROUTES = frozenset(["/v1/completions", "/v1/chat/completions", "/v1/embeddings"])
+
 
 class MethodError(InputError):
     """The route exists, the method does not."""
@@ -77,6 +80,25 @@ def wants_sentence(path: str, headers: Mapping[bytes, bytes]) -> bool:
     (True, False)
     """
     return path.startswith("/v2") and (b"accept" not in headers or b"inference-header-content-length" in headers)
+
+
+def openai_body(error: DeepseekError) -> bytes:
+    """The same in OpenAI's shape: code, message, type and param, with our expected and fix beside them.
+
+    The official clients show the message alone, so it says what was expected and what to do as well.
+    """
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    if error.status == 429:
+        kind = "rate_limit_error"
+    found = {**error.to_dict(), "message": str(error), "type": kind, "param": getattr(error, "param", None)}
+    return msgspec.json.encode({"error": found})
+
+
+def body_of(error: DeepseekError, path: str, headers: Mapping[bytes, bytes]) -> bytes:
+    """The body of an error, in the form that clients of its route read."""
+    if path in OPENAI_ROUTES:
+        return openai_body(error)
+    return sentence_body(error) if wants_sentence(path, headers) else error_body(error)
 
 
 def internal_error(request_id: str) -> DeepseekError:

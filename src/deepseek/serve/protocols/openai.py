@@ -23,8 +23,8 @@ from typing import Any
 
 from deepseek.engines.llm.engine import Piece
 from deepseek.errors import DeepseekError, DrainingError
+from deepseek.serve.protocols.errors import openai_body
 from deepseek.serve.protocols.json_body import encode
-from deepseek.serve.protocols.openai_params import error_body
 from deepseek.serve.protocols.openai_request import TextRequest, TextWriter, Writing
 
 DONE = b"data: [DONE]\n\n"
@@ -103,7 +103,7 @@ class Answers:
             if self.request.include_usage:
                 yield self._event([], usage=self.usage())
         except DeepseekError as error:
-            yield b"data: " + error_body(error) + b"\n\n"
+            yield b"data: " + openai_body(error) + b"\n\n"
         yield DONE
 
     def usage(self) -> dict[str, int]:

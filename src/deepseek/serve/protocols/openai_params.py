@@ -1,7 +1,6 @@
-"""Parameters of OpenAI's routes, one by one, and errors in that protocol's shape.
+"""Parameters of OpenAI's routes, one by one.
 
     size = get(body, "n", int, 1)           # ParamError names the parameter
-    error_body(error)                       # {"error": {"message", "type", "param", "code", "expected", "fix"}}
 
 Source: https://platform.openai.com/docs/guides/error-codes.
 """
@@ -12,8 +11,8 @@ import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from deepseek.errors import DeepseekError, InputError
-from deepseek.serve.protocols.json_body import encode, kind_of
+from deepseek.errors import InputError
+from deepseek.serve.protocols.json_body import kind_of
 
 T = TypeVar("T")
 
@@ -46,18 +45,6 @@ class ParamError(InputError):
     def __init__(self, param: str, message: str, *, expected: str, fix: str = "") -> None:
         super().__init__(message, expected=expected, fix=fix or f"correct {param}, or leave it out")
         self.param = param
-
-
-def error_body(error: DeepseekError) -> bytes:
-    """{"error": ...} in OpenAI's shape: code, message, type and param, with our expected and fix beside them.
-
-    The official clients show the message alone, so it says what was expected and what to do as well.
-    """
-    kind = "invalid_request_error" if error.status < 500 else "server_error"
-    if error.status == 429:
-        kind = "rate_limit_error"
-    found = {**error.to_dict(), "message": str(error), "type": kind, "param": getattr(error, "param", None)}
-    return encode({"error": found})
 
 
 def check_tokens(param: str, row: Sequence[Any], vocab_size: int) -> None:

@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, read_numbers
 from deepseek.serve.scheduler import Part
 
+if TYPE_CHECKING:
+    from deepseek.serve.generation import GenerativeModel
+
 #: A body that is longer is decoded and encoded in a thread.
 INLINE_BYTES = 64 * 1024
 MAX_REASONS = 100
@@ -35,9 +38,13 @@ CELLS = 20  # the same as a record
 ARROW_CELL_BYTES = 128  # of a stream that cost as much to read as a cell
 
 
-def list_models(models: Models) -> Answer:
+def list_models(models: Models, writers: Iterable[GenerativeModel] = ()) -> Answer:
     """GET /v1/models"""
-    return Answer.json({"object": "list", "data": [_card(model) for model in models.values()]})
+    data = [_card(model) for model in models.values()]
+    for writer in writers:
+        card = {"id": writer.name, "object": "model", "version": writer.version, "task": writer.task}
+        data.append(card | {"digest": writer.digest, "created": ""})
+    return Answer.json({"object": "list", "data": data})
 
 
 def describe(model: ServedModel) -> Answer:

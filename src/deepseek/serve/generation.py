@@ -1,0 +1,154 @@
+"""Models that write text, behind OpenAI's routes: /v1/completions and /v1/chat/completions.
+
+    writer = GenerativeModel("tiny", Path("./tiny"), cache)
+    await writer.start()                       # opens the model in a process of its own, and again when that dies
+    answer = await writer.complete(call, body, "chat")
+
+What is asked is read in a thread, for long prompts are tokenized and schemas compiled; what is written comes from the
+engine's process piece by piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from deepseek.contracts import Event
+from deepseek.errors import DeepseekError, DrainingError
+from deepseek.serve.call import Answer, Call, Stream
+from deepseek.serve.protocols.errors import DisconnectedError
+
+if TYPE_CHECKING:
+    from deepseek.engines.llm.process import LlmProcess
+    from deepseek.engines.llm.schemas import Schemas
+    from deepseek.serve.protocols.openai import Answers
+
+Kind = Literal["completion", "chat"]
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0  # before a process that died is started again
+LOOK_S = 0.2  # between two looks whether it lives
+RETRY_AFTER_S = 1  # how long others write is not foreseen
+
+
+class GenerativeModel:
+    """A decoder in a Hugging Face folder, converted once into `cache`."""
+
+    version = "1"
+    task = "causal-lm"
+
+    def __init__(self, name: str, folder: Path, cache: Path, *, precision: Literal["fp32", "int8"] = "fp32") -> None:
+        self.name = name
+        self._folder = folder
+        self._cache = cache
+        self._precision = precision
+        self._threads = ThreadPoolExecutor(2, f"{name}-reader")
+        self._process: LlmProcess | None = None
+        self._schemas: Schemas | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._emit: Callable[[Event], None] = lambda _: None
+
+    @property
+    def digest(self) -> str:
+        """Of the configuration and the names and sizes of the weights."""
+        files = sorted(path for path in self._folder.iterdir() if path.is_file())
+        state = "".join(f"{path.name}:{path.stat().st_size};" for path in files)
+        return hashlib.sha256(state.encode() + (self._folder / "config.json").read_bytes()).hexdigest()
+
+    @property
+    def ready(self) -> bool:
+        return self._process is not None and self._process.is_alive
+
+    @property
+    def retry_after_s(self) -> int:
+        return RETRY_AFTER_S
+
+    async def start(self, emit: Callable[[Event], None]) -> None:
+        """Open the model. Raises what is wrong with the folder."""
+        self._emit = emit
+        await self._open()
+        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        self._tell(loaded=True)
+
+    async def close(self) -> None:
+        """End the process; what is being written is cut off."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        process, self._process = self._process, None
+        if process is not None:
+            await asyncio.get_running_loop().run_in_executor(None, process.close)
+        self._threads.shutdown()
+        self._tell(loaded=False)
+
+    async def complete(self, call: Call, body: Mapping[str, Any], kind: Kind) -> Answer | Stream:
+        """The answer to a completion or a chat, whole or as events. BusyError, InputError, DrainingError."""
+        from deepseek.serve.protocols.openai import EVENT_STREAM, begin
+
+        process = self._process
+        if process is None or not process.is_alive:
+            raise DrainingError(
+                f"the engine of {self.name!r} is being started",
+                expected="an engine that lives",
+                fix="ask again in a few seconds",
+            )
+        request = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, body, kind, process)
+        call.num_rows = len(request.prompts)
+        answers = begin(request, process)
+        call.cancel = answers.cancel
+        if request.stream:
+            return Stream(answers.chunks(), EVENT_STREAM)  # type: ignore[arg-type]
+        return Answer(await self._whole(call, answers))
+
+    def _read(self, body: Mapping[str, Any], kind: Kind, process: LlmProcess) -> Any:
+        from deepseek.engines.llm.schemas import Schemas
+        from deepseek.serve.protocols.openai_request import read_chat, read_completion
+
+        self._schemas = self._schemas or Schemas()
+        return (read_chat if kind == "chat" else read_completion)(body, process, self._schemas)
+
+    async def _whole(self, call: Call, answers: Answers) -> bytes:
+        try:
+            return await asyncio.wait_for(answers.whole(), call.deadline_s - call.started_s)
+        except DrainingError as error:
+            if call.gone:
+                raise DisconnectedError("the client went away") from error
+            raise
+        except TimeoutError as error:
+            from deepseek.serve.limits import late
+
+            raise late() from error
+
+    async def _open(self) -> None:
+        from deepseek.engines.llm.convert import cached
+        from deepseek.engines.llm.process import LlmProcess
+
+        def opened() -> LlmProcess:
+            return LlmProcess(cached(self._folder, self._cache, precision=self._precision))
+
+        self._process = await asyncio.get_running_loop().run_in_executor(None, opened)
+
+    async def _keep(self) -> None:
+        """Open the model again when its process has died, with growing pauses while that does not succeed."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.ready:
+                pause_s = FIRST_PAUSE_S
+                continue
+            self._emit(Event("server", fields={"state": "a generating process died", "model": self.name}))
+            dead, self._process = self._process, None
+            if dead is not None:
+                await asyncio.get_running_loop().run_in_executor(None, dead.close)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            try:
+                await self._open()
+            except (OSError, DeepseekError) as error:
+                self._emit(
+                    Event("server", fields={"state": "a generating process does not start", "error": str(error)})
+                )
+
+    def _tell(self, *, loaded: bool) -> None:
+        self._emit(Event("model", self.name, self.version, fields={"loaded": loaded, "digest": self.digest}))
