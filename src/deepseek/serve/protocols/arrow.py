@@ -41,7 +41,8 @@ _NUMBER = re.compile(r"int\d+|uint8|uint16|uint32|float|double")
 
 def is_arrow(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a body is said to be a stream."""
-    return headers.get(b"content-type", b"").split(b";")[0].strip().lower() == MEDIA
+    media = headers.get(b"content-type", b"").lower()
+    return media.startswith(MEDIA) and media.split(b";")[0].strip() == MEDIA
 
 
 def accepts_arrow(headers: Mapping[bytes, bytes]) -> bool:

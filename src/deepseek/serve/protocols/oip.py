@@ -93,7 +93,8 @@ def model_ready(model: ServedModel) -> Answer:
 
 async def infer(call: Call, model: ServedModel) -> Answer:
     """POST /v2/models/M/infer"""
-    await inflate(call, model)
+    if b"content-encoding" in call.headers:
+        await inflate(call, model)
     header, tail = await _read(call, model)
     _check_id(header)
     _take_timeout(call, header)

@@ -24,7 +24,8 @@ from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
 from deepseek.serve.protocols.coding import inflate
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
-from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, read_numbers
+from deepseek.serve.protocols.rows import INLINE_BYTES as ROWS_INLINE_BYTES
+from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, holds_rows, read_numbers
 
 #: A body that is longer is decoded and encoded in a thread.
 INLINE_BYTES = 64 * 1024
@@ -68,7 +69,8 @@ def example_body(model: ServedModel) -> dict[str, Any]:
 
 async def predict(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:predict"""
-    await inflate(call, model)
+    if b"content-encoding" in call.headers:
+        await inflate(call, model)
     data = call.body
     if is_arrow(call.headers):
         read = partial(read_rows, data, model, call.settings.max_rows)
@@ -77,7 +79,8 @@ async def predict(call: Call, model: ServedModel) -> Answer:
     else:
         call.check_media_type()
         asked = partial(_asked, data, model, call.settings.max_rows)
-        records, num_reasons = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, asked)
+        inline_bytes = ROWS_INLINE_BYTES if len(data) > INLINE_BYTES and holds_rows(data) else INLINE_BYTES
+        records, num_reasons = await model.offload(0 if len(data) <= inline_bytes else 1 << 30, asked)
     if num_reasons:
         _check_explained(len(records), call.settings.max_explain_rows)
     batch, prediction = await model.predict(call, records)
@@ -116,7 +119,8 @@ def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Rec
 
 async def explain(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:explain"""
-    await inflate(call, model)
+    if b"content-encoding" in call.headers:
+        await inflate(call, model)
     body = await _read(call, model, {"instances", "target"})
     records = _instances(body, model, call.settings.max_rows)
     _check_explained(len(records), call.settings.max_explain_rows)
