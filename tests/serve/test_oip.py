@@ -155,6 +155,15 @@ def test_a_timeout_that_is_none_is_refused(client: httpx.Client, timeout: Any) -
     assert (answer.status_code, '"timeout"' in answer.json()["error"]["message"]) == (422, True)
 
 
+@pytest.mark.parametrize("given", ["9" * 5_000, "1", "soon", "0"])
+def test_a_timeout_of_any_length_meets_a_header_of_any(client: httpx.Client, given: str) -> None:
+    body = {"inputs": COLUMNS, "parameters": {"timeout": 10**11}}
+    answer = client.post(INFER, json=body, headers={"x-timeout-ms": given})
+    assert answer.status_code in ((200, 504) if given.strip("0").isdigit() else (400,)), answer.text
+    huge = json.dumps(body).replace(str(10**11), "9" * 4_000)
+    assert client.post(INFER, content=huge, headers={"content-type": "application/json"}).status_code == 200
+
+
 def test_a_timeout_that_has_passed_is_a_deadline(client: httpx.Client) -> None:
     rows = {"name": "x", "datatype": "FP32", "shape": [16_000, 2], "data": [80.5] * 32_000}
     answer = client.post("/v2/models/prices/infer", json={"inputs": [rows], "parameters": {"timeout": 1_000}})

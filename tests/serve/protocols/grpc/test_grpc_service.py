@@ -300,6 +300,20 @@ def test_a_deadline_ends_a_call_and_leaves_an_event(client: Any, events: Events)
     assert client.infer("prices", matrix([[1, 2]])).as_numpy("value").shape == (1,)
 
 
+def test_a_limit_by_parameter_or_metadata_is_kept(client: Any) -> None:
+    number = tensor("age", np.full(10_000, 30.5), "FP64"), tensor("income", np.full(10_000, 2400.0), "FP64")
+    many = [*number, tensor("purpose", np.array(["car"] * 10_000, object), "BYTES")]  # texts take more than 1 ms
+    for options in ({"timeout": 1_000}, {"headers": {"x-timeout-ms": "1"}}):
+        with pytest.raises(InferenceServerException) as caught:
+            client.infer("loans", many, **options)
+        assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+        assert "the deadline passed" in caught.value.message()
+    for given in ("9" * 5_000, "90000"):
+        assert client.infer("loans", many, headers={"x-timeout-ms": given}, client_timeout=20, timeout=10**15)
+    with pytest.raises(InferenceServerException, match="x-timeout-ms"):
+        client.infer("loans", many, headers={"x-timeout-ms": "soon"}, client_timeout=20)
+
+
 def test_the_health_service_answers(running: Running) -> None:
     assert call(running, "/grpc.health.v1.Health/Check", b"") == b"\x08\x01"
     running.app.draining = True
