@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 import queue
 import threading
@@ -17,6 +18,9 @@ import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
@@ -24,7 +28,7 @@ from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.protocols.grpc import GrpcServer, start_grpc
+from deepseek.serve.protocols.grpc import GrpcServer, Tls, start_grpc
 
 SERVICE = "/inference.GRPCInferenceService/"
 BEARER = {"authorization": "Bearer secret"}
@@ -58,12 +62,12 @@ class Slow:
 class Running:
     """An application whose loop runs in a thread."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, tls: Tls | None = None) -> None:
         self.app = app
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
-        self.server: GrpcServer = self.do(start_grpc(app, "127.0.0.1", 0))
+        self.server: GrpcServer = self.do(start_grpc(app, "127.0.0.1", 0, tls=tls))
         self.url = f"127.0.0.1:{self.server.port}"
 
     def do(self, work: Any) -> Any:
@@ -370,3 +374,27 @@ def test_calls_in_work_end_before_a_server_that_stops(runtimes: dict[str, Runtim
         time.sleep(0.1)
         running.close()
         assert found.get(timeout=5).as_numpy("value").shape == (100,)
+
+
+def test_a_server_with_a_certificate_is_encrypted(runtimes: dict[str, Runtime], tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    plain = serialization.NoEncryption()
+    key_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (tmp_path / "cert.pem").write_bytes(pem)
+    running = Running(create_app({"prices": runtimes["prices"]}), Tls(pem, key_pem))
+    try:
+        url = f"localhost:{running.server.port}"
+        with triton.InferenceServerClient(url, ssl=True, root_certificates=str(tmp_path / "cert.pem")) as opened:
+            assert opened.infer("prices", matrix([[80, 3]])).as_numpy("value").shape == (1,)
+        with triton.InferenceServerClient(url) as opened, pytest.raises(InferenceServerException):
+            opened.infer("prices", matrix([[80, 3]]), client_timeout=5)
+    finally:
+        running.close()
