@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,18 +72,18 @@ async def predict(call: Call, model: ServedModel) -> Answer:
         await inflate(call, model)
     data = call.body
     if is_arrow(call.headers):
-        read = partial(read_rows, data, model, call.settings.max_rows)
-        cost, num_reasons = len(data) // ARROW_CELL_BYTES, 0
-        records: Sequence[Record] = await model.offload(cost, read)
+        num_reasons = 0
+        cost = len(data) // ARROW_CELL_BYTES
+        records: Sequence[Record] = await model.offload(cost, read_rows, data, model, call.settings.max_rows)
     else:
         call.check_media_type()
-        asked = partial(_asked, data, model, call.settings.max_rows)
         inline_bytes = ROWS_INLINE_BYTES if len(data) > INLINE_BYTES and holds_rows(data) else INLINE_BYTES
-        records, num_reasons = await model.offload(0 if len(data) <= inline_bytes else 1 << 30, asked)
+        cost = 0 if len(data) <= inline_bytes else 1 << 30
+        records, num_reasons = await model.offload(cost, _asked, data, model, call.settings.max_rows)
     if num_reasons:
         _check_explained(len(records), call.settings.max_explain_rows)
     batch, prediction = await model.predict(call, records)
-    by_column = isinstance(records, Columns)
+    by_column = type(records) is Columns
     if num_reasons:
         write = encode_columns if by_column else _encode_predictions
 

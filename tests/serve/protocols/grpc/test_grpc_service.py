@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import hashlib
 import queue
 import threading
@@ -18,12 +17,10 @@ import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
+from certificates import make_certificate
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
@@ -377,17 +374,7 @@ def test_calls_in_work_end_before_a_server_that_stops(runtimes: dict[str, Runtim
 
 
 def test_a_server_with_a_certificate_is_encrypted(runtimes: dict[str, Runtime], tmp_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    plain = serialization.NoEncryption()
-    key_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    pem, key_pem = make_certificate()
     (tmp_path / "cert.pem").write_bytes(pem)
     running = Running(create_app({"prices": runtimes["prices"]}), Tls(pem, key_pem))
     try:
