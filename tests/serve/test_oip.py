@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
+import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
+
+from deepseek.engines import Runtime
+from deepseek.errors import InputError
+from deepseek.serve import create_app
+from deepseek.serve.protocols import oip
+from deepseek.serve.protocols.errors import sentence_body, wants_sentence
 
 INFER = "/v2/models/loans/infer"
 COLUMNS: list[dict[str, Any]] = [
@@ -122,6 +131,72 @@ def test_the_official_client_infers(triton_client: Any, binary: bool) -> None:
     assert probabilities.sum(axis=1) == pytest.approx(1)
     assert [str(label, "utf-8") if isinstance(label, bytes) else label for label in found.as_numpy("label")]
     assert found.get_response()["id"] == "17"
+
+
+def test_the_official_client_for_asyncio_infers_packed_and_plain(server: Any) -> None:
+    async def run() -> list[Any]:
+        made = triton.InferInput("x", [600, 2], "FP32")
+        made.set_data_from_numpy(np.full((600, 2), 80, np.float32))
+        async with triton_aio.InferenceServerClient(server.url.removeprefix("http://")) as opened:
+            assert (await opened.get_server_metadata())["name"] == "deepseek"
+            return [
+                (await opened.infer("prices", [made], request_compression_algorithm=coding)).as_numpy("value")
+                for coding in (None, "gzip", "deflate")
+            ]
+
+    plain, *packed = asyncio.run(run())
+    assert plain.shape == (600,)
+    assert all(np.array_equal(plain, each) for each in packed)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "soon", 1.5, True])
+def test_a_timeout_that_is_none_is_refused(client: httpx.Client, timeout: Any) -> None:
+    answer = client.post(INFER, json={"inputs": COLUMNS, "parameters": {"timeout": timeout}})
+    assert (answer.status_code, '"timeout"' in answer.json()["error"]["message"]) == (422, True)
+
+
+@pytest.mark.parametrize("given", ["9" * 5_000, "1", "soon", "0"])
+def test_a_timeout_of_any_length_meets_a_header_of_any(client: httpx.Client, given: str) -> None:
+    body = {"inputs": COLUMNS, "parameters": {"timeout": 10**11}}
+    answer = client.post(INFER, json=body, headers={"x-timeout-ms": given})
+    assert answer.status_code in ((200, 504) if given.strip("0").isdigit() else (400,)), answer.text
+    huge = json.dumps(body).replace(str(10**11), "9" * 4_000)
+    assert client.post(INFER, content=huge, headers={"content-type": "application/json"}).status_code == 200
+
+
+def test_a_timeout_that_has_passed_is_a_deadline(client: httpx.Client) -> None:
+    rows = {"name": "x", "datatype": "FP32", "shape": [16_000, 2], "data": [80.5] * 32_000}
+    answer = client.post("/v2/models/prices/infer", json={"inputs": [rows], "parameters": {"timeout": 1_000}})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline")
+
+
+def test_a_model_has_a_configuration_and_a_place_in_the_index(runtimes: dict[str, Runtime]) -> None:
+    models = create_app(runtimes).models
+    found = json.loads(oip.config(models["loans"]).body)
+    assert [(entry["name"], entry["data_type"], entry["dims"]) for entry in found["input"] + found["output"]] == [
+        ("age", "TYPE_FP64", [-1]), ("income", "TYPE_FP64", [-1]), ("purpose", "TYPE_STRING", [-1]),
+        ("label", "TYPE_STRING", [-1]), ("probabilities", "TYPE_FP32", [-1, 2]),
+    ]  # fmt: skip
+    assert json.loads(oip.repository_index(models).body) == [
+        {"name": name, "version": "1", "state": "READY", "reason": ""} for name in runtimes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "sentence"),
+    [
+        ("/v2/models/m", {}, True), ("/v2/models/m", {b"accept": b"*/*"}, False), ("/v1/models/m", {}, False),
+        ("/v2/models/m/infer", {b"accept": b"*/*", b"inference-header-content-length": b"9"}, True),
+    ],
+)  # fmt: skip
+def test_an_error_is_a_sentence_for_clients_of_the_protocol(
+    path: str, headers: dict[bytes, bytes], sentence: bool
+) -> None:
+    assert wants_sentence(path, headers) is sentence
+    error = InputError("it is wrong", expected="right", fix="mend it")
+    found = json.loads(sentence_body(error))
+    assert found.pop("error") == "it is wrong. Expected: right. To mend it: mend it."
+    assert found == error.to_dict()
 
 
 def test_the_official_client_reads_our_errors(triton_client: Any) -> None:

@@ -173,10 +173,9 @@ def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Ma
         parts.append(Html(f"<h3>{inline(Text('Parameters', '参数'))}</h3>{_field_table(given)}"))
     for title, schema in ((Text("Body", "请求体"), body.get("schema")), (Text("Answer", "响应"), done.get("schema"))):
         if schema:
-            rows = list(_fields(openapi, schema, ""))
-            parts.append(
-                Html(f"<h3>{inline(title)}</h3>{_field_table(rows)}{look.as_json(schema, Text('Schema', '模式'))}")
-            )
+            tables = [_field_table(list(_fields(openapi, form, ""))) for form in schema.get("oneOf", [schema])]
+            forms = look.paragraph(Text("or", "或者")).join(tables)
+            parts.append(Html(f"<h3>{inline(title)}</h3>{forms}{look.as_json(schema, Text('Schema', '模式'))}"))
     return Section(f"{method.upper()} {path}", Html("".join(parts)), folded=True, id=_anchor(method, path))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from certificates import make_certificate
 from deepseek.contracts import Flag
 from deepseek.engines import Runtime
 from deepseek.errors import BusyError, DeadlineError, DeepseekError, InputError, MissingError
@@ -341,3 +344,22 @@ def test_one_client_serves_many_threads(server: Any) -> None:
             thread.join()
     assert len(found) == 160
     assert len(set(found)) == 1
+
+
+def test_an_encrypted_server_is_trusted_by_its_certificate_alone(make: Any, scripted: Any, tmp_path: Path) -> None:
+    pem, key = make_certificate()
+    (tmp_path / "cert.pem").write_bytes(pem)
+    (tmp_path / "key.pem").write_bytes(key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    def talk(connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as encrypted:
+            while hear(encrypted):
+                say(encrypted, 200, VALUES)
+
+    url = scripted(talk).replace("http://127.0.0.1", "https://localhost")
+    with make(url, ca_file=str(tmp_path / "cert.pem")) as client:
+        assert client.predict([[1]], model="m").values.tolist() == [1.5]
+    with make(url) as client, pytest.raises(UnreachableError, match="certificate"):
+        client.predict([[1]], model="m")

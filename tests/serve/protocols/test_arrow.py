@@ -86,6 +86,14 @@ def test_numbers_may_be_whole_true_or_missing(client: httpx.Client) -> None:
     assert post(client, PRICES, stream(columns)).json() == client.post(PRICES, json={"rows": rows}).json()
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.uint64(), pa.int64(), pa.int32(), pa.decimal128(9, 1)])
+def test_numbers_of_every_width_are_themselves(client: httpx.Client, kind: pa.DataType) -> None:
+    columns = {"area": pa.array([80.0, 7.0]).cast(kind), "rooms": pa.array([3.5, -1.0], pa.float32())}
+    assert (
+        post(client, PRICES, stream(columns)).json() == client.post(PRICES, json={"rows": [[80, 3.5], [7, -1]]}).json()
+    )
+
+
 def test_a_column_that_stands_twice_is_refused(client: httpx.Client) -> None:
     table = pa.Table.from_arrays([pa.array([1.0])] * 3, ["area", "rooms", "area"])
     assert "'area' stands twice" in post(client, PRICES, stream(table)).text

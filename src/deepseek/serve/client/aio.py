@@ -76,6 +76,7 @@ class AsyncClient:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+        await asyncio.sleep(0)  # their sockets are closed in the loop's next turn, which may be its last
 
     async def __aenter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ Source: Apache Arrow, Columnar Format, "IPC streaming format"; format/Message.fb
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -33,11 +34,15 @@ from deepseek.serve.protocols.tensor_rows import column_datatype
 MEDIA = b"application/vnd.apache.arrow.stream"
 #: Message.fbs: which field of a table, counted from 0.
 _HEADER, _LENGTH, _COMPRESSION, _DATA = 2, 0, 3, 1
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+#: pyarrow's names of what can be one tensor. Halves and booleans cannot with others, uint64 only with a loss.
+_NUMBER = re.compile(r"int\d+|uint8|uint16|uint32|float|double")
 
 
 def is_arrow(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a body is said to be a stream."""
-    return headers.get(b"content-type", b"").split(b";")[0].strip().lower() == MEDIA
+    media = headers.get(b"content-type", b"").lower()
+    return media.startswith(MEDIA) and media.split(b";")[0].strip() == MEDIA
 
 
 def accepts_arrow(headers: Mapping[bytes, bytes]) -> bool:
@@ -50,13 +55,11 @@ def read_rows(body: bytes, model: ServedModel, max_rows: int) -> Columns:
     TooLargeError above `max_rows`."""
     pa = need("pyarrow", extra="tabular")
     try:
-        _check_messages(pa, body, max_rows)
-        reader = pa.ipc.open_stream(pa.py_buffer(body), options=pa.ipc.IpcReadOptions(use_threads=False))
-        batches = [batch for batch in reader if batch.num_rows]
+        schema, batches = _read(pa, body, max_rows)
+        batches = [batch for batch in batches if batch.num_rows]
         for batch in batches:
             batch.validate(full=True)
-        check_rows(sum(batch.num_rows for batch in batches), max_rows)
-        return _columns(pa, pa.Table.from_batches(batches, reader.schema), model)
+        return _columns(pa, schema, batches, model)
     except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
         raise MalformedError(
             f"the body is no Arrow stream: {' '.join(str(error).split())[:200]}",
@@ -65,25 +68,21 @@ def read_rows(body: bytes, model: ServedModel, max_rows: int) -> Columns:
         ) from error
 
 
-def _columns(pa: Any, table: Any, model: ServedModel) -> Columns:
-    if not table.num_rows:
+def _columns(pa: Any, schema: Any, batches: list[Any], model: ServedModel) -> Columns:
+    if not batches:
         raise InputError(
             "the stream holds no row", expected="at least one", fix="send no request where there is no row"
         )
-    names = [str(name) for name in table.column_names]
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
+    names = [str(name) for name in schema.names]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"the column {twice[:100]!r} stands twice", expected="each once", fix="keep one of them")
     words = any(column_datatype(item.dtype) == "BYTES" for item in model.card.inputs)
-    is_number = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
-    if words or not all(any(test(kind) for test in is_number) for kind in table.schema.types):
-        return _typed(table)
-    matrix = np.empty((table.num_rows, len(names)))
-    for place, column in enumerate(table.columns):
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.int8())  # noqa: PLW2901 - with nulls numpy would make objects of it
-        matrix[:, place] = column.to_numpy()
-    return Columns(names, matrix)
+    if words or not all(_NUMBER.fullmatch(str(kind)) for kind in set(schema.types)):
+        return _typed(pa.Table.from_batches(batches, schema))
+    # One call for all columns: a call for each costs more than the rows of a small message.
+    parts = [batch.to_tensor(null_to_nan=True).to_numpy() for batch in batches]
+    return Columns(names, parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def _typed(table: Any) -> Columns:
@@ -98,15 +97,19 @@ def _typed(table: Any) -> Columns:
     return Columns(found.names, values)
 
 
-def _check_messages(pa: Any, body: bytes, max_rows: int) -> None:
-    """Raise InputError for a batch that is compressed inside, TooLargeError for more rows than the limit."""
-    num_rows = 0
-    for message in pa.ipc.MessageReader.open_stream(pa.py_buffer(body)):
-        if message.type not in ("record batch", "dictionary"):
-            continue
+def _read(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
+    """The schema and the batches. InputError for a batch that is compressed inside, TooLargeError for more rows than
+    the limit; both before a batch is read."""
+    data = pa.py_buffer(body)
+    schema, *messages = list(pa.ipc.MessageReader.open_stream(data)) or [None]
+    if schema is None:
+        raise pa.ArrowInvalid("it holds no message")
+    num_rows, has_dictionaries = 0, False
+    for message in messages:
         metadata = memoryview(message.metadata)
         batch = _table(metadata, _at(metadata, 0), _HEADER)
         if message.type == "dictionary":
+            has_dictionaries = True
             batch = _table(metadata, batch, _DATA)
         if _field(metadata, batch, _COMPRESSION):
             raise InputError(
@@ -117,8 +120,13 @@ def _check_messages(pa: Any, body: bytes, max_rows: int) -> None:
         at = _field(metadata, batch, _LENGTH)
         rows = struct.unpack_from("<q", metadata, batch + at)[0] if at else 0
         # A dictionary may have as many entries as there may be rows, and each is bounded by itself.
-        num_rows = num_rows + rows if message.type == "record batch" else num_rows
+        num_rows = num_rows if message.type == "dictionary" else num_rows + rows
         check_rows(max(num_rows, rows), max_rows)
+    if has_dictionaries:
+        reader = pa.ipc.open_stream(data, options=pa.ipc.IpcReadOptions(use_threads=False))
+        return reader.schema, list(reader)
+    known = pa.ipc.read_schema(schema)
+    return known, [pa.ipc.read_record_batch(message, known) for message in messages]
 
 
 def _field(metadata: memoryview, table: int, field: int) -> int:
@@ -155,8 +163,5 @@ def write_answer(prediction: Prediction) -> bytes:
     if prediction.flags:
         flags = [{"row": flag.row, "column": flag.column, "what": flag.what} for flag in prediction.flags]
         batch = batch.replace_schema_metadata({"flags": json.dumps(flags)})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    found: bytes = sink.getvalue().to_pybytes()
-    return found
+    # A stream is its messages and a mark of the end; a writer for it would cost as much again.
+    return b"".join((batch.schema.serialize(), batch.serialize(), _END))

@@ -35,6 +35,7 @@ from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
 
 HEADER_LENGTH = b"inference-header-content-length"
 PLATFORM = "deepseek_bundle"
+MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it
 EXTENSIONS = ["binary_tensor_data"]
 
 
@@ -93,10 +94,13 @@ def model_ready(model: ServedModel) -> Answer:
 
 async def infer(call: Call, model: ServedModel) -> Answer:
     """POST /v2/models/M/infer"""
-    await inflate(call, model)
+    if b"content-encoding" in call.headers:
+        await inflate(call, model)
     header, tail = await _read(call, model)
     _check_id(header)
-    _take_timeout(call, header)
+    timeout_us = header.get("parameters", {}).get("timeout")
+    if timeout_us is not None:
+        take_timeout(call, timeout_us)
     records = await model.offload(len(call.body) // 4, _records, header, tail, model, call.settings.max_rows)
     wanted = _wanted(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
@@ -154,20 +158,24 @@ def _check_id(header: Mapping[str, Any]) -> None:
             )
 
 
-def _take_timeout(call: Call, header: Mapping[str, Any]) -> None:
+def take_timeout(call: Call, timeout_us: Any) -> None:
     """Triton's clients send the limit of a request in microseconds, as a parameter: it counts like x-timeout-ms."""
-    timeout_us = header.get("parameters", {}).get("timeout")
-    if timeout_us is None:
-        return
     if type(timeout_us) is not int or timeout_us <= 0:
         raise InputError(
             'the parameter "timeout" is not one',
             expected="whole microseconds, above 0",
             fix="correct it, or leave it out",
         )
-    limit = str(max(1, timeout_us // 1_000)).encode()
+    shorten(call, timeout_us // 1_000)
+
+
+def shorten(call: Call, limit_ms: int) -> None:
+    """Let a call end after `limit_ms`, if its x-timeout-ms does not end it earlier."""
+    limit = b"%d" % min(max(1, limit_ms), MAX_TIMEOUT_MS)
     given = call.headers.get(b"x-timeout-ms", limit)
-    call.headers = {**call.headers, b"x-timeout-ms": min(given, limit, key=int) if given.isdigit() else given}
+    if given.isdigit():  # what is no number is refused where the deadline is asked for
+        given = min(given, limit, key=lambda text: int(text[:12]))
+    call.headers = {**call.headers, b"x-timeout-ms": given}
 
 
 def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from deepseek import __version__
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.arrow import MEDIA as ARROW
 from deepseek.serve.protocols.records import MAX_REASONS, example_body
 from deepseek.serve.protocols.tensor_rows import column_datatype
 
@@ -74,7 +75,7 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     return {
         v1: _get(f"{model.name}: what it is", _object({"id": TEXT, "version": TEXT, "task": TEXT})),
         f"{v1}/example": _get("A body that :predict and :explain take", _object({"instances": _array(record)})),
-        f"{v1}:predict": _post("Answers by column name", predict, _predictions(model), example),
+        f"{v1}:predict": _streams(_post("Answers by column name", predict, _predictions(model), example)),
         f"{v1}:explain": _post("Why: additive contributions by column", explain, _explanations(), example),
         v2: _get("Metadata, Open Inference Protocol", _object({"name": TEXT, "versions": _array(TEXT)})),
         f"{v2}/ready": _get("Whether the model is ready", _object({"name": TEXT, "ready": {"type": "boolean"}})),
@@ -192,3 +193,11 @@ def _get(summary: str, schema: Schema) -> dict[str, Any]:
 def _post(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
     body = {"required": True, "content": {"application/json": {"schema": request, "example": dict(example)}}}
     return {"post": {"summary": summary, "requestBody": body, "responses": _responses(response, ERROR_STATUSES)}}
+
+
+def _streams(path: dict[str, Any]) -> dict[str, Any]:
+    """The same route, with an Arrow stream as the other form of what goes in and comes out."""
+    stream = {ARROW.decode(): {"schema": {"type": "string", "format": "binary"}}}
+    path["post"]["requestBody"]["content"] |= stream
+    path["post"]["responses"]["200"]["content"] |= stream
+    return path

@@ -24,7 +24,8 @@ from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
 from deepseek.serve.protocols.coding import inflate
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
-from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, read_numbers
+from deepseek.serve.protocols.rows import INLINE_BYTES as ROWS_INLINE_BYTES
+from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, holds_rows, read_numbers
 from deepseek.serve.scheduler import Part
 
 if TYPE_CHECKING:
@@ -99,20 +100,22 @@ def _predicted(call: Call, model: ServedModel, found: Part | Exception) -> None:
 
 
 async def _predict(call: Call, model: ServedModel) -> Answer:
-    await inflate(call, model)
+    if b"content-encoding" in call.headers:
+        await inflate(call, model)
     data = call.body
     if is_arrow(call.headers):
-        read = partial(read_rows, data, model, call.settings.max_rows)
-        cost, num_reasons = len(data) // ARROW_CELL_BYTES, 0
-        records: Sequence[Record] = await model.offload(cost, read)
+        num_reasons = 0
+        cost = len(data) // ARROW_CELL_BYTES
+        records: Sequence[Record] = await model.offload(cost, read_rows, data, model, call.settings.max_rows)
     else:
         call.check_media_type()
-        asked = partial(_asked, data, model, call.settings.max_rows)
-        records, num_reasons = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, asked)
+        inline_bytes = ROWS_INLINE_BYTES if len(data) > INLINE_BYTES and holds_rows(data) else INLINE_BYTES
+        cost = 0 if len(data) <= inline_bytes else 1 << 30
+        records, num_reasons = await model.offload(cost, _asked, data, model, call.settings.max_rows)
     if num_reasons:
         _check_explained(len(records), call.settings.max_explain_rows)
     batch, prediction = await model.predict(call, records)
-    by_column = isinstance(records, Columns)
+    by_column = type(records) is Columns
     if num_reasons:
         write = encode_columns if by_column else _encode_predictions
 
@@ -147,7 +150,8 @@ def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Rec
 
 async def explain(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:explain"""
-    await inflate(call, model)
+    if b"content-encoding" in call.headers:
+        await inflate(call, model)
     body = await _read(call, model, {"instances", "target"})
     records = _instances(body, model, call.settings.max_rows)
     _check_explained(len(records), call.settings.max_explain_rows)

@@ -28,6 +28,8 @@ from deepseek.serve.protocols.json_body import encode, kind_of
 
 KEYS = {"columns", "rows", "reasons"}
 FORM = '{"columns": [name, ...], "rows": [[value, ...], ...]}, where "columns" may be left out'
+#: A longer body of rows is decoded in a thread. Up to it decoding takes 2 ms, and holds Python's lock in a thread too.
+INLINE_BYTES = 256 * 1024
 _LOOK_BYTES = 16 * 1024  # within which "rows" is looked for before a body is decoded as rows of numbers
 
 
@@ -42,13 +44,18 @@ class _Numbers(msgspec.Struct, forbid_unknown_fields=True):
 _decode_numbers = msgspec.json.Decoder(_Numbers).decode
 
 
+def holds_rows(body: bytes) -> bool:
+    """Whether a body may hold rows as positional arrays. A quick look, which may err."""
+    return body.find(b'"rows"', 0, _LOOK_BYTES) >= 0
+
+
 def read_numbers(body: bytes, names: Sequence[str], max_rows: int) -> tuple[Columns, int] | None:
     """Rows of numbers and how many reasons are asked for; None for a body that is anything else, or that is wrong.
 
     >>> read_numbers(b'{"rows": [[1, 2.5], [null, 3]]}', ("a", "b"), 10)[0][1]
     {'a': None, 'b': 3.0}
     """
-    if body.find(b'"rows"', 0, _LOOK_BYTES) < 0:
+    if not holds_rows(body):
         return None
     try:
         found = _decode_numbers(body)

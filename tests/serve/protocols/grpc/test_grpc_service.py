@@ -20,11 +20,12 @@ import uvloop
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
+from certificates import make_certificate
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.protocols.grpc import GrpcServer, start_grpc
+from deepseek.serve.protocols.grpc import GrpcServer, Tls, start_grpc
 
 SERVICE = "/inference.GRPCInferenceService/"
 BEARER = {"authorization": "Bearer secret"}
@@ -58,13 +59,13 @@ class Slow:
 class Running:
     """An application whose loop runs in a thread."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, tls: Tls | None = None) -> None:
         self.app = app
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.do(app.start())
-        self.server: GrpcServer = self.do(start_grpc(app, "127.0.0.1", 0))
+        self.server: GrpcServer = self.do(start_grpc(app, "127.0.0.1", 0, tls=tls))
         self.url = f"127.0.0.1:{self.server.port}"
 
     def do(self, work: Any) -> Any:
@@ -301,6 +302,20 @@ def test_a_deadline_ends_a_call_and_leaves_an_event(client: Any, events: Events)
     assert client.infer("prices", matrix([[1, 2]])).as_numpy("value").shape == (1,)
 
 
+def test_a_limit_by_parameter_or_metadata_is_kept(client: Any) -> None:
+    number = tensor("age", np.full(10_000, 30.5), "FP64"), tensor("income", np.full(10_000, 2400.0), "FP64")
+    many = [*number, tensor("purpose", np.array(["car"] * 10_000, object), "BYTES")]  # texts take more than 1 ms
+    for options in ({"timeout": 1_000}, {"headers": {"x-timeout-ms": "1"}}):
+        with pytest.raises(InferenceServerException) as caught:
+            client.infer("loans", many, **options)
+        assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+        assert "the deadline passed" in caught.value.message()
+    for given in ("9" * 5_000, "90000"):
+        assert client.infer("loans", many, headers={"x-timeout-ms": given}, client_timeout=20, timeout=10**15)
+    with pytest.raises(InferenceServerException, match="x-timeout-ms"):
+        client.infer("loans", many, headers={"x-timeout-ms": "soon"}, client_timeout=20)
+
+
 def test_the_health_service_answers(running: Running) -> None:
     assert call(running, "/grpc.health.v1.Health/Check", b"") == b"\x08\x01"
     running.app.draining = True
@@ -359,3 +374,17 @@ def test_calls_in_work_end_before_a_server_that_stops(runtimes: dict[str, Runtim
         result = found.get(timeout=5)
         assert not isinstance(result, Exception), (result.status(), result.message())
         assert result.as_numpy("value").shape == (100,)
+
+
+def test_a_server_with_a_certificate_is_encrypted(runtimes: dict[str, Runtime], tmp_path: Path) -> None:
+    pem, key_pem = make_certificate()
+    (tmp_path / "cert.pem").write_bytes(pem)
+    running = Running(create_app({"prices": runtimes["prices"]}), Tls(pem, key_pem))
+    try:
+        url = f"localhost:{running.server.port}"
+        with triton.InferenceServerClient(url, ssl=True, root_certificates=str(tmp_path / "cert.pem")) as opened:
+            assert opened.infer("prices", matrix([[80, 3]])).as_numpy("value").shape == (1,)
+        with triton.InferenceServerClient(url) as opened, pytest.raises(InferenceServerException):
+            opened.infer("prices", matrix([[80, 3]]), client_timeout=5)
+    finally:
+        running.close()

@@ -12,6 +12,6 @@ from deepseek.extras import need
 need("grpc", extra="grpc")
 need("google.protobuf", extra="grpc")
 
-from deepseek.serve.protocols.grpc.server import GrpcServer, start_grpc  # noqa: E402  (after the check)
+from deepseek.serve.protocols.grpc.server import GrpcServer, Tls, start_grpc  # noqa: E402  (after the check)
 
-__all__ = ["GrpcServer", "start_grpc"]
+__all__ = ["GrpcServer", "Tls", "start_grpc"]

@@ -20,6 +20,7 @@ import msgspec
 from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
 from deepseek.serve.call import Answer, Call
+from deepseek.serve.protocols.oip import shorten
 
 Context = Any  # grpc.aio.ServicerContext
 Work = Callable[[Call], Coroutine[Any, Any, bytes]]
@@ -64,6 +65,9 @@ async def through(
 ) -> Outcome:
     """What `work` makes of a call once it is admitted, or what the route itself answers. Leaves one event behind."""
     call = Call(target.method, target.path, headers_of(context), app.settings, body=body)
+    left_s = context.time_remaining()
+    if left_s is not None:
+        shorten(call, int(left_s * 1e3))
     app.admit(call)
     call.route = f"grpc/{name}"
     if work is not None and call.refused is None:
@@ -88,18 +92,12 @@ def _resolve(told: asyncio.Future[Answer], _: Call, answer: Answer) -> None:
 
 
 def headers_of(context: Context) -> dict[bytes, bytes]:
-    """The metadata that mean something here, and the call's own deadline as x-timeout-ms."""
-    found = {
+    """The metadata that mean something here."""
+    return {
         key.encode(): value if isinstance(value, bytes) else value.encode("utf-8", "replace")
         for key, value in context.invocation_metadata() or ()
         if key in _HEADERS
     }
-    left_s = context.time_remaining()
-    if left_s is not None:
-        left = str(max(1, int(left_s * 1e3))).encode()
-        given = found.get(b"x-timeout-ms", left)
-        found[b"x-timeout-ms"] = min(given, left, key=int) if given.isdigit() else given
-    return found
 
 
 def _as_handler(work: Work) -> Callable[[Call], Coroutine[Any, Any, Answer]]:

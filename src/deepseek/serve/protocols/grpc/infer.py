@@ -18,6 +18,7 @@ from deepseek.errors import InputError, MissingError
 from deepseek.serve.call import Call
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.grpc.messages import ModelInferResponse
+from deepseek.serve.protocols.oip import take_timeout
 from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import check_outputs, output_tensors, rows_of
 from deepseek.serve.protocols.tensors import DTYPES, Tensor, checked_kind, from_bytes, raw_bytes, wrong_count
@@ -39,6 +40,8 @@ CELLS = 2  # what reading or writing a row costs, in cells of models.INLINE_CELL
 async def infer(call: Call, model: ServedModel, request: Any) -> Any:
     """The ModelInferResponse to a ModelInferRequest. InputError for tensors that do not fit."""
     check_version(model, request.model_version)
+    if "timeout" in request.parameters:
+        take_timeout(call, request.parameters["timeout"].int64_param)
     names = [output.name for output in request.outputs]
     check_outputs(names, model)
     rows = await model.offload(len(call.body) // 32, read_rows, request, model, call.settings.max_rows)

@@ -7,6 +7,8 @@ await server.stop(grace_s=30)        # no new calls; those in work get so long
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import grpc
 
 from deepseek.errors import InputError
@@ -31,8 +33,19 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-async def start_grpc(app: App, host: str, port: int) -> GrpcServer:
-    """Listen at `host` and `port` (0 picks a free one). InputError for an address that cannot be had."""
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate with its chain, and its key, as PEM; already known to fit together."""
+
+    certificate: bytes
+    key: bytes
+
+
+async def start_grpc(app: App, host: str, port: int, *, tls: Tls | None = None) -> GrpcServer:
+    """Listen at `host` and `port` (0 picks a free one), encrypted when there is a certificate.
+
+    InputError for an address that cannot be had.
+    """
     options = (
         ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
         ("grpc.max_receive_message_length", app.settings.max_body_bytes),
@@ -44,7 +57,11 @@ async def start_grpc(app: App, host: str, port: int) -> GrpcServer:
     server.add_generic_rpc_handlers(Service(app).handlers())
     shown = f"[{host}]" if ":" in host else host
     try:
-        found = server.add_insecure_port(f"{shown}:{port}")
+        if tls is None:
+            found = server.add_insecure_port(f"{shown}:{port}")
+        else:
+            credentials = grpc.ssl_server_credentials([(tls.key, tls.certificate)])
+            found = server.add_secure_port(f"{shown}:{port}", credentials)
     except RuntimeError as error:
         raise _bind_error(host, port) from error
     if not found:
