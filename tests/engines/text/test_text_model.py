@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
+import random
 import shutil
 import struct
 import time
@@ -14,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepseek.engines.text import TextModel, Tokens
+from deepseek.engines.text import TextEngine, TextModel, Tokens
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
 from textfolders import (
     POSITIONS,
@@ -328,6 +331,34 @@ def test_a_folder_that_is_not_whole_is_refused(
     assert type(raised.value) is kind
     assert raised.value.expected
     assert raised.value.fix
+
+
+ODD = [
+    None, True, 0, -1, 3, 1.5, math.nan, 10**30, 10**400, "", "x", "\ud800", [], {}, {"0": "a", "1": "b"}, "roberta",
+    ["BertForSequenceClassification"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_files_with_odd_values_answer_or_are_refused(made: dict[str, Path], tmp_path: Path, seed: int) -> None:
+    """Whatever stands in a file: numbers come out, or one of our errors."""
+    choose = random.Random(seed)
+    folder = Path(shutil.copytree(made[choose.choice(list(made))], tmp_path / "model"))
+    sentence_transformer(folder, {"pooling_mode_mean_tokens": True}, max_seq_length=20)
+    names = ("config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json")
+    file = folder / choose.choice(names)
+    value = json.loads(file.read_text("utf-8"))
+    for _ in range(choose.choice([1, 2])):
+        where: Any = choose.choice(value) if isinstance(value, list) else value
+        where[choose.choice(list(where))] = choose.choice(ODD)
+    file.write_text(json.dumps(value))
+    answers: list[Any] = [{}, {}]
+    with contextlib.suppress(DeepseekError):
+        model = TextModel.open(folder)
+        tokens = model.prepare(["the cat", ""])
+        answers = model.answers(TextEngine.open(folder).run(model.join(tokens)), tokens)
+    assert len(answers) == 2
+    json.dumps(answers, allow_nan=False)
 
 
 @pytest.mark.parametrize(

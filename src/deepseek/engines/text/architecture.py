@@ -189,8 +189,9 @@ def family_and_task(config: Mapping[str, Any]) -> tuple[str, TextTask]:
     kind, named = architecture_of(config)
     family = FAMILIES.get(kind)
     if family is None:
+        words = " of the model_type ".join(repr(name) for name in (named, kind) if name) or "without a name"
         raise InputError(
-            f"the architecture {named or kind or 'without a name'!r} is not run here",
+            f"the architecture {words} is not run here",
             expected=f"model_type one of {', '.join(FAMILIES)}",
             fix=_OUTSIDE,
         )

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from deepseek.contracts import Arrays
+from deepseek.engines.memory import give_back
 from deepseek.engines.text.architecture import Architecture, Names
 from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.graph import PREFIX, build
@@ -46,10 +47,10 @@ class TextEngine:
     ) -> None:
         self.architecture = Architecture.read(folder)
         self.precision = precision
-        self._weights = Weights.open(folder)  # the compiled model may share their memory
-        pooling = Pooling.read(folder)
-        names = Names.find(self.architecture, self._weights)
-        model = build(self.architecture, pooling, names, self._weights, ranges=ranges, observe=observe)
+        weights = Weights.open(folder)
+        self._weights: Weights | None = weights  # the compiled model may share their memory
+        names = Names.find(self.architecture, weights)
+        model = build(self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe)
         core = need("openvino", extra="serve").Core()
         self._compiled: Any = core.compile_model(model, "CPU", _settings(core, precision, num_threads))
         self._threads = threading.local()
@@ -104,7 +105,9 @@ class TextEngine:
     def close(self) -> None:
         """Give the memory back; run() fails afterwards."""
         self._compiled = None
+        self._weights = None
         self._threads = threading.local()
+        give_back()
 
     def _request(self) -> Any:
         if self._compiled is None:

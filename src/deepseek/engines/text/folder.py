@@ -110,7 +110,7 @@ def take(given: dict[str, Any], key: str, kind: type, where: str, default: Any =
         return default
     good = isinstance(value, (int, float) if kind is float else kind)
     if kind in (int, float):
-        good = good and not isinstance(value, bool) and 0 <= float(value or 0) <= most
+        good = good and not isinstance(value, bool) and 0 <= (value or 0) <= most
     if not good:
         words = {int: f"a whole number from 0 to {most}", str: "text", bool: "true or false", dict: "an object"}
         raise IntegrityError(

@@ -95,6 +95,8 @@ class Weights:
         self.check(name, shape)
         file, dtype, _, first, size_bytes = self._tensors[name]
         raw = self._map(file)[first : first + size_bytes]
+        if len(raw) != size_bytes:
+            raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_AGAIN)
         found = raw.view(_FLOATS[dtype]).reshape(shape)
         if dtype == "BF16":
             found = (found.astype(np.uint32) << 16).view(np.float32)
@@ -109,7 +111,14 @@ class Weights:
 
     def _map(self, file: str) -> np.memmap[tuple[int], np.dtype[np.uint8]]:
         if file not in self._maps:  # copy on write: OpenVINO takes no array that is read-only
-            self._maps[file] = np.memmap(self.folder / file, np.uint8, "c")
+            try:
+                self._maps[file] = np.memmap(self.folder / file, np.uint8, "c")
+            except (OSError, ValueError) as error:
+                raise IntegrityError(
+                    f"{file} in {self.folder} cannot be mapped: {error}",
+                    expected="the file whose header was read",
+                    fix=_AGAIN,
+                ) from error
         return self._maps[file]
 
 
