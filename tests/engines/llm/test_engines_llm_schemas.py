@@ -49,6 +49,7 @@ def nested(levels: int) -> dict[str, Any]:
         ({"$ref": "https://example.org/schema"}, "ref"),
         ({"type": "string", "maxLength": 10**9}, "maxLength is 1000000000"),
         ({"type": "array", "minItems": -1}, "minItems"),
+        ({"anyOf": [{"type": "string", "maxLength": 300}] * 2}, "add up to 600"),
         ({"type": "array", "maxItems": "3"}, "maxItems"),
         ({"enum": ["x" * 20000]}, "bytes"),
         (nested(40), "nested too deeply"),

@@ -27,7 +27,9 @@ from deepseek.extras import need
 
 MAX_BYTES = 16 << 10
 MAX_DEPTH = 16
-MAX_COUNT = 1000  # in minItems, maxLength and the like: a grammar grows with them
+#: Of minItems, maxLength and the like, all together: a grammar grows with them, and all answers wait while it is
+#: compiled for the model's vocabulary (GPT-2's 50,257 tokens: seconds for several thousand).
+MAX_COUNT = 512
 _COUNTS = frozenset(["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"])
 #: What the compiler does not know or does not keep.
 _REFUSED = frozenset(
@@ -96,24 +98,30 @@ class Schemas:
             self._pipeline.step()
 
 
-def check_size(schema: Any, depth: int = 0) -> None:
-    """InputError for a schema that is nested without end, counts too high, or holds what would not be kept."""
+def check_size(schema: Any, depth: int = 0) -> int:
+    """The sum of its counts. InputError for a schema that is nested without end, counts too high, or holds what would
+    not be kept."""
     if depth > MAX_DEPTH:
         raise _wrong("it is nested too deeply", f"at most {MAX_DEPTH} levels")
     if isinstance(schema, list):
-        for item in schema:
-            check_size(item, depth + 1)
+        return sum(check_size(item, depth + 1) for item in schema)
     if not isinstance(schema, dict):
-        return
+        return 0
+    total = 0
     for key, value in schema.items():
         if key in _REFUSED or (key == "$ref" and isinstance(value, str) and not value.startswith("#")):
             raise _wrong(f"it uses {key}", "a schema without it, and references within itself only")
-        if key in _COUNTS and (type(value) is not int or not 0 <= value <= MAX_COUNT):
-            raise _wrong(f"{key} is {str(value)[:50]}", f"0 to {MAX_COUNT}")
-        if key in _NAMED and isinstance(value, dict):
-            check_size(list(value.values()), depth)  # its keys are names, not words of a schema
+        if key in _COUNTS:
+            if type(value) is not int or not 0 <= value <= MAX_COUNT:
+                raise _wrong(f"{key} is {str(value)[:50]}", f"0 to {MAX_COUNT}")
+            total += value
+        elif key in _NAMED and isinstance(value, dict):
+            total += check_size(list(value.values()), depth)  # its keys are names, not words of a schema
         elif key not in _VALUES:
-            check_size(value, depth + 1)
+            total += check_size(value, depth + 1)
+    if total > MAX_COUNT:
+        raise _wrong(f"its counts add up to {total}", f"at most {MAX_COUNT} together")
+    return total
 
 
 def _wrong(what: str, expected: str) -> InputError:
