@@ -101,7 +101,9 @@ async def asked(app: App, method: str, path: str, status: int, **request: Any) -
     async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.request(method, path, headers=headers, **request)
     assert answer.status_code == status, (method, path, request, answer.text)
-    return f"{method} {path} {request} {headers}"[:300], status, answer.json()["error"]
+    told = answer.json()
+    error = told["error"] if isinstance(told["error"], dict) else told  # a sentence, and its parts beside it
+    return f"{method} {path} {request} {headers}"[:300], status, error
 
 
 async def refusals(runtimes: dict[str, Runtime], keys: Path) -> list[Answer]:

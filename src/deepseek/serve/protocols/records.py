@@ -78,7 +78,7 @@ def example_body(model: ServedModel) -> dict[str, Any]:
 def predict(call: Call, model: ServedModel) -> Awaitable[Answer] | None:
     """POST /v1/models/M:predict"""
     body, headers = call.body, call.headers
-    if len(body) <= INLINE_BYTES and headers.get(b"content-type") == JSON and b"content-encoding" not in headers:
+    if len(body) <= INLINE_BYTES and headers.get(b"content-type", JSON) == JSON and b"content-encoding" not in headers:
         found = read_object(body)
         if len(found) == 1 and "instances" in found:  # as nearly always: no task and no future for it
             model.submit(call, _instances(found, model, call.settings.max_rows), partial(_predicted, call, model))
