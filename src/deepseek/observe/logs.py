@@ -18,7 +18,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AccessLog:
-    """Writes what has at least `level`. Lines are made and written in a thread; emitting costs one append."""
+    """Writes what has at least `level`, in a thread. The lines are made at once, in 2 us each: made in the thread they
+    would take Python's lock from the event loop for milliseconds, ten times a second."""
 
     def __init__(self, level: str = "info", stream: RawStream | None = None) -> None:
         self._rank = LEVELS.index(level)
@@ -28,7 +29,7 @@ class AccessLog:
 
     def emit(self, event: Event) -> None:
         if event.kind in ("request", "server", "model") and LEVELS.index(level_of(event)) >= self._rank:
-            self._writer.write((event, time()))
+            self._writer.write(_line(event, time()))
 
     @property
     def num_lost(self) -> int:
@@ -39,10 +40,9 @@ class AccessLog:
         """Write what waits."""
         self._writer.close()
 
-    def _append(self, entries: Sequence[tuple[Event, float]]) -> int:
-        lines = [_line(*entry) for entry in entries]
+    def _append(self, lines: Sequence[bytes]) -> int:
         if self._broken_off:  # nothing can be taken back from a pipe, but the next line can stand alone
-            lines[0] = b"\n" + lines[0]
+            lines = [b"\n" + lines[0], *lines[1:]]
         num_whole, num_bytes, _ = write_lines(self._stream, lines)
         if num_whole or num_bytes:
             self._broken_off = num_bytes > 0

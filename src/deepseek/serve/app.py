@@ -24,6 +24,7 @@ from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
 from deepseek.serve.generation import GenerativeModel
+from deepseek.serve.heads import Heads
 from deepseek.serve.limits import ApiKeys
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
@@ -65,6 +66,7 @@ class App:
         self.models = Models(others, settings, explaining, self.emit, self.pool)
         self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.heads = Heads()
         self._routes: dict[str, Route] = {}
         self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False)
         self._get("/v2/health/ready", self._ready, needs_key=False)

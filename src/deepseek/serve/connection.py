@@ -25,12 +25,12 @@ import httptools
 from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
 from deepseek.serve.call import Answer, Call, Stream
-from deepseek.serve.head import head_of, path_of, render
-from deepseek.serve.protocols.errors import DisconnectedError, head_error, slow_body, too_large
+from deepseek.serve.head import head_of, render
+from deepseek.serve.protocols.errors import DisconnectedError, head_error, slow_body
+from deepseek.serve.reader import MAX_HEAD_BYTES, Reader
 from deepseek.serve.sender import Sender
 
 KEEP_ALIVE_S = 75.0  # that a connection may be idle
-MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 #: A client that still sends when it is refused is heard until it stops for so long: closing at once could take the
 #: answer back, because unread bytes reset the connection.
 LINGER_S = 1.0
@@ -72,32 +72,18 @@ class Hub:
         self._timer = self.loop.call_later(min(SWEEP_S, self.app.settings.body_timeout_s / 4), self._sweep)
 
 
-class Connection(asyncio.Protocol):
-    """Reads calls with the parser, which calls the methods on_..., and answers one after the other."""
+class Connection(Reader, asyncio.Protocol):
+    """Takes what its reader finds, and answers one call after the other."""
 
     def __init__(self, hub: Hub) -> None:
+        super().__init__(hub.app)
         self._hub = hub
-        self._app = hub.app
-        self._settings = hub.app.settings
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None  # None again once the connection is lost
-        # What is being read:
-        self._reading = False  # from the first byte of a request to its last
-        self._headers: dict[bytes, bytes] = {}
-        self._url = b""
-        self._head_bytes = 0  # of the request line and the headers, as far as the parser has told them
-        self._held_bytes = 0  # that the parser keeps to itself, because what they belong to has not ended
-        self._call: Call | None = None  # whose body is being read
-        self._chunks: list[bytes] = []
-        self._body_bytes = 0
-        self._raw_bytes = 0  # of a body behind an offered upgrade, which the parser leaves to us
         # What is being answered:
         self._waiting: deque[tuple[Call, bool]] = deque()  # calls, and whether the connection lives on after each
-        self._working: Call | None = None
         self._keeps = True  # whether the connection lives on after it
         self._sender: Sender | None = None  # of its answer, when that goes in pieces
         # How things stand:
-        self._deaf = False  # what still comes is dropped
         self._ended = False  # nothing more comes
         self._full = False  # the client does not read its answers
         self._unsent = inf  # bytes that waited for it when patience ended last
@@ -171,6 +157,12 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             self._wait(LINGER_S)
             self.due_s = min(self.due_s, self._last_s)
+        elif not (self._reading or self._raw_bytes or self._working or self._waiting):
+            call = self._app.heads.find(data, self._settings)
+            if call is not None:
+                self._begin(call, True)
+                return
+            self._whole = data
         while data and not self._deaf and self._parser is not None:
             if self._raw_bytes:
                 data = self._take_raw(data)
@@ -189,79 +181,6 @@ class Connection(asyncio.Protocol):
             if self._held_bytes > MAX_HEAD_BYTES and not self._deaf:
                 self._refuse_bytes()
 
-    # What the parser calls:
-
-    def on_message_begin(self) -> None:
-        self._reading = True
-        self._head_bytes = self._held_bytes = 0
-        self._url = b""
-        self._headers = {}
-        self._wait(self._settings.body_timeout_s)
-
-    def on_url(self, url: bytes) -> None:
-        self._held_bytes = 0
-        self._head_bytes += len(url)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise ValueError("the parser passes it on as an HttpParserError")
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._held_bytes = 0
-        self._head_bytes += len(name) + len(value) + 4  # ": " and the end of the line
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise ValueError("the parser passes it on as an HttpParserError")
-        self._headers[name.lower()] = value
-
-    def on_headers_complete(self) -> None:
-        if self._parser is None:
-            return
-        headers = self._headers
-        call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), headers, self._settings)
-        self._call, self._chunks, self._body_bytes = call, [], 0
-        self._headers = {}  # trailers are not headers
-        self._app.admit(call)
-        length = int(headers.get(b"content-length", 0))
-        if self._parser.should_upgrade():  # offered, as by Java's client; a server may stay with HTTP/1.1
-            if b"transfer-encoding" in headers:
-                raise ValueError("chunks behind an offered upgrade")
-            self._raw_bytes = length
-        if length > self._settings.max_body_bytes:
-            self._refuse(call, too_large(self._settings.max_body_bytes))
-        elif call.refused is not None:
-            self._queue(call)
-        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._working:
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        self._held_bytes = 0
-        call = self._call
-        if call is None or call.refused is not None:
-            return
-        self._chunks.append(body)
-        self._body_bytes += len(body)
-        if self._body_bytes > self._settings.max_body_bytes:
-            self._refuse(call, too_large(self._settings.max_body_bytes))
-
-    def on_message_complete(self) -> None:
-        if self._raw_bytes:
-            return
-        call, self._call = self._call, None
-        self._reading = False
-        self._held_bytes = 0
-        if call is not None and call.refused is None:
-            call.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            self._chunks = []
-            self._queue(call)
-
-    def _take_raw(self, data: bytes) -> bytes:
-        """Take what belongs to the body, and return the rest."""
-        body, rest = data[: self._raw_bytes], data[self._raw_bytes :]
-        self._raw_bytes -= len(body)
-        self.on_body(body)
-        if not self._raw_bytes:
-            self.on_message_complete()
-        return rest
-
     def _refuse(self, call: Call, error: DeepseekError) -> None:
         """Answer with an error although the body has not been read, unless something else was found before."""
         self._chunks = []
@@ -278,6 +197,9 @@ class Connection(asyncio.Protocol):
 
     def _queue(self, call: Call) -> None:
         keeps = self._parser is not None and not self._deaf and self._parser.should_keep_alive()
+        if keeps and self._whole and call.refused is None:
+            self._app.heads.remember(self._whole, call)
+        self._whole = b""
         self._waiting.append((call, keeps))
         self._next()
         self._listen(not self._waiting)
@@ -285,13 +207,16 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         """Begin with the next call, if there is one and the client reads what it is told."""
         if self._waiting and self._working is None and not (self._full and self._transport is not None):
-            self._hub.num_working += 1
-            self.due_s = inf
-            self._working, self._keeps = self._waiting.popleft()
-            if self._working.refused is None:
-                self._app.begin(self._working, self._answered)
-            else:  # later: its body may be on its way, and once that was read the connection can go on
-                self._hub.loop.call_soon(self._app.begin, self._working, self._answered)
+            self._begin(*self._waiting.popleft())
+
+    def _begin(self, call: Call, keeps: bool) -> None:
+        self._hub.num_working += 1
+        self.due_s = inf
+        self._working, self._keeps = call, keeps
+        if call.refused is None:
+            self._app.begin(call, self._answered)
+        else:  # later: its body may be on its way, and once that was read the connection can go on
+            self._hub.loop.call_soon(self._app.begin, call, self._answered)
 
     def _answered(self, call: Call, answer: Answer | Stream) -> None:
         """Write an answer, leave its event behind, and go on."""

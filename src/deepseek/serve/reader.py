@@ -1,0 +1,120 @@
+"""From bytes to calls: what httptools (llhttp) finds in one connection, and the bounds on it.
+
+The parser calls the methods on_...; each call, once it is whole or refused, is handed to _queue().
+"""
+
+from __future__ import annotations
+
+import httptools
+
+from deepseek.errors import DeepseekError
+from deepseek.serve.app import App
+from deepseek.serve.call import Call
+from deepseek.serve.head import path_of
+from deepseek.serve.protocols.errors import too_large
+
+MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
+
+
+class Reader:
+    """The state of a connection that is read. The methods without a body are its connection's."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._settings = app.settings
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._reading = False  # from the first byte of a request to its last
+        self._headers: dict[bytes, bytes] = {}
+        self._url = b""
+        self._head_bytes = 0  # of the request line and the headers, as far as the parser has told them
+        self._held_bytes = 0  # that the parser keeps to itself, because what they belong to has not ended
+        self._call: Call | None = None  # whose body is being read
+        self._chunks: list[bytes] = []
+        self._body_bytes = 0
+        self._raw_bytes = 0  # of a body behind an offered upgrade, which the parser leaves to us
+        self._whole = b""  # what came at once, from the beginning of a request on
+        self._deaf = False  # what still comes is dropped
+        self._working: Call | None = None  # which is being answered
+
+    def _queue(self, call: Call) -> None:
+        raise NotImplementedError
+
+    def _refuse(self, call: Call, error: DeepseekError) -> None:
+        raise NotImplementedError
+
+    def _wait(self, patience_s: float) -> None:
+        raise NotImplementedError
+
+    def _write(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def on_message_begin(self) -> None:
+        self._reading = True
+        self._head_bytes = self._held_bytes = 0
+        self._url = b""
+        self._headers = {}
+        self._wait(self._settings.body_timeout_s)
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + len(": \r\n"))
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        if self._parser is None:
+            return
+        headers = self._headers
+        call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), headers, self._settings)
+        self._call, self._chunks, self._body_bytes = call, [], 0
+        self._headers = {}  # trailers are not headers
+        self._app.admit(call)
+        length = int(headers.get(b"content-length", 0))
+        if self._parser.should_upgrade():  # offered, as by Java's client; a server may stay with HTTP/1.1
+            if b"transfer-encoding" in headers:
+                raise ValueError("chunks behind an offered upgrade")
+            self._raw_bytes = length
+        if length > self._settings.max_body_bytes:
+            self._refuse(call, too_large(self._settings.max_body_bytes))
+        elif call.refused is not None:
+            self._queue(call)
+        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._working:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._held_bytes = 0
+        call = self._call
+        if call is None or call.refused is not None:
+            return
+        self._chunks.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self._settings.max_body_bytes:
+            self._refuse(call, too_large(self._settings.max_body_bytes))
+
+    def on_message_complete(self) -> None:
+        if self._raw_bytes:
+            return
+        call, self._call = self._call, None
+        self._reading = False
+        self._held_bytes = 0
+        if call is not None and call.refused is None:
+            call.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._chunks = []
+            self._queue(call)
+
+    def _take_raw(self, data: bytes) -> bytes:
+        """Take what belongs to the body, and return the rest."""
+        body, rest = data[: self._raw_bytes], data[self._raw_bytes :]
+        self._raw_bytes -= len(body)
+        self.on_body(body)
+        if not self._raw_bytes:
+            self.on_message_complete()
+        return rest
+
+    def _count(self, num_bytes: int) -> None:
+        self._held_bytes = 0
+        self._head_bytes += num_bytes
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the parser passes it on as an HttpParserError")
