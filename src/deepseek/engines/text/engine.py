@@ -51,7 +51,7 @@ class TextEngine:
         self._weights: Weights | None = weights  # the compiled model may share their memory
         names = Names.find(self.architecture, weights)
         model = build(self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe)
-        core = need("openvino", extra="serve").Core()
+        core = need("openvino", extra="text").Core()
         self._compiled: Any = core.compile_model(model, "CPU", _settings(core, precision, num_threads))
         self._threads = threading.local()
         self._output = "embedding" if self.architecture.task == "embedding" else "logits"
@@ -195,5 +195,5 @@ def _settings(core: Any, precision: Precision, num_threads: int) -> dict[str, An
 
 def precisions(kinds: Sequence[Precision] = PRECISIONS) -> list[Precision]:
     """Those of `kinds` that this machine really has."""
-    core = need("openvino", extra="serve").Core()
+    core = need("openvino", extra="text").Core()
     return [kind for kind in kinds if kind != "bf16" or has_bf16(core)]

@@ -46,7 +46,7 @@ class Builder:
         *,
         observe: bool = False,
     ) -> None:
-        self.ops: Any = need("openvino.opset15", extra="serve")
+        self.ops: Any = need("openvino.opset15", extra="text")
         self.architecture, self.names, self.weights = architecture, names, weights
         self.ranges, self.observe = ranges or {}, observe
         self.observed: dict[str, Any] = {}
@@ -183,7 +183,7 @@ def build(
     `observe` adds outputs "range.PLACE.low" and ".high", the least and the largest value (1, in) that goes into each
     dense layer.
     """
-    openvino = need("openvino", extra="serve")
+    openvino = need("openvino", extra="text")
     made = Builder(architecture, names, weights, ranges, observe=observe)
     ops = made.ops
     inputs = {name: ops.parameter([-1], np.int32, name) for name in ("ids", "positions", "back")}

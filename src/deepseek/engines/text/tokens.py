@@ -74,7 +74,7 @@ class TextTokenizer:
 
     def __init__(self, folder: Path, *, vocab_size: int, max_tokens: int) -> None:
         data = read_file(folder, TOKENIZER, limit=MAX_TOKENIZER_BYTES)
-        module = need("tokenizers", extra="serve")
+        module = need("tokenizers", extra="text")
         self._tokenizer: Any = _guarded(folder, module.Tokenizer.from_buffer, data)
         self._tokenizer.no_padding()
         self._folder, self.max_tokens = folder, max_tokens
