@@ -70,7 +70,6 @@ from deepseek.optimizers.knobs import (
 from deepseek.optimizers.regularisation import Regularisation
 from deepseek.optimizers.sharding import local, sum_over_group, sum_over_shards
 
-
 NUM_CONTROLS = 4  # of a group: the logarithm of the rate's factor, mean and mean square of the cosine, mean norm
 
 
