@@ -226,6 +226,8 @@ def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace 
         from deepseek.serve.generation import GenerativeModel
 
         return GenerativeModel(name or path.resolve().name, path, cache_folder() / "llm")
+    # Its own threads would take the cores from the engines; a batch of sentences takes a millisecond without them.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from deepseek.engines.text import TextModel
     from deepseek.serve.text import TextFace
 

@@ -108,7 +108,7 @@ class ServedModel:
         self.scheduler.admit(job)
         call.model = self
         call.cancel = partial(self._abandon, job)
-        num_cells = num_rows * len(self.columns)
+        num_cells = num_rows * self.face.row_cells
         if (num_cells if type(records) is list else num_cells // BY_COLUMN) > INLINE_CELLS:
             self._keep(asyncio.get_running_loop().create_task(self._prepare_large(job)))
             return job
