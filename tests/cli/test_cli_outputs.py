@@ -49,6 +49,7 @@ ARGUMENTS = {
     "predict": ("loans", "loans.csv"),
     "explain": ("loans", "loans.csv", "--row", "1"),
     "serve": ("loans", "--port", "0"),
+    "bench": ("serve", "loans", "--seconds", "0.1", "--concurrency", "1", "--workers", "1"),
     "plan": ("100b", "--gpus", "H100x8"),
     "keygen": ("KEY",),
     "migrate": ("loans",),

@@ -1,0 +1,96 @@
+"""The client of a benchmark against servers that answer in every way that HTTP has, and against a rate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from deepseek.serve.bench import Ask
+from deepseek.serve.bench.client import Client, Plan
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+REQUEST = Ask("http://127.0.0.1/p", (b"{}",)).requests()
+
+
+def answering(*pieces: bytes, pause_s: float = 0.0, close: bool = False) -> Serve:
+    """Answers each request with these pieces, sent one by one."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"{}"):
+                for piece in pieces:
+                    await asyncio.sleep(pause_s)
+                    writer.write(piece)
+                if close:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    return serve
+
+
+async def loaded(serve: Serve, *, num_connections: int = 2, rate: float | None = None) -> Client:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = Client(Plan("127.0.0.1", port, REQUEST, num_connections, 0.3, 0.05, rate))
+    await client.run()
+    server.close()
+    return client
+
+
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (WHOLE,),
+        (WHOLE[:10], WHOLE[10:30], WHOLE[30:-1], WHOLE[-1:]),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", b"0\r\n\r\n"),
+    ],
+    ids=["at once", "in pieces", "chunked"],
+)
+def test_each_answer_is_counted_once_it_is_whole(pieces: tuple[bytes, ...]) -> None:
+    client = asyncio.run(loaded(answering(*pieces, pause_s=0.001)))
+    assert set(client.statuses) == {200}
+    assert client.statuses[200] == len(client.latencies_s) > 10
+    assert min(client.latencies_s) > 0.001 * len(pieces)
+
+
+def test_other_statuses_are_counted_apart_and_have_no_latency() -> None:
+    client = asyncio.run(loaded(answering(WHOLE.replace(b"200 OK", b"429 No"), pause_s=0.001)))
+    assert set(client.statuses) == {429}
+    assert not client.latencies_s
+
+
+def test_a_connection_that_closes_after_its_answer_is_made_again() -> None:
+    closing = WHOLE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    client = asyncio.run(loaded(answering(closing, close=True)))
+    assert set(client.statuses) == {200}
+    assert client.statuses[200] > 4
+
+
+def test_a_connection_that_breaks_counts_its_request_as_lost() -> None:
+    client = asyncio.run(loaded(answering(WHOLE[:20], close=True)))
+    assert set(client.statuses) == {0}
+
+
+def test_at_a_rate_requests_come_by_themselves_and_wait_in_the_latency() -> None:
+    """One connection, 20 ms an answer, 100 a second: the last waits for those before it."""
+    client = asyncio.run(loaded(answering(WHOLE, pause_s=0.02), num_connections=1, rate=100))
+    assert 15 < client.statuses[200] < 50
+    assert max(client.latencies_s) > 2.5 * client.longest_s
+    assert client.statuses.total() == client.statuses[200]
+
+
+def test_requests_are_whole_and_taken_in_turn() -> None:
+    first, second = Ask("http://h:1/p", (b"a", b"bc"), {"authorization": "Bearer k"}).requests()
+    assert first == (
+        b"POST /p HTTP/1.1\r\nhost: h:1\r\ncontent-type: application/json\r\nauthorization: Bearer k\r\n"
+        b"content-length: 1\r\n\r\na"
+    )
+    assert second.endswith(b"content-length: 2\r\n\r\nbc")
