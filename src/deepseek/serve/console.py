@@ -116,7 +116,7 @@ def _form() -> Html:
         f'<p class="row" id="picker" hidden><label for="model">{said["model"]}</label><select id="model"></select></p>'
         '<div class="fields" id="fields"></div><div id="more"></div><p class="row">'
         f'<button class="act main" type="submit" value="predict">{said["predict"]}</button>'
-        f'<button class="act" type="submit" value="explain">{said["explain"]}</button>'
+        f'<button class="act" id="explain" type="submit" value="explain">{said["explain"]}</button>'
         f'<button class="act plain" type="button" id="reset">{said["reset"]}</button></p></form>'
         '<div id="result" aria-live="polite"></div>'
     )

@@ -1,21 +1,24 @@
 // Trying a row: a form with the model's columns, its answer, and why, as a plot. Runs after console_draw.js.
 const SHOWN_COLUMNS = 12; // the others open on demand
 const SHOWN_CLASSES = 10;
+const SHOWN_NUMBERS = 8; // of an embedding
 const PLOT_PX = 736;
 const NUMERIC = /^(float|int|uint)/;
 const A_NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
 async function choose(name) {
-  const known = (id) => state.models.find((model) => model.id === id);
-  const picked = known(name) || known(state.model && state.model.id) || state.models[0];
+  const able = state.models.filter((model) => model.task !== "causal-lm"); // those that write are asked elsewhere
+  const known = (id) => able.find((model) => model.id === id);
+  const picked = known(name) || known(state.model && state.model.id) || able[0];
   state.model = state.last = null;
   clear(byId("result"));
   if (!picked) return;
   const [card, example] = await Promise.all([ask(modelPath(picked.id)), ask(`${modelPath(picked.id)}/example`)]);
   state.model = card;
   state.example = (example.instances || [])[0] || {};
-  byId("picker").hidden = state.models.length < 2;
-  const options = state.models.map(({ id }) => make("option", { value: id, selected: id === picked.id }, id));
+  byId("picker").hidden = able.length < 2;
+  byId("explain").hidden = card.explainable === false;
+  const options = able.map(({ id }) => make("option", { value: id, selected: id === picked.id }, id));
   put(clear(byId("model")), ...options);
   fillForm(state.example);
 }
@@ -31,7 +34,7 @@ function fillForm(row) {
 }
 
 function field(input, index, value) {
-  const shared = { id: `field-${index}`, "data-name": input.name, "data-dtype": input.dtype };
+  const shared = { id: `field-${index}`, "data-name": input.name, "data-dtype": input.dtype, "data-modality": input.modality };
   // Twelve digits: 0.1 + 0.2 is shown, and sent, as 0.3.
   const known = typeof value === "number" ? Number(value.toPrecision(12)) : value;
   const told = known === null || known === undefined ? "" : String(known);
@@ -58,6 +61,11 @@ function choice(shared, text) {
 }
 
 function entry(shared, text) {
+  if (shared["data-modality"] === "text") {
+    const area = make("textarea", { ...shared, rows: 3, cols: 60 });
+    area.value = text;
+    return area;
+  }
   const keyboard = NUMERIC.test(shared["data-dtype"]) && "decimal";
   const element = make("input", { ...shared, placeholder: UNKNOWN, autocomplete: "off", spellcheck: "false", inputmode: keyboard });
   element.value = text;
@@ -116,6 +124,16 @@ function showResult() {
 function headline(predicted) {
   const target = make("span", { class: "soft" }, state.model.target ? `${state.model.target}: ` : "");
   const isClass = predicted.label !== undefined;
+  if (predicted.embedding) {
+    const first = predicted.embedding.slice(0, SHOWN_NUMBERS).map(number).join(", ");
+    const count = predicted.embedding.length;
+    const shape = make("strong", { id: "predicted" }, said(`${count} numbers: `, `${count} 个数：`));
+    return make("p", { class: "answer" }, shape, `${first}, …`);
+  }
+  if (predicted.entities) {
+    const found = predicted.entities.map((one) => make("li", null, make("strong", null, one.text), ` ${one.label} ${number(one.probability)}`));
+    return make("ul", { class: "answer", id: "predicted" }, ...(found.length ? found : [make("li", null, said("none found", "没有找到"))]));
+  }
   const answer = make("strong", { id: "predicted" }, isClass ? predicted.label : number(predicted.value));
   const interval = predicted.interval ? ` [${predicted.interval.map(number).join(", ")}]` : "";
   return make("p", { class: "answer" }, target, answer, interval);
@@ -136,11 +154,12 @@ function chances(predicted) {
 
 function flags(predicted) {
   const named = (what) => (predicted.flags || []).filter((flag) => flag.what === what).map((flag) => flag.column).join(", ");
-  const [imputed, unseen] = [named("imputed"), named("unseen")];
-  if (!imputed && !unseen) return null;
+  const [imputed, unseen, cut] = [named("imputed"), named("unseen"), named("truncated")];
+  if (!imputed && !unseen && !cut) return null;
   return make("div", { class: "state warn" },
     imputed && make("p", null, "! ", said("Missing, so filled in: ", "缺失，已填补："), imputed),
-    unseen && make("p", null, "! ", said("A value that training never saw: ", "训练中未见过的取值："), unseen));
+    unseen && make("p", null, "! ", said("A value that training never saw: ", "训练中未见过的取值："), unseen),
+    cut && make("p", null, "! ", said("Longer than the model reads, so cut: ", "超过模型可读的长度，已截断："), cut));
 }
 
 function explained(why, row) {

@@ -3,7 +3,7 @@ from it and a fuzzer knows what is allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deepseek import __version__
@@ -50,6 +50,16 @@ def openapi(models: Mapping[str, ServedModel]) -> dict[str, Any]:
     }
     for model in models.values():
         paths |= _model_paths(model)
+        if model.face.runtime is None:
+            del paths[f"/v1/models/{model.quoted}:explain"]
+    paths["/v2/repository/index"] = _post(
+        "What is loaded, Open Inference Protocol",
+        {"type": "object"},
+        _array(_object({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
+        {},
+    )
+    if any(model.task == "embedding" for model in models.values()):
+        paths["/v1/embeddings"] = _embeddings([model.name for model in models.values() if model.task == "embedding"])
     error = _object(dict.fromkeys(("code", "message", "expected", "fix"), TEXT))
     return {
         "openapi": "3.1.0",
@@ -90,6 +100,22 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
             {"inputs": _example_tensors(model)},
         ),
     }
+
+
+def _embeddings(names: Sequence[str]) -> dict[str, Any]:
+    """OpenAI's route for the models that embed texts."""
+    request = {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string", "enum": list(names)},
+            "input": {"oneOf": [TEXT, _array(TEXT) | {"minItems": 1}]},
+            "encoding_format": {"type": "string", "enum": ["float", "base64"]},
+        },
+        "required": ["model", "input"],
+        "additionalProperties": False,
+    }
+    answer = _object({"object": TEXT, "data": _array(_object({"index": NUMBER})), "model": TEXT})
+    return _post("Embeddings, as OpenAI's route", request, answer, {"model": names[0], "input": ["a text"]})
 
 
 def _record(model: ServedModel) -> Schema:

@@ -59,6 +59,7 @@ def describe(model: ServedModel) -> Answer:
         "target": manifest.target,
         "labels": list(manifest.labels),
         "threshold": manifest.threshold,
+        "explainable": model.face.runtime is not None,
         "inputs": inputs,
         "example": example_body(model),
     }

@@ -1,0 +1,37 @@
+"""The console of text models, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+from tests.browser import OpenPage, browser, open_page
+
+from serving import Server, started
+from textfolders import make_text_folder
+
+__all__ = ["browser", "open_page"]  # fixtures
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("texts")
+    tasks = ("embedding", "sequence-classification", "token-classification")
+    folders = [make_text_folder(base / task, "bert", task) for task in tasks]
+    with started(*folders, "--workers", "1") as running:
+        yield running
+
+
+def test_the_console_shows_what_a_text_model_answers(open_page: OpenPage, server: Server) -> None:
+    opened = open_page(server.url + "/", allow=server.url)
+    opened.wait_for_selector("#fields textarea")
+    assert not opened.is_visible("#explain")
+    said = {"embedding": "32 numbers", "sequence-classification": "Probability", "token-classification": ""}
+    for task, words in said.items():
+        opened.select_option("#model", task)
+        opened.wait_for_selector("#fields textarea")
+        opened.fill("#fields textarea", "the cat sat on a mat")
+        opened.click("button[value=predict]")
+        expect(opened.locator("#result")).to_contain_text(words, use_inner_text=True)
+        opened.wait_for_selector("#predicted")
