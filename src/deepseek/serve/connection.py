@@ -137,7 +137,8 @@ class Connection(Reader, asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep a half-closed connection open while its requests are answered."""
         self._ended = True
-        return self._working is not None
+        # Over TLS both directions end together.
+        return self._working is not None and self._transport is not None and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         self._full = True
@@ -270,7 +271,8 @@ class Connection(Reader, asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if unread and not self._ended:
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
             self._listen(True)
             self._wait(LINGER_S)
             self._last_s = self.due_s + self._settings.body_timeout_s

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
+from deepseek.errors import BusyError, DeepseekError, InputError, MalformedError, TooLargeError
 
 #: Routes whose clients read errors in OpenAI's shape.
 OPENAI_ROUTES = frozenset(["/v1/completions", "/v1/chat/completions", "/v1/embeddings"])
@@ -35,6 +35,18 @@ class UnauthorizedError(InputError):
 
     status = 401
     code = "unauthorized"
+
+
+class RateError(BusyError):
+    """A client has used up what its API key allows, although the server may have time."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, expected: str, retry_after_s: int) -> None:
+        super().__init__(
+            message, expected=expected, fix=f"ask again in {retry_after_s} s, or ask the operator for more"
+        )
+        self.retry_after_s = retry_after_s
 
 
 class LongHeadError(TooLargeError):
