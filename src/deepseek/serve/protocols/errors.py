@@ -49,6 +49,13 @@ class RateError(BusyError):
         self.retry_after_s = retry_after_s
 
 
+class CrowdedError(BusyError):
+    """There are as many connections as the server takes."""
+
+    status = 503
+    code = "too_many_connections"
+
+
 class LongHeadError(TooLargeError):
     """The request line and the headers are longer than anything needs."""
 
@@ -134,6 +141,20 @@ def head_error(num_bytes: int, limit: int) -> InputError:
         "this is not an HTTP/1.1 request",
         expected="a valid request line and headers, not encrypted",
         fix="ask at http:// (not https://) with an HTTP client such as curl",
+    )
+
+
+def ambiguous(message: str, expected: str) -> MalformedError:
+    """For a head that parses, but that two readers could take for different requests."""
+    return MalformedError(message, expected=expected, fix="send the request with an HTTP/1.1 client such as curl")
+
+
+def crowded(limit: int) -> CrowdedError:
+    """For a connection above the limit."""
+    return CrowdedError(
+        "the server has as many connections as it takes",
+        expected=f"at most {limit} at a time",
+        fix="connect again later, and keep connections for several requests",
     )
 
 
