@@ -221,19 +221,21 @@ def test_the_rate_holds_over_grpc(app: App) -> None:
 
     async def work() -> list[Any]:
         server = await start_grpc(app, "127.0.0.1", 0)
-        found = []
+        found: list[Any] = []
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")
-            for _ in range(4):
+            few, other = ("authorization", "Bearer few"), ("authorization", "Bearer other")
+            for metadata in [[few]] * 4 + [[few, few], [other, few], [few, other]]:
                 try:
-                    await call(b"", metadata=[("authorization", "Bearer few")])
+                    await call(b"", metadata=metadata)
                     found.append(grpc.StatusCode.OK)
                 except grpc.aio.AioRpcError as error:
                     found.append(error.code())
         await server.stop(0)
         return found
 
-    assert asyncio.run(work()) == [grpc.StatusCode.OK] * 3 + [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    ok, spent, twice = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAUTHENTICATED
+    assert asyncio.run(work()) == [ok] * 3 + [spent] + [twice] * 3
 
 
 @pytest.fixture

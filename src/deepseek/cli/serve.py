@@ -66,6 +66,8 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
+@click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
+@click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 def command(
@@ -84,6 +86,8 @@ def command(
     log_level: str | None,
     timeout: float | None,
     max_rows: int | None,
+    max_connections: int | None,
+    engine_timeout: float | None,
     key: Path | None,
 ) -> None:
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
@@ -93,6 +97,7 @@ def command(
     settings = read_settings(
         host=host, port=port, grpc_port=grpc_port, batch_size=batch_size, workers=workers, front_ends=front_ends,
         log_level=log_level, timeout_s=timeout, max_rows=max_rows,
+        max_connections=max_connections, engine_timeout_s=engine_timeout,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())

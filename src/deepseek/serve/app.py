@@ -115,11 +115,13 @@ class App:
             model.close()
         self.emit(Event("server", fields={"state": "stopped"}))
 
-    def renew_keys(self) -> None:
-        """Read the file of API keys again: from now on it is what holds. InputError leaves the keys as they were."""
-        if self.settings.api_keys_file:
-            self._keys = ApiKeys.read(self.settings.api_keys_file)
-            self.heads.clear()
+    def renew_keys(self) -> bool:
+        """Read the file of API keys again, if there is one. InputError leaves the keys as they were."""
+        if not self.settings.api_keys_file:
+            return False
+        self._keys = ApiKeys.read(self.settings.api_keys_file)
+        self.heads.clear()
+        return True
 
     def admit(self, call: Call) -> None:
         """Find who answers a call by its headers alone. What stands against it is kept in `call.refused`."""

@@ -202,20 +202,22 @@ class Server:
 
     def _renew(self) -> None:
         """Read the files again that may have been renewed."""
-        for each in (self._app.renew_keys, self._renew_tls):
+        for renew_one, what in ((self._app.renew_keys, "API keys"), (self._renew_tls, "certificate")):
             try:
-                each()
+                fields = {"state": f"read again: {what}"} if renew_one() else {}
             except InputError as error:
-                fields = {"state": "a file is not usable, what was read before holds on", "error": str(error)}
+                fields = {"state": f"what was read before holds on: {what}", "error": str(error)}
+            if fields:
                 self._app.emit(Event("server", fields=fields))
-        self._app.emit(Event("server", fields={"state": "API keys and certificate were read again"}))
 
-    def _renew_tls(self) -> None:
+    def _renew_tls(self) -> bool:
         settings = self._app.settings
-        if self._tls is not None and settings.tls_cert and settings.tls_key:
-            renew(self._tls, settings.tls_cert, settings.tls_key)
-            if self._grpc is not None:
-                self._grpc.renew(Tls.read(settings.tls_cert, settings.tls_key))
+        if self._tls is None or not settings.tls_cert or not settings.tls_key:
+            return False
+        renew(self._tls, settings.tls_cert, settings.tls_key)
+        if self._grpc is not None:
+            self._grpc.renew(Tls.read(settings.tls_cert, settings.tls_key))
+        return True
 
     def _stop(self) -> None:
         self._signals += 1
