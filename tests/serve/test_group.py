@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -97,6 +98,23 @@ def test_a_port_that_is_taken_is_said_at_once(group: Server, loans: Path) -> Non
         started(loans, "--front-ends", "2", "--port", port),
     ):
         pass
+
+
+def test_every_front_end_reads_the_keys_again_after_a_signal_to_their_parent(loans: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(hashlib.sha256(b"old").hexdigest())
+    with started(loans, "--front-ends", "2", "--workers", "0", "--api-keys", keys) as server:
+
+        def statuses(key: str) -> set[int]:
+            headers = {"authorization": f"Bearer {key}"}
+            return {httpx.get(f"{server.url}/v1/models", headers=headers).status_code for _ in range(20)}
+
+        assert statuses("old") == {200}
+        keys.write_text(hashlib.sha256(b"new").hexdigest())
+        os.kill(server.process.pid, signal.SIGHUP)
+        until(lambda: statuses("new") == {200})
+        assert statuses("old") == {401}
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize("member", ["", "3", "3:1", "x:1:8000", "3:-1:8000"])

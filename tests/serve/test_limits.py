@@ -1,15 +1,11 @@
-"""The bound on waiting rows, and API keys."""
+"""The bound on waiting rows, and buckets of tokens."""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import pytest
 
-from deepseek.errors import BusyError, InputError
-from deepseek.serve.limits import ApiKeys, Gate
-from deepseek.serve.protocols.errors import UnauthorizedError
+from deepseek.errors import BusyError
+from deepseek.serve.limits import Bucket, Gate
 
 
 def test_rows_over_the_bound_are_refused_and_do_not_count() -> None:
@@ -34,34 +30,30 @@ def test_retry_after_is_the_time_that_the_waiting_rows_need() -> None:
     assert gate.retry_after_s == 10
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> ApiKeys:
-    file = tmp_path / "keys"
-    hashes = [hashlib.sha256(key).hexdigest() for key in (b"alpha", b"beta")]
-    file.write_text(f"# two keys\n{hashes[0]}  # alpha\n\n{hashes[1].upper()}\n")
-    return ApiKeys.read(file)
+def test_a_bucket_lets_its_rate_through_over_any_time() -> None:
+    """Asked 100 times a second for 10 s: the 20 that it holds, and 20 for each second."""
+    bucket = Bucket(rate=20)
+    taken = [bucket.take(1, now_s=number / 100) == 0 for number in range(1_000)]
+    assert 20 + 20 * 9.9 <= sum(taken) <= 20 + 20 * 10
 
 
-@pytest.mark.parametrize("header", [b"Bearer alpha", b"bearer beta", b"Bearer  beta "])
-def test_a_known_key_passes(keys: ApiKeys, header: bytes) -> None:
-    keys.check(header)
+def test_a_slow_rate_still_lets_one_through() -> None:
+    bucket = Bucket(rate=1 / 60)
+    assert [bucket.take(1, now_s=now_s) for now_s in (0, 1, 59, 60)] == [0, 59, 1, 0]
 
 
-@pytest.mark.parametrize("header", [None, b"", b"alpha", b"Basic alpha", b"Bearer gamma", b"Bearer "])
-def test_anything_else_is_unauthorized(keys: ApiKeys, header: bytes | None) -> None:
-    with pytest.raises(UnauthorizedError):
-        keys.check(header)
+def test_what_is_refused_costs_nothing() -> None:
+    bucket = Bucket(rate=10)
+    assert bucket.take(10, now_s=0) == 0
+    for _ in range(100):
+        assert bucket.take(1, now_s=0.05) == 1
+    assert bucket.take(1, now_s=0.1) == 0
 
 
-@pytest.mark.parametrize("content", ["", "# no key\n", "secret-in-plain-text\n"])
-def test_a_file_without_usable_hashes_is_refused(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "keys"
-    file.write_text(content)
-    with pytest.raises(InputError) as caught:
-        ApiKeys.read(file)
-    assert "sha256sum" in caught.value.fix
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file"):
-        ApiKeys.read(tmp_path / "absent")
+def test_more_than_a_bucket_holds_is_taken_when_it_is_full_and_paid_off_later() -> None:
+    bucket = Bucket(rate=10)
+    assert bucket.take(1, now_s=0) == 0
+    assert bucket.take(50, now_s=0) == 1
+    assert bucket.take(50, now_s=0.1) == 0
+    assert bucket.take(1, now_s=0.1) == 5  # 40 are owed, and one more
+    assert bucket.take(1, now_s=4.2) == 0

@@ -55,11 +55,19 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
     "--front-ends", type=click.IntRange(1, 64), help="Processes that take requests.  [env: FRONT_ENDS; default: 1]"
 )
 @click.option("--member", hidden=True, help="Of a group: the socket to its parent, and the place in it.")
-@click.option("--api-keys", type=FILE, help="sha256 of accepted keys, one a line.  [env: DEEPSEEK_API_KEYS_FILE]")
+@click.option(
+    "--api-keys",
+    type=FILE,
+    help="sha256 of keys, one a line: HASH name=N requests=100/s rows=9/m.  [env: DEEPSEEK_API_KEYS_FILE]",
+)
+@click.option("--tls-cert", type=FILE, help="Certificate and chain, PEM: serve https.  [env: TLS_CERT]")
+@click.option("--tls-key", type=FILE, help="Its key, PEM. SIGHUP reads both again.  [env: TLS_KEY]")
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
+@click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
+@click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 def command(
@@ -72,10 +80,14 @@ def command(
     front_ends: int | None,
     member: str | None,
     api_keys: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     audit_log: Path | None,
     log_level: str | None,
     timeout: float | None,
     max_rows: int | None,
+    max_connections: int | None,
+    engine_timeout: float | None,
     key: Path | None,
 ) -> None:
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
@@ -85,7 +97,8 @@ def command(
     settings = read_settings(
         host=host, port=port, grpc_port=grpc_port, batch_size=batch_size, workers=workers, front_ends=front_ends,
         log_level=log_level, timeout_s=timeout, max_rows=max_rows,
-        api_keys_file=None if api_keys is None else str(api_keys),
+        max_connections=max_connections, engine_timeout_s=engine_timeout,
+        api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     if not chosen:
@@ -101,18 +114,19 @@ def command(
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
         if shared and member is None:
-            lead(settings.front_ends, listener)
+            lead(settings, listener)
         else:
             models = open_models(chosen, key, lazy=settings.workers > 0)
             answer(models, settings, listener, audit_log, membership)
 
 
-def lead(num_front_ends: int, listener: socket) -> None:
+def lead(settings: Settings, listener: socket) -> None:
     """Start the front ends of a group, which listen themselves, and keep them."""
     from deepseek.serve.group import run_group
     from deepseek.serve.run import print_ready
 
-    run_group(listener.getsockname()[1], num_front_ends, print_ready)
+    renews = bool(settings.api_keys_file or settings.tls_cert)
+    run_group(listener.getsockname()[1], settings.front_ends, print_ready, renews=renews)
 
 
 def read_settings(**given: Any) -> Settings:
@@ -123,7 +137,16 @@ def read_settings(**given: Any) -> Settings:
         need(module, extra="serve")
     from deepseek.serve import Settings
 
-    return Settings.read(os.environ, **given)
+    settings = Settings.read(os.environ, **given)
+    if settings.api_keys_file:
+        from deepseek.serve.keys import ApiKeys
+
+        ApiKeys.read(settings.api_keys_file)
+    if settings.tls_cert and settings.tls_key:
+        from deepseek.serve.tls import Tls
+
+        Tls.read(settings.tls_cert, settings.tls_key)
+    return settings
 
 
 def answer(

@@ -1,6 +1,6 @@
 """Events as log lines with the field names of the Elastic Common Schema (ECS), one JSON object each.
 
-Source: ECS 8, fields http, event, trace, error, service; what it has no name for stands under "deepseek".
+Source: ECS 8, fields http, event, trace, error, service, user; what it has no name for stands under "deepseek".
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def request_line(event: Event, epoch_s: float) -> bytes:
             _which(event.model_name, event.model_version, fields.get("digest", "")),
             event.num_rows, round(event.queue_s * 1e9), _flagged(fields.get("flags")),
         )  # fmt: skip
+    if "client" in fields:
+        line += _user(fields["client"])
     if "traceparent" in fields:
         _, trace, span, _ = fields["traceparent"].split("-")
         line += b"," + _inner({"trace.id": trace, "span.id": span})
@@ -72,6 +74,11 @@ def _what(level: str, route: str, method: str, status: int) -> bytes:
 @lru_cache(maxsize=1_024)
 def _which(name: str, version: str, digest: str) -> bytes:
     return _inner({"model.name": name, "model.version": version, "model.digest": digest})
+
+
+@lru_cache(maxsize=1_024)
+def _user(name: str) -> bytes:
+    return b"," + _inner({"user.name": name})
 
 
 def _flagged(flags: Mapping[tuple[str, str], int] | None) -> bytes:

@@ -25,7 +25,7 @@ from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
 from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.heads import Heads
-from deepseek.serve.limits import ApiKeys
+from deepseek.serve.keys import ApiKeys
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
@@ -115,6 +115,14 @@ class App:
             model.close()
         self.emit(Event("server", fields={"state": "stopped"}))
 
+    def renew_keys(self) -> bool:
+        """Read the file of API keys again, if there is one. InputError leaves the keys as they were."""
+        if not self.settings.api_keys_file:
+            return False
+        self._keys = ApiKeys.read(self.settings.api_keys_file)
+        self.heads.clear()
+        return True
+
     def admit(self, call: Call) -> None:
         """Find who answers a call by its headers alone. What stands against it is kept in `call.refused`."""
         try:
@@ -126,6 +134,8 @@ class App:
         """Answer a call that was admitted or refused: `answered` is called once, now or later. Raises nothing."""
         call.answered = answered
         try:
+            if call.client is not None:
+                call.client.take_request()
             if call.refused is not None or call.handler is None:
                 raise call.refused or self._no_route(call.path)
             found = call.handler(call)
@@ -150,6 +160,8 @@ class App:
     def report(self, call: Call, status: int) -> None:
         """Tell every sink of a call that was answered."""
         fields = {"route": call.route, "method": call.method, "request_id": call.request_id}
+        if call.client is not None:
+            fields["client"] = call.client.name
         if call.trouble:
             fields |= call.trouble
         if call.traceparent:
@@ -170,7 +182,7 @@ class App:
         if self._keys is not None and (route is None or route.needs_key):
             if route is not None:
                 call.route = route.name
-            self._keys.check(call.headers.get(b"authorization"))
+            call.client = self._keys.check(call.headers.get(b"authorization"))
         if route is None:
             raise self._no_route(call.path)
         call.route = route.name

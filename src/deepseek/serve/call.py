@@ -23,6 +23,7 @@ from deepseek.serve.config import Settings
 from deepseek.serve.protocols.errors import (
     MediaTypeError,
     MethodError,
+    RateError,
     body_of,
     internal_error,
 )
@@ -46,8 +47,8 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "answered", "body", "cancel", "flags", "gone", "handler", "headers", "method", "model", "num_rows", "path",
-        "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
+        "answered", "body", "cancel", "client", "flags", "gone", "handler", "headers", "method", "model", "num_rows",
+        "path", "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
     )  # fmt: skip
 
     answered: Callable[[Call, Answer | Stream], None]  # who waits for the answer
@@ -68,6 +69,7 @@ class Call:
         self.settings = settings
         self.body = body
         self.handler: Handler | None = None
+        self.client: Client | None = None  # who asks, where API keys are asked for
         self.refused = refused  # what is wrong with it, found before the handler sees it
         self.started_s = perf_counter()
         self.request_id = request_id_of(headers)
@@ -84,6 +86,13 @@ class Call:
     def tell(self, found: Answer | Stream | Exception) -> None:
         """Answer, once: what a handler that returned None does later."""
         self.answered(self, refusal(found, self) if isinstance(found, Exception) else found)
+
+    def take_rows(self, num_rows: int) -> int:
+        """Count the rows of this request. RateError when its client may not ask for so many now."""
+        self.num_rows = num_rows
+        if self.client is not None:
+            self.client.take_rows(num_rows)
+        return num_rows
 
     @property
     def deadline_s(self) -> float:
@@ -131,6 +140,15 @@ class Call:
             )
 
 
+class Client(Protocol):
+    """Whoever asks, as far as a request counts against a rate of its own. Both raise RateError."""
+
+    @property
+    def name(self) -> str: ...
+    def take_request(self) -> None: ...
+    def take_rows(self, num_rows: int) -> None: ...
+
+
 class Answering(Protocol):
     """The model that a request is for, as far as its event and its refusal speak of it."""
 
@@ -168,7 +186,9 @@ def refusal(error: Exception, call: Call) -> Answer:
         call.trouble = {"error": error.code}
     headers: tuple[Header, ...] = ()
     if isinstance(error, BusyError):
-        seconds = call.model.retry_after_s if call.model is not None else 1
+        seconds = error.retry_after_s if isinstance(error, RateError) else 1
+        if call.model is not None and not isinstance(error, RateError):
+            seconds = call.model.retry_after_s
         headers = ((b"retry-after", str(seconds).encode()),)
     elif isinstance(error, MethodError):
         headers = ((b"allow", error.allowed.encode()),)

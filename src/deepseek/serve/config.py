@@ -2,8 +2,8 @@
 
     settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
 
-MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are
-read; an empty variable counts as unset.
+MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, DEEPSEEK_API_KEYS_FILE and
+DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "WORKERS": "workers",
     "FRONT_ENDS": "front_ends",
     "DEEPSEEK_API_KEYS_FILE": "api_keys_file",
+    "TLS_CERT": "tls_cert",
+    "TLS_KEY": "tls_key",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
 #: Whole numbers and the range of each.
@@ -42,6 +44,7 @@ RANGES = {
     "max_rows": (1, 1_000_000),
     "max_explain_rows": (1, 1_000_000),
     "max_queued_rows": (1, 10_000_000),
+    "max_connections": (1, 1_000_000),
 }
 HINTS = {
     "port": "0 picks a free one",
@@ -61,7 +64,7 @@ class Settings:
     batch_size: int = 32  # rows of different requests that are computed together at most
     workers: int = 0  # engine processes of a front end; 0 computes in this process
     front_ends: int = 1  # processes that take requests
-    api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line
+    api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line, see keys.py
     log_level: str = "info"
     max_body_bytes: int = 32 * MIB
     max_rows: int = 16_384  # rows of one request
@@ -69,13 +72,17 @@ class Settings:
     max_queued_rows: int = 32_768  # rows that wait for one model; above it 429
     timeout_s: float = 30.0  # a request that was not computed by then is answered with 504
     body_timeout_s: float = 30.0  # a body that has not arrived by then is answered with 408
+    engine_timeout_s: float = 60.0  # an engine process that has not answered a batch by then is killed and replaced
+    max_connections: int = 4_096  # of HTTP, at a time; further ones are answered with 503 and closed
+    tls_cert: str | None = None  # file of a certificate and its chain, PEM; None: not encrypted
+    tls_key: str | None = None  # file of its key, PEM
     drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
             if getattr(self, name) is not None:
                 _check_range(name, getattr(self, name), low, high)
-        for name in ("timeout_s", "body_timeout_s", "drain_s"):
+        for name in ("timeout_s", "body_timeout_s", "engine_timeout_s", "drain_s"):
             if not 0 < getattr(self, name) <= 3_600:
                 raise InputError(
                     f"{name} is {getattr(self, name)}",
@@ -87,6 +94,12 @@ class Settings:
                 f"log_level is {self.log_level!r}",
                 expected=", ".join(LOG_LEVELS),
                 fix="take one of these, or leave it out",
+            )
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise InputError(
+                f"{'tls_key' if self.tls_cert else 'tls_cert'} is missing",
+                expected="a certificate and its key, or neither",
+                fix="give both: --tls-cert FILE --tls-key FILE",
             )
         if not self.host.strip():
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")

@@ -26,7 +26,7 @@ from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
 from deepseek.serve.call import Answer, Call, Stream
 from deepseek.serve.head import head_of, render
-from deepseek.serve.protocols.errors import DisconnectedError, head_error, slow_body
+from deepseek.serve.protocols.errors import DisconnectedError, crowded, head_error, slow_body
 from deepseek.serve.reader import MAX_HEAD_BYTES, Reader
 from deepseek.serve.sender import Sender
 
@@ -34,6 +34,8 @@ KEEP_ALIVE_S = 75.0  # that a connection may be idle
 #: A client that still sends when it is refused is heard until it stops for so long: closing at once could take the
 #: answer back, because unread bytes reset the connection.
 LINGER_S = 1.0
+#: Connections above the limit that are told so at a time; what comes on top of them is cut off without a word.
+MAX_TURNED_AWAY = 256
 SWEEP_S = 1.0  # between two looks for connections that are out of time
 
 
@@ -44,8 +46,14 @@ class Hub:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
+        self.num_turned_away = 0  # of the connections: those above the limit, while they are told so
         self.num_working = 0  # requests that are being answered, those of lost connections too
         self._sweep()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are more connections than this server takes."""
+        return len(self.connections) - self.num_turned_away > self.app.settings.max_connections
 
     @property
     def busy(self) -> bool:
@@ -87,6 +95,7 @@ class Connection(Reader, asyncio.Protocol):
         self._ended = False  # nothing more comes
         self._full = False  # the client does not read its answers
         self._unsent = inf  # bytes that waited for it when patience ended last
+        self._turned_away = False  # one above the limit
         self._paused = False  # we do not read, because requests wait
         self.due_s = inf  # when patience ends, on the loop's clock
         self._last_s = inf  # when it ends at the latest
@@ -122,10 +131,13 @@ class Connection(Reader, asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by isinstance
         self._hub.connections.add(self)
         self._wait(KEEP_ALIVE_S)
+        if self._hub.full:
+            self._turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = self._parser = None
         self._hub.connections.discard(self)
+        self._hub.num_turned_away -= self._turned_away
         self._waiting.clear()
         if self._sender is not None:
             self._sender.cancel()
@@ -137,7 +149,8 @@ class Connection(Reader, asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep a half-closed connection open while its requests are answered."""
         self._ended = True
-        return self._working is not None
+        # Over TLS both directions end together.
+        return self._working is not None and self._transport is not None and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         self._full = True
@@ -188,11 +201,20 @@ class Connection(Reader, asyncio.Protocol):
             call.refused = error
         self._queue(call)
 
+    def _turn_away(self) -> None:
+        """Answer without having read anything."""
+        self._turned_away = self._deaf = True
+        self._hub.num_turned_away += 1
+        if self._hub.num_turned_away <= MAX_TURNED_AWAY:
+            self._queue(Call("", "", {}, self._settings, refused=crowded(self._settings.max_connections)))
+        elif self._transport is not None:
+            self._transport.abort()
+
     def _refuse_bytes(self) -> None:
         """Answer to what is no request, and hear no more."""
         self._deaf = True
         self._call = None
-        error = head_error(max(self._head_bytes, self._held_bytes), MAX_HEAD_BYTES)
+        error = self._fault or head_error(max(self._head_bytes, self._held_bytes), MAX_HEAD_BYTES)
         self._queue(Call("", "", {}, self._settings, refused=error))
 
     def _queue(self, call: Call) -> None:
@@ -270,7 +292,8 @@ class Connection(Reader, asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if unread and not self._ended:
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
             self._listen(True)
             self._wait(LINGER_S)
             self._last_s = self.due_s + self._settings.body_timeout_s

@@ -94,7 +94,7 @@ class GenerativeModel:
                 fix="ask again in a few seconds",
             )
         request = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, body, kind, process)
-        call.num_rows = len(request.prompts)
+        call.take_rows(len(request.prompts))
         answers = begin(request, process)
         call.cancel = answers.cancel
         if request.stream:

@@ -107,7 +107,11 @@ class Child:
 class Group:
     """The parent of `num_front_ends` children."""
 
-    def __init__(self, port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None], *, renews: bool = False
+    ) -> None:
+        """`renews`: the children have files that they read again at SIGHUP, so it is passed on to them."""
+        self._renews = renews
         self._port = port
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
@@ -121,6 +125,8 @@ class Group:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
+        if self._renews:
+            loop.add_signal_handler(signal.SIGHUP, self._renew)
         keepers = [loop.create_task(self._keep(place)) for place in range(self._num_front_ends)]
         try:
             await self._all_ready(keepers)
@@ -147,6 +153,12 @@ class Group:
         self._stopping.set()
         for member in self._members.values():
             member.signal(signal.SIGTERM)
+
+    def _renew(self) -> None:
+        """Files were renewed: each child reads its own."""
+        for member in self._members.values():
+            if member.line is not None:  # one that is not ready yet reads them anyway, and may not listen to the signal
+                member.signal(signal.SIGHUP)
 
     async def _keep(self, place: int) -> None:
         """Let a child run, and start it again when it dies. Returns when its first start fails."""
@@ -216,7 +228,9 @@ class Member:
             self._writer.close()
 
 
-def run_group(port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None]) -> None:
+def run_group(
+    port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None], *, renews: bool = False
+) -> None:
     """Serve with several front ends until a signal. InputError where a port cannot be shared."""
     if not hasattr(socket, "SO_REUSEPORT"):
         raise InputError(
@@ -224,7 +238,7 @@ def run_group(port: int, num_front_ends: int, print_ready: Callable[[dict[str, A
             expected="Linux or another system with SO_REUSEPORT",
             fix="--front-ends 1",
         )
-    asyncio.run(Group(port, num_front_ends, print_ready).serve())
+    asyncio.run(Group(port, num_front_ends, print_ready, renews=renews).serve())
 
 
 def member_command(membership: Membership) -> list[str]:

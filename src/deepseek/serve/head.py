@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -10,18 +11,24 @@ import httptools
 
 from deepseek.serve.call import Answer, Call, Stream
 
-_SECURITY = "x-content-type-options: nosniff\r\ncache-control: no-store\r\nreferrer-policy: no-referrer\r\n"
+_SECURITY = (
+    "x-content-type-options: nosniff\r\nx-frame-options: DENY\r\ncache-control: no-store\r\n"
+    "referrer-policy: no-referrer\r\ncross-origin-resource-policy: same-origin\r\n"
+)
+_SLASH = re.compile("%2[fF]")
 
 
 def path_of(url: bytes) -> str:
     """The path of a request target, decoded. ValueError or HttpParserError for what is none.
 
-    >>> path_of(b"/v1/models/my%20loans?x=1"), path_of(b"http://host:80/v1")
-    ('/v1/models/my loans', '/v1')
+    An encoded slash stays as it is: it divides nothing, so it stands for no part of a route.
+
+    >>> path_of(b"/v1/models/my%20loans?x=1"), path_of(b"http://host:80/v1"), path_of(b"/v1%2fmodels")
+    ('/v1/models/my loans', '/v1', '/v1%2Fmodels')
     """
     if url[:1] == b"/" and b"%" not in url and b"?" not in url and b"#" not in url:
         return url.decode("ascii")
-    return unquote((httptools.parse_url(url).path or b"/").decode("ascii"))
+    return "%2F".join(map(unquote, _SLASH.split((httptools.parse_url(url).path or b"/").decode("ascii"))))
 
 
 def render(call: Call, answer: Answer, date: bytes, keeps: bool) -> bytes:

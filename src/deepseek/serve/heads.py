@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deepseek.serve.call import Call, Handler
+from deepseek.serve.call import Call, Client, Handler
 from deepseek.serve.config import Settings
 
 MAX_HEADS = 512
@@ -32,12 +32,13 @@ class Head:
     headers: Mapping[bytes, bytes]
     route: str
     handler: Handler
+    client: Client | None
     num_bytes: int
     body_bytes: int
 
 
 class Heads:
-    """The heads of requests that were admitted. Cleared when routes change, for they are part of what was found."""
+    """The heads of requests that were admitted. Cleared when routes or API keys change, which they were found by."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
@@ -54,7 +55,7 @@ class Heads:
         if head is None or len(data) != head.num_bytes + head.body_bytes:
             return None
         call = Call(head.method, head.path, head.headers, settings, body=data[head.num_bytes :])
-        call.route, call.handler = head.route, head.handler
+        call.route, call.handler, call.client = head.route, head.handler, head.client
         return call
 
     def remember(self, data: bytes, call: Call) -> None:
@@ -67,5 +68,5 @@ class Heads:
         if len(self._known) >= MAX_HEADS:
             self._known.clear()
         self._known[data[:num_bytes]] = Head(
-            call.method, call.path, call.headers, call.route, call.handler, num_bytes, len(call.body)
+            call.method, call.path, call.headers, call.route, call.handler, call.client, num_bytes, len(call.body)
         )

@@ -1,19 +1,15 @@
-"""What keeps a server alive under load: a bound on waiting rows, and API keys.
+"""What keeps a server alive under load: a bound on waiting rows, and rates that a client may not exceed.
 
-The bound on bodies stands in call.py, where they are read.
+The bound on bodies stands in reader.py, where they are read.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
-from pathlib import Path
+from math import ceil
+from time import perf_counter
 
-from deepseek.errors import BusyError, DeadlineError, InputError
-from deepseek.serve.protocols.errors import UnauthorizedError
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+from deepseek.errors import BusyError, DeadlineError
 
 
 @dataclass(slots=True)
@@ -71,45 +67,35 @@ def late() -> DeadlineError:
     )
 
 
-class ApiKeys:
-    """The accepted keys, as sha256 only. Made from a file with one hash in hex per line; # starts a comment."""
+class Bucket:
+    """A token bucket: `rate` tokens flow in each second, and it holds those of `burst_s` seconds, one at least.
 
-    def __init__(self, hashes: frozenset[bytes]) -> None:
-        self._hashes = hashes
+    More tokens than it holds can be taken when it is full: it goes into debt, and nobody is refused for ever.
 
-    @classmethod
-    def read(cls, path: str | Path) -> ApiKeys:
-        """Raise InputError for a file that cannot be read, holds no key or a line that is no sha256."""
-        fix = "printf %s KEY | sha256sum, one hash a line"
-        try:
-            lines = Path(path).read_text("ascii").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise InputError(
-                f"the file of API keys {path} cannot be read: {reason}",
-                fix=fix,
-                expected="a file with one sha256 in hex per line",
-            ) from error
-        hashes = [line.split("#")[0].strip().lower() for line in lines]
-        hashes = [line for line in hashes if line]
-        for number, text in enumerate(hashes, 1):
-            if not _SHA256.fullmatch(text):
-                raise InputError(f"key {number} in {path} is not a sha256", expected="64 hexadecimal digits", fix=fix)
-        if not hashes:
-            raise InputError(f"{path} holds no API key", expected="a file with one sha256 in hex per line", fix=fix)
-        return cls(frozenset(bytes.fromhex(text) for text in hashes))
+    >>> bucket = Bucket(rate=10, burst_s=1)
+    >>> bucket.take(4, now_s=0), bucket.take(6, now_s=0), bucket.take(1, now_s=0), bucket.take(1, now_s=0.1)
+    (0, 0, 1, 0)
+    >>> bucket.take(1_000, now_s=9), bucket.take(1, now_s=9), bucket.take(1, now_s=109)
+    (0, 100, 0)
+    """
 
-    def check(self, authorization: bytes | None) -> None:
-        """Raise UnauthorizedError unless the header is `Bearer KEY` with an accepted key."""
-        if authorization is not None and authorization[:7].lower() == b"bearer ":
-            # The lookup compares hashes, so its timing tells nothing about a key.
-            if hashlib.sha256(authorization[7:].strip()).digest() in self._hashes:
-                return
-            raise UnauthorizedError(
-                "the API key is not known", expected="a key of this server", fix="ask its operator for one"
-            )
-        raise UnauthorizedError(
-            "an API key is needed",
-            expected="the header Authorization: Bearer KEY",
-            fix="curl -H 'authorization: Bearer KEY' ...; the server's operator gives keys out",
-        )
+    __slots__ = ("_left", "_room", "_seen_s", "rate")
+
+    def __init__(self, rate: float, burst_s: float = 1.0) -> None:
+        self.rate = rate
+        self._room = max(1.0, rate * burst_s)
+        self._left = self._room
+        self._seen_s = 0.0
+
+    def take(self, number: int, now_s: float | None = None) -> int:
+        """0 when `number` tokens were taken, else the whole seconds after which they can be, and nothing is taken."""
+        now_s = perf_counter() if now_s is None else now_s
+        left = min(self._room, self._left + max(0.0, now_s - self._seen_s) * self.rate)
+        self._seen_s = now_s
+        lacking = min(number, self._room) - left
+        # Adding up parts of a second leaves a rest of rounding, which is not worth a refusal.
+        if lacking > 1e-9 * self._room:
+            self._left = left
+            return max(1, ceil(lacking / self.rate - 1e-6))
+        self._left = left - number
+        return 0

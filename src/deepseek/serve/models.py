@@ -57,7 +57,8 @@ class ServedModel:
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
             name, pool, batch_rows=settings.batch_size, limit_rows=settings.max_queued_rows,
-            emit=partial(self._computed, "batch"), join=face.join, concat=face.concat,
+            engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
+            join=face.join, concat=face.concat,
         )  # fmt: skip
         self.explanations = Explanations(
             face.runtime, explaining if face.runtime is not None else UNEXPLAINED,
@@ -104,7 +105,7 @@ class ServedModel:
 
         BusyError at once when the queue is full.
         """
-        call.num_rows = num_rows = len(records)
+        num_rows = call.take_rows(len(records))
         job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
         self.scheduler.admit(job)
         call.model = self
@@ -124,7 +125,7 @@ class ServedModel:
 
     async def compute(self, call: Call, prepared: Prepared) -> tuple[Prepared, Prediction]:
         """Answers for rows that are prepared already."""
-        call.num_rows = num_rows = len(prepared.features)
+        num_rows = call.take_rows(len(prepared.features))
         told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
         job = Job(num_rows, call.deadline_s, partial(_resolve, told), priority=call.priority)
         job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.face.cost(prepared.features)

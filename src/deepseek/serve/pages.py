@@ -80,5 +80,4 @@ def html(text: str) -> Answer:
         "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
         f"form-action 'self'; frame-ancestors 'none'; script-src {scripts}"
     )
-    headers = ((b"content-security-policy", policy.encode()), (b"x-frame-options", b"DENY"))
-    return Answer(text.encode(), media_type=HTML, headers=headers)
+    return Answer(text.encode(), media_type=HTML, headers=((b"content-security-policy", policy.encode()),))

@@ -5,7 +5,8 @@
     await processes.open("loans", spec)           # in the place of what had that name; processes.close("loans")
 
 A front end never computes, so a process that is killed, or that crashes on a row, takes no connection with it: its
-batch goes to another process, and a new one takes its place. Weights are mapped from the same files by all of them.
+batch goes to another process, and a new one takes its place. One that does not answer (a deadlock, a stopped process)
+is killed, so that it goes the same way. Weights are mapped from the same files by all of them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ Spec = Mapping[str, Any]
 #: Before a process is started again; doubled while processes do not start, or die within SETTLED_S.
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.05, 10.0, 5.0
 CLOSE_S = 5.0  # that a process has to end by itself
+WATCH_S = 0.5  # between two looks for processes that do not answer
+PATIENCE_S = 10.0  # with one that has been opening a model, before the next look at it
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -49,6 +52,7 @@ class ProcessWorker(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.models: set[str] = set()
+        self.num_opening = 0  # models that it is told to open or close
         self.ready_s = 0.0  # when it was ready, on the loop's clock
 
     @property
@@ -100,6 +104,7 @@ class ProcessWorker(asyncio.Protocol):
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(found: Arrays | Exception, _: float) -> None:
+            self.num_opening -= 1
             if told.done():
                 return
             if isinstance(found, Exception):
@@ -107,6 +112,7 @@ class ProcessWorker(asyncio.Protocol):
             else:
                 told.set_result(None)
 
+        self.num_opening += 1
         self._ask(what, model, more, {}, done)
         await told
 
@@ -148,6 +154,7 @@ class Processes:
         self._starting: set[asyncio.Task[None]] = set()
         self._pause_s = FIRST_PAUSE_S
         self._closing = False
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def num_ready(self) -> int:
@@ -166,6 +173,7 @@ class Processes:
         except BaseException:
             await self.close()
             raise
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def open(self, model: str, spec: Spec) -> None:
         """Open a model in every process, in the place of one of that name; then it is what new processes open too.
@@ -185,6 +193,8 @@ class Processes:
     async def close(self) -> None:
         """End all processes."""
         self._closing = True
+        if self._watching is not None:
+            self._watching.cancel()
         for task in list(self._starting):
             task.cancel()
         await asyncio.gather(*(worker.end() for worker in list(self._workers)))
@@ -209,6 +219,25 @@ class Processes:
         worker.ready_s = asyncio.get_running_loop().time()
         self._ready.add(worker)
         self._pool.add(worker)
+
+    async def _watch(self) -> None:
+        """Kill processes that do not answer: what they were given is lost then, and done again elsewhere."""
+        loop = asyncio.get_running_loop()
+        looked_s = loop.time()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            # What this process did not read while it stood still itself is no fault of its engines.
+            late_s = loop.time() - looked_s - WATCH_S
+            looked_s = loop.time()
+            for worker in self._pool.overdue(late_s if late_s > WATCH_S else 0.0):
+                if not isinstance(worker, ProcessWorker):
+                    continue
+                if worker.num_opening:  # the batch waits behind it, and is begun later
+                    self._pool.watch(worker, PATIENCE_S)
+                else:
+                    fields = {"state": "an engine process does not answer and is killed", "engine_pid": worker.pid}
+                    self._emit(Event("server", fields=fields))
+                    worker.kill()
 
     def _lost(self, worker: ProcessWorker) -> None:
         """A process is gone. Unless the server is closing, another takes its place."""

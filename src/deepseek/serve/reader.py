@@ -1,6 +1,9 @@
 """From bytes to calls: what httptools (llhttp) finds in one connection, and the bounds on it.
 
 The parser calls the methods on_...; each call, once it is whole or refused, is handed to _queue().
+
+llhttp refuses what two readers could cut into requests differently (RFC 9112, section 11.2): both lengths, folded
+lines, spaces before a colon, bare line feeds. What it lets through of that kind is refused here.
 """
 
 from __future__ import annotations
@@ -11,9 +14,16 @@ from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
 from deepseek.serve.call import Call
 from deepseek.serve.head import path_of
-from deepseek.serve.protocols.errors import too_large
+from deepseek.serve.protocols.errors import ambiguous, too_large
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
+#: Headers that stand once: of two, what stands before this server might go by the other.
+SINGLE = frozenset(
+    [
+        b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"transfer-encoding",
+        b"inference-header-content-length", b"x-priority", b"x-timeout-ms",
+    ]
+)  # fmt: skip
 
 
 class Reader:
@@ -32,6 +42,7 @@ class Reader:
         self._chunks: list[bytes] = []
         self._body_bytes = 0
         self._raw_bytes = 0  # of a body behind an offered upgrade, which the parser leaves to us
+        self._fault: DeepseekError | None = None  # what is wrong with a head that parses
         self._whole = b""  # what came at once, from the beginning of a request on
         self._deaf = False  # what still comes is dropped
         self._working: Call | None = None  # which is being answered
@@ -53,6 +64,7 @@ class Reader:
         self._head_bytes = self._held_bytes = 0
         self._url = b""
         self._headers = {}
+        self._fault = None
         self._wait(self._settings.body_timeout_s)
 
     def on_url(self, url: bytes) -> None:
@@ -61,12 +73,16 @@ class Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + len(": \r\n"))
-        self._headers[name.lower()] = value
+        name = name.lower()
+        if name in self._headers and name in SINGLE:
+            raise self._wrong(f"the header {name.decode('latin-1')} stands twice", "it once")
+        self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         if self._parser is None:
             return
         headers = self._headers
+        self._check_head(self._parser.get_http_version(), headers)
         call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), headers, self._settings)
         self._call, self._chunks, self._body_bytes = call, [], 0
         self._headers = {}  # trailers are not headers
@@ -103,6 +119,21 @@ class Reader:
             call.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
             self._chunks = []
             self._queue(call)
+
+    def _check_head(self, version: str, headers: dict[bytes, bytes]) -> None:
+        """Raise ValueError for a head that other readers could understand otherwise."""
+        if version not in ("1.1", "1.0"):
+            raise self._wrong(f"HTTP/{version} is not spoken here", "HTTP/1.1")
+        if version == "1.1" and b"host" not in headers:
+            raise self._wrong("the header host is missing", "it once, as HTTP/1.1 has it")
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and (coding.strip().lower() != b"chunked" or version != "1.1"):
+            raise self._wrong("this transfer-encoding is not read here", "content-length, or chunked over HTTP/1.1")
+
+    def _wrong(self, message: str, expected: str) -> ValueError:
+        """Keep what is wrong, and make what stops the parser."""
+        self._fault = ambiguous(message, expected)
+        return ValueError(message)
 
     def _take_raw(self, data: bytes) -> bytes:
         """Take what belongs to the body, and return the rest."""

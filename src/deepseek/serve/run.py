@@ -6,6 +6,8 @@
 Stopping: readiness turns off, the listener closes after the connections that the kernel had already accepted were
 taken over, every answer closes its connection, idle connections get GRACE_S for a request that is on its way, and
 requests in work are finished. A second signal ends at once.
+
+SIGHUP reads the API keys and the certificate again; files that cannot be used leave what was there.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import contextlib
 import errno
 import gc
 import os
+import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -24,16 +28,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from deepseek.contracts import Event
 from deepseek.errors import InputError
 from deepseek.serve.app import App
 from deepseek.serve.connection import Connection, Hub
 from deepseek.serve.group import Child
+from deepseek.serve.tls import HANDSHAKE_S, Tls, context_of, renew
 
 if TYPE_CHECKING:
     from deepseek.serve.protocols.grpc import GrpcServer
 
 GRACE_S = 1.0
 BACKLOG = 2_048
+SPARE_FILES = 256  # that are open besides connections: sockets to engines, mapped weights, logs
 
 
 def run(app: App, listener: socket.socket, child: Child | None = None) -> None:
@@ -95,11 +102,21 @@ def bind(host: str, port: int, *, shared: bool = False, first: bool = True) -> s
     return listener
 
 
-def url_of(listener: socket.socket, host: str) -> str:
+def make_room(num_connections: int) -> None:
+    """Let this process have so many connections open, as far as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = num_connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+def url_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
     """Where a client on this machine reaches the listener."""
     port = listener.getsockname()[1]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"
 
 
 def _bind_error(error: OSError, host: str, port: int) -> InputError:
@@ -123,6 +140,8 @@ class Server:
         self._app = app
         self._listener = listener
         self._child = child
+        self._tls: ssl.SSLContext | None = None
+        self._grpc: GrpcServer | None = None
         self._signals = 0
         self._signalled = asyncio.Event()
 
@@ -135,15 +154,23 @@ class Server:
         else:  # a terminal sends it to the whole group, and the parent passes it on
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             await self._child.join(self._stop)
-        url = url_of(self._listener, self._app.settings.host)
+        settings = self._app.settings
+        if settings.tls_cert and settings.tls_key:
+            self._tls = context_of(settings.tls_cert, settings.tls_key)
+        if settings.tls_cert or settings.api_keys_file:  # else a terminal that is closed ends the server, as usual
+            loop.add_signal_handler(signal.SIGHUP, self._renew)
+        make_room(settings.max_connections)
+        url = url_of(self._listener, settings.host, "https" if self._tls else "http")
         await self._app.start()
         # What is loaded stays: the collector need not look at it again, nor at every 700 new objects.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000)
         hub = Hub(self._app)
-        server = await loop.create_server(lambda: Connection(hub), sock=self._listener, backlog=BACKLOG)
-        grpc = await self._start_grpc()
+        server = await loop.create_server(
+            lambda: Connection(hub), sock=self._listener, backlog=BACKLOG, **self._handshake
+        )
+        self._grpc = grpc = await self._start_grpc()
         try:
             line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
             if grpc is not None:
@@ -151,7 +178,7 @@ class Server:
             (print_ready if self._child is None else self._child.tell_ready)(line)
             await self._signalled.wait()
         finally:
-            stopping = asyncio.create_task(grpc.stop(self._app.settings.drain_s)) if grpc is not None else None
+            stopping = asyncio.create_task(grpc.stop(settings.drain_s)) if grpc is not None else None
             await self._drain(hub, server)
             if stopping is not None:
                 await stopping
@@ -165,7 +192,32 @@ class Server:
             return None
         from deepseek.serve.protocols.grpc import start_grpc
 
-        return await start_grpc(self._app, settings.host, settings.grpc_port)
+        tls = Tls.read(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+        return await start_grpc(self._app, settings.host, settings.grpc_port, tls=tls)
+
+    @property
+    def _handshake(self) -> dict[str, Any]:
+        """What a connection is made with."""
+        return {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_S} if self._tls else {}
+
+    def _renew(self) -> None:
+        """Read the files again that may have been renewed."""
+        for renew_one, what in ((self._app.renew_keys, "API keys"), (self._renew_tls, "certificate")):
+            try:
+                fields = {"state": f"read again: {what}"} if renew_one() else {}
+            except InputError as error:
+                fields = {"state": f"what was read before holds on: {what}", "error": str(error)}
+            if fields:
+                self._app.emit(Event("server", fields=fields))
+
+    def _renew_tls(self) -> bool:
+        settings = self._app.settings
+        if self._tls is None or not settings.tls_cert or not settings.tls_key:
+            return False
+        renew(self._tls, settings.tls_cert, settings.tls_key)
+        if self._grpc is not None:
+            self._grpc.renew(Tls.read(settings.tls_cert, settings.tls_key))
+        return True
 
     def _stop(self) -> None:
         self._signals += 1
@@ -199,5 +251,8 @@ class Server:
             while True:
                 waiting.append(copy.accept()[0])
         copy.close()
-        for connection in waiting:
-            await loop.connect_accepted_socket(lambda: Connection(hub), connection)
+        taken = (
+            loop.connect_accepted_socket(lambda: Connection(hub), connection, **self._handshake)
+            for connection in waiting
+        )
+        await asyncio.gather(*taken, return_exceptions=True)  # a handshake may fail, which is the client's matter

@@ -33,7 +33,8 @@ from deepseek.serve.workers import EngineLostError, LostWorkerError, Pool, Worke
 BATCH_S = 0.02
 SWEEP_S = 0.05  # between two looks for requests that wait in vain
 MAX_DEATHS = 2  # of workers with the same request
-
+#: A batch may take so many times what is foreseen, and so long in any case, before its worker is given up.
+SLOWER, PATIENCE_S = 10.0, 10.0
 
 Done = Callable[["Part | Exception"], None]
 
@@ -106,12 +107,14 @@ class Scheduler:
         *,
         batch_rows: int,
         limit_rows: int,
+        engine_timeout_s: float = 60.0,
         emit: Callable[[int, float], None],
         join: Callable[[list[Any]], Arrays],
         concat: Callable[[list[Arrays]], Arrays],
     ) -> None:
-        """`limit_rows` may wait at most; `emit` is told the rows and the seconds of every batch; `join` makes the
-        engine's arrays of the rows of several slices, `concat` one of the outputs of several."""
+        """`limit_rows` may wait at most; no batch may take longer than `engine_timeout_s`; `emit` is told the rows and
+        the seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat` one of the
+        outputs of several."""
         self.batch_rows = batch_rows
         self.pace = Pace()
         self.num_rows = 0  # that wait or are computed
@@ -119,6 +122,7 @@ class Scheduler:
         self._model = model
         self._pool = pool
         self._limit_rows = limit_rows
+        self._engine_timeout_s = engine_timeout_s
         self._emit = emit
         self._join = join
         self._concat = concat
@@ -184,12 +188,21 @@ class Scheduler:
         if not batch:
             return False
         now_s = perf_counter()
-        rows = []
+        rows, cost = [], 0
         for job, start, stop in batch:
             job.started_s = job.started_s or now_s
+            cost += job.cost * (stop - start) // job.num_rows
             rows.append(job.rows if stop - start == job.num_rows else job.rows[start:stop])
+        self._pool.watch(worker, self._patience_s(cost))
         worker.run(self._model, self._join(rows), partial(self._told, worker, batch))
         return True
+
+    def _patience_s(self, cost: int) -> float:
+        """After how long a worker that has not answered a batch is taken for one that never will."""
+        foreseen_s = self.pace.seconds(cost)
+        if not foreseen_s:
+            return self._engine_timeout_s
+        return min(self._engine_timeout_s, max(PATIENCE_S, SLOWER * foreseen_s))
 
     def _take(self) -> list[Slice]:
         """The next batch. Who comes too late is told so, not computed."""

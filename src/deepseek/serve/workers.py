@@ -3,6 +3,7 @@
     pool.call(queue)          # it has work
     worker.run(model, arrays, done) -> done(arrays or error, seconds), in the event loop
     pool.free(worker)         # it can take the next batch: the queue that waits longest is asked
+    pool.watch(worker, 60.0)  # it has got a batch, and should have answered after so long; pool.overdue() if it has not
 
 A worker is a thread of this process (LocalWorker: notebooks, tests) or a process of its own (processes.py).
 """
@@ -65,6 +66,7 @@ class Pool:
         self.num_workers = 0
         self._free: list[Worker] = []  # the last one is taken first: its caches are warm
         self._calling: dict[Queue, None] = {}
+        self._due_s: dict[Worker, float] = {}  # when a worker that computes should have answered
 
     def add(self, worker: Worker) -> None:
         """A worker more, which is free."""
@@ -74,6 +76,7 @@ class Pool:
     def remove(self, worker: Worker) -> None:
         """A worker less, whether it is free or not."""
         self.num_workers -= 1
+        self._due_s.pop(worker, None)
         if worker in self._free:
             self._free.remove(worker)
 
@@ -82,6 +85,20 @@ class Pool:
         for worker in self._free:
             if isinstance(worker, LocalWorker):
                 worker.close()
+
+    def watch(self, worker: Worker, limit_s: float) -> None:
+        """The worker has got a batch, and should have answered after `limit_s`."""
+        self._due_s[worker] = perf_counter() + limit_s
+
+    def overdue(self, late_s: float = 0.0) -> list[Worker]:
+        """Workers that should have answered, each told once. `late_s`: this process stood still, so all get longer."""
+        if late_s:
+            self._due_s = {worker: due_s + late_s for worker, due_s in self._due_s.items()}
+        now_s = perf_counter()
+        found = [worker for worker, due_s in self._due_s.items() if due_s < now_s]
+        for worker in found:
+            del self._due_s[worker]
+        return found
 
     def call(self, queue: Queue) -> None:
         """A queue has work for a worker."""
@@ -94,6 +111,7 @@ class Pool:
 
     def free(self, worker: Worker) -> None:
         """A worker can take a batch."""
+        self._due_s.pop(worker, None)
         while self._calling:
             queue = min(self._calling, key=lambda each: each.oldest_s)
             if queue.dispatch(worker):

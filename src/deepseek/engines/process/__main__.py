@@ -75,6 +75,7 @@ def _asked(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gone = contextlib.suppress(BrokenPipeError, ConnectionResetError)  # the front end is
     with gone, socket.socket(fileno=int(sys.argv[1])) as connection:
         serve(connection)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
+from deepseek.errors import BusyError, DeepseekError, InputError, MalformedError, TooLargeError
 
 #: Routes whose clients read errors in OpenAI's shape.
 OPENAI_ROUTES = frozenset(["/v1/completions", "/v1/chat/completions", "/v1/embeddings"])
@@ -35,6 +35,25 @@ class UnauthorizedError(InputError):
 
     status = 401
     code = "unauthorized"
+
+
+class RateError(BusyError):
+    """A client has used up what its API key allows, although the server may have time."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, expected: str, retry_after_s: int) -> None:
+        super().__init__(
+            message, expected=expected, fix=f"ask again in {retry_after_s} s, or ask the operator for more"
+        )
+        self.retry_after_s = retry_after_s
+
+
+class CrowdedError(BusyError):
+    """There are as many connections as the server takes."""
+
+    status = 503
+    code = "too_many_connections"
 
 
 class LongHeadError(TooLargeError):
@@ -122,6 +141,20 @@ def head_error(num_bytes: int, limit: int) -> InputError:
         "this is not an HTTP/1.1 request",
         expected="a valid request line and headers, not encrypted",
         fix="ask at http:// (not https://) with an HTTP client such as curl",
+    )
+
+
+def ambiguous(message: str, expected: str) -> MalformedError:
+    """For a head that parses, but that two readers could take for different requests."""
+    return MalformedError(message, expected=expected, fix="send the request with an HTTP/1.1 client such as curl")
+
+
+def crowded(limit: int) -> CrowdedError:
+    """For a connection above the limit."""
+    return CrowdedError(
+        "the server has as many connections as it takes",
+        expected=f"at most {limit} at a time",
+        fix="connect again later, and keep connections for several requests",
     )
 
 

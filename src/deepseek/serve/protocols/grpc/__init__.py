@@ -12,6 +12,7 @@ from deepseek.extras import need
 need("grpc", extra="grpc")
 need("google.protobuf", extra="grpc")
 
-from deepseek.serve.protocols.grpc.server import GrpcServer, Tls, start_grpc  # noqa: E402  (after the check)
+from deepseek.serve.protocols.grpc.server import GrpcServer, start_grpc  # noqa: E402  (after the check)
+from deepseek.serve.tls import Tls  # noqa: E402
 
 __all__ = ["GrpcServer", "Tls", "start_grpc"]

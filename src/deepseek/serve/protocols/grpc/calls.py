@@ -92,12 +92,13 @@ def _resolve(told: asyncio.Future[Answer], _: Call, answer: Answer) -> None:
 
 
 def headers_of(context: Context) -> dict[bytes, bytes]:
-    """The metadata that mean something here."""
-    return {
-        key.encode(): value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-        for key, value in context.invocation_metadata() or ()
-        if key in _HEADERS
-    }
+    """The metadata that mean something here. What stands twice is joined, as by HTTP/2, so neither of both holds."""
+    found: dict[bytes, bytes] = {}
+    for key, value in context.invocation_metadata() or ():
+        if key in _HEADERS:
+            name, text = key.encode(), value if isinstance(value, bytes) else value.encode("utf-8", "replace")
+            found[name] = found[name] + b", " + text if name in found else text
+    return found
 
 
 def _as_handler(work: Work) -> Callable[[Call], Coroutine[Any, Any, Answer]]:

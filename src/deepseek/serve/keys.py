@@ -1,0 +1,140 @@
+"""API keys: who may ask, and how much. Read from a file with one key a line, the hash alone or with more:
+
+    HASH                                                      sha256 of the key in hex; # starts a comment
+    HASH name=acme requests=100/s rows=5000/s
+    HASH name=nightly rows=600000/m burst=30s
+
+`name` is what logs and the audit say of who asked; the key itself is never kept. A rate is N/s, N/m or N/h. What was
+not used is saved up for `burst`, one second unless told otherwise. Each front end counts for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from deepseek.errors import InputError
+from deepseek.plugins import did_you_mean
+from deepseek.serve.limits import Bucket
+from deepseek.serve.protocols.errors import RateError, UnauthorizedError
+
+MAX_BURST_S = 3_600
+SECONDS = {"s": 1, "m": 60, "h": 3_600}
+FIX = "printf %s KEY | sha256sum, one hash a line; after it name=NAME, requests=N/s, rows=N/s, burst=Ns where wanted"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_RATE = re.compile(r"([1-9][0-9]{0,11})/([smh])")
+_BURST = re.compile(r"([1-9][0-9]{0,3})s")
+#: Word of a line -> its form, and that in words.
+_WORDS = {
+    "name": (_NAME, "1 to 64 letters, digits and . _ @ -"),
+    "requests": (_RATE, "N/s, N/m or N/h"),
+    "rows": (_RATE, "N/s, N/m or N/h"),
+    "burst": (_BURST, f"1s to {MAX_BURST_S}s"),
+}
+
+
+class Client:
+    """Whoever holds a key, and what is left to it at the moment."""
+
+    def __init__(self, name: str, requests: Bucket | None = None, rows: Bucket | None = None) -> None:
+        self.name = name
+        self._requests = requests
+        self._rows = rows
+
+    def take_request(self) -> None:
+        """Count a request. RateError when the key's rate does not allow it now."""
+        if self._requests is not None:
+            _take(self._requests, 1, "requests")
+
+    def take_rows(self, num_rows: int) -> None:
+        """Count the rows of a request. RateError when the key's rate does not allow them now."""
+        if self._rows is not None:
+            _take(self._rows, num_rows, "rows")
+
+
+def _take(bucket: Bucket, number: int, what: str) -> None:
+    wait_s = bucket.take(number)
+    if wait_s:
+        raise RateError(
+            f"this API key has used up its {what}",
+            expected=f"at most {bucket.rate:g} {what} a second",
+            retry_after_s=wait_s,
+        )
+
+
+class ApiKeys:
+    """The accepted keys, as sha256 only."""
+
+    def __init__(self, clients: dict[bytes, Client]) -> None:
+        self._clients = clients
+
+    @classmethod
+    def read(cls, path: str | Path) -> ApiKeys:
+        """Raise InputError for a file that cannot be read, holds no key or a line that says something else."""
+        try:
+            lines = Path(path).read_text("ascii").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise InputError(
+                f"the file of API keys {path} cannot be read: {reason}",
+                fix=FIX,
+                expected="a file with one sha256 in hex per line",
+            ) from error
+        clients: dict[bytes, Client] = {}
+        for number, line in enumerate(lines, 1):
+            words = line.split("#")[0].split()
+            if not words:
+                continue
+            where = f"line {number} of {path}"
+            # What a line holds is not said: it may be a key in plain text.
+            if not _SHA256.fullmatch(words[0].lower()):
+                raise InputError(f"{where} does not begin with a sha256", expected="64 hexadecimal digits", fix=FIX)
+            key = bytes.fromhex(words[0])
+            if key in clients:
+                raise InputError(f"{where} has the hash of a line before it", expected="each key once", fix=FIX)
+            clients[key] = _client(words, where)
+        if not clients:
+            raise InputError(f"{path} holds no API key", expected="a file with one sha256 in hex per line", fix=FIX)
+        return cls(clients)
+
+    def check(self, authorization: bytes | None) -> Client:
+        """Who asks. Raise UnauthorizedError unless the header is `Bearer KEY` with an accepted key."""
+        if authorization is not None and authorization[:7].lower() == b"bearer ":
+            # The lookup compares hashes, so its timing tells nothing about a key.
+            client = self._clients.get(hashlib.sha256(authorization[7:].strip()).digest())
+            if client is not None:
+                return client
+            raise UnauthorizedError(
+                "the API key is not known", expected="a key of this server", fix="ask its operator for one"
+            )
+        raise UnauthorizedError(
+            "an API key is needed",
+            expected="the header Authorization: Bearer KEY",
+            fix="curl -H 'authorization: Bearer KEY' ...; the server's operator gives keys out",
+        )
+
+
+def _client(words: list[str], where: str) -> Client:
+    """What stands on a line. One without a name is called by the beginning of its hash."""
+    found: dict[str, re.Match[str]] = {}
+    for word in words[1:]:
+        name, equals, text = word.partition("=")
+        if not equals or name not in _WORDS:
+            near = did_you_mean(name, _WORDS) if equals else ""
+            raise InputError(
+                f"{where} has a word after its hash that is not known.{near}", expected=", ".join(_WORDS), fix=FIX
+            )
+        form, expected = _WORDS[name]
+        match = form.fullmatch(text)
+        if match is None or name in found or (name == "burst" and int(match[1]) > MAX_BURST_S):
+            raise InputError(f"{where}: {name}= is not right", expected=f"once {name}={expected}", fix=FIX)
+        found[name] = match
+    burst_s = int(found["burst"][1]) if "burst" in found else 1
+    buckets = {
+        name: Bucket(int(found[name][1]) / SECONDS[found[name][2]], burst_s)
+        for name in ("requests", "rows")
+        if name in found
+    }
+    return Client(found["name"][0] if "name" in found else f"key-{words[0][:8].lower()}", **buckets)

@@ -1,0 +1,83 @@
+"""A certificate and its key from files: checked before any work, and read again when they were renewed.
+
+    tls = Tls.read("cert.pem", "key.pem")        # InputError for files that are no pair
+    context = context_of("cert.pem", "key.pem")  # for HTTP; the same, loaded again: renew(context, ...)
+
+TLS 1.2 and 1.3. Whoever comes after a renewal gets the new certificate; connections that are open live on.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepseek.errors import InputError
+
+HANDSHAKE_S = 10.0  # that a client may take for it
+FIX = "--tls-cert fullchain.pem --tls-key privkey.pem, as an ACME client writes them"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate with its chain, and its key, as PEM; known to fit together."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, certificate: str, key: str) -> Tls:
+        """From files. InputError that says which of them is wrong, and how."""
+        found = cls(_read(certificate, b"CERTIFICATE", "certificate"), _read(key, b"PRIVATE KEY", "key"))
+        if b"ENCRYPTED" in found.key:
+            raise InputError(
+                f"the key {key} is locked with a passphrase",
+                expected="a key that can be read without a person, in a file that only the server may read",
+                fix="openssl pkey -in LOCKED -out KEY; chmod 600 KEY",
+            )
+        _load(_empty(), certificate, key)
+        return found
+
+
+def context_of(certificate: str, key: str) -> ssl.SSLContext:
+    """For a server of HTTP/1.1. InputError as Tls.read."""
+    Tls.read(certificate, key)
+    context = _empty()
+    context.set_alpn_protocols(["http/1.1"])
+    _load(context, certificate, key)
+    return context
+
+
+def renew(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Load the files again, for whoever connects from now on. InputError leaves the context as it was."""
+    Tls.read(certificate, key)
+    _load(context, certificate, key)
+
+
+def _empty() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _read(path: str, what: bytes, name: str) -> bytes:
+    expected = f"a file with -----BEGIN {what.decode()}-----"
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"the {name} {path} cannot be read: {error.strerror}", expected=expected, fix=FIX) from error
+    if what + b"-----" not in data:
+        raise InputError(f"{path} holds no {name} in PEM", expected=expected, fix=FIX)
+    return data
+
+
+def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")  # else OpenSSL asks at the terminal
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        reason = getattr(error, "reason", None) or "they do not parse"
+        raise InputError(
+            f"the certificate {certificate} and the key {key} cannot be used: {reason}",
+            expected="a certificate, its chain below it, and the key that it was made for",
+            fix=FIX,
+        ) from error

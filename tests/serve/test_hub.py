@@ -1,0 +1,111 @@
+"""The number of connections is bounded: who comes when the server is full is told so, and nobody else suffers."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from deepseek.engines import Runtime
+from deepseek.serve import Settings, connection, create_app
+from deepseek.serve.run import SPARE_FILES, make_room
+from serving import serving
+
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+LIMIT = 3
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def talk(runtimes: dict[str, Runtime], work: Callable[[Callable[[], Awaitable[Pair]]], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        app = create_app({"loans": runtimes["loans"]}, settings=Settings(max_connections=LIMIT))
+        async with serving(app) as url:
+            opened: list[Pair] = []
+
+            async def connect() -> Pair:
+                opened.append(await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1])))
+                return opened[-1]
+
+            try:
+                return await work(connect)
+            finally:
+                for _, writer in opened:
+                    writer.close()
+
+    return asyncio.run(run())
+
+
+async def asked(pair: Pair) -> int:
+    """The status of an answer to a request."""
+    reader, writer = pair
+    writer.write(LIVE)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    size = next(int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+    await reader.readexactly(size)
+    return int(head.split()[1])
+
+
+def test_one_connection_too_many_is_503_and_closed_and_those_that_are_open_go_on(runtimes: dict[str, Runtime]) -> None:
+    async def work(connect: Any) -> Any:
+        pairs = [await connect() for _ in range(LIMIT)]
+        first = [await asked(pair) for pair in pairs]
+        reader, writer = await connect()
+        writer.write(LIVE)
+        told = await asyncio.wait_for(reader.read(), 10)
+        return first, told, [await asked(pair) for pair in pairs]
+
+    first, told, again = talk(runtimes, work)
+    assert first == again == [200] * LIMIT
+    assert told.startswith(b"HTTP/1.1 503")
+    for part in (b"connection: close", b"retry-after: 1", b'"too_many_connections"', b"at most 3 at a time"):
+        assert part in told
+    assert told.count(b"HTTP/1.1") == 1
+
+
+def test_a_place_that_becomes_free_is_taken_at_once(runtimes: dict[str, Runtime]) -> None:
+    """Although connections that were turned away are still being told so."""
+
+    async def work(connect: Any) -> list[int]:
+        pairs = [await connect() for _ in range(LIMIT)]
+        assert [await asked(pair) for pair in pairs] == [200] * LIMIT
+        found = [await asked(await connect()) for _ in range(2)]
+        pairs[0][1].close()
+        await asyncio.sleep(0.05)
+        return [*found, await asked(await connect()), await asked(await connect())]
+
+    assert talk(runtimes, work) == [503, 503, 200, 503]
+
+
+def test_those_that_are_told_so_are_bounded_too(runtimes: dict[str, Runtime], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_TURNED_AWAY", 2)
+
+    async def work(connect: Any) -> list[bytes]:
+        kept = [await connect() for _ in range(LIMIT)]
+        assert [await asked(pair) for pair in kept] == [200] * LIMIT
+        found = []
+        for _ in range(4):
+            reader, _ = await connect()
+            try:
+                found.append(await asyncio.wait_for(reader.read(12), 10))
+            except ConnectionError:
+                found.append(b"")
+        return found
+
+    assert talk(runtimes, work) == [b"HTTP/1.1 503"] * 2 + [b""] * 2
+
+
+def test_the_system_s_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
+        make_room(1_000)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1_000 + SPARE_FILES, hard)
+        make_room(10)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1_000 + SPARE_FILES, hard)
+        make_room(10**6)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (hard, 10**6 + SPARE_FILES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
