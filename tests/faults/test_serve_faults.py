@@ -2,67 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from load import PREDICT, Load, engines_of, until
 from serving import Server, started
-
-PREDICT = "/v1/models/cancer:predict"
-
-
-class Load:
-    """Clients that ask one request after the other, and keep what came of each."""
-
-    def __init__(self, url: str, num_clients: int, body: Any) -> None:
-        self.statuses: list[int] = []
-        self.broken: list[str] = []
-        self._body = json.dumps(body)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(url,)) for _ in range(num_clients)]
-        for thread in self._threads:
-            thread.start()
-
-    def _ask(self, url: str) -> None:
-        with httpx.Client(base_url=url, timeout=20) as client:
-            while not self._stop.is_set():
-                try:
-                    answer = client.post(PREDICT, content=self._body, headers={"content-type": "application/json"})
-                    self.statuses.append(answer.status_code)
-                    if answer.headers.get("connection") == "close":
-                        return
-                except httpx.ConnectError:
-                    return  # nobody listens any more: nothing was accepted
-                except httpx.HTTPError as error:
-                    self.broken.append(repr(error))
-                    return
-
-    def end(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-
-def engines_of(server: Server) -> list[int]:
-    """Process ids of a server's engine processes."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"deepseek.engines.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def until(true: Callable[[], bool], limit_s: float = 20) -> None:
-    end_s = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from deepseek.errors import InputError
 from deepseek.serve import create_app
 from deepseek.serve.protocols import oip
 from deepseek.serve.protocols.errors import sentence_body, wants_sentence
+from deepseek.serve.protocols.repository import index
 
 INFER = "/v2/models/loans/infer"
 COLUMNS: list[dict[str, Any]] = [
@@ -177,7 +178,7 @@ def test_a_model_has_a_configuration_and_a_place_in_the_index(runtimes: dict[str
         ("age", "TYPE_FP64", [-1]), ("income", "TYPE_FP64", [-1]), ("purpose", "TYPE_STRING", [-1]),
         ("label", "TYPE_STRING", [-1]), ("probabilities", "TYPE_FP32", [-1, 2]),
     ]  # fmt: skip
-    assert json.loads(oip.repository_index(models).body) == [
+    assert asyncio.run(index(models, None, ready=False)) == [
         {"name": name, "version": "1", "state": "READY", "reason": ""} for name in runtimes
     ]
 

@@ -15,6 +15,7 @@ import click
 
 BUNDLE = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path)
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from socket import socket
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepseek.cli.options import FILE
+from deepseek.cli.options import FILE, FOLDER
 
 if TYPE_CHECKING:
     from deepseek.contracts import Attribution, Record
@@ -68,6 +69,9 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
 @click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
 @click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
+@click.option("--repository", type=FOLDER, help="Load from this folder's NAME or NAME/VERSION while serving, too.")
+@click.option("--watch", type=float, metavar="SECONDS", help="Look into the repository so often for what has changed.")
+@click.option("--route", "routes", multiple=True, metavar="M=V:SHARE,...", help="Deal M's requests to its versions.")
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 def command(
@@ -89,6 +93,9 @@ def command(
     max_connections: int | None,
     engine_timeout: float | None,
     key: Path | None,
+    repository: Path | None,
+    watch: float | None,
+    routes: tuple[str, ...],
 ) -> None:
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
 
@@ -101,8 +108,9 @@ def command(
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
-    if not chosen:
-        raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
+    if not chosen and repository is None:
+        raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
+    life = life_of(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.serve.run import bind
 
     membership = None
@@ -117,7 +125,7 @@ def command(
             lead(settings, listener)
         else:
             models = open_models(chosen, key, lazy=settings.workers > 0)
-            answer(models, settings, listener, audit_log, membership)
+            answer(models, settings, listener, audit_log, membership, life)
 
 
 def lead(settings: Settings, listener: socket) -> None:
@@ -155,6 +163,7 @@ def answer(
     listener: socket,
     audit_log: Path | None = None,
     membership: Membership | None = None,
+    life: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.observe.audit import AuditLog
@@ -186,12 +195,61 @@ def answer(
         explainer_for=explainer_of,
         reason_codes=words_for,
         pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child, 1))),
+        **life,
     )
     try:
         run(app, listener, child)
     finally:
         for log in logs:
             log.close()
+
+
+def life_of(
+    repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, *, lazy: bool
+) -> dict[str, Any]:
+    """What create_app is told of models that come and go. InputError for what it cannot be told."""
+    from deepseek.errors import InputError
+    from deepseek.serve.repository import Repository
+    from deepseek.serve.routing import read_split
+
+    splits: dict[str, Any] = {}
+    for name, split in map(read_split, routes):
+        if name in splits:
+            raise InputError(
+                f"there are two routes for {name!r}", expected="one for each model", fix="write one --route"
+            )
+        splits[name] = split
+    if watch is not None and repository is None:
+        raise InputError("--watch has nothing to watch", expected="a folder", fix="give --repository DIR, too")
+    found = None
+    if repository is not None:
+        found = Repository(repository, lambda path: open_checked(path, key, lazy=lazy), watch)
+    return {"repository": found, "splits": splits}
+
+
+def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace:
+    """A model of a repository, once every byte of its bundle was found to be what it says."""
+    from deepseek.bundle import verify_bundle
+    from deepseek.engines import Runtime
+    from deepseek.errors import InputError, IntegrityError
+
+    kind = kind_of(path)
+    if kind == "bundle":
+        problems = verify_bundle(path, key=key)
+        if problems:
+            raise IntegrityError(
+                f"{path.name} is not a whole bundle: {problems[0]}",
+                expected="the files as their maker wrote them",
+                fix="copy it again under another name, and rename it when it is whole",
+            )
+        return Runtime.open(path, key=key, lazy=lazy)
+    if kind == "causal-lm":
+        raise InputError(
+            f"{path.name} writes text, and such models are not loaded while the server serves",
+            expected="a bundle, or a folder of a model that reads text",
+            fix=f"give it to the server when it starts: deepseek serve {path.name}=FOLDER",
+        )
+    return open_folder(kind, path.name, path, key)  # type: ignore[return-value]
 
 
 def states(child: Child | None, place: int) -> list[Any]:

@@ -56,10 +56,17 @@ class Metrics:
         self.model_loaded = Gauge(
             "deepseek_model_loaded", "1 while the model is loaded", (*MODEL, "digest"), registry=self.registry
         )
+        self.shadow_requests = Counter(
+            "deepseek_shadow_requests", "Requests that a shadow answered too, and whether its answer was the same",
+            (*MODEL, "same"), registry=self.registry,
+        )  # fmt: skip
         self.lost_lines = Gauge(
             "deepseek_lost_log_lines", "Lines that a log could not write", ("log",), registry=self.registry
         )
-        self._take = {"request": self._request, "batch": self._batch, "explain": self._explain, "model": self._model}
+        self._take = {
+            "request": self._request, "batch": self._batch, "explain": self._explain, "model": self._model,
+            "shadow": self._shadow,
+        }  # fmt: skip
 
     def emit(self, event: Event) -> None:
         take = self._take.get(event.kind)
@@ -101,6 +108,9 @@ class Metrics:
     def _explain(self, event: Event) -> None:
         self.explained_rows.labels(event.model_name, event.model_version).inc(event.num_rows)
         self.explain_duration.labels(event.model_name, event.model_version).observe(event.duration_s)
+
+    def _shadow(self, event: Event) -> None:
+        self.shadow_requests.labels(event.model_name, event.model_version, event.fields["same"]).inc()
 
     def _model(self, event: Event) -> None:
         digest = event.fields.get("digest", "")

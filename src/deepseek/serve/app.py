@@ -19,19 +19,26 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError, MissingError
-from deepseek.serve.call import Answer, Call, Handler, Stream
+from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
 from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.heads import Heads
 from deepseek.serve.keys import ApiKeys
+from deepseek.serve.loader import Loader
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
 from deepseek.serve.protocols import oip, openai_routes, records
 from deepseek.serve.protocols.errors import MethodError
-from deepseek.serve.workers import LocalWorker, Pool
+from deepseek.serve.protocols.repository import manage, repository_index
+from deepseek.serve.repository import Repository
+from deepseek.serve.routing import Shadows, Slot, Split, check_loaded
+from deepseek.serve.workers import LocalWorker, Pool, Run
+
+REPOSITORY = "/v2/repository/models/"
+Work = Callable[[Call, ServedModel], Answer | Awaitable[Answer] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class App:
         sinks: Sequence[Sink],
         explaining: Explaining,
         pages: Pages,
+        repository: Repository | None = None,
+        splits: Mapping[str, Split] = NOTHING,
     ) -> None:
         self.settings = settings
         self.draining = False
@@ -62,21 +71,25 @@ class App:
         self._keys = ApiKeys.read(settings.api_keys_file) if settings.api_keys_file else None
         self.pool = Pool()
         self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
-        others = {name: model for name, model in models.items() if not isinstance(model, GenerativeModel)}
-        self.models = Models(others, settings, explaining, self.emit, self.pool)
+        self.runs: dict[str, Run] = {}  # what computes in this process, where no other does
+        self.models = Models(settings, explaining, self.emit, self.pool, splits)
+        self.loader = Loader(self, repository) if repository is not None else None
+        self._shadows = Shadows(self.begin, self.emit)
         self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Call] = {}
         self.heads = Heads()
         self._routes: dict[str, Route] = {}
         self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False)
         self._get("/v2/health/ready", self._ready, needs_key=False)
         self._get("/v2", oip.server_metadata)
         self._get("/v1/models", lambda: records.list_models(self.models, self.writers.values()))
-        self._get("/v2/repository/index", lambda: oip.repository_index(self.models), method="POST")
+        self._post("/v2/repository/index", lambda call: repository_index(call, self.models, self.loader))
         for path, page in pages.routes(self.models).items():
             self._get(path, page, needs_key=path != "/")
-        for model in self.models.values():
-            self._add(model)
+        for name, model in models.items():
+            if not isinstance(model, GenerativeModel):
+                for target in [target for target, split in splits.items() if name in split.versions] or [name]:
+                    self.serve(self.models.make(target, model, name if target in splits else ""))
         self._post("/v1/embeddings", lambda call: openai_routes.embed(call, self.models))
         self._post("/v1/completions", lambda call: openai_routes.write(call, self.writers, "completion"))
         self._post("/v1/chat/completions", lambda call: openai_routes.write(call, self.writers, "chat"))
@@ -94,24 +107,30 @@ class App:
     async def start(self) -> None:
         """Start the engines and warm them up, before the first connection."""
         if self.processes is None:
-            self.pool.add(LocalWorker({name: model.face.run for name, model in self.models.items()}))
-        elif self.models:
-            await self.processes.start({name: model.face.spec for name, model in self.models.items()})
-        for model in self.models.values():
+            self.runs |= {model.key: model.face.run for model in self.models.all()}
+            self.pool.add(LocalWorker(self.runs))
+        elif self.models or self.loader is not None:
+            await self.processes.start({model.key: model.face.spec for model in self.models.all()})
+        for model in self.models.all():
             await model.warm_up()
             model.loaded()
+        if self.loader is not None:
+            await self.loader.start()
+        check_loaded(self.models.splits, self.models.slots)
         for writer in self.writers.values():
             await writer.start(self.emit)
         self.emit(Event("server", fields={"state": "started"}))
 
     async def close(self) -> None:
         """Let go of everything, after the last."""
+        if self.loader is not None:
+            await self.loader.close()
         self.pool.close()
         if self.processes is not None:
             await self.processes.close()
         for writer in self.writers.values():
             await writer.close()
-        for model in self.models.values():
+        for model in self.models.all():
             model.close()
         self.emit(Event("server", fields={"state": "stopped"}))
 
@@ -122,6 +141,26 @@ class App:
         self._keys = ApiKeys.read(self.settings.api_keys_file)
         self.heads.clear()
         return True
+
+    def serve(self, model: ServedModel) -> ServedModel | None:
+        """From now on requests go to this model. Returns the one whose place it takes, which answers what it has."""
+        replaced = self.models.put(model)
+        if replaced is not None and replaced.version != model.version:
+            self._forget(model.name, replaced.version)
+        self._add(self.models.slots[model.name], model.version)
+        self.heads.clear()
+        return replaced
+
+    def drop(self, model: ServedModel) -> None:
+        """From now on no request goes to this model."""
+        slot = self.models.slots[model.name]
+        slot.drop(model.version)
+        self._forget(model.name, model.version if slot.versions else None)
+        self.heads.clear()
+
+    def busy(self, model: ServedModel) -> bool:
+        """Whether a request that the model has got is not answered yet."""
+        return model.scheduler.num_rows > 0 or any(call.model is model for call in self._tasks.values())
 
     def admit(self, call: Call) -> None:
         """Find who answers a call by its headers alone. What stands against it is kept in `call.refused`."""
@@ -148,8 +187,8 @@ class App:
             call.tell(found)
         else:
             task = asyncio.get_running_loop().create_task(_finish(found, call))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = call
+            task.add_done_callback(self._tasks.pop)
 
     def cancel(self, call: Call) -> None:
         """The client of a call has gone."""
@@ -178,7 +217,7 @@ class App:
             sink.emit(event)
 
     def _find(self, call: Call) -> Handler:
-        route = self._routes.get(call.path)
+        route = self._routes.get(call.path) or self._manages(call.path)
         if self._keys is not None and (route is None or route.needs_key):
             if route is not None:
                 call.route = route.name
@@ -201,33 +240,49 @@ class App:
     def _post(self, path: str, handler: Handler) -> None:
         self._routes[path] = Route(path, "POST", handler)
 
-    def _add(self, model: ServedModel) -> None:
-        """The routes of one model."""
+    def _manages(self, path: str) -> Route | None:
+        """Loading and unloading: models that are not loaded have routes for that, too."""
+        name, slash, verb = path.removeprefix(REPOSITORY).rpartition("/")
+        if not (slash and path.startswith(REPOSITORY) and verb in ("load", "unload")):
+            return None
+        return Route(f"{REPOSITORY}M/{verb}", "POST", lambda call: manage(call, self.loader, name, verb))
 
-        def get(path: str, name: str, content: Callable[[ServedModel], Answer]) -> None:
-            def answer(call: Call) -> Answer:
+    def _add(self, slot: Slot, version: str) -> None:
+        """The routes of one model, and of one version of it."""
+
+        def add(path: str, name: str, method: str, work: Work, shadowed: bool = False, of: str | None = None) -> None:
+            def answer(call: Call) -> Answer | Awaitable[Answer] | None:
+                model = slot.pick(call) if of is None else slot.versions.get(of)
+                if model is None:
+                    raise self.models.missing(slot.name)
                 call.model = model
-                return content(model)
-
-            self._routes[path] = Route(name, "GET", answer)
-
-        def post(path: str, name: str, work: Callable[[Call, ServedModel], Awaitable[Answer] | None]) -> None:
-            def answer(call: Call) -> Awaitable[Answer] | None:
-                call.model = model
+                if shadowed and slot.shadows:
+                    self._shadows.follow(call, work, slot)
                 return work(call, model)
 
-            self._routes[path] = Route(name, "POST", answer)
+            self._routes[path] = Route(name, method, answer)
 
-        v1 = f"/v1/models/{model.name}"
-        get(v1, "/v1/models/M", records.describe)
-        get(f"{v1}/example", "/v1/models/M/example", records.example)
-        post(f"{v1}:predict", "/v1/models/M:predict", records.predict)
-        post(f"{v1}:explain", "/v1/models/M:explain", records.explain)
-        for path in (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}"):
-            get(path, "/v2/models/M", oip.metadata)
-            get(f"{path}/config", "/v2/models/M/config", oip.config)
-            get(f"{path}/ready", "/v2/models/M/ready", self._model_ready)
-            post(f"{path}/infer", "/v2/models/M/infer", oip.infer)
+        for of in (None, version):
+            v1, v2 = paths_of(slot.name, of)
+            add(v1, "/v1/models/M", "GET", _getter(records.describe), of=of)
+            add(f"{v1}/example", "/v1/models/M/example", "GET", _getter(records.example), of=of)
+            add(f"{v1}:predict", "/v1/models/M:predict", "POST", records.predict, of is None, of)
+            add(f"{v1}:explain", "/v1/models/M:explain", "POST", records.explain, of=of)
+            add(v2, "/v2/models/M", "GET", _getter(self._metadata), of=of)
+            add(f"{v2}/config", "/v2/models/M/config", "GET", _getter(oip.config), of=of)
+            add(f"{v2}/ready", "/v2/models/M/ready", "GET", _getter(self._model_ready), of=of)
+            add(f"{v2}/infer", "/v2/models/M/infer", "POST", oip.infer, of is None, of)
+
+    def _forget(self, name: str, version: str | None) -> None:
+        """Take the routes of a version away, or of a model with all its versions."""
+        v1, v2 = paths_of(name, version)
+        self._routes = {
+            path: route for path, route in self._routes.items()
+            if not (path in (v1, v2) or path.startswith((f"{v1}/", f"{v1}:", f"{v2}/")))
+        }  # fmt: skip
+
+    def _metadata(self, model: ServedModel) -> Answer:
+        return oip.metadata(model, self.models.slots[model.name].versions)
 
     def _no_route(self, path: str) -> MissingError:
         for prefix in ("/v1/models/", "/v2/models/"):
@@ -263,6 +318,17 @@ class App:
         return oip.model_ready(model)
 
 
+def paths_of(name: str, version: str | None) -> tuple[str, str]:
+    """Where the routes of a model begin, or those of a version of it, in either protocol."""
+    rest = "" if version is None else f"/versions/{version}"
+    return f"/v1/models/{name}{rest}", f"/v2/models/{name}{rest}"
+
+
+def _getter(content: Callable[[ServedModel], Answer]) -> Work:
+    """Work that needs nothing of the request."""
+    return lambda _, model: content(model)
+
+
 def create_app(
     models: Mapping[str, Servable | Face | GenerativeModel],
     *,
@@ -271,12 +337,15 @@ def create_app(
     explainer_for: Callable[[Any], Explainer] | None = None,
     reason_codes: ReasonCodes | None = None,
     pages: Pages | None = None,
+    repository: Repository | None = None,
+    splits: Mapping[str, Split] = NOTHING,
 ) -> App:
     """An application that serves `models` by name.
 
     `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
     words; without them :explain and "reasons" answer 501. `sinks` are told of every request, batch and explanation.
-    `pages` brings what stands outside of the protocols.
+    `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
+    `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
     """
     return App(
         models,
@@ -284,6 +353,8 @@ def create_app(
         sinks=sinks,
         explaining=Explaining(explainer_for, reason_codes),
         pages=pages or Pages(),
+        repository=repository,
+        splits=splits,
     )
 
 

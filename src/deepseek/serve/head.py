@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httptools
 
@@ -44,11 +44,19 @@ def head_of(call: Call, answer: Answer | Stream, date: bytes, more: bytes, keeps
     """The head of an answer, with the lines `more`. `keeps`: the connection lives on."""
     if call.traceparent:
         more += b"traceparent: %b\r\n" % call.traceparent.encode()
+    if call.model is not None:
+        more += _version_line(call.model.version)
     if not keeps:
         more += b"connection: close\r\n"
     return b"%bdate: %b\r\ncontent-type: %b\r\nx-request-id: %b\r\n%b\r\n" % (
         _first(answer.status), date, answer.media_type, call.request_id.encode(), more,
     )  # fmt: skip
+
+
+@lru_cache(1_024)
+def _version_line(version: str) -> bytes:
+    """Who answered, as it stands in a URL: a version may be named in any script."""
+    return b"x-model-version: %b\r\n" % quote(version).encode()
 
 
 @cache

@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -29,6 +29,7 @@ from deepseek.serve.explanations import UNEXPLAINED, Explaining, Explanations
 from deepseek.serve.faces import Face, Prepared, Servable, face_of
 from deepseek.serve.pace import Pace
 from deepseek.serve.protocols.errors import DisconnectedError
+from deepseek.serve.routing import Slot, Split
 from deepseek.serve.scheduler import Job, Part, Scheduler
 from deepseek.serve.workers import Pool
 
@@ -39,24 +40,35 @@ BY_COLUMN = 16  # cells that come by column cost what one of a record does
 
 
 Emit = Callable[[Event], None]
+_number = count(1)
 
 
 class ServedModel:
     """One loaded model and how its requests are computed."""
 
     def __init__(
-        self, name: str, face: Face, settings: Settings, explaining: Explaining, emit: Emit, pool: Pool
+        self,
+        name: str,
+        face: Face,
+        settings: Settings,
+        explaining: Explaining,
+        emit: Emit,
+        pool: Pool,
+        *,
+        version: str = "",
     ) -> None:
+        """`version`: what it is called by, where that is not what the face calls itself."""
         self.name = name
         self.quoted = quote(name)  # as it stands in a URL
         self.face = face
         self.card = face.card
-        self.version = face.version
+        self.version = version or face.version
+        self.key = f"{name}@{self.version}#{next(_number)}"  # what engines know it by: two of one version may be open
         self.columns = tuple(item.name for item in face.card.inputs)
         self._emit = emit
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
-            name, pool, batch_rows=settings.batch_size, limit_rows=settings.max_queued_rows,
+            self.key, pool, batch_rows=settings.batch_size, limit_rows=settings.max_queued_rows,
             engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
             join=face.join, concat=face.concat,
         )  # fmt: skip
@@ -94,10 +106,17 @@ class ServedModel:
         return self.face.typical
 
     def close(self) -> None:
-        """Wait for the threads, then let go of what was opened."""
+        """Wait for the threads, then let go of what was opened, and tell."""
+        self.let_go()
+        self.unloaded()
+
+    def let_go(self) -> None:
         self._threads.shutdown()
         self.explanations.close()
         self.face.close()
+
+    def unloaded(self) -> None:
+        """Tell that this model answers no more."""
         self._emit(Event("model", self.name, self.version, fields={"loaded": False, "digest": self.digest}))
 
     def submit(self, call: Call, records: Sequence[Record], done: Callable[[Part | Exception], None]) -> Job:
@@ -245,36 +264,55 @@ def _resolve(told: asyncio.Future[Part], found: Part | Exception) -> None:
 
 
 class Models(Mapping[str, ServedModel]):
-    """What is loaded, by name."""
+    """What is loaded, by name: for each model the version that stands for it. `slots` hold the others too."""
 
     def __init__(
-        self,
-        models: Mapping[str, Servable | Face],
-        settings: Settings,
-        explaining: Explaining,
-        emit: Emit,
-        pool: Pool,
+        self, settings: Settings, explaining: Explaining, emit: Emit, pool: Pool, splits: Mapping[str, Split]
     ) -> None:
-        for name in models:
-            check_name(name)
-        self._models = {
-            name: ServedModel(name, face_of(model), settings, explaining, emit, pool) for name, model in models.items()
-        }
+        self.slots: dict[str, Slot] = {}
+        self._shared = settings, explaining, emit, pool
+        self.splits = splits
+
+    def make(self, name: str, model: Servable | Face, version: str = "") -> ServedModel:
+        """A model that is not loaded yet. InputError for a name that no route can hold."""
+        check_name(name)
+        return ServedModel(name, face_of(model), *self._shared, version=version)
+
+    def put(self, model: ServedModel) -> ServedModel | None:
+        """Load a model. Returns the one whose place it takes."""
+        if model.name not in self.slots:
+            self.slots[model.name] = Slot(model.name, self.splits.get(model.name))
+        return self.slots[model.name].put(model)
+
+    def pick(self, name: str, call: Call, version: str = "") -> ServedModel:
+        """Who answers a call to a model, or to one of its versions. MissingError."""
+        slot = self.slots.get(name)
+        model = None if slot is None else slot.versions.get(version) or slot.pick(call)
+        if model is None:
+            raise self.missing(name)
+        return model
+
+    def all(self) -> list[ServedModel]:
+        """Every version of every model."""
+        return [model for slot in self.slots.values() for model in slot.versions.values()]
 
     def __getitem__(self, name: str) -> ServedModel:
-        return self._models[name]
+        model = self.slots[name].main
+        if model is None:
+            raise KeyError(name)
+        return model
 
-    def __iter__(self) -> Any:
-        return iter(self._models)
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, slot in self.slots.items() if slot.main is not None])
 
     def __len__(self) -> int:
-        return len(self._models)
+        return len(list(iter(self)))
 
     def missing(self, name: str) -> MissingError:
         """The error for a name that is not loaded."""
         return MissingError(
-            f"there is no model {name[:100]!r}.{did_you_mean(name[:100], self._models)}",
-            expected=", ".join(self._models) or "no model is loaded",
+            f"there is no model {name[:100]!r}.{did_you_mean(name[:100], self)}",
+            expected=", ".join(self) or "no model is loaded",
             fix="GET /v1/models lists them",
         )
 

@@ -2,7 +2,7 @@
 
     processes = Processes(pool, num_workers)
     await processes.start({"loans": spec})        # every process has every model open
-    await processes.open("loans", spec)           # in the place of what had that name; processes.close("loans")
+    await processes.open("loans@2", spec)         # one more, in every process; processes.close_model("loans@2")
 
 A front end never computes, so a process that is killed, or that crashes on a row, takes no connection with it: its
 batch goes to another process, and a new one takes its place. One that does not answer (a deadlock, a stopped process)
@@ -26,7 +26,7 @@ from deepseek import errors
 from deepseek.contracts import Arrays, Event
 from deepseek.engines.process.wire import Frames, pack
 from deepseek.errors import DeepseekError
-from deepseek.serve.workers import Done, LostWorkerError, Pool
+from deepseek.serve.workers import MAX_DEATHS, Done, EngineLostError, LostWorkerError, Pool
 
 Spec = Mapping[str, Any]
 #: Before a process is started again; doubled while processes do not start, or die within SETTLED_S.
@@ -81,7 +81,7 @@ class ProcessWorker(asyncio.Protocol):
         self._ask("run", model, {}, arrays, done)
 
     async def open(self, model: str, spec: Spec) -> None:
-        """Open a model, in the place of one of that name. Raises what opening raised there."""
+        """Open a model. Raises what opening raised there."""
         await self._call("open", model, dict(spec))
         self.models.add(model)
 
@@ -176,17 +176,39 @@ class Processes:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def open(self, model: str, spec: Spec) -> None:
-        """Open a model in every process, in the place of one of that name; then it is what new processes open too.
+        """Open a model in every process, one after the other so that the rest compute; then new processes open it too.
 
-        When one of them cannot, none of them answers for it: what opening raised is raised.
+        When one of them cannot, none of them keeps it, and what opening raised is raised: EngineLostError when they
+        die of it.
         """
-        await _all(worker.open(model, spec) for worker in list(self._ready))
+        num_deaths = 0
+        try:
+            while missing := [worker for worker in self._ready if model not in worker.models]:
+                try:
+                    await self._open_in(missing[0], model, spec)
+                except LostWorkerError:
+                    num_deaths += 1
+                    if num_deaths >= MAX_DEATHS:
+                        raise _died(model) from None
+            if not self._ready:
+                raise _died(model)
+        except BaseException:
+            await self.close_model(model)
+            raise
         self._specs[model] = spec
+
+    async def _open_in(self, worker: ProcessWorker, model: str, spec: Spec) -> None:
+        await self._pool.take(worker)
+        try:
+            await worker.open(model, spec)
+        finally:
+            if worker in self._ready:
+                self._pool.free(worker)
 
     async def close_model(self, model: str) -> None:
         """Give a model's memory back."""
         self._specs.pop(model, None)
-        for worker in list(self._ready):
+        for worker in [worker for worker in self._ready if model in worker.models]:
             with contextlib.suppress(LostWorkerError):
                 await worker.close_model(model)
 
@@ -204,12 +226,13 @@ class Processes:
         self._workers.add(worker)
         try:
             await worker.start()
-            for model, spec in list(self._specs.items()):
-                await worker.open(model, spec)
-            # What was loaded meanwhile, by others:
-            while missing := self._specs.keys() - worker.models:
-                for model in missing:
+            # What is loaded, and unloaded, while it opens counts too:
+            while differing := worker.models ^ self._specs.keys():
+                model = differing.pop()
+                if model in self._specs:
                     await worker.open(model, self._specs[model])
+                else:
+                    await worker.close_model(model)
         except BaseException:
             self._workers.discard(worker)
             await worker.end()
@@ -265,6 +288,14 @@ class Processes:
             except (OSError, LostWorkerError, EngineError, DeepseekError) as error:
                 fields = {"state": "an engine process does not start", "error": str(error)}
                 self._emit(Event("server", fields=fields))
+
+
+def _died(model: str) -> EngineLostError:
+    return EngineLostError(
+        f"the engine processes died while they opened {model}",
+        expected="a model that they can open",
+        fix="see what the log says of them; a model that is too large for the memory has to be served elsewhere",
+    )
 
 
 async def _all(work: Any) -> None:

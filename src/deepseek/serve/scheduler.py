@@ -27,12 +27,11 @@ from deepseek.errors import BusyError
 from deepseek.serve.limits import late
 from deepseek.serve.pace import Pace
 from deepseek.serve.queues import Lanes
-from deepseek.serve.workers import EngineLostError, LostWorkerError, Pool, Worker
+from deepseek.serve.workers import MAX_DEATHS, EngineLostError, LostWorkerError, Pool, Worker
 
 #: A slice of a large request may take as long; a row that comes meanwhile waits no longer than this for its turn.
 BATCH_S = 0.02
 SWEEP_S = 0.05  # between two looks for requests that wait in vain
-MAX_DEATHS = 2  # of workers with the same request
 #: A batch may take so many times what is foreseen, and so long in any case, before its worker is given up.
 SLOWER, PATIENCE_S = 10.0, 10.0
 
@@ -116,6 +115,7 @@ class Scheduler:
         the seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat` one of the
         outputs of several."""
         self.batch_rows = batch_rows
+        self.behind_s = 0.0  # so much later than its age says is its turn among the models
         self.pace = Pace()
         self.num_rows = 0  # that wait or are computed
         self._cost = 0  # of those
@@ -180,7 +180,7 @@ class Scheduler:
 
     @property
     def oldest_s(self) -> float:
-        return self._alone[0][0].queued_s if self._alone else self._waiting.oldest_s
+        return self.behind_s + (self._alone[0][0].queued_s if self._alone else self._waiting.oldest_s)
 
     def dispatch(self, worker: Worker) -> bool:
         """Give the worker a batch, if there is one."""

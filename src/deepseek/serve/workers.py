@@ -21,6 +21,7 @@ from deepseek.errors import DeepseekError
 
 #: Handing work to a thread and back costs about 0.1 ms of CPU; below this the loop may as well do it itself.
 INLINE_S = 0.002
+MAX_DEATHS = 2  # of workers with the same request
 Done = Callable[[Arrays | Exception, float], None]
 Run = Callable[[Arrays], Arrays]
 
@@ -67,6 +68,7 @@ class Pool:
         self._free: list[Worker] = []  # the last one is taken first: its caches are warm
         self._calling: dict[Queue, None] = {}
         self._due_s: dict[Worker, float] = {}  # when a worker that computes should have answered
+        self._wanted: dict[Worker, asyncio.Future[None]] = {}
 
     def add(self, worker: Worker) -> None:
         """A worker more, which is free."""
@@ -79,6 +81,17 @@ class Pool:
         self._due_s.pop(worker, None)
         if worker in self._free:
             self._free.remove(worker)
+        wanted = self._wanted.pop(worker, None)
+        if wanted is not None and not wanted.done():
+            wanted.set_exception(LostWorkerError("the engine process is gone"))
+
+    async def take(self, worker: Worker) -> None:
+        """Wait until this worker has no batch, and keep it from others until it is freed. LostWorkerError."""
+        if worker in self._free:
+            self._free.remove(worker)
+            return
+        wanted = self._wanted[worker] = asyncio.get_running_loop().create_future()
+        await wanted
 
     def close(self) -> None:
         """Let the workers of this process go."""
@@ -112,6 +125,9 @@ class Pool:
     def free(self, worker: Worker) -> None:
         """A worker can take a batch."""
         self._due_s.pop(worker, None)
+        if self._wanted and (wanted := self._wanted.pop(worker, None)) is not None and not wanted.done():
+            wanted.set_result(None)
+            return
         while self._calling:
             queue = min(self._calling, key=lambda each: each.oldest_s)
             if queue.dispatch(worker):

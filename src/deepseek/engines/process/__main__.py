@@ -9,6 +9,7 @@ sends to the whole group are not for it: the front end finishes what it accepted
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -47,6 +48,8 @@ class Engines:
         found = self._models.pop(model, None)
         if found is not None:
             found.close()
+            del found
+            gc.collect()  # what a model holds knows it in return
             give_back()
 
 

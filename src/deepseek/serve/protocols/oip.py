@@ -1,5 +1,5 @@
 """The Open Inference Protocol, version 2, over HTTP: health, metadata and infer, with the binary-tensor extension,
-and what Triton's clients ask for beside it: the configuration of a model, the index of the repository.
+and what Triton's clients ask for beside it: the configuration of a model.
 
 An infer request holds one tensor per raw column, shape [N] or [N, 1]; or, when every column is a number, one tensor
 [N, number of columns] of any name, columns in the order of the model's metadata. A missing value is null (NaN in raw
@@ -10,7 +10,7 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deepseek import __version__
@@ -18,7 +18,7 @@ from deepseek.contracts import Prediction
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.call import Answer, Call, malformed_header
-from deepseek.serve.models import Models, ServedModel
+from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.coding import compress, inflate
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.records import CELLS, INLINE_BYTES
@@ -44,12 +44,12 @@ def server_metadata() -> Answer:
     return Answer.json({"name": "deepseek", "version": __version__, "extensions": EXTENSIONS})
 
 
-def metadata(model: ServedModel) -> Answer:
+def metadata(model: ServedModel, versions: Iterable[str] = ()) -> Answer:
     """GET /v2/models/M"""
     return Answer.json(
         {
             "name": model.name,
-            "versions": [model.version],
+            "versions": list(versions) or [model.version],
             "platform": PLATFORM,
             "inputs": input_metadata(model),
             "outputs": output_metadata(model),
@@ -78,13 +78,6 @@ def config_type(datatype: str) -> str:
     ('TYPE_FP64', 'TYPE_STRING')
     """
     return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
-
-
-def repository_index(models: Models) -> Answer:
-    """POST /v2/repository/index: what is loaded. A body may ask for ready models alone; all are."""
-    return Answer.json(
-        [{"name": model.name, "version": model.version, "state": "READY", "reason": ""} for model in models.values()]
-    )
 
 
 def model_ready(model: ServedModel) -> Answer:

@@ -43,7 +43,7 @@ async def embed(call: Call, models: Models) -> Answer:
     able = [model.name for model in models.values() if model.task == "embedding"]
     if name not in able:
         raise _missing(name, able, "embeds texts")
-    model = models[name]
+    model = models.pick(name, call)
     call.model = model
     face: TextFace = model.face  # type: ignore[assignment]
     request = read_embeddings(body, size=face.model.size, vocab_size=face.model.architecture.vocab_size)

@@ -15,6 +15,8 @@ OFFICIAL = {
     "InferTensor": "ModelInferRequest.InferInputTensor",
     "InferRequestedOutput": "ModelInferRequest.InferRequestedOutputTensor",
     "ModelIndex": "RepositoryIndexResponse.ModelIndex",
+    "RepositoryParameter": "ModelRepositoryParameter",
+    "RepositoryModelRequest": "RepositoryModelLoadRequest",
     "Config": "ModelConfig",
     "ConfigInput": "ModelInput",
     "ConfigOutput": "ModelOutput",

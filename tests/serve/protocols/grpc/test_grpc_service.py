@@ -284,7 +284,7 @@ def test_harmed_requests_get_a_code_and_no_internal_error(running: Running, seed
         assert asked.code() in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 
 
-@pytest.mark.parametrize("method", ["RepositoryModelLoad", "SystemSharedMemoryRegister", "Nonsense"])
+@pytest.mark.parametrize("method", ["SystemSharedMemoryRegister", "Nonsense"])
 def test_what_is_not_offered_is_unimplemented(running: Running, method: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call(running, SERVICE + method, b"")

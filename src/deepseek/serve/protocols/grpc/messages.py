@@ -50,6 +50,9 @@ TABLE = {
     "17 string backend",
     "ModelConfigResponse": "1 Config config",
     "RepositoryIndexRequest": "1 string repository_name; 2 bool ready",
+    "RepositoryParameter": "1 one bool bool_param; 2 one int64 int64_param; 3 one string string_param; "
+    "4 one bytes bytes_param",
+    "RepositoryModelRequest": "1 string repository_name; 2 string model_name; 3 map RepositoryParameter parameters",
     "ModelIndex": _INDEX,
     "RepositoryIndexResponse": "1 ModelIndex* models",
     "HealthCheckRequest": "1 string service",
@@ -116,5 +119,6 @@ ModelStreamInferResponse = find("ModelStreamInferResponse")
 ModelConfigResponse = find("ModelConfigResponse")
 RepositoryIndexRequest = find("RepositoryIndexRequest")
 RepositoryIndexResponse = find("RepositoryIndexResponse")
+RepositoryModelRequest = find("RepositoryModelRequest")
 HealthCheckRequest = find("HealthCheckRequest")
 HealthCheckResponse = find("HealthCheckResponse")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+import msgspec
 from google.protobuf.message import DecodeError
 
 from deepseek import __version__
@@ -21,6 +22,7 @@ from deepseek.serve.protocols.grpc import messages
 from deepseek.serve.protocols.grpc.calls import Context, Outcome, Target, Work, through
 from deepseek.serve.protocols.grpc.infer import check_version, infer
 from deepseek.serve.protocols.oip import EXTENSIONS, PLATFORM
+from deepseek.serve.protocols.repository import index
 from deepseek.serve.protocols.tensor_rows import input_metadata, output_metadata
 
 SERVICE = "inference.GRPCInferenceService"
@@ -32,7 +34,7 @@ CONFIG_TYPES = {"BOOL": 1, "INT64": 9, "FP32": 11, "FP64": 12, "BYTES": 13}
 _LIVE = Target("GET", "/v2/health/live")
 _READY = Target("GET", "/v2/health/ready")
 _SERVER = Target("GET", "/v2")
-_MODELS = Target("GET", "/v1/models")
+REPOSITORY = "/v2/repository"
 Method = Callable[[bytes, Context], Awaitable[bytes]]
 
 
@@ -53,6 +55,8 @@ class Service:
             "ModelConfig": self._model_config,
             "ModelInfer": self._model_infer,
             "RepositoryIndex": self._repository_index,
+            "RepositoryModelLoad": self._repository_model_load,
+            "RepositoryModelUnload": self._repository_model_unload,
         }
         handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._model_stream_infer)
@@ -84,7 +88,7 @@ class Service:
     async def _model_metadata(self, body: bytes, context: Context) -> bytes:
         def make(model: ServedModel) -> Any:
             return messages.ModelMetadataResponse(
-                name=model.name, versions=[model.version], platform=PLATFORM,
+                name=model.name, versions=list(self._app.models.slots[model.name].versions), platform=PLATFORM,
                 inputs=input_metadata(model), outputs=output_metadata(model),
             )  # fmt: skip
 
@@ -106,10 +110,33 @@ class Service:
         return await self._of_model("ModelConfig", body, context, make)
 
     async def _repository_index(self, body: bytes, context: Context) -> bytes:
-        models = [
-            {"name": model.name, "version": model.version, "state": "READY"} for model in self._app.models.values()
-        ]
-        return await self._told("RepositoryIndex", _MODELS, context, messages.RepositoryIndexResponse(models=models))
+        request = await _parsed(messages.RepositoryIndexRequest, body, context)
+
+        async def work(_: Call) -> bytes:
+            found = await index(self._app.models, self._app.loader, ready=request.ready)
+            return _bytes(messages.RepositoryIndexResponse(models=found))
+
+        outcome = await self._through("RepositoryIndex", Target("POST", f"{REPOSITORY}/index"), context, b"", work)
+        if outcome.status != 200:
+            await _abort(context, outcome)
+        return outcome.body
+
+    async def _repository_model_load(self, body: bytes, context: Context) -> bytes:
+        return await self._manage("load", body, context)
+
+    async def _repository_model_unload(self, body: bytes, context: Context) -> bytes:
+        return await self._manage("unload", body, context)
+
+    async def _manage(self, verb: str, body: bytes, context: Context) -> bytes:
+        """What the route over HTTP does with the same parameters; the answer says that it is done, no more."""
+        request = await _parsed(messages.RepositoryModelRequest, body, context)
+        parameters = {name: _value(each) for name, each in request.parameters.items()}
+        target = Target("POST", f"{REPOSITORY}/models/{request.model_name}/{verb}")
+        body = msgspec.json.encode({"parameters": parameters})
+        outcome = await self._through(f"RepositoryModel{verb.title()}", target, context, body)
+        if outcome.status != 200:
+            await _abort(context, outcome)
+        return _bytes(messages.Nothing())
 
     async def _model_infer(self, body: bytes, context: Context) -> bytes:
         outcome = await self._infer("ModelInfer", body, context)
@@ -157,8 +184,8 @@ class Service:
         async def work(call: Call) -> bytes:
             if request is None:
                 raise _malformed()
-            call.model = self._model(request.model_name)
-            return _bytes(await infer(call, call.model, request))
+            call.model = model = self._app.models.pick(request.model_name, call, request.model_version)
+            return _bytes(await infer(call, model, request))
 
         # Bytes that are no request are refused as one for any model would be: only after the look at its key.
         target = Target("POST", f"/v2/models/{request.model_name}/infer") if request is not None else _ANY
@@ -185,20 +212,14 @@ class Service:
         request = await _parsed(messages.ModelRequest, body, context)
 
         async def work(call: Call) -> bytes:
-            call.model = self._model(request.name)
-            check_version(call.model, request.version)
-            return _bytes(make(call.model))
+            call.model = model = self._app.models.pick(request.name, call, request.version)
+            check_version(model, request.version)
+            return _bytes(make(model))
 
         outcome = await self._through(name, Target("GET", f"/v2/models/{request.name}"), context, b"", work)
         if outcome.status != 200:
             await _abort(context, outcome)
         return outcome.body
-
-    def _model(self, name: str) -> ServedModel:
-        model = self._app.models.get(name)
-        if model is None:
-            raise self._app.models.missing(name)
-        return model
 
     async def _through(
         self, name: str, target: Target, context: Context, body: bytes = b"", work: Work | None = None
@@ -206,12 +227,18 @@ class Service:
         return await through(self._app, name, target, context, body, work)
 
 
-_ANY = _MODELS
+_ANY = Target("GET", "/v1/models")
 
 
 def _of_model(request: Any, rest: str) -> Target:
     version = f"/versions/{request.version}" if request.version else ""
     return Target("GET", f"/v2/models/{request.name}{version}{rest}")
+
+
+def _value(parameter: Any) -> Any:
+    """What a parameter says; bytes, of which none mean anything here, are left out."""
+    kind = parameter.WhichOneof("choice")
+    return None if kind in (None, "bytes_param") else getattr(parameter, kind)
 
 
 def _bytes(message: Any) -> bytes:
