@@ -14,6 +14,7 @@ import click
 from deepseek.cli.options import FILE
 
 if TYPE_CHECKING:
+    from deepseek.bundle import Bundle
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import Runtime
     from deepseek.observe.metrics import Metrics
@@ -197,6 +198,8 @@ def open_models(
         kind = kind_of(path)
         if kind == "bundle":
             runtime: Any = Runtime.open(path, key=key, lazy=lazy)
+        elif kind == "xgboost":
+            runtime = Runtime(imported(path, key), lazy=lazy)
         else:
             runtime = open_folder(kind, name, path, key)
         name = name or runtime.name
@@ -209,25 +212,39 @@ def open_models(
 
 
 def kind_of(path: Path) -> str:
-    """What stands at a path: a bundle, or a plain folder of a text model or of one that writes text.
+    """What stands at a path: a bundle, a file of xgboost, or a plain folder of a text model or of one that writes text.
 
-    A path that is neither is left to who opens bundles, who says what is wrong with it.
+    A path that is none of these is left to who opens bundles, who says what is wrong with it.
     """
-    if not (path / "config.json").is_file() or (path / "bundle.json").exists():
+    is_file = path.suffix.casefold() in (".ubj", ".json") and path.is_file()
+    if not is_file and (not (path / "config.json").is_file() or (path / "bundle.json").exists()):
         return "bundle"
     from deepseek.engines.text import describe
 
     return describe(path).kind
 
 
-def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace | GenerativeModel:
-    """A model from a plain Hugging Face folder, in float32."""
+def unsigned(path: Path, key: Path | None) -> None:
+    """InputError when a signature is asked for, which only a bundle can have."""
     from deepseek.errors import InputError
 
     if key is not None:
         raise InputError(
             f"{path} is no bundle, so nobody has signed it", expected="a signed bundle", fix="serve it without --key"
         )
+
+
+def imported(path: Path, key: Path | None) -> Bundle:
+    """A file of xgboost as a bundle in the cache, made once."""
+    from deepseek.engines.xgboost_file import import_xgboost
+
+    unsigned(path, key)
+    return import_xgboost(path, cache_folder() / "xgboost")
+
+
+def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace | GenerativeModel:
+    """A model from a plain Hugging Face folder, in float32."""
+    unsigned(path, key)
     if kind == "causal-lm":
         from deepseek.serve.generation import GenerativeModel
 
