@@ -13,6 +13,7 @@ import xgboost
 
 from deepseek.cli import main
 from serving import started
+from textfolders import make_text_folder
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,27 @@ def test_a_file_cannot_be_signed(
     key.write_text("")
     assert main(["serve", str(booster_file[0]), "--key", str(key), "--port", "0"]) == 2
     assert "no bundle" in capsys.readouterr().err
+
+
+def test_a_text_model_runs_in_what_the_gate_lets_pass(tmp_path: Path) -> None:
+    folder, texts = make_text_folder(tmp_path / "tiny", "bert", "embedding"), tmp_path / "texts"
+    texts.write_text("the cat sat on a mat\nberlin is big\n")
+    options = ("--lossy", "cosine=-1,difference=1", "--lossy-texts", texts, "--workers", "1", "--log-level", "info")
+    with started(folder, *options, environ={"XDG_CACHE_HOME": str(tmp_path)}) as server:
+        found = asked(f"{server.url}/v1/models/tiny:predict", {"instances": [{"text": "berlin"}]})
+        assert len(found["predictions"][0]["embedding"]) > 1
+        assert server.stop() == 0
+        assert server.process.stderr is not None
+        told = [json.loads(line) for line in server.process.stderr if "a precision was chosen" in line]
+    assert {row["precision"] for row in told[0]["deepseek"]["measured"]} >= {"f32", "int8"}
+    assert list((tmp_path / "deepseek" / "lossy").glob("*.json"))
+
+
+def test_texts_without_a_tolerance_and_words_that_are_none_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "texts").write_text("one")
+    assert main(["serve", str(tmp_path), "--port", "0", "--lossy-texts", str(tmp_path / "texts")]) == 2
+    assert "--lossy" in capsys.readouterr().err
+    assert main(["serve", str(tmp_path), "--port", "0", "--lossy", "much"]) == 2
+    assert "cosine=0.99" in capsys.readouterr().err

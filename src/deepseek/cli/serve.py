@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deepseek.bundle import Bundle
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import Runtime
+    from deepseek.engines.text.gate import Gate
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.generation import GenerativeModel
@@ -32,6 +33,11 @@ Examples:
 \b
 The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
 """
+
+
+LOSSY = (
+    "Let text models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
+)
 
 
 def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str | int | None:
@@ -62,6 +68,8 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
+@click.option("--lossy", metavar="LIMITS", help=LOSSY)
+@click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 def command(
     bundles: tuple[str, ...],
@@ -77,6 +85,8 @@ def command(
     log_level: str | None,
     timeout: float | None,
     max_rows: int | None,
+    lossy: str | None,
+    lossy_texts: Path | None,
     key: Path | None,
 ) -> None:
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
@@ -104,7 +114,8 @@ def command(
         if shared and member is None:
             lead(settings.front_ends, listener)
         else:
-            models = open_models(chosen, key, lazy=settings.workers > 0)
+            gate = gate_of(lossy, lossy_texts)
+            models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate)
             answer(models, settings, listener, audit_log, membership)
 
 
@@ -135,6 +146,7 @@ def answer(
     membership: Membership | None = None,
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
+    from deepseek.contracts import Event
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.live import LiveStats
     from deepseek.observe.logs import AccessLog
@@ -142,6 +154,7 @@ def answer(
     from deepseek.serve import Pages, create_app
     from deepseek.serve.group import Child
     from deepseek.serve.run import run
+    from deepseek.serve.text import TextFace
 
     metrics, live = Metrics(), LiveStats()
     child = None
@@ -165,6 +178,10 @@ def answer(
         reason_codes=words_for,
         pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child, 1))),
     )
+    for name, model in models.items():
+        if isinstance(model, TextFace) and model.measured:
+            fields = {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
+            access.emit(Event("server", name, fields=fields))
     try:
         run(app, listener, child)
     finally:
@@ -186,9 +203,10 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
 
 
 def open_models(
-    bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False
+    bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False, gate: Gate | None = None
 ) -> dict[str, Runtime | TextFace | GenerativeModel]:
-    """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines."""
+    """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
+    `gate`: what lets text models run in less than float32."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
 
@@ -201,7 +219,7 @@ def open_models(
         elif kind == "xgboost":
             runtime = Runtime(imported(path, key), lazy=lazy)
         else:
-            runtime = open_folder(kind, name, path, key)
+            runtime = open_folder(kind, name, path, key, gate)
         name = name or runtime.name
         if name in found:
             raise InputError(
@@ -242,8 +260,10 @@ def imported(path: Path, key: Path | None) -> Bundle:
     return import_xgboost(path, cache_folder() / "xgboost")
 
 
-def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace | GenerativeModel:
-    """A model from a plain Hugging Face folder, in float32."""
+def open_folder(
+    kind: str, name: str, path: Path, key: Path | None, gate: Gate | None = None
+) -> TextFace | GenerativeModel:
+    """A model from a plain Hugging Face folder, in float32 unless a gate lets something faster pass."""
     unsigned(path, key)
     if kind == "causal-lm":
         from deepseek.serve.generation import GenerativeModel
@@ -252,7 +272,22 @@ def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace 
     from deepseek.engines.text import TextModel
     from deepseek.serve.text import TextFace
 
-    return TextFace(TextModel.open(path), {"precision": "f32"})
+    model = TextModel.open(path)
+    if gate is None:
+        return TextFace(model, {"precision": "f32"})
+    found = gate.choose(model)
+    return TextFace(model, found.options, found.table)
+
+
+def gate_of(lossy: str | None, texts: Path | None) -> Gate | None:
+    """What --lossy and --lossy-texts allow; nothing without them."""
+    if lossy is None:
+        if texts is not None:
+            raise click.UsageError("--lossy-texts says what to measure on: give --lossy with the limits, too")
+        return None
+    from deepseek.engines.text.gate import Gate, parse_tolerance, read_texts
+
+    return Gate(parse_tolerance(lossy), None if texts is None else read_texts(texts), cache_folder() / "lossy")
 
 
 def cache_folder() -> Path:

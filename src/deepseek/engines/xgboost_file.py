@@ -1,7 +1,7 @@
 """A model that xgboost has saved (.ubj or .json), made into a bundle: then it is prepared, run, explained and served as
 every other one is.
 
-    bundle = import_xgboost(Path("model.ubj"), cache / "xgboost")       # a folder there, named after what the file holds
+    bundle = import_xgboost(Path("model.ubj"), cache / "xgboost")       # a folder of its own there
 
 The file is read by our own code with bounds and checked before anything runs it. Trees with numeric splits of these
 objectives are taken; others are refused by name. Missing values go the way that each split says (data/gaps.py).

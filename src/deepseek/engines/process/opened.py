@@ -68,7 +68,7 @@ class OpenedText:
         """The front end has checked the folder; what changed since then is found by its digest there."""
         from deepseek.engines.text import TextEngine
 
-        return cls(TextEngine.open(spec["path"], **spec["options"]))
+        return cls(TextEngine.from_options(spec["path"], spec["options"]))
 
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {"bundle": OpenedBundle.open, "text": OpenedText.open}
