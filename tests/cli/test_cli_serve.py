@@ -58,6 +58,15 @@ def test_a_file_cannot_be_signed(
     assert "no bundle" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "says"), [("m.onnx", "ONNX file"), ("m.pkl", "no model that is known here")])
+def test_other_files_are_refused_by_what_they_are(
+    name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    assert main(["serve", str(tmp_path / name), "--port", "0"]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_a_text_model_runs_in_what_the_gate_lets_pass(tmp_path: Path) -> None:
     folder, texts = make_text_folder(tmp_path / "tiny", "bert", "embedding"), tmp_path / "texts"
     texts.write_text("the cat sat on a mat\nberlin is big\n")

@@ -234,8 +234,7 @@ def kind_of(path: Path) -> str:
 
     A path that is none of these is left to who opens bundles, who says what is wrong with it.
     """
-    is_file = path.suffix.casefold() in (".ubj", ".json") and path.is_file()
-    if not is_file and (not (path / "config.json").is_file() or (path / "bundle.json").exists()):
+    if not path.is_file() and (not (path / "config.json").is_file() or (path / "bundle.json").exists()):
         return "bundle"
     from deepseek.engines.text import describe
 
@@ -264,7 +263,15 @@ def open_folder(
     kind: str, name: str, path: Path, key: Path | None, gate: Gate | None = None
 ) -> TextFace | GenerativeModel:
     """A model from a plain Hugging Face folder, in float32 unless a gate lets something faster pass."""
+    from deepseek.errors import InputError
+
     unsigned(path, key)
+    if kind == "onnx":
+        raise InputError(
+            f"{path} is an ONNX file, which is not served by itself",
+            expected="a bundle, a Hugging Face folder, or a .ubj or .json of xgboost",
+            fix="serve the model that it was made from",
+        )
     if kind == "causal-lm":
         from deepseek.serve.generation import GenerativeModel
 
