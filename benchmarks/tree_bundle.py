@@ -18,7 +18,7 @@ import xgboost
 
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, write_bundle
 from deepseek.data import find_kinds, fit_preprocessor, read_table
-from deepseek.engines import export_onnx
+from deepseek.engines import Source, autotune, check_parity, export_onnx
 from deepseek.nn.model import Model, Part
 from deepseek.train.convert import from_xgboost
 
@@ -50,7 +50,9 @@ def make(folder: Path, *, num_columns: int = 15, num_trees: int = 100, depth: in
     booster = xgboost.train(params, xgboost.DMatrix(features, truth, feature_names=names), num_boost_round=num_trees)
     booster.save_model(folder / "model.ubj")
     model = Model("binary", LABELS, "log-odds", (Part("xgboost", from_xgboost(booster, num_margins=1)),))
-    bundle = write_bundle(folder / "bundle", _manifest(preprocessor.inputs()), _files(model, preprocessor))
+    files = _files(model, preprocessor)
+    engines = _engines(model, files["model.onnx"], features)
+    bundle = write_bundle(folder / "bundle", _manifest(preprocessor.inputs(), engines), files)
     return Made(
         bundle.path, folder / "model.ubj", {name: round(float(values[0, at]), 4) for at, name in enumerate(names)}
     )
@@ -66,11 +68,18 @@ def _files(model: Model, preprocessor: Any) -> dict[str, bytes]:
     }
 
 
-def _manifest(inputs: list[dict[str, Any]]) -> Manifest:
+def _engines(model: Model, graph: bytes, features: Any) -> tuple[EngineEntry, ...]:
+    """Measured here, as `deepseek ship` does."""
+    source = Source(lambda: model, lambda: graph, features.shape[1])
+    tuning = autotune(source, check_parity(model, graph, features), features)
+    return tuple(EngineEntry(**entry) for entry in tuning.entries)
+
+
+def _manifest(inputs: list[dict[str, Any]], engines: tuple[EngineEntry, ...]) -> Manifest:
     return Manifest(
         name="row", version="1", created="2026-01-01T00:00:00+00:00", task="binary", target="target",
         inputs=tuple(Input(**entry) for entry in inputs),
         outputs=(Output("label", "str"), Output("probabilities", "float32", (2,))),
-        labels=LABELS, threshold=0.5, engines=(EngineEntry("onnxruntime", "model.onnx", 0.0),),
+        labels=LABELS, threshold=0.5, engines=engines,
         lineage=Lineage(seed=0),
     )  # fmt: skip

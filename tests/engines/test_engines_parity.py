@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 
 from deepseek.bundle import EngineEntry
 from deepseek.contracts import Float32
-from deepseek.engines import autotune, check_parity, export_onnx
+from deepseek.engines import autotune, check_parity, export_onnx, tune
 from deepseek.engines.parity import compare, spread
 from deepseek.engines.registry import Source
 from deepseek.engines.torch import TorchEngine
@@ -66,6 +67,24 @@ def test_autotune_keeps_to_its_time_and_starts_with_onnxruntime(models: dict[str
     assert set(tuning.seconds["trees"]) <= set(SIZES)
     assert [EngineEntry(**entry) for entry in tuning.entries]
     json.dumps(tuning.to_dict(), allow_nan=False)
+
+
+def test_no_call_of_a_measurement_gets_the_rows_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[float]] = []
+
+    class Recorder:
+        def score(self, features: Float32) -> None:
+            seen.append(features[:, 0].tolist())
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(tune, "open_engine", lambda *_: Recorder())
+    source = Source(dict, bytes, 1)  # type: ignore[arg-type]
+    seconds = tune._measure("onnxruntime", source, np.arange(300, dtype=np.float32)[:, None], 0.2)
+    assert list(seconds) == [size for size in SIZES if size in seconds]
+    assert all(before != after for before, after in itertools.pairwise(seen))
+    assert {len(rows) for rows in seen} == set(seconds)
 
 
 def test_an_engine_that_fails_parity_is_never_chosen(models: dict[str, tuple[Model, Float32]]) -> None:

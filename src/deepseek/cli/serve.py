@@ -15,8 +15,10 @@ import click
 from deepseek.cli.options import FILE, FOLDER
 
 if TYPE_CHECKING:
+    from deepseek.bundle import Bundle
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import Runtime
+    from deepseek.engines.text.gate import Gate
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.generation import GenerativeModel
@@ -32,6 +34,11 @@ Examples:
 \b
 The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
 """
+
+
+LOSSY = (
+    "Let text models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
+)
 
 
 def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str | int | None:
@@ -73,6 +80,8 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--watch", type=float, metavar="SECONDS", help="Look into the repository so often for what has changed.")
 @click.option("--route", "routes", multiple=True, metavar="M=V:SHARE,...", help="Deal M's requests to its versions.")
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
+@click.option("--lossy", metavar="LIMITS", help=LOSSY)
+@click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 def command(
     bundles: tuple[str, ...],
@@ -92,6 +101,8 @@ def command(
     max_rows: int | None,
     max_connections: int | None,
     engine_timeout: float | None,
+    lossy: str | None,
+    lossy_texts: Path | None,
     key: Path | None,
     repository: Path | None,
     watch: float | None,
@@ -124,7 +135,8 @@ def command(
         if shared and member is None:
             lead(settings, listener)
         else:
-            models = open_models(chosen, key, lazy=settings.workers > 0)
+            gate = gate_of(lossy, lossy_texts)
+            models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate)
             answer(models, settings, listener, audit_log, membership, life)
 
 
@@ -166,6 +178,7 @@ def answer(
     life: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
+    from deepseek.contracts import Event
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.live import LiveStats
     from deepseek.observe.logs import AccessLog
@@ -173,6 +186,7 @@ def answer(
     from deepseek.serve import Pages, create_app
     from deepseek.serve.group import Child
     from deepseek.serve.run import run
+    from deepseek.serve.text import TextFace
 
     metrics, live = Metrics(), LiveStats()
     child = None
@@ -197,6 +211,10 @@ def answer(
         pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child, 1))),
         **life,
     )
+    for name, model in models.items():
+        if isinstance(model, TextFace) and model.measured:
+            fields = {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
+            access.emit(Event("server", name, fields=fields))
     try:
         run(app, listener, child)
     finally:
@@ -266,9 +284,10 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
 
 
 def open_models(
-    bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False
+    bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False, gate: Gate | None = None
 ) -> dict[str, Runtime | TextFace | GenerativeModel]:
-    """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines."""
+    """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
+    `gate`: what lets text models run in less than float32."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
 
@@ -278,8 +297,10 @@ def open_models(
         kind = kind_of(path)
         if kind == "bundle":
             runtime: Any = Runtime.open(path, key=key, lazy=lazy)
+        elif kind == "xgboost":
+            runtime = Runtime(imported(path, key), lazy=lazy)
         else:
-            runtime = open_folder(kind, name, path, key)
+            runtime = open_folder(kind, name, path, key, gate)
         name = name or runtime.name
         if name in found:
             raise InputError(
@@ -290,24 +311,47 @@ def open_models(
 
 
 def kind_of(path: Path) -> str:
-    """What stands at a path: a bundle, or a plain folder of a text model or of one that writes text.
+    """What stands at a path: a bundle, a file of xgboost, or a plain folder of a text model or of one that writes text.
 
-    A path that is neither is left to who opens bundles, who says what is wrong with it.
+    A path that is none of these is left to who opens bundles, who says what is wrong with it.
     """
-    if not (path / "config.json").is_file() or (path / "bundle.json").exists():
+    if not path.is_file() and (not (path / "config.json").is_file() or (path / "bundle.json").exists()):
         return "bundle"
     from deepseek.engines.text import describe
 
     return describe(path).kind
 
 
-def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace | GenerativeModel:
-    """A model from a plain Hugging Face folder, in float32."""
+def unsigned(path: Path, key: Path | None) -> None:
+    """InputError when a signature is asked for, which only a bundle can have."""
     from deepseek.errors import InputError
 
     if key is not None:
         raise InputError(
             f"{path} is no bundle, so nobody has signed it", expected="a signed bundle", fix="serve it without --key"
+        )
+
+
+def imported(path: Path, key: Path | None) -> Bundle:
+    """A file of xgboost as a bundle in the cache, made once."""
+    from deepseek.engines.xgboost_file import import_xgboost
+
+    unsigned(path, key)
+    return import_xgboost(path, cache_folder() / "xgboost")
+
+
+def open_folder(
+    kind: str, name: str, path: Path, key: Path | None, gate: Gate | None = None
+) -> TextFace | GenerativeModel:
+    """A model from a plain Hugging Face folder, in float32 unless a gate lets something faster pass."""
+    from deepseek.errors import InputError
+
+    unsigned(path, key)
+    if kind == "onnx":
+        raise InputError(
+            f"{path} is an ONNX file, which is not served by itself",
+            expected="a bundle, a Hugging Face folder, or a .ubj or .json of xgboost",
+            fix="serve the model that it was made from",
         )
     if kind == "causal-lm":
         from deepseek.serve.generation import GenerativeModel
@@ -318,7 +362,22 @@ def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace 
     from deepseek.engines.text import TextModel
     from deepseek.serve.text import TextFace
 
-    return TextFace(TextModel.open(path), {"precision": "f32"})
+    model = TextModel.open(path)
+    if gate is None:
+        return TextFace(model, {"precision": "f32"})
+    found = gate.choose(model)
+    return TextFace(model, found.options, found.table)
+
+
+def gate_of(lossy: str | None, texts: Path | None) -> Gate | None:
+    """What --lossy and --lossy-texts allow; nothing without them."""
+    if lossy is None:
+        if texts is not None:
+            raise click.UsageError("--lossy-texts says what to measure on: give --lossy with the limits, too")
+        return None
+    from deepseek.engines.text.gate import Gate, parse_tolerance, read_texts
+
+    return Gate(parse_tolerance(lossy), None if texts is None else read_texts(texts), cache_folder() / "lossy")
 
 
 def cache_folder() -> Path:

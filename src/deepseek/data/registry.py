@@ -13,11 +13,14 @@ from typing import cast
 from deepseek.data.booleans import Booleans
 from deepseek.data.categories import Categories
 from deepseek.data.datetimes import Datetimes
+from deepseek.data.gaps import Gaps
 from deepseek.data.modality import Modality
 from deepseek.data.numerics import Numerics
 from deepseek.plugins import find, names
 
-MODALITIES: dict[str, Modality] = {each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories())}
+MODALITIES: dict[str, Modality] = {
+    each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories(), Gaps())
+}
 
 
 def modalities() -> tuple[Modality, ...]:

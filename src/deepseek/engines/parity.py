@@ -5,6 +5,7 @@ check_parity(model, export_onnx(model, F), features) -> {"num_rows", "limits", "
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,16 @@ MAX_ROWS = 2_000
 
 
 def check_parity(
-    model: Model, graph: bytes, features: Float32, *, max_rows: int = MAX_ROWS, num_threads: int = 1
+    model: Model,
+    graph: bytes,
+    features: Float32,
+    *,
+    max_rows: int = MAX_ROWS,
+    num_threads: int = 1,
+    kinds: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Differences to Model.score of every engine that is installed and fits, on at most `max_rows` of `features`.
+    """Differences to Model.score of every engine that is installed and fits (or of `kinds` alone, the reference
+    first), on at most `max_rows` of `features`.
 
     CheckError when the exported graph misses a limit: it is what a bundle is served from. Another engine that misses
     one is reported with "passes" false, and not used.
@@ -32,7 +40,7 @@ def check_parity(
     rows = features[spread(len(features), max_rows)]
     expected = model.score(rows)
     source = Source(lambda: model, lambda: graph, features.shape[1], num_threads)
-    found = {kind: differences(model, expected, rows, kind, source) for kind in kinds_for(model)}
+    found = {kind: differences(model, expected, rows, kind, source) for kind in kinds or kinds_for(model)}
     report = {
         "num_rows": len(rows),
         "limits": {"output": OUTPUT_LIMIT, "margin": MARGIN_LIMIT},

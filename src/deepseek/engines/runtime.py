@@ -43,7 +43,11 @@ class Runtime:
         self._decision = Decision.from_bytes(
             bundle.read("decision.json"), task=self.manifest.task, labels=tuple(self.manifest.labels)
         )
-        self._engines: dict[str, Engine] = {} if lazy else {REFERENCE: open_engine(REFERENCE, self._source)}
+        # A bundle without a graph, made of a model of another library, names the one engine that it runs in.
+        entries = self.manifest.engines
+        named = [entry.kind for entry in entries if entry.from_rows <= 1]
+        self._first = named[0] if named and REFERENCE not in {entry.kind for entry in entries} else REFERENCE
+        self._engines: dict[str, Engine] = {} if lazy else {self._first: open_engine(self._first, self._source)}
         # (first number of rows, kind), the largest first
         self._choices = sorted(((entry.from_rows, entry.kind) for entry in self.manifest.engines), reverse=True)
         self._opening = threading.Lock()
@@ -141,17 +145,17 @@ class Runtime:
         return self.prepare_table(read_table(data))
 
     def _engine(self, num_rows: int) -> Engine:
-        kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), REFERENCE)
+        kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), self._first)
         return self._engines.get(kind) or self._open(kind)
 
     def _open(self, kind: str) -> Engine:
         """An engine, once. Where a second one or its library is not installed, the first one does its work."""
         with self._opening:
-            if REFERENCE not in self._engines:
-                self._engines[REFERENCE] = open_engine(REFERENCE, self._source)
+            if self._first not in self._engines:
+                self._engines[self._first] = open_engine(self._first, self._source)
             if kind not in self._engines:
                 try:
                     self._engines[kind] = open_engine(kind, self._source)
                 except (ExtraError, MissingError):
-                    self._engines[kind] = self._engines[REFERENCE]
+                    self._engines[kind] = self._engines[self._first]
             return self._engines[kind]

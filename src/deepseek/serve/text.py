@@ -46,14 +46,19 @@ class Texts:
 
 
 class TextFace:
-    """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges."""
+    """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges as bytes.
+    `measured`: the figures of each precision, where one was chosen by them."""
 
     runtime = None  # there is no explainer of texts yet
     row_cells = 30  # 40 us for a sentence
     version = "1"
 
-    def __init__(self, model: TextModel, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: TextModel, options: Mapping[str, Any], measured: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self.model = model
+        self.precision: str = options.get("precision", "f32")
+        self.measured = measured
         self.name = model.name
         self.card = TextCard(model.task, model.labels, model.digest)
         self.example: Record = dict(model.example)
@@ -107,7 +112,7 @@ class TextFace:
         if self._engine is None:
             from deepseek.engines.text import TextEngine
 
-            self._engine = TextEngine.open(self.model.path, **self._options)
+            self._engine = TextEngine.from_options(self.model.path, self._options)
         return self._engine.run(arrays)
 
     def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:

@@ -7,6 +7,7 @@ a float32 x with a float64 t by <=: the threshold becomes the largest float32 th
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,37 @@ from deepseek.nn.trees import ALL, LEAF, TreeTable
 GRID = 2**24
 
 
+def _same(indices: NDArray[Any], _: NDArray[Any]) -> NDArray[Any]:
+    return indices
+
+
 def from_xgboost(booster: Any, *, num_margins: int) -> TreeTable:
     """An xgboost.Booster with numeric splits; its margin (N, K) includes the base score."""
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    return from_learner(learner, num_margins=num_margins)
+
+
+def from_learner(
+    learner: dict[str, Any],
+    *,
+    num_margins: int,
+    feature_of: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] = _same,
+) -> TreeTable:
+    """The same from the "learner" of a saved model. `feature_of(split_indices, default_left)` says which feature a
+    split reads, where that depends on the way that missing values go."""
     model = learner["gradient_booster"]["model"]
     trees, columns = model["trees"], _Columns()
     for tree in trees:
-        left = np.array(tree["left_children"], np.int64)
+        left = np.asarray(tree["left_children"], np.int64)
         leaf = left == -1
-        split = np.array(tree["split_conditions"], np.float32)
+        split = np.asarray(tree["split_conditions"], np.float32)
+        feature = feature_of(np.asarray(tree["split_indices"], np.int64), np.asarray(tree["default_left"], bool))
         columns.add(
-            feature=np.where(leaf, LEAF, np.array(tree["split_indices"], np.int64)),
+            feature=np.where(leaf, LEAF, feature),
             threshold=np.where(leaf, 0, np.nextafter(split, np.float32(-np.inf))),
             left=left,
-            right=np.array(tree["right_children"], np.int64),
-            cover=np.array(tree["sum_hessian"], np.float32),
+            right=np.asarray(tree["right_children"], np.int64),
+            cover=np.asarray(tree["sum_hessian"], np.float32),
             leaves=split[leaf][:, None],
         )
     return columns.table(np.array(model["tree_info"], np.int32), _base_margin(learner, num_margins))

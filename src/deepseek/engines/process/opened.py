@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from deepseek.engines.text import TextEngine
 
 
+WARM_ROWS = 4_096  # calls of more rows are rare, and warming up with them would take long
+
+
 class Opened(Protocol):
     """What an engine process needs of a model."""
 
@@ -40,7 +43,10 @@ class OpenedBundle:
                 expected=spec["digest"],
                 fix="load the model again, so that the new bundle takes the place of the old one",
             )
-        runtime.score(runtime.prepare([runtime.example]).features)
+        # No request shall wait until an engine for many rows is opened, too.
+        for num_rows in sorted({1, *(max(1, entry.from_rows) for entry in runtime.manifest.engines)}):
+            if num_rows <= WARM_ROWS:
+                runtime.score(runtime.prepare([runtime.example] * num_rows).features)
         return cls(runtime)
 
     def run(self, arrays: Arrays) -> Arrays:
@@ -62,7 +68,7 @@ class OpenedText:
         """As it stands in the folder, which the front end has checked before."""
         from deepseek.engines.text import TextEngine
 
-        return cls(TextEngine.open(spec["path"], **spec["options"]))
+        return cls(TextEngine.from_options(spec["path"], spec["options"]))
 
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {"bundle": OpenedBundle.open, "text": OpenedText.open}

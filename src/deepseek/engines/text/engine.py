@@ -22,7 +22,7 @@ from deepseek.engines.text.architecture import Architecture, Names
 from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.graph import PREFIX, build
 from deepseek.engines.text.pooling import Pooling
-from deepseek.engines.text.quantize import Range, merge
+from deepseek.engines.text.quantize import Range, from_bytes, merge
 from deepseek.engines.text.weights import Weights
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -81,6 +81,14 @@ class TextEngine:
 
             ranges = calibrate(folder, num_threads=num_threads)
         return cls(folder, precision=precision, num_threads=num_threads, ranges=ranges if precision == "int8" else None)
+
+    @classmethod
+    def from_options(cls, path: str | Path, options: Mapping[str, Any]) -> TextEngine:
+        """open() with options that came from another process: the ranges are bytes."""
+        ranges = options.get("ranges")
+        return cls.open(
+            path, precision=options.get("precision", "f32"), ranges=None if ranges is None else from_bytes(ranges)
+        )
 
     def run(self, arrays: Arrays) -> Arrays:
         """{"input_ids": (N, L) int64, "attention_mask": (N, L) int64}, N and L >= 1 -> {"embedding": (N, D)} or

@@ -1,0 +1,197 @@
+"""Files of xgboost become bundles that answer as xgboost does, missing values too; what cannot is refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from deepseek.bundle import verify_bundle
+from deepseek.data.columns import Columns
+from deepseek.engines import Runtime, xgboost_file
+from deepseek.engines.booster import ubjson
+from deepseek.engines.xgboost_file import import_xgboost
+from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
+
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "binary:logistic": {},
+    "multi:softprob": {"num_class": 2},
+    "reg:squarederror": {},
+}
+KNOBS = {"max_depth": 4, "nthread": 1}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xgboost_file, "TUNE_S", 0.02)
+
+
+def with_gaps(table: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The table of breast cancers, every tenth value missing: more often where the value is large."""
+    features, target = table
+    rng = np.random.default_rng(0)
+    large = features > np.median(features, axis=0)
+    return np.where(rng.random(features.shape) < np.where(large, 0.15, 0.05), np.nan, features), target
+
+
+@pytest.fixture(scope="module")
+def boosters(cancer: Any) -> dict[str, Any]:
+    features, target = with_gaps(cancer)
+    return {
+        objective: xgboost.train(KNOBS | knobs | {"objective": objective}, xgboost.DMatrix(features, target), 20)
+        for objective, knobs in OBJECTIVES.items()
+    }
+
+
+@pytest.mark.parametrize("suffix", ["ubj", "json"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_answers_are_those_of_xgboost(
+    objective: str, suffix: str, boosters: dict[str, Any], cancer: Any, tmp_path: Path
+) -> None:
+    features, _ = with_gaps(cancer)
+    boosters[objective].save_model(tmp_path / f"cells.{suffix}")
+    bundle = import_xgboost(tmp_path / f"cells.{suffix}", tmp_path / "cache")
+    assert verify_bundle(bundle.path) == []
+    expected = boosters[objective].inplace_predict(features)
+    names = [f"f{place}" for place in range(features.shape[1])]
+    with Runtime.open(bundle.path) as runtime:
+        assert runtime.name == "cells"
+        for records in (Columns(names, features), [dict(zip(names, row, strict=True)) for row in features.tolist()]):
+            found = runtime.predict(records)
+            assert not found.flags
+            if objective.startswith("reg"):
+                np.testing.assert_allclose(found.values, expected, atol=1e-6)
+            else:
+                chances = found.probabilities[:, 1] if expected.ndim == 1 else found.probabilities
+                np.testing.assert_allclose(chances, expected, atol=1e-6)
+        if objective.startswith("binary"):
+            assert runtime.labels == ("0", "1")
+            few = runtime.predict([dict.fromkeys(names)]).probabilities
+            empty = np.full((1, len(names)), np.nan, np.float32)
+            np.testing.assert_allclose(few[:, 1], boosters[objective].inplace_predict(empty), atol=1e-6)
+
+
+def test_names_are_kept_and_the_bundle_is_made_once(cancer: Any, tmp_path: Path) -> None:
+    features, target = cancer
+    rows = xgboost.DMatrix(features[:, :2], target, feature_names=["mean radius", "风险"])
+    xgboost.train(KNOBS | {"objective": "binary:logistic"}, rows, 3).save_model(tmp_path / "a b.ubj")
+    first = import_xgboost(tmp_path / "a b.ubj", tmp_path / "cache")
+    again = import_xgboost(tmp_path / "a b.ubj", tmp_path / "cache")
+    assert [entry.name for entry in first.manifest.inputs] == ["mean radius", "风险"]
+    assert again.manifest.created == first.manifest.created
+    with Runtime(first) as runtime:
+        assert set(runtime.example) == {"mean radius", "风险"}
+        with pytest.raises(InputError, match="mean radius"):
+            runtime.predict([{"风险": 1.0}])
+
+
+def test_without_the_package_onnx_the_trees_run_alone(
+    boosters: dict[str, Any], cancer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, _ = with_gaps(cancer)
+    monkeypatch.setattr(xgboost_file, "find_spec", lambda _: None)
+    boosters["binary:logistic"].save_model(tmp_path / "m.ubj")
+    bundle = import_xgboost(tmp_path / "m.ubj", tmp_path / "cache")
+    assert [entry.kind for entry in bundle.manifest.engines] == ["trees"]
+    assert not bundle.has("model.onnx")
+    with Runtime(bundle) as runtime:
+        found = runtime.predict(Columns([f"f{place}" for place in range(30)], features)).probabilities
+    np.testing.assert_allclose(found[:, 1], boosters["binary:logistic"].inplace_predict(features), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ({"objective": "count:poisson"}, "count:poisson"),
+        ({"objective": "reg:gamma"}, "reg:gamma"),
+        ({"objective": "binary:logistic", "booster": "gblinear"}, "gblinear"),
+        ({"objective": "binary:logistic", "booster": "dart"}, "dart"),
+    ],
+)
+def test_other_kinds_of_models_are_refused_by_name(
+    knobs: dict[str, Any], says: str, cancer: Any, tmp_path: Path
+) -> None:
+    features, target = cancer
+    data = xgboost.DMatrix(features, target + (says == "reg:gamma"))
+    xgboost.train({"nthread": 1, **knobs}, data, 2).save_model(tmp_path / "m.ubj")
+    with pytest.raises(InputError, match=says):
+        import_xgboost(tmp_path / "m.ubj", tmp_path / "cache")
+
+
+def test_categorical_columns_are_refused(tmp_path: Path) -> None:
+    codes, target = np.arange(60)[:, None] % 5, np.arange(60) % 5 > 2
+    data = xgboost.DMatrix(codes, target, feature_types=["c"], enable_categorical=True)
+    xgboost.train({"objective": "binary:logistic", "nthread": 1}, data, 2).save_model(tmp_path / "m.ubj")
+    with pytest.raises(InputError, match="categorical"):
+        import_xgboost(tmp_path / "m.ubj", tmp_path / "cache")
+
+
+def loop(tree: dict[str, Any]) -> None:
+    tree["left_children"][0] = tree["left_children"][1]
+
+
+def beyond(tree: dict[str, Any]) -> None:
+    tree["right_children"][0] = 10**6
+
+
+def root(tree: dict[str, Any]) -> None:
+    tree["left_children"][1] = 0
+
+
+def column(tree: dict[str, Any]) -> None:
+    tree["split_indices"][0] = 30
+
+
+def endless(tree: dict[str, Any]) -> None:
+    tree["split_conditions"][-1] = float("inf")
+
+
+def short(tree: dict[str, Any]) -> None:
+    tree["default_left"].pop()
+
+
+def text(tree: dict[str, Any]) -> None:
+    tree["split_conditions"] = "text"
+
+
+def without(tree: dict[str, Any]) -> None:
+    del tree["sum_hessian"]
+
+
+@pytest.mark.parametrize("harm", [loop, beyond, root, column, endless, short, text, without])
+def test_trees_that_cannot_be_walked_are_refused(
+    harm: Callable[[dict[str, Any]], None], boosters: dict[str, Any], tmp_path: Path
+) -> None:
+    top = json.loads(bytes(boosters["binary:logistic"].save_raw("json")))
+    harm(top["learner"]["gradient_booster"]["model"]["trees"][0])
+    (tmp_path / "m.json").write_text(json.dumps(top))
+    with pytest.raises(IntegrityError, match="no whole model of xgboost"):
+        import_xgboost(tmp_path / "m.json", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("m.json", b"{}"),
+        ("m.json", b"[" * 100_000),
+        ("m.json", b'{"learner": {}}'),
+        ("m.ubj", b""),
+        ("m.ubj", b"\x80\x04K\x01."),
+        ("m.ubj", ubjson({"learner": {"objective": {"name": "binary:logistic"}}})),
+    ],
+)
+def test_other_files_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DeepseekError, match=r"xgboost|UBJSON"):
+        import_xgboost(tmp_path / name, tmp_path / "cache")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingError):
+        import_xgboost(tmp_path / "no.ubj", tmp_path)
