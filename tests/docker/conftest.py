@@ -35,8 +35,11 @@ def tables_image(daemon: None) -> str:
 @pytest.fixture(scope="session")
 def models(daemon: None, tmp_path_factory: pytest.TempPathFactory, cancer_bundle: Path) -> Path:
     """A folder of models that any user may read."""
+    from tinylm import trained  # brings torch
+
     folder = tmp_path_factory.mktemp("models")
     make_text_folder(folder / "bert-base")
+    trained(folder / "writer")
     shutil.copytree(cancer_bundle, folder / "cancer")
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -58,7 +61,10 @@ def stack(image: str, models: Path) -> Iterator[Container]:
 @pytest.fixture
 def tables(tables_image: str, models: Path) -> Iterator[Container]:
     """The smaller image with a bundle and two front ends, healthy."""
-    options = ("-v", f"{models}:/models:ro", "-e", "MODEL_PATH=/models/cancer", "-e", "FRONT_ENDS=2", "-e", "WORKERS=2")
-    with running(tables_image, "--cpus", str(min(2, os.cpu_count() or 1)), *options) as found:
+    environ = ("MODEL_PATH=/models/cancer", "FRONT_ENDS=2", "WORKERS=2", "GRPC_PORT=8001")
+    options = [option for variable in environ for option in ("--env", variable)]
+    with running(
+        tables_image, "--cpus", str(min(2, os.cpu_count() or 1)), "-v", f"{models}:/models:ro", *options
+    ) as found:
         found.wait_until_healthy()
         yield found

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -69,6 +70,27 @@ def test_an_image_is_small_and_says_what_is_in_it(which: str, limit: int, reques
 
 
 @pytest.mark.slow
+def test_the_smaller_image_answers_explains_and_speaks_grpc(tables: Container) -> None:
+    import tritonclient.grpc as triton
+
+    example = httpx.get(f"{tables.url}/v1/models/cancer/example", timeout=30).json()
+    (row,) = httpx.post(f"{tables.url}/v1/models/cancer:explain", json=example, timeout=30).json()["explanations"]
+    assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
+    with triton.InferenceServerClient(tables.url.removeprefix("http://").replace(":8000", ":8001")) as client:
+        assert client.is_model_ready("cancer")
+
+
+@pytest.mark.slow
+def test_a_model_that_writes_keeps_what_is_made_of_it_in_memory(image: str, models: Path) -> None:
+    with running(image, "--volume", f"{models}:/models:ro", "--env", "MODEL_PATH=/models/writer") as found:
+        found.wait_until_healthy()
+        body = {"model": "writer", "prompt": "To be", "max_tokens": 4}
+        answer = httpx.post(f"{found.url}/v1/completions", json=body, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["usage"]["completion_tokens"] == 4
+
+
+@pytest.mark.slow
 def test_sigterm_under_load_loses_no_accepted_request(tables: Container) -> None:
     example = httpx.get(f"{tables.url}/v1/models/cancer/example", timeout=30).json()
     load = Load(f"{tables.url}/v1/models/cancer:predict", example)
@@ -102,19 +124,19 @@ def test_killed_processes_are_replaced_and_nothing_is_left_of_them(tables: Conta
 
 
 @pytest.mark.slow
-def test_a_container_whose_engines_do_not_answer_is_unhealthy(tables: Container) -> None:
-    check = ["docker", "exec", "-e", "PORT=8001", tables.name, "python", "-I", "-S", "/opt/deepseek/healthcheck.py"]
-    done = subprocess.run(check, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("port 8001 does not answer")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "said"), [((), "MODEL_PATH"), (("-e", "MODEL_PATH=/models/bert-base"), "/models/bert-base")]
+    ("environ", "said"),
+    [
+        ("MODEL_PATH=", "set MODEL_PATH"),
+        ("MODEL_PATH=/models/none", "/models/none"),
+        ("MODEL_PATH=/models/bert-base", "expected: the extra 'text'"),
+        ("WORKERS=many", "WORKERS is 'many'"),
+    ],
 )
-def test_a_container_without_a_model_says_so_and_ends(tables_image: str, options: tuple[str, ...], said: str) -> None:
-    with running(tables_image, *options) as found:
+def test_a_container_that_cannot_serve_says_why_and_ends(
+    tables_image: str, models: Path, environ: str, said: str
+) -> None:
+    with running(tables_image, "--volume", f"{models}:/models:ro", "--env", environ) as found:
         assert docker("wait", found.name) == "2"
         done = subprocess.run(["docker", "logs", found.name], capture_output=True, text=True, check=True)
         assert said in done.stderr
