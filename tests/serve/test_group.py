@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.observe.audit import check_audit
-from deepseek.serve.group import TELL_S, Membership
+from deepseek.serve.group import TELL_S, Member, Membership
 from serving import Server, started
 
 PREDICT = "/v1/models/loans:predict"
@@ -121,3 +123,31 @@ def test_every_front_end_reads_the_keys_again_after_a_signal_to_their_parent(loa
 def test_the_option_of_members_is_not_for_users(member: str) -> None:
     with pytest.raises(InputError, match="--member"):
         Membership.read(member)
+
+
+COUNTS_SIGNALS = """
+import pathlib, signal, sys, time
+told = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: told.write_text(told.read_text() + "x"))
+told.touch()
+while not told.read_text():
+    time.sleep(0.01)
+time.sleep(0.2)
+"""
+
+
+def test_a_member_that_was_told_to_stop_is_not_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second signal would end its requests."""
+    told = tmp_path / "told"
+    command = [sys.executable, "-c", COUNTS_SIGNALS, str(told)]
+    monkeypatch.setattr("deepseek.serve.group.member_command", lambda _: command)
+    member = Member(0, 8000)
+    until(told.exists)
+    member.signal(signal.SIGTERM)
+    until(lambda: told.read_text() == "x")
+
+    async def end() -> None:
+        await asyncio.gather(member.run(lambda *_: None), member.end())
+
+    asyncio.run(end())
+    assert told.read_text() == "x"

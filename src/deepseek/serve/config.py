@@ -8,12 +8,12 @@ DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from deepseek.errors import InputError
+from deepseek.serve.cores import num_cores
 
 MIB = 1 << 20
 AUTO = "auto"
@@ -124,7 +124,7 @@ class Settings:
                 found[name] = _whole_number(variable, name, text) if name in RANGES and text != AUTO else text
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
-            found["workers"] = max(1, len(os.sched_getaffinity(0)) // found.get("front_ends", 1))
+            found["workers"] = max(1, num_cores() // found.get("front_ends", 1))
         if "log_level" in found:
             found["log_level"] = found["log_level"].lower()
         return cls(**found)

@@ -196,6 +196,7 @@ class Member:
         self.key = str(self.pid)
         self.line: dict[str, Any] | None = None  # its ready line
         self._writer: asyncio.StreamWriter | None = None
+        self._signalled = False
 
     async def run(self, heard: Callable[[Member, Any], None]) -> None:
         """Listen until the child has ended."""
@@ -213,12 +214,14 @@ class Member:
             self._writer.write(_encode(message) + b"\n")
 
     def signal(self, number: int) -> None:
+        self._signalled = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     async def end(self) -> None:
-        """See that it ends; it has its own limit for that."""
-        self.signal(signal.SIGTERM)
+        """See that it ends; it has its own limit for that, which a second signal would cut short."""
+        if not self._signalled:
+            self.signal(signal.SIGTERM)
         await self._ended()
 
     async def _ended(self) -> None:
