@@ -82,8 +82,12 @@ def half_load(bench: Bench) -> Iterator[dict[str, Any]]:
 def _batches(server: Server) -> dict[float, float]:
     """Batches by the upper end of their time, as /metrics counts them."""
     text = httpx.get(f"{server.url}/metrics", headers=dict(server.headers)).text
-    found = re.findall(r'^deepseek_batch_duration_seconds_bucket{.*le="([^"]+)".*} (\S+)$', text, re.MULTILINE)
-    return {float(end): float(number) for end, number in found}
+    counts: dict[float, float] = {}
+    for end, number in re.findall(
+        r'^deepseek_batch_duration_seconds_bucket{.*?le="([^"]+)".*} (\S+)$', text, re.MULTILINE
+    ):
+        counts[float(end)] = counts.get(float(end), 0.0) + float(number)
+    return counts
 
 
 def _median_s(before: dict[float, float], after: dict[float, float]) -> float:

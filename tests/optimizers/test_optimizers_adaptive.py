@@ -243,6 +243,14 @@ def test_sparse_gradients_are_refused_and_nothing_has_changed() -> None:
     assert torch.equal(embedding.weight, before)
 
 
+def test_the_state_of_another_version_is_refused() -> None:
+    optimizer = AdaptiveOptimizer(small_model().parameters())
+    state = optimizer.state_dict()
+    state["param_groups"][0]["control"] = torch.zeros(3)
+    with pytest.raises(InputError, match="another version of this optimizer made it"):
+        optimizer.load_state_dict(state)
+
+
 def test_the_state_of_another_optimizer_is_refused() -> None:
     model = small_model()
     other = torch.optim.AdamW(model.parameters())

@@ -14,7 +14,7 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.observe.audit import check_audit
-from deepseek.serve.group import TELL_S, Child
+from deepseek.serve.group import TELL_S, Membership
 from serving import Server, started
 
 PREDICT = "/v1/models/loans:predict"
@@ -27,7 +27,8 @@ def audit(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def group(loans: Path, audit: Path) -> Iterator[Server]:
-    with started(loans, "--front-ends", "2", "--workers", "1", "--audit-log", audit) as running:
+    # Behind "--" everything is a model's name, in the children's command as well.
+    with started("--front-ends", "2", "--workers", "1", "--audit-log", audit, "--", loans) as running:
         yield running
 
 
@@ -98,7 +99,7 @@ def test_a_port_that_is_taken_is_said_at_once(group: Server, loans: Path) -> Non
         pass
 
 
-@pytest.mark.parametrize("member", ["", "3", "x:1", "3:-1"])
+@pytest.mark.parametrize("member", ["", "3", "3:1", "x:1:8000", "3:-1:8000"])
 def test_the_option_of_members_is_not_for_users(member: str) -> None:
     with pytest.raises(InputError, match="--member"):
-        Child.of(member)
+        Membership.read(member)

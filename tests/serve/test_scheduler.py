@@ -306,6 +306,21 @@ def test_a_worker_that_dies_takes_down_only_the_request_that_kills_it_twice() ->
     assert sorted(engine.batches) == [-3, -1, 1, 1]
 
 
+def test_a_request_that_lost_its_worker_does_not_wait_for_ever_when_no_other_comes() -> None:
+    engine = Engine()
+
+    async def work() -> Any:
+        asking = Asking(engine, deadly=13.0)
+        asking.pool.add = lambda worker: None  # type: ignore[method-assign]
+        job, told = asking.job(13, deadline_s=perf_counter() + 0.2)
+        asking.scheduler.submit(job)
+        with pytest.raises(DeadlineError):
+            await asyncio.wait_for(told, 5)
+        return asking.pool.num_workers
+
+    assert run(work) == 0
+
+
 def test_a_request_whose_client_is_gone_is_not_computed_and_leaves_the_queue() -> None:
     engine = Engine(delay_s=0.05)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.generation import GenerativeModel
-    from deepseek.serve.group import Child
+    from deepseek.serve.group import Child, Membership
     from deepseek.serve.text import TextFace
 
 EPILOG = """\b
@@ -92,21 +92,27 @@ def command(
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
     from deepseek.serve.run import bind
 
+    membership = None
+    if member is not None:
+        from deepseek.serve.group import Membership
+
+        membership = Membership.read(member)
+        settings = replace(settings, port=membership.port)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
         if shared and member is None:
             lead(settings.front_ends, listener)
         else:
             models = open_models(chosen, key, lazy=settings.workers > 0)
-            answer(models, settings, listener, audit_log, member)
+            answer(models, settings, listener, audit_log, membership)
 
 
 def lead(num_front_ends: int, listener: socket) -> None:
     """Start the front ends of a group, which listen themselves, and keep them."""
-    from deepseek.serve.group import member_command, run_group
+    from deepseek.serve.group import run_group
     from deepseek.serve.run import print_ready
 
-    run_group([*member_command(), "--port", str(listener.getsockname()[1])], num_front_ends, print_ready)
+    run_group(listener.getsockname()[1], num_front_ends, print_ready)
 
 
 def read_settings(**given: Any) -> Settings:
@@ -125,7 +131,7 @@ def answer(
     settings: Settings,
     listener: socket,
     audit_log: Path | None = None,
-    member: str | None = None,
+    membership: Membership | None = None,
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.observe.audit import AuditLog
@@ -138,12 +144,12 @@ def answer(
 
     metrics, live = Metrics(), LiveStats()
     child = None
-    if member is not None:
-        child, place = Child.of(member)
-        if place != "0":
+    if membership is not None:
+        child = Child(membership)
+        if membership.place:
             settings = replace(settings, grpc_port=None)  # its port has one owner
         child.state = lambda: [metrics.exposition().decode(), live.state()]
-        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{place}")  # a chain has one writer
+        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.place}")  # a chain has one writer
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]
     if audit_log is not None:
@@ -226,6 +232,8 @@ def open_folder(kind: str, name: str, path: Path, key: Path | None) -> TextFace 
         from deepseek.serve.generation import GenerativeModel
 
         return GenerativeModel(name or path.resolve().name, path, cache_folder() / "llm")
+    # Its own threads would take the cores from the engines; a batch of sentences takes a millisecond without them.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from deepseek.engines.text import TextModel
     from deepseek.serve.text import TextFace
 

@@ -128,7 +128,7 @@ def command(
         if then_serve:
             from deepseek.cli.serve import answer, open_models
 
-            answer(open_models((path,), None), settings, listener)
+            answer(open_models((path,), None, lazy=settings.workers > 0), settings, listener)
 
 
 def _check_report(html: Path, out: Path | None) -> None:

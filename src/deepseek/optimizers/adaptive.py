@@ -70,6 +70,8 @@ from deepseek.optimizers.knobs import (
 from deepseek.optimizers.regularisation import Regularisation
 from deepseek.optimizers.sharding import local, sum_over_group, sum_over_shards
 
+NUM_CONTROLS = 4  # of a group: the logarithm of the rate's factor, mean and mean square of the cosine, mean norm
+
 
 @dataclass
 class Slice:
@@ -136,7 +138,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         group["norms"] = torch.zeros(num, dtype=torch.float32, device=device)  # of the directions taken last
         # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
         # the first group count
-        group["control"] = torch.zeros(4, dtype=torch.float32, device=device)
+        group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
         group["step"] = 0
 
     def get_current_lr(self) -> float:
@@ -167,6 +169,13 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 expected="a state_dict of AdaptiveOptimizer",
                 fix="load the checkpoint that this optimizer made, or start without its state",
             )
+        for group in state_dict["param_groups"]:
+            if tuple(group["control"].shape) != (NUM_CONTROLS,):
+                raise InputError(
+                    f"the state has {group['control'].numel()} controls: another version of this optimizer made it",
+                    expected=f"{NUM_CONTROLS}",
+                    fix="load it with the version that made it, or start without its state",
+                )
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
             device = local(group["params"][0]).device

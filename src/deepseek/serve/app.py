@@ -95,7 +95,7 @@ class App:
         """Start the engines and warm them up, before the first connection."""
         if self.processes is None:
             self.pool.add(LocalWorker({name: model.face.run for name, model in self.models.items()}))
-        else:
+        elif self.models:
             await self.processes.start({name: model.face.spec for name, model in self.models.items()})
         for model in self.models.values():
             await model.warm_up()

@@ -42,6 +42,18 @@ class Explaining:
     reason_codes: ReasonCodes | None = None
 
 
+def _no_texts(_: Any) -> Explainer:
+    raise ExtraError(
+        "text models cannot be explained yet",
+        expected="a model of columns",
+        fix="ask this one for predictions alone",
+    )
+
+
+#: For models that no explainer here knows.
+UNEXPLAINED = Explaining(explainer_for=_no_texts)
+
+
 class Explanations:
     """Explains the rows of one model, a request at a time."""
 
@@ -109,12 +121,6 @@ class Explanations:
     def _opened(self) -> Explainer:
         """The explainer, made on first use."""
         if self._explainer is None:
-            if self._runtime is None:
-                raise ExtraError(
-                    "text models cannot be explained yet",
-                    expected="a model of columns",
-                    fix="ask this one for predictions alone",
-                )
             if self._explaining.explainer_for is None:
                 raise ExtraError(
                     "this server was started without an explainer",

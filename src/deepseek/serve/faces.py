@@ -59,6 +59,11 @@ class Face(Protocol):
     @property
     def example(self) -> Record: ...
     @property
+    def row_cells(self) -> int:
+        """What preparing a row costs, in cells of models.INLINE_CELLS."""
+        ...
+
+    @property
     def runtime(self) -> Any:
         """What an explainer is made of."""
         ...
@@ -124,6 +129,7 @@ class TableFace:
         self.name = runtime.name
         self.version = runtime.version
         self.card: Card = runtime.manifest
+        self.row_cells = len(runtime.manifest.inputs)
         self.prepare = runtime.prepare
         self.close = runtime.close
 

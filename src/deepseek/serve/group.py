@@ -18,7 +18,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -37,27 +38,39 @@ class GroupError(DeepseekError):
     exit_code = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a parent tells a front end that it starts: the socket between them, its place in the group, the port."""
+
+    descriptor: int
+    place: int
+    port: int
+
+    @classmethod
+    def read(cls, text: str) -> Membership:
+        """From the option --member DESCRIPTOR:PLACE:PORT. InputError for anything else."""
+        parts = text.split(":")
+        if len(parts) != 3 or not all(part.isdigit() for part in parts):
+            raise InputError(
+                f"--member is {text!r}",
+                expected="what a group gives its members",
+                fix="leave it out: it is not for users",
+            )
+        return cls(*map(int, parts))
+
+    def __str__(self) -> str:
+        return f"{self.descriptor}:{self.place}:{self.port}"
+
+
 class Child:
     """What a front end of a group knows of the others, and tells them."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, membership: Membership) -> None:
         self.others: dict[str, Any] = {}
         self.ready: Callable[[], dict[str, Any]] = dict
         self.state: Callable[[], Any] = dict
-        self._control = control
+        self._control = socket.socket(fileno=membership.descriptor)
         self._writer: asyncio.StreamWriter | None = None
-
-    @classmethod
-    def of(cls, member: str) -> tuple[Child, str]:
-        """From the option that a parent gives: FD:PLACE. InputError for anything else."""
-        descriptor, _, place = member.partition(":")
-        if not (descriptor.isdigit() and place.isdigit()):
-            raise InputError(
-                f"--member is {member!r}",
-                expected="what a group gives its members",
-                fix="leave it out, it is not for users",
-            )
-        return cls(socket.socket(fileno=int(descriptor))), place
 
     async def join(self, parent_gone: Callable[[], None]) -> None:
         """Connect to the parent, once the event loop runs."""
@@ -92,12 +105,10 @@ class Child:
 
 
 class Group:
-    """The parent of `num_front_ends` children, each started by `command` with the option --member FD:PLACE."""
+    """The parent of `num_front_ends` children."""
 
-    def __init__(
-        self, command: Sequence[str], num_front_ends: int, print_ready: Callable[[dict[str, Any]], None]
-    ) -> None:
-        self._command = list(command)
+    def __init__(self, port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None]) -> None:
+        self._port = port
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
         self._members: dict[int, Member] = {}
@@ -143,7 +154,7 @@ class Group:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_s = loop.time()
-            member = self._members[place] = Member(self._command, place)
+            member = self._members[place] = Member(place, self._port)
             await member.run(self._heard)
             if member.line is None:
                 return
@@ -161,13 +172,14 @@ class Group:
 class Member:
     """A child, seen from its parent."""
 
-    def __init__(self, command: list[str], place: int) -> None:
+    def __init__(self, place: int, port: int) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
-            option = ["--member", f"{theirs.fileno()}:{place}"]
             self._process = subprocess.Popen(
-                [*command, *option], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )  # fmt: skip
+                member_command(Membership(theirs.fileno(), place, port)),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
         self.pid = self._process.pid
         self.key = str(self.pid)
         self.line: dict[str, Any] | None = None  # its ready line
@@ -204,17 +216,21 @@ class Member:
             self._writer.close()
 
 
-def run_group(command: Sequence[str], num_front_ends: int, print_ready: Callable[[dict[str, Any]], None]) -> None:
-    """Serve with several front ends until a signal."""
-    asyncio.run(Group(command, num_front_ends, print_ready).serve())
-
-
-def member_command() -> list[str]:
-    """How this process was started, for its children."""
+def run_group(port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None]) -> None:
+    """Serve with several front ends until a signal. InputError where a port cannot be shared."""
     if not hasattr(socket, "SO_REUSEPORT"):
         raise InputError(
             "this system cannot share a port between processes",
             expected="Linux or another system with SO_REUSEPORT",
             fix="--front-ends 1",
         )
-    return [sys.executable, "-m", "deepseek", *sys.argv[1:]]
+    asyncio.run(Group(port, num_front_ends, print_ready).serve())
+
+
+def member_command(membership: Membership) -> list[str]:
+    """How this process was started, as a member of its group.
+
+    The option stands first: behind "--" it would be a model's name, and the child a group of its own, without end.
+    """
+    verb, *words = sys.argv[1:]
+    return [sys.executable, "-m", "deepseek", verb, "--member", str(membership), *words]

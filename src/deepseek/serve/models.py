@@ -25,7 +25,7 @@ from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
 from deepseek.serve.config import Settings
-from deepseek.serve.explanations import Explaining, Explanations
+from deepseek.serve.explanations import UNEXPLAINED, Explaining, Explanations
 from deepseek.serve.faces import Face, Prepared, Servable, face_of
 from deepseek.serve.pace import Pace
 from deepseek.serve.protocols.errors import DisconnectedError
@@ -60,8 +60,9 @@ class ServedModel:
             emit=partial(self._computed, "batch"), join=face.join, concat=face.concat,
         )  # fmt: skip
         self.explanations = Explanations(
-            face.runtime, explaining, max_queued_rows=settings.max_queued_rows, emit=partial(self._computed, "explain")
-        )
+            face.runtime, explaining if face.runtime is not None else UNEXPLAINED,
+            max_queued_rows=settings.max_queued_rows, emit=partial(self._computed, "explain"),
+        )  # fmt: skip
         self._arrived: list[Job] = []  # in this turn of the loop
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
 
@@ -108,7 +109,7 @@ class ServedModel:
         self.scheduler.admit(job)
         call.model = self
         call.cancel = partial(self._abandon, job)
-        num_cells = num_rows * len(self.columns)
+        num_cells = num_rows * self.face.row_cells
         if (num_cells if type(records) is list else num_cells // BY_COLUMN) > INLINE_CELLS:
             self._keep(asyncio.get_running_loop().create_task(self._prepare_large(job)))
             return job

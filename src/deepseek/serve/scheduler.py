@@ -168,9 +168,7 @@ class Scheduler:
         for job in jobs:
             if not job.gone:
                 self._waiting.append(job)
-        self._pool.call(self)
-        if not self._sweeping and self._waiting:
-            self._sweep_later()
+        self._call()
 
     def cancel(self, job: Job, reason: Exception) -> None:
         """Tell the reason; what is not computed yet will not be."""
@@ -277,7 +275,7 @@ class Scheduler:
             self._finish(batch[0][0], error)
         else:
             self._alone.extend(batch)
-            self._pool.call(self)
+            self._call()
 
     def _lost(self, batch: list[Slice]) -> None:
         """The worker died: tried once more on another, each by itself, for one of them may be why it died."""
@@ -289,7 +287,7 @@ class Scheduler:
             else:
                 self._alone.append(each)
         if self._alone:
-            self._pool.call(self)
+            self._call()
 
     def _finish(self, job: Job, told: Part | Exception) -> None:
         if job.gone:
@@ -301,18 +299,24 @@ class Scheduler:
         done, job.done = job.done, _nobody  # who is told and the job know each other: a cycle would wait for the gc
         done(told)
 
-    def _sweep_later(self) -> None:
-        self._sweeping = True
-        asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+    def _call(self) -> None:
+        """There is work. What nobody takes at once may come to wait in vain."""
+        self._pool.call(self)
+        if not self._sweeping and (self._waiting or self._alone):
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
         """Tell those whose deadline has passed, although no worker has become free."""
-        self._sweeping = False
         now_s = perf_counter()
-        for job in self._waiting.drop(lambda job: job.gone or job.deadline_s < now_s):
+        late_ones = self._waiting.drop(lambda job: job.gone or job.deadline_s < now_s)
+        late_ones += [each[0] for each in self._alone if each[0].deadline_s < now_s]
+        for job in late_ones:
             self._finish(job, late())
-        if self._waiting:
-            self._sweep_later()
+        self._alone = deque(each for each in self._alone if not each[0].gone)
+        self._sweeping = bool(self._waiting or self._alone)
+        if self._sweeping:
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
 
 def _nobody(_: Part | Exception) -> None:

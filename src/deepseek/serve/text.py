@@ -49,6 +49,7 @@ class TextFace:
     """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges."""
 
     runtime = None  # there is no explainer of texts yet
+    row_cells = 30  # 40 us for a sentence
     version = "1"
 
     def __init__(self, model: TextModel, options: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ def test_a_packed_body_is_the_body(client: httpx.Client, coding: str, pack: Any)
     ("content", "status"),
     [(gzip.compress(BODY)[:-4], 400), (gzip.compress(BODY) * 2, 400), (BODY, 400), (b"", 400),
      (gzip.compress(b" " * (33 << 20)), 413)],
+    ids=["cut", "twice", "plain", "empty", "too large"],
 )  # fmt: skip
 def test_a_body_that_does_not_unpack_is_refused(client: httpx.Client, content: bytes, status: int) -> None:
     for path in (PREDICT, INFER):

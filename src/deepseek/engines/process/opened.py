@@ -59,7 +59,7 @@ class OpenedText:
 
     @classmethod
     def open(cls, spec: Mapping[str, Any]) -> OpenedText:
-        """The front end has checked the folder; what changed since then is found by its digest there."""
+        """As it stands in the folder, which the front end has checked before."""
         from deepseek.engines.text import TextEngine
 
         return cls(TextEngine.open(spec["path"], **spec["options"]))
