@@ -22,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: Scripts in the order in which they run, the short ones first.
 SCRIPTS = (
-    "plan", "cold_start", "serve_row", "custom_operator", "generation", "train_loop", "elastic", "distributed",
-    "pipeline", "optimizers", "ship_fraud", "ship_quality",
+    "plan", "cold_start", "serve_row", "serving", "custom_operator", "generation", "train_loop", "elastic",
+    "distributed", "pipeline", "optimizers", "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes one venv for each rival AutoML and one for rival optimizers, in the repository root (git-ignored). The AutoMLs do
+# Makes one venv for each rival AutoML, one for rival optimizers and one for rival model servers, in the repository root (git-ignored). The AutoMLs do
 # not fit beside the framework: AutoGluon replaces the xgboost folder, FLAML wants xgboost < 3. Run by `make bench-rivals`; a venv that already imports is kept.
 # Ranges, not pins: tried with AutoGluon 1.6 and FLAML 2.7 on Python 3.11.
 set -euo pipefail
@@ -23,3 +23,4 @@ make_venv() { # folder, module that proves it, requirements...
 make_venv .venv-flaml flaml.automl 'flaml[automl]>=2.3,<3' 'xgboost<3' 'pandas>=2.2,<4' 'pyarrow>=18' 'scikit-learn>=1.5,<2'
 make_venv .venv-autogluon autogluon.tabular 'autogluon.tabular[lightgbm,catboost,xgboost,fastai,ray]>=1.4,<2' 'pyarrow>=18'
 make_venv .venv-optimizers 'schedulefree, prodigyopt, pytorch_optimizer' 'schedulefree>=1.4,<2' 'prodigyopt>=1.1,<2' 'pytorch-optimizer>=3.9,<5' 'torch>=2.12,<2.16' 'numpy>=2,<3' 'scikit-learn>=1.5,<2'
+make_venv .venv-serving 'litserve, bentoml, fastapi, uvicorn, openvino, tokenizers; from ray import serve' 'litserve>=0.2.10,<1' 'bentoml>=1.4,<2' 'ray[serve]>=2.40,<3' 'fastapi>=0.110,<1' 'uvicorn[standard]>=0.30,<1' 'openvino>=2025,<2027' 'tokenizers>=0.20,<1' 'safetensors>=0.4,<1' 'numpy>=2,<3'

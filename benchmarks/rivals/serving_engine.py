@@ -1,0 +1,36 @@
+"""The engine behind every rival server: one that returns at once, or the text engine that our server runs, in float32
+on one thread. Runs in .venv-serving with the framework's source on the path.
+
+    run = open_engine("null")       or the path of a folder
+    run(["a text", "another"])      -> one output for each
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+Engine = Callable[[list[Any]], list[Any]]
+
+
+def open_engine(kind: str) -> Engine:
+    if kind == "null":
+        return lambda inputs: [0.0] * len(inputs)
+    from deepseek.engines.text import TextEngine, TextModel
+
+    model, engine = TextModel.open(kind), TextEngine.open(kind, precision="f32", num_threads=1)
+
+    def run(inputs: list[Any]) -> list[Any]:
+        return list(engine.run(model.join(list(model.prepare(inputs))))["embedding"].tolist())
+
+    run(["to warm it up"])
+    return run
+
+
+def setting(name: str) -> int:
+    """A number that the benchmark chose for the rival."""
+    return int(os.environ[f"RIVAL_{name}"])
+
+
+MODEL = os.environ.get("RIVAL_MODEL", "null")
