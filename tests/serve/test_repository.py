@@ -14,7 +14,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from deepseek.cli.serve import open_checked
+from deepseek.cli.opening import open_checked
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, DeepseekError, InputError, MissingError

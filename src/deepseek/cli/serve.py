@@ -15,10 +15,8 @@ import click
 from deepseek.cli.options import FILE, FOLDER
 
 if TYPE_CHECKING:
-    from deepseek.bundle import Bundle
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import Runtime
-    from deepseek.engines.text.gate import Gate
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.generation import GenerativeModel
@@ -135,6 +133,8 @@ def command(
         if shared and member is None:
             lead(settings, listener)
         else:
+            from deepseek.cli.opening import gate_of, open_models
+
             gate = gate_of(lossy, lossy_texts)
             models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate)
             answer(models, settings, listener, audit_log, membership, life)
@@ -226,6 +226,7 @@ def life_of(
     repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, *, lazy: bool
 ) -> dict[str, Any]:
     """What create_app is told of models that come and go. InputError for what it cannot be told."""
+    from deepseek.cli.opening import open_checked
     from deepseek.errors import InputError
     from deepseek.serve.repository import Repository
     from deepseek.serve.routing import read_split
@@ -245,31 +246,6 @@ def life_of(
     return {"repository": found, "splits": splits}
 
 
-def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace:
-    """A model of a repository, once every byte of its bundle was found to be what it says."""
-    from deepseek.bundle import verify_bundle
-    from deepseek.engines import Runtime
-    from deepseek.errors import InputError, IntegrityError
-
-    kind = kind_of(path)
-    if kind == "bundle":
-        problems = verify_bundle(path, key=key)
-        if problems:
-            raise IntegrityError(
-                f"{path.name} is not a whole bundle: {problems[0]}",
-                expected="the files as their maker wrote them",
-                fix="copy it again under another name, and rename it when it is whole",
-            )
-        return Runtime.open(path, key=key, lazy=lazy)
-    if kind == "causal-lm":
-        raise InputError(
-            f"{path.name} writes text, and such models are not loaded while the server serves",
-            expected="a bundle, or a folder of a model that reads text",
-            fix=f"give it to the server when it starts: deepseek serve {path.name}=FOLDER",
-        )
-    return open_folder(kind, path.name, path, key)  # type: ignore[return-value]
-
-
 def states(child: Child | None, place: int) -> list[Any]:
     """What the other front ends have counted."""
     return [] if child is None else [state[place] for state in child.others.values()]
@@ -281,120 +257,6 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
 
     others = [text.encode() for text in states(child, 0)]
     return merge_expositions([metrics.exposition(), *others]) if others else metrics.exposition()
-
-
-def open_models(
-    bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False, gate: Gate | None = None
-) -> dict[str, Runtime | TextFace | GenerativeModel]:
-    """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
-    `gate`: what lets text models run in less than float32."""
-    from deepseek.engines import Runtime
-    from deepseek.errors import InputError
-
-    found: dict[str, Any] = {}
-    for bundle in bundles:
-        name, path = split_name(str(bundle))
-        kind = kind_of(path)
-        if kind == "bundle":
-            runtime: Any = Runtime.open(path, key=key, lazy=lazy)
-        elif kind == "xgboost":
-            runtime = Runtime(imported(path, key), lazy=lazy)
-        else:
-            runtime = open_folder(kind, name, path, key, gate)
-        name = name or runtime.name
-        if name in found:
-            raise InputError(
-                f"two bundles are named {name!r}", expected="a name for each", fix=f"name one of them: NAME={path}"
-            )
-        found[name] = runtime
-    return found
-
-
-def kind_of(path: Path) -> str:
-    """What stands at a path: a bundle, a file of xgboost, or a plain folder of a text model or of one that writes text.
-
-    A path that is none of these is left to who opens bundles, who says what is wrong with it.
-    """
-    if not path.is_file() and (not (path / "config.json").is_file() or (path / "bundle.json").exists()):
-        return "bundle"
-    from deepseek.engines.text import describe
-
-    return describe(path).kind
-
-
-def unsigned(path: Path, key: Path | None) -> None:
-    """InputError when a signature is asked for, which only a bundle can have."""
-    from deepseek.errors import InputError
-
-    if key is not None:
-        raise InputError(
-            f"{path} is no bundle, so nobody has signed it", expected="a signed bundle", fix="serve it without --key"
-        )
-
-
-def imported(path: Path, key: Path | None) -> Bundle:
-    """A file of xgboost as a bundle in the cache, made once."""
-    from deepseek.engines.xgboost_file import import_xgboost
-
-    unsigned(path, key)
-    return import_xgboost(path, cache_folder() / "xgboost")
-
-
-def open_folder(
-    kind: str, name: str, path: Path, key: Path | None, gate: Gate | None = None
-) -> TextFace | GenerativeModel:
-    """A model from a plain Hugging Face folder, in float32 unless a gate lets something faster pass."""
-    from deepseek.errors import InputError
-
-    unsigned(path, key)
-    if kind == "onnx":
-        raise InputError(
-            f"{path} is an ONNX file, which is not served by itself",
-            expected="a bundle, a Hugging Face folder, or a .ubj or .json of xgboost",
-            fix="serve the model that it was made from",
-        )
-    if kind == "causal-lm":
-        from deepseek.serve.generation import GenerativeModel
-
-        return GenerativeModel(name or path.resolve().name, path, cache_folder() / "llm")
-    # Its own threads would take the cores from the engines; a batch of sentences takes a millisecond without them.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from deepseek.engines.text import TextModel
-    from deepseek.serve.text import TextFace
-
-    model = TextModel.open(path)
-    if gate is None:
-        return TextFace(model, {"precision": "f32"})
-    found = gate.choose(model)
-    return TextFace(model, found.options, found.table)
-
-
-def gate_of(lossy: str | None, texts: Path | None) -> Gate | None:
-    """What --lossy and --lossy-texts allow; nothing without them."""
-    if lossy is None:
-        if texts is not None:
-            raise click.UsageError("--lossy-texts says what to measure on: give --lossy with the limits, too")
-        return None
-    from deepseek.engines.text.gate import Gate, parse_tolerance, read_texts
-
-    return Gate(parse_tolerance(lossy), None if texts is None else read_texts(texts), cache_folder() / "lossy")
-
-
-def cache_folder() -> Path:
-    """Where what is made of a model is kept, to be made once."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepseek"
-
-
-def split_name(text: str) -> tuple[str, Path]:
-    """NAME=PATH, or a path alone, which may hold '=' itself.
-
-    >>> split_name("credit=loans/v2"), split_name("loans")
-    (('credit', PosixPath('loans/v2')), ('', PosixPath('loans')))
-    """
-    name, equals, path = text.partition("=")
-    if not equals or "/" in name or Path(text).exists():
-        return "", Path(text)
-    return name, Path(path)
 
 
 def explainer_of(runtime: Runtime) -> Any:

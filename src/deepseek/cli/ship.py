@@ -126,7 +126,8 @@ def command(
             listener = held.enter_context(bind(settings.host, settings.port))  # kept while the model is trained
         path = _ship(source, options, html, as_json)
         if then_serve:
-            from deepseek.cli.serve import answer, open_models
+            from deepseek.cli.opening import open_models
+            from deepseek.cli.serve import answer
 
             answer(open_models((path,), None, lazy=settings.workers > 0), settings, listener)
 
