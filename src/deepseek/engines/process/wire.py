@@ -3,9 +3,10 @@
     socket.sendall(pack(Ask(7, "run", "loans"), {"features": features}))
     frames.feed(data)  ->  [(head, arrays), ...]
 
-A frame is 12 bytes (length of the head, length of the arrays, little-endian), the head, the arrays one after the other.
-Both ends are ours and of one version: this is no protocol for others, and nothing of it comes from a client but the
-numbers in the arrays.
+A frame is 16 bytes (length of the head, of the head with its padding, of the arrays with theirs, little-endian), the
+head, the arrays one after the other, each padded to ALIGNMENT: engines read them where they lie, and xgboost refuses a
+matrix whose address is odd. Both ends are ours and of one version: this is no protocol for others, and nothing of it
+comes from a client but the numbers in the arrays.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 
-_LENGTHS = struct.Struct("<IQ")
+_LENGTHS = struct.Struct("<IIQ")
+ALIGNMENT = 16  # as the contents of a bytes object are
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -39,7 +41,13 @@ def pack(head: Ask | Told, arrays: Arrays) -> bytes:
     shapes = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
     raws = [array.tobytes() for array in arrays.values()]
     told = _encode((head, shapes))
-    return b"".join([_LENGTHS.pack(len(told), sum(map(len, raws))), told, *raws])
+    pieces = [_padded(told), *map(_padded, raws)]
+    num_bytes = [len(piece) for piece in pieces]
+    return b"".join([_LENGTHS.pack(len(told), num_bytes[0], sum(num_bytes[1:])), *pieces])
+
+
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % ALIGNMENT)
 
 
 class Frames:
@@ -54,19 +62,19 @@ class Frames:
         held = self._held
         held += data
         while len(held) >= self._wanted:
-            head_bytes, array_bytes = _LENGTHS.unpack_from(held)
-            self._wanted = _LENGTHS.size + head_bytes + array_bytes
+            head_bytes, padded_bytes, array_bytes = _LENGTHS.unpack_from(held)
+            self._wanted = _LENGTHS.size + padded_bytes + array_bytes
             if len(held) < self._wanted:
                 return
             frame = bytes(held[: self._wanted])
             del held[: self._wanted]
             self._wanted = _LENGTHS.size
-            yield _unpack(frame, head_bytes)
+            yield _unpack(frame, head_bytes, padded_bytes)
 
 
-def _unpack(frame: bytes, head_bytes: int) -> tuple[Any, Arrays]:
-    at = _LENGTHS.size + head_bytes
-    head, shapes = _decode(memoryview(frame)[_LENGTHS.size : at])
+def _unpack(frame: bytes, head_bytes: int, padded_bytes: int) -> tuple[Any, Arrays]:
+    head, shapes = _decode(memoryview(frame)[_LENGTHS.size : _LENGTHS.size + head_bytes])
+    at = _LENGTHS.size + padded_bytes
     arrays = {}
     for name, dtype, shape in shapes:
         kind = np.dtype(dtype)
@@ -74,5 +82,5 @@ def _unpack(frame: bytes, head_bytes: int) -> tuple[Any, Arrays]:
         for length in shape:
             size *= length
         arrays[name] = np.frombuffer(frame, kind, size // kind.itemsize, at).reshape(shape)
-        at += size
+        at += size + -size % ALIGNMENT
     return head, arrays

@@ -1,0 +1,49 @@
+"""Frames of named arrays: whole or in pieces, of every size and type, and aligned as engines want them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepseek.engines.process.wire import ALIGNMENT, Frames, pack
+
+ARRAYS = {
+    "one": np.arange(3, dtype=np.float32),
+    "bytes": np.frombuffer(b"abcde", np.uint8),
+    "matrix": np.arange(15, dtype=np.float64).reshape(5, 3),
+    "none": np.zeros((0, 4), np.float32),
+    "mask": np.array([[True, False]]),
+    "ids": np.arange(7, dtype=np.int64)[None],
+}
+
+
+def check(found: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        assert (found[name] == array).all()
+        assert found[name].ctypes.data % ALIGNMENT == 0
+        assert not found[name].flags.writeable
+
+
+@pytest.mark.parametrize("text", ["", "a", "ab", "abc", "a longer name of a model"])
+def test_arrays_come_as_they_went_and_are_aligned_whatever_stands_before_them(text: str) -> None:
+    """A matrix at an odd address is refused by xgboost, and read slowly by all others."""
+    ((head, found),) = Frames().feed(pack((7, "run", text, {"more": [1, None]}), ARRAYS))
+    assert head == [7, "run", text, {"more": [1, None]}]
+    check(found, ARRAYS)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 50])
+def test_frames_may_come_in_any_pieces(size: int) -> None:
+    data = pack((1, "run", "a", {}), ARRAYS) + pack((2, "close", "b", {}), {}) + pack((3, "run", "c", {}), ARRAYS)
+    frames, found = Frames(), []
+    for start in range(0, len(data), size):
+        found += list(frames.feed(data[start : start + size]))
+    assert [head[:3] for head, _ in found] == [[1, "run", "a"], [2, "close", "b"], [3, "run", "c"]]
+    check(found[0][1], ARRAYS)
+    check(found[1][1], {})
+    check(found[2][1], ARRAYS)
