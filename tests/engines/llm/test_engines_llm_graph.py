@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.graph import build, quantize_rows
+from deepseek.engines.openvino import core
 from tinylm import random_model
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "INFERENCE_NUM_THREADS": 1}
@@ -29,7 +29,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def logits_of(folder: Path, *, quantized: bool = False, cuts: tuple[int, ...] = (), pad: int = 0) -> Float32:
     """Logits (2, 11, V) of IDS, computed in pieces that end at `cuts`, the second text padded on the left."""
     source = ModelFolder.read(folder)
-    compiled = openvino.Core().compile_model(build(source.config, source.weights, quantized=quantized), "CPU", EXACT)
+    compiled = core(extra="llm").compile_model(build(source.config, source.weights, quantized=quantized), "CPU", EXACT)
     request = compiled.create_infer_request()
     parts = []
     mask = np.ones(IDS.shape, np.int64)

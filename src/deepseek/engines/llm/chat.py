@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.engines.llm.folder import read_text
+from deepseek.engines.openvino import signal_stack
 from deepseek.errors import InputError
 from deepseek.extras import need
 
@@ -22,7 +23,8 @@ class ChatTemplate:
     """The template of a folder. Needs no weights, so a front end may render without an engine. For any thread."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer = need("openvino_genai", extra="llm").Tokenizer(str(folder))
+        with signal_stack():
+            self.tokenizer = need("openvino_genai", extra="llm").Tokenizer(str(folder))
         if (folder / TEMPLATE).is_file():  # where transformers keeps it since version 5, and GenAI does not look
             self.tokenizer.chat_template = read_text(folder / TEMPLATE)
 

@@ -31,6 +31,7 @@ from deepseek.engines.llm.graph import cache_bytes
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.plugin import properties
 from deepseek.engines.llm.words import Words, Writer, too_long
+from deepseek.engines.openvino import signal_stack
 from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
 from deepseek.extras import need
 
@@ -189,9 +190,10 @@ class LlmEngine:
         scheduler.dynamic_split_fuse = True
         scheduler.enable_prefix_caching = True
         told = properties(self.config, self.precision, self.limits)
-        return self._genai.ContinuousBatchingPipeline(
-            str(self._folder), self._template.tokenizer, scheduler, "CPU", **told
-        )
+        with signal_stack():
+            return self._genai.ContinuousBatchingPipeline(
+                str(self._folder), self._template.tokenizer, scheduler, "CPU", **told
+            )
 
     def _work(self) -> None:
         """The life of the thread."""

@@ -19,8 +19,8 @@ from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.graph import build
 from deepseek.engines.llm.options import EngineLimits
 from deepseek.engines.llm.plugin import properties
+from deepseek.engines.openvino import core
 from deepseek.errors import CheckError, InputError
-from deepseek.extras import need
 
 WINDOW = 256  # tokens that are read at a time
 
@@ -39,9 +39,8 @@ def measure(source: ModelFolder, converted: Path, ids: Sequence[int], limits: En
     """Read the tokens `ids`, two or more, with both. Takes as long as reading them twice."""
     if len(ids) < 2:
         raise InputError(f"there are {len(ids)} tokens to compare on", expected="2 or more", fix="give a longer text")
-    limits, openvino = limits or EngineLimits(), need("openvino", extra="llm")
+    limits = limits or EngineLimits()
     exact = EngineLimits(num_threads=limits.num_threads, exact=True)
-    core = openvino.Core()
     told = properties(source.config, read_precision(converted), limits)
     tokens, size = np.array(ids, np.int64), min(WINDOW, source.config.max_positions)
     found = []
@@ -49,7 +48,7 @@ def measure(source: ModelFolder, converted: Path, ids: Sequence[int], limits: En
         (build(source.config, source.weights, quantized=False), properties(source.config, "fp32", exact)),
         (str(converted / "openvino_model.xml"), told),
     ):
-        request = core.compile_model(model, "CPU", how).create_infer_request()
+        request = core(extra="llm").compile_model(model, "CPU", how).create_infer_request()
         windows = [_read(request, tokens[start : start + size]) for start in range(0, len(tokens) - 1, size - 1)]
         found.append([np.concatenate(part) for part in zip(*windows, strict=True)])
     (exact_losses, exact_best), (losses, best) = found

@@ -22,6 +22,7 @@ from deepseek.contracts import Float32
 from deepseek.engines.llm.convert import byte_characters, detokenizer
 from deepseek.engines.llm.folder import DecoderConfig
 from deepseek.engines.llm.graph import build
+from deepseek.engines.openvino import signal_stack
 from deepseek.errors import InputError
 from deepseek.extras import need
 
@@ -148,5 +149,6 @@ def _tiny_pipeline() -> Any:
         (folder / "config.json").write_text('{"model_type": "gpt2", "eos_token_id": 256}')
         scheduler = genai.SchedulerConfig()
         scheduler.num_kv_blocks = 4
-        tokenizer = genai.Tokenizer(name)
-        return genai.ContinuousBatchingPipeline(name, tokenizer, scheduler, "CPU", INFERENCE_NUM_THREADS=1)
+        with signal_stack():
+            tokenizer = genai.Tokenizer(name)
+            return genai.ContinuousBatchingPipeline(name, tokenizer, scheduler, "CPU", INFERENCE_NUM_THREADS=1)

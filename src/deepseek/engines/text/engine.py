@@ -18,6 +18,7 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.memory import give_back
+from deepseek.engines.openvino import core
 from deepseek.engines.text.architecture import Architecture, Names
 from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.graph import PREFIX, build
@@ -25,7 +26,6 @@ from deepseek.engines.text.pooling import Pooling
 from deepseek.engines.text.quantize import Range, from_bytes, merge
 from deepseek.engines.text.weights import Weights
 from deepseek.errors import InputError
-from deepseek.extras import need
 
 Precision = Literal["f32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -51,8 +51,7 @@ class TextEngine:
         self._weights: Weights | None = weights  # the compiled model may share their memory
         names = Names.find(self.architecture, weights)
         model = build(self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe)
-        core = need("openvino", extra="text").Core()
-        self._compiled: Any = core.compile_model(model, "CPU", _settings(core, precision, num_threads))
+        self._compiled: Any = core(extra="text").compile_model(model, "CPU", _settings(precision, num_threads))
         self._threads = threading.local()
         self._output = "embedding" if self.architecture.task == "embedding" else "logits"
 
@@ -186,14 +185,14 @@ def _fill(values: np.ndarray[Any, Any], size: int, rest: int) -> np.ndarray[Any,
     return found
 
 
-def has_bf16(core: Any) -> bool:
+def has_bf16() -> bool:
     """Whether the CPU computes in bfloat16; elsewhere OpenVINO would only pretend."""
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core(extra="text").get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _settings(core: Any, precision: Precision, num_threads: int) -> dict[str, Any]:
+def _settings(precision: Precision, num_threads: int) -> dict[str, Any]:
     return {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and has_bf16(core) else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and has_bf16() else "f32",
         "INFERENCE_NUM_THREADS": num_threads,
         "NUM_STREAMS": 1,
         # every process would pin itself to the same first core
@@ -203,5 +202,4 @@ def _settings(core: Any, precision: Precision, num_threads: int) -> dict[str, An
 
 def precisions(kinds: Sequence[Precision] = PRECISIONS) -> list[Precision]:
     """Those of `kinds` that this machine really has."""
-    core = need("openvino", extra="text").Core()
-    return [kind for kind in kinds if kind != "bf16" or has_bf16(core)]
+    return [kind for kind in kinds if kind != "bf16" or has_bf16()]

@@ -1,0 +1,49 @@
+"""OpenVINO's core, and what keeps signals alive beside it.
+
+    with signal_stack():
+        pipeline = openvino_genai.ContinuousBatchingPipeline(...)
+
+A CPU plugin gives the thread that loads it another stack for signal handlers, and when it goes, perhaps on another
+thread or before an older one, that thread is left with a stack that is no longer mapped (OpenVINO 2026.2,
+SigAltStackSetup). The next signal that Python handles there, such as SIGTERM, kills the process with SIGSEGV.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from deepseek.extras import need
+
+
+class _Stack(ctypes.Structure):
+    """stack_t of <signal.h> on Linux."""
+
+    _fields_ = (("pointer", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def signal_stack() -> Iterator[None]:
+    """Puts this thread's stack for signal handlers back at the end. Around all that may load a CPU plugin."""
+    if sys.platform != "linux":
+        yield
+        return
+    before, sigaltstack = _Stack(), ctypes.CDLL(None).sigaltstack
+    sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        sigaltstack(ctypes.byref(before), None)
+
+
+@functools.cache
+def core(*, extra: str) -> Any:
+    """The process's openvino.Core, its CPU plugin loaded. ExtraError that names `extra` without openvino."""
+    with signal_stack():
+        made = need("openvino", extra=extra).Core()
+        made.get_versions("CPU")  # loads the plugin
+    return made
