@@ -73,7 +73,7 @@ def test_any_front_end_tells_the_counts_of_all_even_of_one_that_was_killed(
     until(lambda: len(children(group.process.pid) - members) == 1)
     until(lambda: _asks(group, loan))
     time.sleep(1.5 * TELL_S)
-    assert answered(group) > 40
+    assert min(answered(group) for _ in range(12)) >= 60, "the one that came later knows what the dead one counted"
     assert group.stop() == 0
     audits = sorted(audit.parent.glob("audit.log.*"))
     assert [path.name for path in audits] == ["audit.log.0", "audit.log.1"]
@@ -147,7 +147,7 @@ def test_a_member_that_was_told_to_stop_is_not_told_again(tmp_path: Path, monkey
     until(lambda: told.read_text() == "x")
 
     async def end() -> None:
-        await asyncio.gather(member.run(lambda *_: None), member.end())
+        await asyncio.gather(member.run(lambda *_: None, {}), member.end())
 
     asyncio.run(end())
     assert told.read_text() == "x"

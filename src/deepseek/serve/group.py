@@ -18,7 +18,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +117,7 @@ class Group:
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
         self._members: dict[int, Member] = {}
-        self._states: dict[str, Any] = {}  # by child, those that died too
+        self._states: dict[str, Any] = {}  # by child, those that died too; a child that comes later hears them all
         self._num_signals = 0
         self._stopping = asyncio.Event()
 
@@ -167,7 +168,7 @@ class Group:
         while not self._stopping.is_set():
             started_s = loop.time()
             member = self._members[place] = Member(place, self._port)
-            await member.run(self._heard)
+            await member.run(self._heard, self._states)
             if member.line is None:
                 return
             pause_s = FIRST_PAUSE_S if loop.time() - started_s > SETTLED_S else min(2 * pause_s, LAST_PAUSE_S)
@@ -193,14 +194,15 @@ class Member:
                 stdin=subprocess.DEVNULL,
             )
         self.pid = self._process.pid
-        self.key = str(self.pid)
+        self.key = f"{place}.{self.pid}.{time.monotonic_ns()}"  # a number of a process may come again
         self.line: dict[str, Any] | None = None  # its ready line
         self._writer: asyncio.StreamWriter | None = None
         self._signalled = False
 
-    async def run(self, heard: Callable[[Member, Any], None]) -> None:
-        """Listen until the child has ended."""
+    async def run(self, heard: Callable[[Member, Any], None], known: Mapping[str, Any]) -> None:
+        """Tell the child what is `known` of others, and listen until it has ended."""
         reader, self._writer = await asyncio.open_unix_connection(sock=self._control, limit=1 << 26)
+        self.tell(dict(known))
         with contextlib.suppress(ConnectionResetError):
             while line := await reader.readline():
                 message = _decode(line)
