@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from deepseek.engines.llm.convert import byte_characters, convert, token_bytes
 from deepseek.engines.llm.folder import ModelFolder
+from deepseek.engines.openvino import signal_stack
 from deepseek.errors import InputError
 from tinylm import TEXT, random_model
 
@@ -27,9 +28,10 @@ def generate(folder: Path) -> list[int]:
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.num_kv_blocks = 8
     exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "INFERENCE_NUM_THREADS": 1}
-    pipeline = openvino_genai.ContinuousBatchingPipeline(
-        str(folder), openvino_genai.Tokenizer(str(folder)), scheduler, "CPU", **exact
-    )
+    with signal_stack():
+        pipeline = openvino_genai.ContinuousBatchingPipeline(
+            str(folder), openvino_genai.Tokenizer(str(folder)), scheduler, "CPU", **exact
+        )
     config = openvino_genai.GenerationConfig(max_new_tokens=12, do_sample=False, ignore_eos=True)
     (found,) = pipeline.generate([openvino.Tensor(np.array([PROMPT]))], [config])
     return list(found.m_generation_ids[0])
