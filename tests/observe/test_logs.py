@@ -122,7 +122,7 @@ def test_a_full_disk_loses_lines_and_counts_them() -> None:
     disk = Disk(room_bytes=7)
     writer = LineWriter(appender(disk))
     for _ in range(3):
-        writer.write("line\n")
+        writer.write(["line\n"])
     writer.close()
     assert writer.num_lost == 2
     assert disk.getvalue() == b"line\nli"
@@ -145,7 +145,7 @@ def test_lines_beyond_the_bound_are_counted_not_waited_for() -> None:
     stream = io.BytesIO()
     writer = LineWriter(appender(stream), max_lines=2)
     for _ in range(50):
-        writer.write("x")
+        writer.write(["x"])
     writer.close()
     assert len(stream.getvalue()) + writer.num_lost == 50
 

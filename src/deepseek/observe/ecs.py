@@ -15,6 +15,7 @@ import msgspec
 from deepseek.contracts import Event
 
 _encode = msgspec.json.Encoder().encode
+_USUAL = frozenset(["route", "method", "request_id", "digest", "client", "flags"])
 
 
 def timestamp(epoch_s: float) -> str:
@@ -23,13 +24,13 @@ def timestamp(epoch_s: float) -> str:
     >>> timestamp(0.25)
     '1970-01-01T00:00:00.250Z'
     """
-    ms = round(epoch_s * 1e3)
-    return f"{_second(ms // 1_000)}.{ms % 1_000:03d}Z"
+    seconds, ms = divmod(round(epoch_s * 1e3), 1_000)
+    return f"{_second(seconds).decode()}.{ms:03d}Z"
 
 
 @lru_cache(maxsize=16)
-def _second(epoch_s: int) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).replace(tzinfo=None).isoformat()
+def _second(epoch_s: int) -> bytes:
+    return datetime.fromtimestamp(epoch_s, UTC).replace(tzinfo=None).isoformat().encode()
 
 
 def request_line(event: Event, epoch_s: float) -> bytes:
@@ -38,8 +39,10 @@ def request_line(event: Event, epoch_s: float) -> bytes:
     Put together from pieces that are encoded once, because it is written for every request.
     """
     fields = event.fields
-    line = b'{"@timestamp":"%b",%b,"event.duration":%d,"http.request.id":%b' % (
-        timestamp(epoch_s).encode(),
+    seconds, ms = divmod(round(epoch_s * 1e3), 1_000)
+    line = b'{"@timestamp":"%b.%03dZ",%b,"event.duration":%d,"http.request.id":%b' % (
+        _second(seconds),
+        ms,
         _what(level_of(event), fields.get("route", ""), fields.get("method", ""), event.status),
         round(event.duration_s * 1e9),  # ns, as the schema says
         _encode(fields.get("request_id", "")),
@@ -47,10 +50,12 @@ def request_line(event: Event, epoch_s: float) -> bytes:
     if event.model_name:
         line += b',"deepseek":{%b,"rows":%d,"queue.duration":%d%b}' % (
             _which(event.model_name, event.model_version, fields.get("digest", "")),
-            event.num_rows, round(event.queue_s * 1e9), _flagged(fields.get("flags")),
+            event.num_rows, round(event.queue_s * 1e9), _flagged(fields["flags"]) if "flags" in fields else b"",
         )  # fmt: skip
     if "client" in fields:
         line += _user(fields["client"])
+    if fields.keys() <= _USUAL:
+        return line + b"}"
     if "traceparent" in fields:
         _, trace, span, _ = fields["traceparent"].split("-")
         line += b"," + _inner({"trace.id": trace, "span.id": span})
@@ -81,9 +86,7 @@ def _user(name: str) -> bytes:
     return b"," + _inner({"user.name": name})
 
 
-def _flagged(flags: Mapping[tuple[str, str], int] | None) -> bytes:
-    if not flags:
-        return b""
+def _flagged(flags: Mapping[tuple[str, str], int]) -> bytes:
     return b"," + _inner({"flagged": {f"{what}:{column}": count for (column, what), count in flags.items()}})
 
 

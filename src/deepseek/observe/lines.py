@@ -27,22 +27,35 @@ class RawStream(Protocol):
 class LineWriter(Generic[Line]):
     """Takes an object per line, and hands them on together a little later."""
 
-    def __init__(self, append: Callable[[Sequence[Line]], int], *, max_lines: int = 100_000, name: str = "log") -> None:
-        """`append` writes lines in their order, in the thread, and returns how many of them were written whole."""
-        self.num_lost = 0
+    def __init__(
+        self,
+        append: Callable[[Sequence[Line]], int],
+        *,
+        max_lines: int = 100_000,
+        name: str = "log",
+        gather: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`append` writes lines in their order, in the thread, and returns how many of them were written whole.
+        `gather` is called there before, to queue what its owner still holds."""
+        self._num_dropped = self._num_failed = 0  # each changed by one thread
         self._append = append
+        self._gather = gather
         self._max_lines = max_lines
         self._lines: deque[Line] = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)
         self._thread.start()
 
-    def write(self, line: Line) -> None:
-        """Queue one line. Never blocks."""
-        if len(self._lines) >= self._max_lines:
-            self.num_lost += 1
-        else:
-            self._lines.append(line)
+    @property
+    def num_lost(self) -> int:
+        """Entries that had no room, and lines that could not be written."""
+        return self._num_dropped + self._num_failed
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Queue lines. Never blocks."""
+        room = max(0, self._max_lines - len(self._lines))
+        self._lines.extend(lines[:room])
+        self._num_dropped += max(0, len(lines) - room)
 
     def close(self) -> None:
         """Write what waits, and end the thread."""
@@ -55,9 +68,10 @@ class LineWriter(Generic[Line]):
         self._flush()
 
     def _flush(self) -> None:
+        self._gather()
         taken = [self._lines.popleft() for _ in range(len(self._lines))]
         if taken:
-            self.num_lost += len(taken) - self._append(taken)
+            self._num_failed += len(taken) - self._append(taken)
 
 
 def write_lines(stream: RawStream, lines: Sequence[bytes]) -> tuple[int, int, OSError | None]:

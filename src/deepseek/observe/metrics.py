@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -26,7 +27,15 @@ from deepseek.contracts import Event
 
 MODEL = ("model_name", "model_version")
 DURATION_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+TOGETHER = 512  # requests that are counted at once
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 1_024, 16_384)
+#: Fields of ModelCounts, the ends of their names, and what they are.
+HISTOGRAMS = (
+    ("request_duration", "_seconds", "From headers to answer"),
+    ("queue_duration", "_seconds", "Rows waiting for their batch"),
+    ("batch_rows", "", "Rows computed together"),
+    ("batch_duration", "_seconds", "Computing a batch"),
+)
 
 
 class Losing(Protocol):
@@ -43,7 +52,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._models: dict[tuple[str, str], ModelCounts] = {}
-        self.registry.register(Requests(self._models))
+        self._untold: list[Event] = []  # requests that are not counted yet: together they cost a tenth
+        self.registry.register(Requests(self._counted))
         self.explained_rows = Counter("deepseek_explained_rows", "Rows explained", MODEL, registry=self.registry)
         self.explain_duration = Histogram(
             "deepseek_explain_duration_seconds", "Explaining the rows of a request", MODEL, buckets=DURATION_S,
@@ -64,13 +74,15 @@ class Metrics:
             "deepseek_lost_log_lines", "Lines that a log could not write", ("log",), registry=self.registry
         )
         self._take = {
-            "request": self._request, "batch": self._batch, "explain": self._explain, "model": self._model,
-            "shadow": self._shadow,
+            "batch": self._batch, "explain": self._explain, "model": self._model, "shadow": self._shadow,
         }  # fmt: skip
 
     def emit(self, event: Event) -> None:
-        take = self._take.get(event.kind)
-        if take is not None:
+        if event.kind == "request":
+            self._untold.append(event)
+            if len(self._untold) >= TOGETHER:
+                self._counted()
+        elif (take := self._take.get(event.kind)) is not None:
             take(event)
 
     def watch_lost(self, name: str, log: Losing) -> None:
@@ -88,17 +100,19 @@ class Metrics:
             found = self._models[key] = ModelCounts()
         return found
 
-    def _request(self, event: Event) -> None:
-        counts = self._of(event)
-        counts.requests[event.status] += 1
-        counts.request_duration.observe(event.duration_s)
-        if event.num_rows and event.status == 200:
-            counts.num_rows += event.num_rows
-            counts.queue_duration.observe(event.queue_s)
-        if "flags" in event.fields:
-            for (column, what), num_values in event.fields["flags"].items():
-                labels = event.model_name, event.model_version, column, what
-                self.flagged_values.labels(*labels).inc(num_values)
+    def _counted(self) -> Mapping[tuple[str, str], ModelCounts]:
+        """What was counted, requests that were not told yet as well."""
+        untold, self._untold = self._untold, []
+        by_model: dict[tuple[str, str], list[Event]] = {}
+        for event in untold:
+            by_model.setdefault((event.model_name, event.model_version), []).append(event)
+            if "flags" in event.fields:
+                for (column, what), num_values in event.fields["flags"].items():
+                    labels = event.model_name, event.model_version, column, what
+                    self.flagged_values.labels(*labels).inc(num_values)
+        for events in by_model.values():
+            self._of(events[0]).take_requests(events)
+        return self._models
 
     def _batch(self, event: Event) -> None:
         counts = self._of(event)
@@ -140,6 +154,11 @@ class Buckets:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def observe_all(self, values: Sequence[float]) -> None:
+        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
+        self.counts = [one + more for one, more in zip(self.counts, found.tolist(), strict=True)]
+        self.total += sum(values)
+
     def cumulative(self) -> list[tuple[str, int]]:
         """How many values did not exceed each bound, as Prometheus writes it."""
         bounds = (str(float(bound)) for bound in self.bounds)
@@ -159,30 +178,34 @@ class ModelCounts:
         self.batch_rows = Buckets(ROWS)
         self.batch_duration = Buckets(DURATION_S)
 
+    def take_requests(self, events: Sequence[Event]) -> None:
+        """Count what was answered."""
+        self.requests.update([event.status for event in events])
+        self.request_duration.observe_all([event.duration_s for event in events])
+        computed = [event for event in events if event.num_rows and event.status == 200]
+        self.num_rows += sum([event.num_rows for event in computed])
+        self.queue_duration.observe_all([event.queue_s for event in computed])
+
 
 class Requests(Collector):
-    """Tells Prometheus what the ModelCounts hold."""
+    """Tells Prometheus what the ModelCounts hold. Registered first: what is `counted` then others tell."""
 
-    def __init__(self, models: dict[tuple[str, str], ModelCounts]) -> None:
-        self._models = models
+    def __init__(self, counted: Callable[[], Mapping[tuple[str, str], ModelCounts]]) -> None:
+        self._counted = counted
 
     def collect(self) -> Iterator[Metric]:
+        models = self._counted()
         requests = CounterMetricFamily("deepseek_requests", "Requests answered", labels=(*MODEL, "status"))
         rows = CounterMetricFamily("deepseek_rows", "Rows of requests that were answered with 200", labels=MODEL)
-        for key, counts in self._models.items():
+        for key, counts in models.items():
             rows.add_metric(key, counts.num_rows)
             for status, number in counts.requests.items():
                 requests.add_metric((*key, str(status)), number)
         yield requests
         yield rows
-        yield self._histogram("request_duration", "deepseek_request_duration_seconds", "From headers to answer")
-        yield self._histogram("queue_duration", "deepseek_queue_duration_seconds", "Rows waiting for their batch")
-        yield self._histogram("batch_rows", "deepseek_batch_rows", "Rows computed together")
-        yield self._histogram("batch_duration", "deepseek_batch_duration_seconds", "Computing a batch")
-
-    def _histogram(self, field: str, name: str, text: str) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(name, text, labels=MODEL)
-        for key, counts in self._models.items():
-            buckets: Buckets = getattr(counts, field)
-            family.add_metric(key, buckets.cumulative(), buckets.total)
-        return family
+        for field, unit, text in HISTOGRAMS:
+            family = HistogramMetricFamily(f"deepseek_{field}{unit}", text, labels=MODEL)
+            for key, counts in models.items():
+                buckets: Buckets = getattr(counts, field)
+                family.add_metric(key, buckets.cumulative(), buckets.total)
+            yield family
