@@ -15,7 +15,8 @@ import pytest
 
 from deepseek.contracts import Arrays, Float32
 from deepseek.errors import BusyError, DeadlineError
-from deepseek.serve.scheduler import BATCH_S, Job, Part, Scheduler
+from deepseek.serve.jobs import Job, Part
+from deepseek.serve.scheduler import BATCH_S, JOINED_S, Scheduler
 from deepseek.serve.workers import Done, EngineLostError, LocalWorker, LostWorkerError, Pool, Worker
 
 FAR = 1e9  # a deadline that never passes
@@ -74,22 +75,25 @@ class Asking:
 
     def __init__(
         self, engine: Engine, *, batch_rows: int = 8, limit_rows: int = 100, num_workers: int = 1,
-        deadly: float | None = None,
+        deadly: float | None = None, row_units: int = 1,
     ) -> None:  # fmt: skip
         self.pool = Pool()
         self.emitted: list[int] = []
         self.scheduler = Scheduler(
-            "m", self.pool, batch_rows=batch_rows, limit_rows=limit_rows, emit=lambda n, _: self.emitted.append(n),
-            join=join, concat=concat,
+            "m", self.pool, batch_rows=batch_rows, limit_rows=limit_rows, row_units=row_units,
+            emit=lambda n, _: self.emitted.append(n), join=join, concat=concat,
         )  # fmt: skip
         for _ in range(num_workers):
             worker: Worker = LocalWorker({"m": engine.run}) if deadly is None else Mortal(self.pool, engine, deadly)
             self.pool.add(worker)
 
-    def job(self, *values: float, deadline_s: float = FAR, priority: int = 1) -> tuple[Job, asyncio.Future[Any]]:
+    def job(
+        self, *values: float, deadline_s: float = FAR, priority: int = 1, cost: int | None = None
+    ) -> tuple[Job, asyncio.Future[Any]]:
         told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         job = Job(len(values), deadline_s, partial(_tell, told), priority=priority)
         job.rows = rows(*values)
+        job.cost = len(values) if cost is None else cost
         return job, told
 
     async def ask(self, *values: float, **given: Any) -> list[float]:
@@ -200,6 +204,69 @@ def test_a_single_row_does_not_wait_behind_a_large_request() -> None:
         return done
 
     assert run(work)[0] == "single"
+
+
+def test_large_requests_that_take_a_short_time_go_together() -> None:
+    engine = Engine()
+
+    async def work() -> Any:
+        asking = Asking(engine, batch_rows=4, limit_rows=1_000)
+        asking.scheduler.pace.learn(1, JOINED_S / 25)
+        jobs = [asking.job(*range(start, start + 10)) for start in (0, 10, 20, 30)]
+        for job, _ in jobs:
+            asking.scheduler.admit(job)
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        return await asyncio.gather(*(told for _, told in jobs))
+
+    found = run(work)
+    assert engine.batches == [20, 20]
+    assert found == [[2.0 * value for value in range(start, start + 10)] for start in (0, 10, 20, 30)]
+
+
+def test_rows_of_like_length_are_computed_together_and_none_is_left_behind() -> None:
+    engine = Engine()
+    lengths = [10, 90, 11, 91, 12, 92, 13, 93]
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=2, row_units=100)
+        jobs = [asking.job(length, cost=length) for length in lengths]
+        for job, _ in jobs:
+            asking.scheduler.admit(job)
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        await asyncio.gather(*(told for _, told in jobs))
+
+    run(work)
+    assert engine.values == [10, 11, 90, 91, 12, 13, 92, 93]
+
+
+def test_who_waits_longest_is_in_the_next_batch_however_long_its_rows_are() -> None:
+    engine = Engine()
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=2, row_units=100)
+        jobs = [asking.job(length, cost=length) for length in (10, 90, *range(10, 40))]
+        for job, _ in jobs:
+            asking.scheduler.admit(job)
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        await asyncio.gather(*(told for _, told in jobs))
+
+    run(work)
+    assert engine.values.index(90) == 2
+
+
+def test_a_batch_costs_no_more_than_its_rows_are_laid_out_for() -> None:
+    engine = Engine()
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=8, row_units=10)
+        jobs = [asking.job(number, cost=30) for number in range(5)] + [asking.job(5, cost=500), asking.job(6, cost=1)]
+        for job, _ in jobs:
+            asking.scheduler.admit(job)
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        await asyncio.gather(*(told for _, told in jobs))
+
+    run(work)
+    assert engine.batches == [2, 2, 1, 1, 1]
 
 
 def test_the_more_urgent_go_first() -> None:

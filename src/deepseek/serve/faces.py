@@ -64,6 +64,11 @@ class Face(Protocol):
         ...
 
     @property
+    def row_units(self) -> int:
+        """The cost of a row that batches are laid out for: 1, or tokens where rows differ in length."""
+        ...
+
+    @property
     def runtime(self) -> Any:
         """What an explainer is made of."""
         ...
@@ -123,6 +128,8 @@ class Servable(Protocol):
 
 class TableFace:
     """Of a bundle that reads columns."""
+
+    row_units = 1
 
     def __init__(self, runtime: Servable) -> None:
         self.runtime = runtime

@@ -27,10 +27,11 @@ from deepseek.serve.call import Call
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import UNEXPLAINED, Explaining, Explanations
 from deepseek.serve.faces import Face, Prepared, Servable, face_of
+from deepseek.serve.jobs import Job, Part
 from deepseek.serve.pace import Pace
 from deepseek.serve.protocols.errors import DisconnectedError
 from deepseek.serve.routing import Slot, Split
-from deepseek.serve.scheduler import Job, Part, Scheduler
+from deepseek.serve.scheduler import Scheduler
 from deepseek.serve.workers import Pool
 
 Result = TypeVar("Result")
@@ -69,7 +70,7 @@ class ServedModel:
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
             self.key, pool, batch_rows=settings.batch_size, limit_rows=settings.max_queued_rows,
-            engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
+            row_units=face.row_units, engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
             join=face.join, concat=face.concat,
         )  # fmt: skip
         self.explanations = Explanations(

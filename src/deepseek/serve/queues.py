@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deepseek.serve.scheduler import Job
+    from deepseek.serve.jobs import Job
 
 NUM_PRIORITIES = 3
 

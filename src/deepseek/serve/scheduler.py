@@ -5,9 +5,11 @@
 Greedy, without a timer: a free worker is given what waits at that moment, and what comes while it computes is the next
 batch. So a lone request never waits for company, and load makes batches by itself.
 
-What is budgeted are rows (and tokens, where rows differ in length), never requests. A batch holds rows of several
-requests up to the batch size. A request with more rows than that goes in slices of its own, as large as BATCH_S allows,
-and joins the queue again after each, so that single rows need not wait behind it.
+What is budgeted are rows, and tokens where rows differ in length, never requests. A batch holds rows of several
+requests up to the batch size; where rows differ in length, it is filled with those nearest to the one that waits
+longest, because a batch costs what its longest row costs. A request with more rows than the batch size goes in slices
+as large as BATCH_S allows, and joins the queue again after each, so that single rows need not wait behind it; several
+such requests go together while that takes no longer than JOINED_S.
 
 When a batch of several requests fails, each of them is tried once more by itself; when a worker dies with it, too, on
 whichever worker is free. A request whose deadline has passed is not computed, and none is answered after it.
@@ -22,8 +24,9 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from deepseek.contracts import Arrays, Flag
+from deepseek.contracts import Arrays
 from deepseek.errors import BusyError
+from deepseek.serve.jobs import Computed, Job, Part, Slice, cost_of
 from deepseek.serve.limits import late
 from deepseek.serve.pace import Pace
 from deepseek.serve.queues import Lanes
@@ -31,69 +34,12 @@ from deepseek.serve.workers import MAX_DEATHS, EngineLostError, LostWorkerError,
 
 #: A slice of a large request may take as long; a row that comes meanwhile waits no longer than this for its turn.
 BATCH_S = 0.02
+JOINED_S = 0.005
+#: Among so many times the rows of a batch those of like length are looked for.
+WINDOW = 8
 SWEEP_S = 0.05  # between two looks for requests that wait in vain
 #: A batch may take so many times what is foreseen, and so long in any case, before its worker is given up.
 SLOWER, PATIENCE_S = 10.0, 10.0
-
-Done = Callable[["Part | Exception"], None]
-
-
-class Job:
-    """The rows of one request, and who is told."""
-
-    __slots__ = (
-        "cost", "counted", "deadline_s", "done", "flags", "gone", "next_row", "num_deaths", "num_left", "num_rows",
-        "parts", "priority", "queued_s", "records", "rows", "started_s",
-    )  # fmt: skip
-
-    def __init__(self, num_rows: int, deadline_s: float, done: Done, *, records: Any = None, priority: int = 1) -> None:
-        self.num_rows = num_rows
-        self.deadline_s = deadline_s  # on the clock of perf_counter
-        self.done = done
-        self.records = records  # before they are prepared
-        self.priority = priority  # 0 (first) to 2
-        self.rows: Any = ()  # prepared: an array (N, ...), or whatever else has a length and can be sliced
-        self.flags: tuple[Flag, ...] = ()
-        self.cost = num_rows  # units of the pace: rows, or tokens
-        self.queued_s = perf_counter()
-        self.started_s = 0.0  # when its first row was given to a worker
-        self.next_row = 0  # the first that no worker has got
-        self.num_left = num_rows  # rows without an answer
-        self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several
-        self.num_deaths = 0
-        self.counted = False  # among the rows that wait
-        self.gone = False  # whether it was answered, or nobody waits for it any more
-
-
-class Part:
-    """A job's share of what was computed for a batch. `batch` is shared by all jobs of the batch."""
-
-    __slots__ = ("batch", "job", "start", "stop")
-
-    def __init__(self, job: Job, batch: Computed, start: int, stop: int) -> None:
-        self.job = job
-        self.batch = batch
-        self.start = start
-        self.stop = stop
-
-
-class Computed:
-    """The outputs of a batch. `rows`, which are made of them for the first job, serve the others."""
-
-    __slots__ = ("_slices", "outputs", "rows")
-
-    def __init__(self, outputs: Arrays, slices: list[Slice]) -> None:
-        self.outputs = outputs
-        self.rows: Any = None
-        self._slices = slices
-
-    @property
-    def inputs(self) -> list[Any]:
-        """The prepared rows, one by one."""
-        return [row for job, start, stop in self._slices for row in job.rows[start:stop]]
-
-
-Slice = tuple[Job, int, int]  # rows of a job that are computed together: from, to
 
 
 class Scheduler:
@@ -106,12 +52,14 @@ class Scheduler:
         *,
         batch_rows: int,
         limit_rows: int,
+        row_units: int = 1,
         engine_timeout_s: float = 60.0,
         emit: Callable[[int, float], None],
         join: Callable[[list[Any]], Arrays],
         concat: Callable[[list[Arrays]], Arrays],
     ) -> None:
-        """`limit_rows` may wait at most; no batch may take longer than `engine_timeout_s`; `emit` is told the rows and
+        """A batch costs at most what `batch_rows` of `row_units` do (of 1 where all rows cost the same); `limit_rows`
+        may wait at most; no batch may take longer than `engine_timeout_s`; `emit` is told the rows and
         the seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat` one of the
         outputs of several."""
         self.batch_rows = batch_rows
@@ -122,6 +70,8 @@ class Scheduler:
         self._model = model
         self._pool = pool
         self._limit_rows = limit_rows
+        self._limit_units = batch_rows * row_units
+        self._differ = row_units > 1
         self._engine_timeout_s = engine_timeout_s
         self._emit = emit
         self._join = join
@@ -158,7 +108,7 @@ class Scheduler:
         share = self._cost / self.num_rows if self.num_rows else 1.0  # units of a row
         return self.pace.wait(
             self._cost + round(num_rows * share),
-            batch_units=max(1, round(self.batch_rows * share)),
+            batch_units=max(1, min(round(self.batch_rows * share), self._limit_units)),
             num_workers=max(1, self._pool.num_workers),
         )
 
@@ -191,7 +141,7 @@ class Scheduler:
         rows, cost = [], 0
         for job, start, stop in batch:
             job.started_s = job.started_s or now_s
-            cost += job.cost * (stop - start) // job.num_rows
+            cost += cost_of((job, start, stop))
             rows.append(job.rows if stop - start == job.num_rows else job.rows[start:stop])
         self._pool.watch(worker, self._patience_s(cost))
         worker.run(self._model, self._join(rows), partial(self._told, worker, batch))
@@ -211,25 +161,71 @@ class Scheduler:
             alone = self._alone.popleft()
             if not self._vain(alone[0], soonest_s):
                 return [alone]
-        batch: list[Slice] = []
-        room = self.batch_rows
         while self._waiting:
             lane = self._waiting.first()
+            job = lane.popleft()
+            if self._vain(job, soonest_s):
+                continue
+            return self._slices(job, lane, soonest_s) if job.num_rows > self.batch_rows else self._fill(job, soonest_s)
+        return []
+
+    def _fill(self, first: Job, soonest_s: float) -> list[Slice]:
+        """Small requests up to the size of a batch, `first` among them."""
+        batch, room, units = [(first, 0, first.num_rows)], self.batch_rows - first.num_rows, first.cost
+        if self._differ and len(self._waiting) > room:
+            return batch + self._near(first, room, soonest_s)
+        while room and self._waiting:
+            lane = self._waiting.first()
             job = lane[0]
-            if job.gone or job.deadline_s < soonest_s:
-                self._finish(lane.popleft(), late())
-            elif job.num_rows <= room:
+            if self._vain(job, soonest_s):
+                lane.popleft()
+            elif job.num_rows <= room and units + job.cost <= self._limit_units:
                 batch.append((lane.popleft(), 0, job.num_rows))
                 room -= job.num_rows
-            elif job.num_rows > self.batch_rows and not batch:
-                return [self._slice_of(job)]
+                units += job.cost
             else:
                 break
         return batch
 
+    def _near(self, first: Job, room: int, soonest_s: float) -> list[Slice]:
+        """Up to `room` rows of requests whose rows are about as long as those of `first`, which has waited longest. The
+        others keep their places, so each is the first one in its turn."""
+        lane = self._waiting.first()
+        seen = [lane.popleft() for _ in range(min(len(lane), WINDOW * self.batch_rows))]
+        length, units = first.cost / first.num_rows, first.cost
+        batch: list[Slice] = []
+        taken: set[Job] = set()
+        for job in sorted(seen, key=lambda job: abs(job.cost / job.num_rows - length)):
+            if job.num_rows <= room and units + job.cost <= self._limit_units and not self._vain(job, soonest_s):
+                batch.append((job, 0, job.num_rows))
+                taken.add(job)
+                room -= job.num_rows
+                units += job.cost
+                if not room:
+                    break
+        lane.extendleft(job for job in reversed(seen) if job not in taken)
+        return batch
+
+    def _slices(self, job: Job, lane: deque[Job], soonest_s: float) -> list[Slice]:
+        """The next rows of a large request, and of those behind it that fit whole into the same short time."""
+        batch = [self._slice_of(job)]
+        left = self.pace.units_within(JOINED_S) - cost_of(batch[0])
+        while lane and lane[0].num_rows > self.batch_rows:
+            job = lane[0]
+            if self._vain(job, soonest_s):
+                lane.popleft()
+                continue
+            rest = job, job.next_row, job.num_rows
+            left -= cost_of(rest)
+            if left < 0:
+                break
+            batch.append(rest)
+            lane.popleft()
+            job.next_row = job.num_rows
+        return batch
+
     def _slice_of(self, job: Job) -> Slice:
-        """The next rows of a large job, which goes to the end of the queue while it has more."""
-        self._waiting.first().popleft()
+        """The next rows of a large request, which goes to the end of the queue while it has more."""
         start = job.next_row
         num_rows = max(self.batch_rows, self.pace.units_within(BATCH_S) * job.num_rows // job.cost)
         job.next_row = stop = min(job.num_rows, start + num_rows)
@@ -259,7 +255,7 @@ class Scheduler:
         now_s = perf_counter()
         for job, start, stop in batch:
             num_rows = stop - start
-            cost += job.cost * num_rows // job.num_rows
+            cost += cost_of((job, start, stop))
             if job.deadline_s < now_s:
                 self._finish(job, late())
             elif num_rows == job.num_rows:

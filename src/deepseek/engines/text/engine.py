@@ -22,6 +22,7 @@ from deepseek.engines.openvino import core
 from deepseek.engines.text.architecture import Architecture, Names
 from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.graph import PREFIX, build
+from deepseek.engines.text.parts import parts, width_of
 from deepseek.engines.text.pooling import Pooling
 from deepseek.engines.text.quantize import Range, from_bytes, merge
 from deepseek.engines.text.weights import Weights
@@ -29,8 +30,11 @@ from deepseek.errors import InputError
 
 Precision = Literal["f32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-#: Sizes are rounded up to these: for each new size OpenVINO prepares its kernels anew.
-TOKENS_STEP, LENGTH_STEP = 16, 8
+#: Numbers of tokens are rounded up to this: for each new size OpenVINO prepares its kernels anew.
+TOKENS_STEP = 16
+#: A further call costs 1.9 ms, and a cell of the attention 8 us at 384 numbers (six layers, float32, one core): both
+#: grow with the layers, the second with the numbers, too. Cells x numbers that cost as much as a call:
+CALL_NUMBERS = 90_000
 
 
 class TextEngine:
@@ -97,10 +101,25 @@ class TextEngine:
         numbers without meaning.
         """
         ids, mask = self._checked(arrays)
+        lengths = (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(1)
+        chosen = parts(lengths.tolist(), call_cells=CALL_NUMBERS / self.architecture.hidden)
+        if len(chosen) == 1:
+            return {self._output: self._infer(ids, mask)}
+        ends = [int(lengths[rows].max()) for rows in chosen]
+        made = [self._infer(ids[rows, :end], mask[rows, :end]) for rows, end in zip(chosen, ends, strict=True)]
+        found = np.zeros((len(ids), *ids.shape[1 : made[0].ndim - 1], made[0].shape[-1]), np.float32)
+        for rows, end, part in zip(chosen, ends, made, strict=True):
+            if part.ndim == 3:
+                found[rows, :end] = part
+            else:
+                found[rows] = part
+        return {self._output: found}
+
+    def _infer(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         request = self._request()
         request.infer(self._flat(ids, mask), share_inputs=True)
         found = np.array(request.get_tensor(self._output).data)
-        return {self._output: found[:, : ids.shape[1]] if found.ndim == 3 else found}
+        return found[:, : ids.shape[1]] if found.ndim == 3 else found
 
     def observed(self, arrays: Arrays, found: dict[str, Range]) -> None:
         """Widen `found` by the values that this batch sends into the dense layers of a graph that observes."""
@@ -155,7 +174,7 @@ class TextEngine:
     def _flat(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """The inputs of graph.py: sizes rounded up, the tokens of all rows in one list."""
         num_rows, length = ids.shape
-        width = -(-length // LENGTH_STEP) * LENGTH_STEP
+        width = width_of(length)
         wide = np.zeros((num_rows, width), bool)
         wide[:, :length] = mask
         back = np.flatnonzero(wide)

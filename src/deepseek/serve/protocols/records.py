@@ -20,13 +20,13 @@ from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import JSON, Answer, Call
 from deepseek.serve.explanations import Explained
+from deepseek.serve.jobs import Part
 from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
 from deepseek.serve.protocols.coding import inflate
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.rows import INLINE_BYTES as ROWS_INLINE_BYTES
 from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, holds_rows, read_numbers
-from deepseek.serve.scheduler import Part
 
 if TYPE_CHECKING:
     from deepseek.serve.generation import GenerativeModel

@@ -1,0 +1,75 @@
+"""What waits for an engine and what comes back: jobs, slices of them, parts of a batch's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from deepseek.contracts import Arrays, Flag
+
+Done = Callable[["Part | Exception"], None]
+
+
+class Job:
+    """The rows of one request, and who is told."""
+
+    __slots__ = (
+        "cost", "counted", "deadline_s", "done", "flags", "gone", "next_row", "num_deaths", "num_left", "num_rows",
+        "parts", "priority", "queued_s", "records", "rows", "started_s",
+    )  # fmt: skip
+
+    def __init__(self, num_rows: int, deadline_s: float, done: Done, *, records: Any = None, priority: int = 1) -> None:
+        self.num_rows = num_rows
+        self.deadline_s = deadline_s  # on the clock of perf_counter
+        self.done = done
+        self.records = records  # before they are prepared
+        self.priority = priority  # 0 (first) to 2
+        self.rows: Any = ()  # prepared: an array (N, ...), or whatever else has a length and can be sliced
+        self.flags: tuple[Flag, ...] = ()
+        self.cost = num_rows  # units of the pace: rows, or tokens
+        self.queued_s = perf_counter()
+        self.started_s = 0.0  # when its first row was given to a worker
+        self.next_row = 0  # the first that no worker has got
+        self.num_left = num_rows  # rows without an answer
+        self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several
+        self.num_deaths = 0
+        self.counted = False  # among the rows that wait
+        self.gone = False  # whether it was answered, or nobody waits for it any more
+
+
+class Part:
+    """A job's share of what was computed for a batch. `batch` is shared by all jobs of the batch."""
+
+    __slots__ = ("batch", "job", "start", "stop")
+
+    def __init__(self, job: Job, batch: Computed, start: int, stop: int) -> None:
+        self.job = job
+        self.batch = batch
+        self.start = start
+        self.stop = stop
+
+
+class Computed:
+    """The outputs of a batch. `rows`, which are made of them for the first job, serve the others."""
+
+    __slots__ = ("_slices", "outputs", "rows")
+
+    def __init__(self, outputs: Arrays, slices: list[Slice]) -> None:
+        self.outputs = outputs
+        self.rows: Any = None
+        self._slices = slices
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The prepared rows, one by one."""
+        return [row for job, start, stop in self._slices for row in job.rows[start:stop]]
+
+
+Slice = tuple[Job, int, int]  # rows of a job that are computed together: from, to
+
+
+def cost_of(rows: Slice) -> int:
+    """Units of the pace."""
+    job, start, stop = rows
+    return job.cost if stop - start == job.num_rows else job.cost * (stop - start) // job.num_rows
