@@ -23,7 +23,6 @@ from deepseek.serve.bench.server import stop
 
 #: On two cores, which the client shares: one process parses, one computes.
 ONE_EACH = ("--front-ends", "1", "--workers", "1")
-TWO_EACH = ("--front-ends", "2", "--workers", "1")
 NULL_CONNECTIONS, ROW_CONNECTIONS, ROWS_CONNECTIONS = 128, 64, 8
 ARROW = "application/vnd.apache.arrow.stream"
 ROWS = {("json", 100): 250_000, ("json", 1_000): 450_000, ("arrow", 100): 400_000, ("arrow", 1_000): 600_000}
@@ -56,7 +55,7 @@ def row(bench: Bench) -> Iterator[dict[str, Any]]:
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
     """Many rows a message, as positional arrays and as Arrow."""
-    with bench.server(bench.tree.bundle, *TWO_EACH) as server:
+    with bench.server(bench.tree.bundle, *ONE_EACH) as server:
         for (form, num_rows), bar in ROWS.items():
             name = f"rows_{num_rows}_{form}"
             if name not in bench.asked:
@@ -66,7 +65,7 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
             [runs] = bench.rounds([(ask, load, server.pid)])
             yield claim(
                 name, ours=middle(runs, lambda run: run.per_s) * num_rows, unit="rows/s", op=">=", bar=bar,
-                num_seeds=len(runs), note=f"{' '.join(TWO_EACH)}, c={ROWS_CONNECTIONS}, by {load.client}: {told(runs)}",
+                num_seeds=len(runs), note=f"{' '.join(ONE_EACH)}, c={ROWS_CONNECTIONS}, by {load.client}: {told(runs)}",
             )  # fmt: skip
 
 

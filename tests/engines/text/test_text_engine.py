@@ -177,25 +177,16 @@ def test_what_stands_beside_a_text_does_not_change_its_answer(tmp_path: Path, fa
     assert np.abs(together - alone).max() < 2e-6
 
 
-@pytest.mark.parametrize("task", ["embedding", "token-classification"])
-def test_parts_of_like_length_give_what_one_call_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
-) -> None:
+@pytest.mark.parametrize("task", ["embedding", "sequence-classification", "token-classification"])
+def test_groups_of_like_length_give_each_text_its_own_answer(tmp_path: Path, task: str) -> None:
     folder = make_text_folder(tmp_path / "model", "bert", task)
-    model = TextModel.open(folder)
-    tokens = model.prepare([*TEXTS, *TEXTS[::-1]])
-    found, calls = [], []
-    infer = TextEngine._infer
-    monkeypatch.setattr(TextEngine, "_infer", lambda self, ids, mask: calls.append(len(ids)) or infer(self, ids, mask))
-    for call_numbers in (1e9, 0):
-        monkeypatch.setattr("deepseek.engines.text.engine.CALL_NUMBERS", call_numbers)
-        (answers,) = TextEngine.open(folder).run(model.join(tokens)).values()
-        # What stands behind the end of a text is nobody's.
-        found.append([row[: len(own)] for row, own in zip(answers, tokens, strict=True)])
-    assert calls[0] == 10
-    assert len(calls) > 2
-    assert sum(calls[1:]) == 10
-    assert all(np.allclose(one, other, atol=2e-6) for one, other in zip(*found, strict=True))
+    model, engine = TextModel.open(folder), TextEngine.open(folder)
+    tokens = model.prepare(["cat " * length for length in (30, 1, 9, 17, 2, 29, 18, 10)])
+    (together,) = engine.run(model.join(tokens)).values()
+    for row, own in enumerate(tokens):
+        (alone,) = engine.run(model.join([own])).values()
+        found = together[row, : len(own)] if together.ndim == 3 else together[row]
+        assert np.abs(found - alone[0]).max() < 2e-6
 
 
 def test_threads_share_an_engine(tmp_path: Path) -> None:

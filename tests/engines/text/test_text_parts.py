@@ -7,14 +7,14 @@ import random
 
 import pytest
 
-from deepseek.engines.text.parts import parts, width_of
+from deepseek.engines.text.parts import groups, width_of
 
 
-def cost(chosen: list[list[int]], lengths: list[int], call_cells: float) -> float:
-    return sum(call_cells + len(rows) * max(width_of(lengths[row]) for row in rows) for rows in chosen)
+def cells(chosen: list[list[int]], lengths: list[int]) -> int:
+    return sum(len(rows) * max(width_of(lengths[row]) for row in rows) for rows in chosen)
 
 
-def best_cost(lengths: list[int], call_cells: float) -> float:
+def least_cells(lengths: list[int], most: int) -> int:
     """By trying all ways to cut the rows in the order of their lengths."""
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
     found = []
@@ -25,23 +25,25 @@ def best_cost(lengths: list[int], call_cells: float) -> float:
                 chosen.append([row])
             else:
                 chosen[-1].append(row)
-        found.append(cost(chosen, lengths, call_cells))
+        if len(chosen) <= most:
+            found.append(cells(chosen, lengths))
     return min(found)
 
 
 def test_short_rows_do_not_go_with_long_ones() -> None:
-    assert [rows.tolist() for rows in parts([5, 60, 6, 58], call_cells=100)] == [[0, 2], [1, 3]]
+    assert [rows.tolist() for rows in groups([5, 60, 6, 58], most=2)] == [[0, 2], [1, 3]]
 
 
-def test_a_call_that_costs_more_than_it_saves_is_not_made() -> None:
-    assert [rows.tolist() for rows in parts([5, 60, 6, 58], call_cells=113)] == [[0, 2, 1, 3]]
+def test_rows_of_one_length_are_one_group() -> None:
+    assert [rows.tolist() for rows in groups([9, 12, 16], most=3)] == [[0, 1, 2]]
 
 
-@pytest.mark.parametrize("call_cells", [0.0, 10.0, 60.0, 300.0])
-def test_no_other_way_to_cut_is_cheaper(call_cells: float) -> None:
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_no_other_way_to_cut_has_fewer_cells(most: int) -> None:
     draw = random.Random(0)
     for num_rows in (1, 2, 5, 10):
         lengths = [draw.randint(1, 80) for _ in range(num_rows)]
-        chosen = [rows.tolist() for rows in parts(lengths, call_cells=call_cells)]
+        chosen = [rows.tolist() for rows in groups(lengths, most=most)]
+        assert len(chosen) <= most
         assert sorted(itertools.chain.from_iterable(chosen)) == list(range(num_rows))
-        assert cost(chosen, lengths, call_cells) == best_cost(lengths, call_cells)
+        assert cells(chosen, lengths) == least_cells(lengths, most)

@@ -21,8 +21,8 @@ from deepseek.engines.memory import give_back
 from deepseek.engines.openvino import core
 from deepseek.engines.text.architecture import Architecture, Names
 from deepseek.engines.text.folder import check_folder
-from deepseek.engines.text.graph import PREFIX, build
-from deepseek.engines.text.parts import parts, width_of
+from deepseek.engines.text.graph import GROUPS, PREFIX, build
+from deepseek.engines.text.parts import groups, width_of
 from deepseek.engines.text.pooling import Pooling
 from deepseek.engines.text.quantize import Range, from_bytes, merge
 from deepseek.engines.text.weights import Weights
@@ -32,9 +32,6 @@ Precision = Literal["f32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 #: Numbers of tokens are rounded up to this: for each new size OpenVINO prepares its kernels anew.
 TOKENS_STEP = 16
-#: A further call costs 1.9 ms, and a cell of the attention 8 us at 384 numbers (six layers, float32, one core): both
-#: grow with the layers, the second with the numbers, too. Cells x numbers that cost as much as a call:
-CALL_NUMBERS = 90_000
 
 
 class TextEngine:
@@ -101,30 +98,20 @@ class TextEngine:
         numbers without meaning.
         """
         ids, mask = self._checked(arrays)
-        lengths = (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(1)
-        chosen = parts(lengths.tolist(), call_cells=CALL_NUMBERS / self.architecture.hidden)
-        if len(chosen) == 1:
-            return {self._output: self._infer(ids, mask)}
-        ends = [int(lengths[rows].max()) for rows in chosen]
-        made = [self._infer(ids[rows, :end], mask[rows, :end]) for rows, end in zip(chosen, ends, strict=True)]
-        found = np.zeros((len(ids), *ids.shape[1 : made[0].ndim - 1], made[0].shape[-1]), np.float32)
-        for rows, end, part in zip(chosen, ends, made, strict=True):
-            if part.ndim == 3:
-                found[rows, :end] = part
-            else:
-                found[rows] = part
-        return {self._output: found}
-
-    def _infer(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        flat, order, index = self._flat(ids, mask)
         request = self._request()
-        request.infer(self._flat(ids, mask), share_inputs=True)
-        found = np.array(request.get_tensor(self._output).data)
-        return found[:, : ids.shape[1]] if found.ndim == 3 else found
+        request.infer(flat, share_inputs=True)
+        made = np.asarray(request.get_tensor(self._output).data)
+        if self.architecture.task == "token-classification":
+            return {self._output: made[index]}
+        found = np.empty((len(ids), made.shape[1]), np.float32)
+        found[order] = made[: len(ids)]
+        return {self._output: found}
 
     def observed(self, arrays: Arrays, found: dict[str, Range]) -> None:
         """Widen `found` by the values that this batch sends into the dense layers of a graph that observes."""
         request = self._request()
-        request.infer(self._flat(*self._checked(arrays)), share_inputs=True)
+        request.infer(self._flat(*self._checked(arrays))[0], share_inputs=True)
         names = [name for output in self._compiled.outputs for name in output.get_names()]
         merge(found, {name: request.get_tensor(name).data for name in names if name.startswith(PREFIX)}, PREFIX)
 
@@ -171,24 +158,39 @@ class TextEngine:
             )
         return ids, mask
 
-    def _flat(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """The inputs of graph.py: sizes rounded up, the tokens of all rows in one list."""
-        num_rows, length = ids.shape
-        width = width_of(length)
-        wide = np.zeros((num_rows, width), bool)
-        wide[:, :length] = mask
-        back = np.flatnonzero(wide)
-        num_tokens = len(back)
+    def _flat(
+        self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]
+    ) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The inputs of graph.py, the rows in the order of its groups, and where each token stands in the list (N, L).
+
+        Sizes are rounded up, the tokens of all rows stand in one list.
+        """
+        num_tokens = int(mask.sum())
         total = max(1, -(-num_tokens // TOKENS_STEP)) * TOKENS_STEP
-        index = np.zeros((num_rows, width), np.int32)
-        index.reshape(-1)[back] = np.arange(num_tokens)
-        return {
+        index = np.zeros(ids.shape, np.int32)
+        index[mask] = np.arange(num_tokens)
+        lengths = (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(1)
+        chosen = groups(lengths.tolist(), most=GROUPS)
+        inputs = {}
+        cells = np.empty(ids.shape, np.int32)  # where the attention's groups, one after the other, have a token
+        num_cells = 0
+        for number in range(GROUPS):
+            # A group that is not needed has a row without a token.
+            rows = chosen[number] if number < len(chosen) else np.empty(0, np.int64)
+            num_rows, width = max(1, len(rows)), width_of(int(lengths[rows].max(initial=1)))
+            columns = min(width, ids.shape[1])
+            for name, values in (("index", index), ("mask", mask)):
+                wide = np.zeros((num_rows, width), np.int32 if name == "index" else np.float32)
+                wide[: len(rows), :columns] = values[rows, :columns]
+                inputs[f"{name}{number}"] = wide
+            cells[rows] = num_cells + np.arange(len(rows))[:, None] * width + np.arange(ids.shape[1])
+            num_cells += num_rows * width
+        inputs |= {
             "ids": _fill(ids[mask], total, self.architecture.pad_id),
             "positions": _fill(self._positions(ids)[mask], total, 0),
-            "back": _fill(back, total, 0),
-            "index": index,
-            "mask": wide.astype(np.float32),
+            "back": _fill(cells[mask], total, 0),
         }
+        return inputs, np.concatenate(chosen), index
 
     def _positions(self, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(N, L). RoBERTa counts what is not the padding's id, from behind that id, and gives the rest that id."""

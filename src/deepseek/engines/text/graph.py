@@ -4,14 +4,15 @@
     model = build(..., ranges=ranges)                                # those dense layers in int8, see quantize.py
 
 Rows of a batch are not padded where the work is: all tokens of the batch stand in one list of T rows, and only the
-attention sees them as N rows of L tokens. A short text beside a long one then costs what it is long.
+attention sees them as rows of L tokens, in GROUPS of rows of like length. A short text beside a long one then costs
+what it is long. A group that is not needed has a row without a token.
 
     ids (T,) positions (T,)            each token and its place in its text
-    index (N, L)                       where in the list a text's token stands; behind its end: any row
-    back (T,)                          the inverse: where in N * L a token of the list stands
-    mask (N, L)                        1 for a token, 0 behind the end of a text
+    index0 (N0, L0), index1 ...        where in the list a text's token stands; behind its end: any row
+    mask0 (N0, L0), mask1 ...          1 for a token, 0 behind the end of a text
+    back (T,)                          where in N0 * L0 + N1 * L1 + ... a token of the list stands
 
-Outputs: "embedding" (N, D), "logits" (N, C) or (N, L, C).
+Outputs: "embedding" (N0 + N1 + ..., D), "logits" (N0 + N1 + ..., C), or (T, C) where each token has a label.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from deepseek.extras import need
 
 #: Added to the score of what is no token: exp() of it is 0, and bfloat16 and float16 hold it.
 NOT_A_TOKEN = -30_000.0
+#: Batches of mixed lengths run at .82 of sorted ones with one group, at .99 with three. Each costs a lone text .15 ms.
+GROUPS = 3
 PREFIX = "range."  # names the outputs of a graph that measures what goes into its dense layers
 
 
@@ -114,16 +117,24 @@ class Builder:
         scale = np.repeat(np.array([1 / math.sqrt(hidden // heads), 1, 1], np.float32), hidden)
         weight = np.concatenate([self.array(f"{name}.weight") for name in parts]) * scale[:, None]
         bias = np.concatenate([self.array(f"{name}.bias") for name in parts]) * scale
-        qkv = self.gather(self.linear(x, f"{place}.qkv", weight, bias), inputs["index"])  # (N, L, 3H)
-        qkv = self.reshape(qkv, 0, 0, 3, heads, hidden // heads)
+        qkv = self.linear(x, f"{place}.qkv", weight, bias)  # (T, 3H)
+        mixed = self.concat([self.mix(qkv, inputs[f"index{at}"], inputs[f"bias{at}"]) for at in range(GROUPS)])
+        return self.dense(self.gather(mixed, inputs["back"]), f"{place}.o", f"{layer}{self.names.parts['o']}")
+
+    def mix(self, qkv: Any, index: Any, bias: Any) -> Any:
+        """The attention of one group (N, L): (T, 3H) -> (N * L, H)"""
+        hidden, heads = self.architecture.hidden, self.architecture.num_heads
+        rows = self.reshape(self.gather(qkv, index), 0, 0, 3, heads, hidden // heads)
         order = self.constant(np.array([2, 0, 3, 1, 4]))
-        split = self.ops.split(self.ops.transpose(qkv, order), self.constant(np.array(0)), 3)
+        split = self.ops.split(self.ops.transpose(rows, order), self.constant(np.array(0)), 3)
         q, k, v = (self.ops.squeeze(split.output(part), self.constant(np.array([0]))) for part in range(3))
-        scores = self.ops.add(self.ops.matmul(q, k, False, True), inputs["bias"])  # (N, heads, L, L)
+        scores = self.ops.add(self.ops.matmul(q, k, False, True), bias)  # (N, heads, L, L)
         mixed = self.ops.matmul(self.ops.softmax(scores, -1), v, False, False)  # (N, heads, L, H / heads)
-        mixed = self.ops.transpose(mixed, self.constant(np.array([0, 2, 1, 3])))
-        flat = self.gather(self.reshape(mixed, -1, hidden), inputs["back"])  # (T, H)
-        return self.dense(flat, f"{place}.o", f"{layer}{self.names.parts['o']}")
+        return self.reshape(self.ops.transpose(mixed, self.constant(np.array([0, 2, 1, 3]))), -1, hidden)
+
+    def concat(self, parts: list[Any]) -> Any:
+        """Rows one after the other."""
+        return parts[0] if len(parts) == 1 else self.ops.concat(parts, 0)
 
     def activate(self, x: Any) -> Any:
         kind = self.architecture.activation
@@ -137,11 +148,11 @@ class Builder:
         wide = self.activate(self.dense(x, f"{place}.up", part["up"]))  # (T, F)
         return self.norm(self.ops.add(self.dense(wide, f"{place}.down", part["down"]), x), part["norm2"])
 
-    def pool(self, x: Any, pooling: Pooling, inputs: Mapping[str, Any]) -> Any:
-        """(T, H) -> (N, number of modes * H)"""
+    def pool(self, x: Any, pooling: Pooling, index: Any, mask: Any) -> Any:
+        """One group (N, L): (T, H) -> (N, number of modes * H)"""
         ops = self.ops
-        rows = self.gather(x, inputs["index"])  # (N, L, H)
-        mask = ops.unsqueeze(inputs["mask"], self.constant(np.array([2])))  # (N, L, 1)
+        rows = self.gather(x, index)  # (N, L, H)
+        mask = ops.unsqueeze(mask, self.constant(np.array([2])))  # (N, L, 1)
         along = self.constant(np.array([1]))
         total = ops.reduce_sum(ops.multiply(rows, mask), along)
         length = ops.maximum(ops.reduce_sum(mask, along), self.number(1, 2))
@@ -159,11 +170,12 @@ class Builder:
         return found
 
     def classify(self, x: Any, inputs: Mapping[str, Any]) -> Any:
-        """(T, H) -> logits (N, C) of the first token, or (N, L, C) of all."""
+        """(T, H) -> logits (T, C) of all tokens, or (N0 + N1 + ..., C) of the first of each text."""
         head = self.names.head
         if self.architecture.task == "token-classification":
-            return self.gather(self.dense(x, "head.out", head["out"]), inputs["index"])
-        first = self.ops.gather(inputs["index"], self.constant(np.array(0)), self.constant(np.array(1)))
+            return self.dense(x, "head.out", head["out"])
+        zero, one = self.constant(np.array(0)), self.constant(np.array(1))
+        first = self.concat([self.ops.gather(inputs[f"index{at}"], zero, one) for at in range(GROUPS)])
         x = self.dense(self.gather(x, first), "head.dense", head["dense"])
         x = self.ops.relu(x) if self.architecture.family == "distilbert" else self.ops.tanh(x)
         return self.dense(x, "head.out", head["out"])
@@ -187,16 +199,19 @@ def build(
     made = Builder(architecture, names, weights, ranges, observe=observe)
     ops = made.ops
     inputs = {name: ops.parameter([-1], np.int32, name) for name in ("ids", "positions", "back")}
-    inputs["index"] = ops.parameter([-1, -1], np.int32, "index")
-    inputs["mask"] = ops.parameter([-1, -1], np.float32, "mask")
+    for at in range(GROUPS):
+        inputs[f"index{at}"] = ops.parameter([-1, -1], np.int32, f"index{at}")
+        inputs[f"mask{at}"] = ops.parameter([-1, -1], np.float32, f"mask{at}")
     parameters = list(inputs.values())
-    absent = ops.multiply(ops.subtract(made.number(1, 2), inputs["mask"]), made.number(NOT_A_TOKEN, 2))
-    inputs["bias"] = ops.unsqueeze(absent, ops.constant(np.array([1, 2])))  # (N, 1, 1, L)
+    for at in range(GROUPS):
+        absent = ops.multiply(ops.subtract(made.number(1, 2), inputs[f"mask{at}"]), made.number(NOT_A_TOKEN, 2))
+        inputs[f"bias{at}"] = ops.unsqueeze(absent, ops.constant(np.array([1, 2])))  # (N, 1, 1, L)
     x = made.embed(inputs["ids"], inputs["positions"])
     for index in range(architecture.num_layers):
         x = made.layer(x, index, inputs)
     if architecture.task == "embedding":
-        outputs = {"embedding": made.pool(x, pooling, inputs)}
+        pooled = [made.pool(x, pooling, inputs[f"index{at}"], inputs[f"mask{at}"]) for at in range(GROUPS)]
+        outputs = {"embedding": made.concat(pooled)}
     else:
         outputs = {"logits": made.classify(x, inputs)}
     check_ranges(made.ranges, made.sizes)  # none is left over
