@@ -36,9 +36,10 @@ def groups(lengths: Sequence[int], *, most: int) -> list[NDArray[np.int64]]:
     for _ in range(min(most, len(found)) - 1):
         shorter, best = least[-1], []
         for last, width in enumerate(found.tolist()):
-            ways = [(width * before[last + 1], 0)]
-            for first in range(1, last + 1):
-                ways.append((shorter[first - 1] + width * (before[last + 1] - before[first]), first))
+            ways = [
+                ((shorter[first - 1] if first else 0) + width * (before[last + 1] - before[first]), first)
+                for first in range(last + 1)
+            ]
             best.append(min(ways))
         least.append([num_cells for num_cells, _ in best])
         cuts.append([first for _, first in best])
