@@ -342,6 +342,34 @@ def test_a_request_that_cannot_be_in_time_is_refused_and_one_that_can_is_not() -
     run(work)
 
 
+def test_what_waits_is_weighed_by_what_it_turned_out_to_cost() -> None:
+    engine = Engine(delay_s=0.001)
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=2, row_units=1_000)
+        scheduler = asking.scheduler
+        for _ in range(30):
+            jobs = [asking.job(1.0) for _ in range(6)]
+            for job, _ in jobs:
+                scheduler.admit(job)
+                job.cost = 100  # it is known after the job was let in
+            scheduler.submit(*(job for job, _ in jobs))
+            await asyncio.gather(*(told for _, told in jobs))
+        scheduler.pace.learn(200, 0.2)
+        idle_s = scheduler.wait_s(2)
+        jobs = [asking.job(1.0) for _ in range(8)]
+        for job, _ in jobs:
+            scheduler.admit(job)
+        assert scheduler.wait_s(2) == pytest.approx(5 * idle_s, rel=0.2)
+        late, _ = asking.job(1.0, deadline_s=perf_counter() + 2 * idle_s)
+        with pytest.raises(BusyError):
+            scheduler.admit(late)
+        scheduler.submit(*(job for job, _ in jobs))
+        await asyncio.gather(*(told for _, told in jobs))
+
+    run(work)
+
+
 def test_a_poisoned_row_fails_its_own_request_only() -> None:
     engine = Engine(poison=13.0)
 

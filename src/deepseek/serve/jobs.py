@@ -34,7 +34,7 @@ class Job:
         self.num_left = num_rows  # rows without an answer
         self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several
         self.num_deaths = 0
-        self.counted = False  # among the rows that wait
+        self.counted = 0  # units of the pace that stand for it among what waits; 0 while it is not counted
         self.gone = False  # whether it was answered, or nobody waits for it any more
 
 

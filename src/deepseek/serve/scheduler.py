@@ -37,6 +37,8 @@ BATCH_S = 0.02
 JOINED_S = 0.005
 #: Among so many times the rows of a batch those of like length are looked for.
 WINDOW = 8
+FADE = 0.05  # what the newest request counts in the usual cost of a row
+SPARE = 32  # the share of a batch's time that rows may wait for company before they are prepared
 SWEEP_S = 0.05  # between two looks for requests that wait in vain
 #: A batch may take so many times what is foreseen, and so long in any case, before its worker is given up.
 SLOWER, PATIENCE_S = 10.0, 10.0
@@ -66,7 +68,8 @@ class Scheduler:
         self.behind_s = 0.0  # so much later than its age says is its turn among the models
         self.pace = Pace()
         self.num_rows = 0  # that wait or are computed
-        self._cost = 0  # of those
+        self._cost = 0  # of those, in units of the pace
+        self._usual = 1.0  # units of a row, of late
         self._model = model
         self._pool = pool
         self._limit_rows = limit_rows
@@ -95,22 +98,26 @@ class Scheduler:
                     expected=f"at most {self._limit_rows} waiting rows, and an answer before the request's deadline",
                     fix=f"ask again in {self.retry_after_s} s",
                 )
-        job.counted = True
+        job.counted = max(1, round(num_rows * self._usual)) if self._differ else num_rows
         self.num_rows += num_rows
-        self._cost += job.cost
+        self._cost += job.counted
 
     def wait_s(self, num_rows: int) -> float:
         """Seconds until `num_rows` more would be computed."""
-        if self._cost == self.num_rows:  # each row is a unit
-            return self.pace.wait(
-                self._cost + num_rows, batch_units=self.batch_rows, num_workers=self._pool.num_workers or 1
-            )
-        share = self._cost / self.num_rows if self.num_rows else 1.0  # units of a row
-        return self.pace.wait(
-            self._cost + round(num_rows * share),
-            batch_units=max(1, min(round(self.batch_rows * share), self._limit_units)),
-            num_workers=max(1, self._pool.num_workers),
-        )
+        units = self._cost + round(num_rows * self._usual)
+        return self.pace.wait(units, batch_units=self._batch_units, num_workers=self._pool.num_workers or 1)
+
+    @property
+    def _batch_units(self) -> int:
+        """What a full batch of usual rows costs."""
+        if not self._differ:
+            return self.batch_rows
+        return max(1, min(round(self.batch_rows * self._usual), self._limit_units))
+
+    @property
+    def spare_s(self) -> float:
+        """Seconds for which rows that come now need not be prepared, because no worker is free for them."""
+        return 0.0 if self._pool.has_free else self.pace.seconds(self._batch_units) / SPARE
 
     @property
     def retry_after_s(self) -> int:
@@ -120,9 +127,18 @@ class Scheduler:
     def submit(self, *jobs: Job) -> None:
         """Queue jobs whose rows are prepared. The `done` of each is called once, later."""
         for job in jobs:
+            if self._differ:
+                self._weigh(job)
             if not job.gone:
                 self._waiting.append(job)
         self._call()
+
+    def _weigh(self, job: Job) -> None:
+        """Its cost is known now."""
+        self._usual += FADE * (job.cost / job.num_rows - self._usual)
+        if job.counted and not job.gone:
+            self._cost += job.cost - job.counted
+            job.counted = job.cost
 
     def cancel(self, job: Job, reason: Exception) -> None:
         """Tell the reason; what is not computed yet will not be."""
@@ -304,7 +320,7 @@ class Scheduler:
         job.gone = True
         if job.counted:
             self.num_rows -= job.num_rows
-            self._cost -= job.cost
+            self._cost -= job.counted
         done, job.done = job.done, _nobody  # who is told and the job know each other: a cycle would wait for the gc
         done(told)
 

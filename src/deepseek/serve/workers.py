@@ -70,6 +70,11 @@ class Pool:
         self._due_s: dict[Worker, float] = {}  # when a worker that computes should have answered
         self._wanted: dict[Worker, asyncio.Future[None]] = {}
 
+    @property
+    def has_free(self) -> bool:
+        """Whether a worker has no batch."""
+        return bool(self._free)
+
     def add(self, worker: Worker) -> None:
         """A worker more, which is free."""
         self.num_workers += 1
