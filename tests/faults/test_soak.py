@@ -1,0 +1,62 @@
+"""Ten minutes of requests, of models that come and go: memory stays what it was."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from load import Load, engines_of
+from serving import Server, started
+
+MINUTES = 10
+SETTLED = 0.25  # of the time, after which memory is compared
+OTHER = "/v2/repository/models/other"
+
+
+def own_bytes(server: Server) -> dict[int, int]:
+    """What the front end and each engine process hold for themselves."""
+    return {pid: private_bytes(pid) for pid in (server.process.pid, *engines_of(server))}
+
+
+def private_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+
+@pytest.mark.slow
+def test_ten_minutes_of_load_and_of_models_that_come_and_go_leave_no_memory_behind(
+    cancer_bundle: Path, tmp_path: Path, record_property: Callable[[str, Any], None]
+) -> None:
+    for name in ("cancer", "other"):
+        shutil.copytree(cancer_bundle, tmp_path / "models" / name / "1")
+    with started("--repository", tmp_path / "models", "--workers", "2") as server:
+        body: Any = httpx.get(f"{server.url}/v1/models/cancer/example").json()
+        load = Load(server.url, 2, body)
+        sizes: list[tuple[float, dict[int, int]]] = []
+        begun_s = time.monotonic()
+        num_cycles = 0
+        while time.monotonic() - begun_s < 60 * MINUTES:
+            for verb in ("unload", "load"):
+                assert httpx.post(f"{server.url}{OTHER}/{verb}", timeout=60).status_code == 200
+            num_cycles += 1
+            answer = httpx.post(f"{server.url}/v1/models/other:explain", json=body, timeout=60)
+            assert answer.status_code == 200
+            httpx.get(f"{server.url}/metrics").raise_for_status()
+            sizes.append((time.monotonic() - begun_s, own_bytes(server)))
+            time.sleep(0.5)
+        load.end()
+        settled = next(found for at_s, found in sizes if at_s > 60 * MINUTES * SETTLED)
+        last = sizes[-1][1]
+        record_property("seen", f"{num_cycles} cycles, {len(load.statuses)} requests; {settled}, then {last} bytes")
+        assert load.broken == []
+        assert set(load.statuses) == {200}
+        assert num_cycles > 60
+        assert settled.keys() == last.keys()
+        for pid, then in settled.items():
+            assert last[pid] < 1.02 * then
