@@ -160,7 +160,7 @@ class Scheduler:
             cost += cost_of((job, start, stop))
             rows.append(job.rows if stop - start == job.num_rows else job.rows[start:stop])
         self._pool.watch(worker, self._patience_s(cost))
-        worker.run(self._model, self._join(rows), partial(self._told, worker, batch))
+        worker.run(self._model, self._join(rows), partial(self._told, worker, batch, now_s))
         return True
 
     def _patience_s(self, cost: int) -> float:
@@ -172,7 +172,8 @@ class Scheduler:
 
     def _take(self) -> list[Slice]:
         """The next batch. Who comes too late is told so, not computed."""
-        soonest_s = perf_counter() + self.pace.seconds(1)
+        waiting = min(self._batch_units, round(len(self._waiting) * self._usual))
+        soonest_s = perf_counter() + self.pace.seconds(max(1, waiting))
         while self._alone:
             alone = self._alone.popleft()
             if not self._vain(alone[0], soonest_s):
@@ -257,7 +258,9 @@ class Scheduler:
             return True
         return False
 
-    def _told(self, worker: Worker, batch: list[Slice], found: Arrays | Exception, took_s: float) -> None:
+    def _told(
+        self, worker: Worker, batch: list[Slice], begun_s: float, found: Arrays | Exception, took_s: float
+    ) -> None:
         """A batch has come back."""
         if isinstance(found, LostWorkerError):
             self._lost(batch)
@@ -279,7 +282,8 @@ class Scheduler:
             elif not job.gone:
                 self._gather(job, start, {name: array[at : at + num_rows] for name, array in found.items()})
             at += num_rows
-        self.pace.learn(cost, took_s)
+        # What counts for those who wait is when an answer is here, not how long the engine computed.
+        self.pace.learn(cost, now_s - begun_s)
         self._emit(at, took_s)
 
     def _gather(self, job: Job, start: int, outputs: Arrays) -> None:
