@@ -15,11 +15,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from deepseek.engines.llm.base import Generation, Piece
 from deepseek.engines.llm.convert import convert
-from deepseek.engines.llm.engine import Generation, LlmEngine, Piece
+from deepseek.engines.llm.engine import LlmEngine
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.schemas import Schemas
 from deepseek.errors import BusyError, DrainingError, InputError
 from tinylm import trained
 
@@ -126,7 +126,7 @@ def test_an_answer_follows_its_schema(engine: LlmEngine) -> None:
         "required": ["name", "age"],
         "additionalProperties": False,
     }
-    options = GenerationOptions(seed=1, temperature=0.5, json_schema=Schemas().check(schema))
+    options = GenerationOptions(seed=1, temperature=0.5, json_schema=engine.schema(schema))
     heard = ask(engine, PROMPTS[0], options).wait()
     if heard.finish == "stop":
         found = json.loads(heard.text)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deepseek.engines.llm.base import Piece
 from deepseek.engines.llm.convert import convert
-from deepseek.engines.llm.engine import LlmEngine, Piece
+from deepseek.engines.llm.engine import LlmEngine
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.process import LlmProcess

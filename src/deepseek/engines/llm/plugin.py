@@ -25,6 +25,8 @@ def properties(config: DecoderConfig, precision: Precision, limits: EngineLimits
     if limits.exact:
         exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
         return found | exact
+    if limits.bfloat16:
+        return found | {"INFERENCE_PRECISION_HINT": "bf16"}
     group = math.gcd(config.width, config.inner_width, config.num_heads * config.head_size)
     if precision == "int8" and group >= MIN_GROUP:
         found |= {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
