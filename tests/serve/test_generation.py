@@ -70,6 +70,10 @@ def test_embeddings_of_texts_and_of_tokens(client: openai.OpenAI) -> None:
     assert tokens.usage.prompt_tokens == 7
 
 
+def schema_format(schema: Any) -> Any:
+    return {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
@@ -78,6 +82,8 @@ def test_embeddings_of_texts_and_of_tokens(client: openai.OpenAI) -> None:
         ("embeddings", {"model": "tiny", "input": "a"}, 404, "that embeds texts"),
         ("completions", {"model": "tiny", "prompt": "a", "temperature": 9}, 422, "temperature"),
         ("chat/completions", {"model": "tiny", "messages": []}, 422, "messages"),
+        ("completions", {"model": "tiny", "response_format": schema_format({"pattern": "(a*)*"})}, 400, "pattern"),
+        ("completions", {"model": "tiny", "response_format": schema_format({"type": "x"})}, 400, "JSON schema"),
         ("embeddings", {"model": "embedder", "input": []}, 422, "input"),
     ],
 )
@@ -89,6 +95,15 @@ def test_refusals_have_the_form_that_the_client_shows(
     assert answer.status_code == status
     assert said in error["message"]
     assert set(error) >= {"message", "type", "param", "code", "expected", "fix"}
+
+
+def test_the_front_end_neither_computes_nor_loads_what_does(server: Server, client: openai.OpenAI) -> None:
+    found = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "To be?"}], temperature=0, max_tokens=20,
+        response_format=schema_format({"type": "boolean"}),
+    )  # fmt: skip
+    assert (found.choices[0].message.content or "").strip() in ("true", "false")
+    assert "openvino" not in Path(f"/proc/{server.process.pid}/maps").read_text().lower()
 
 
 def test_the_list_of_models_says_what_each_is_for(client: openai.OpenAI) -> None:

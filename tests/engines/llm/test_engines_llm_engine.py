@@ -99,6 +99,11 @@ def test_answers_side_by_side_are_those_alone(engine: LlmEngine) -> None:
     assert alone[0][1] != alone[0][2]
 
 
+def test_the_smallest_top_p_takes_the_most_likely_token(engine: LlmEngine) -> None:
+    found = ask(engine, PROMPTS[0], GenerationOptions(max_tokens=24, top_p=5e-324)).wait()
+    assert (found.finish, found.tokens) == ("length", ask(engine, PROMPTS[0]).wait().tokens)
+
+
 def test_without_a_seed_answers_differ(engine: LlmEngine) -> None:
     options = GenerationOptions(max_tokens=24, temperature=2)
     assert len({ask(engine, PROMPTS[0], options).wait().text for _ in range(4)}) > 1

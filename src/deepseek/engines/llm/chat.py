@@ -29,7 +29,8 @@ class ChatTemplate:
             self.tokenizer.chat_template = read_text(folder / TEMPLATE)
 
     def render(self, messages: Sequence[dict[str, Any]]) -> str:
-        """The prompt, with the beginning of the answer's turn. InputError when there is no template or it refuses."""
+        """The prompt, with the beginning of the answer's turn. InputError when there is no template or it refuses,
+        MemoryError when it takes all."""
         if not self.tokenizer.chat_template:
             raise InputError(
                 "the model has no chat template", expected="a model made for chats", fix="use /v1/completions"
@@ -37,8 +38,11 @@ class ChatTemplate:
         try:
             found: str = self.tokenizer.apply_chat_template(list(messages), True)
         except RuntimeError as error:
+            if "bad_alloc" in str(error):
+                raise MemoryError from None
+            reason = str(error).split(" at row ", 1)[0]  # behind it the template is shown
             raise InputError(
-                f"the chat template refuses these messages: {str(error)[-200:].strip()}",
+                f"the chat template refuses these messages: {reason[-200:].strip()}",
                 expected="roles in the order that the model was made for, often user and assistant in turn",
                 fix="change the roles or their order",
             ) from None

@@ -27,6 +27,7 @@ from deepseek.engines.llm.schemas import Schemas, schema_text
 from deepseek.engines.openvino import signal_stack
 from deepseek.extras import need
 
+LEAST_TOP_P = 1e-6  # below it float32 may hold nought, which the library refuses; the most likely token alone anyway
 BLOCK_TOKENS = 32  # of a block of the CPU plugin's paged attention
 
 
@@ -133,7 +134,7 @@ class LlmEngine(Engine):
         config.do_sample = not options.greedy
         if not options.greedy:
             config.temperature = options.temperature
-            config.top_p = options.top_p
+            config.top_p = max(options.top_p, LEAST_TOP_P)
             config.top_k = min(options.top_k or self.config.vocab_size, self.config.vocab_size)
             config.rng_seed = (secrets.randbits(32) if options.seed is None else options.seed) % (1 << 32)
         config.frequency_penalty = options.frequency_penalty

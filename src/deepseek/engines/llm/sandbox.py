@@ -36,8 +36,8 @@ _SAID = {
 class Sandbox:
     """One process, which is asked one question at a time. For any thread."""
 
-    def __init__(self, folder: Path, kind: Kind) -> None:
-        self._folder, self._kind = folder, kind
+    def __init__(self, folder: Path, kind: Kind, limit_cpu_s: float = LIMIT_CPU_S) -> None:
+        self._folder, self._kind, self._limit_cpu_s = folder, kind, limit_cpu_s
         self._turn = threading.Lock()
         self._places = threading.Semaphore(1 + MAX_WAITING)
         self._child: subprocess.Popen[bytes] | None = None
@@ -82,7 +82,7 @@ class Sandbox:
             self._end()
             name, expected, fix = _SAID[self._kind]
             raise MalformedError(
-                f"{name} did not finish within {LIMIT_CPU_S:g} s and the memory that it may take",
+                f"{name} did not finish within {self._limit_cpu_s:g} s and the memory that it may take",
                 expected=expected, fix=fix,
             )  # fmt: skip
         if "error" in found:
@@ -93,9 +93,8 @@ class Sandbox:
     def _begin(self) -> None:
         self._socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "deepseek.engines.llm.sandboxed", str(theirs.fileno()), self._kind]
-        self._child = subprocess.Popen(
-            [*command, str(self._folder)], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-        )
+        command += [str(self._folder), str(self._limit_cpu_s)]
+        self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         found = self._exchange(b"", START_S)
         if found is None or "error" in found:

@@ -1,6 +1,6 @@
-"""The process behind sandbox.Sandbox: python -m deepseek.engines.llm.sandboxed SOCKET KIND FOLDER
+"""The process behind sandbox.Sandbox: python -m deepseek.engines.llm.sandboxed SOCKET KIND FOLDER SECONDS
 
-The kernel ends it when a question takes more than LIMIT_CPU_S of a processor: a timer whose signal has no handler needs
+The kernel ends it when a question takes more than SECONDS of a processor: a timer whose signal has no handler needs
 no turn of Python's, which native code may never give. It ends with the other side of its socket, too.
 """
 
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.engines.llm.chat import ChatTemplate
-from deepseek.engines.llm.sandbox import LIMIT_CPU_S
 from deepseek.engines.llm.schemas import Schemas
 from deepseek.errors import DeepseekError, InputError
 
@@ -27,7 +26,7 @@ MAX_TEXT = 4 << 20  # characters of a prompt; no model here reads as many tokens
 def main(arguments: list[str]) -> None:
     """Open what the questions need, say so, and answer them until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the other side decides
-    descriptor, kind, folder = arguments
+    descriptor, kind, folder, limit_cpu_s = arguments
     with socket.socket(fileno=int(descriptor)) as peer, peer.makefile("rb") as lines:
         try:
             answer: Callable[[Any], str] = (
@@ -40,7 +39,7 @@ def main(arguments: list[str]) -> None:
         send(peer, {"ready": True})
         for line in lines:
             question = json.loads(line)
-            signal.setitimer(signal.ITIMER_PROF, LIMIT_CPU_S)
+            signal.setitimer(signal.ITIMER_PROF, float(limit_cpu_s))
             found = answered(answer, question)
             signal.setitimer(signal.ITIMER_PROF, 0)
             send(peer, found)
@@ -54,6 +53,8 @@ def answered(answer: Callable[[Any], str], question: Any) -> dict[str, Any]:
             raise InputError(
                 f"the prompt has {len(text)} characters", expected=f"at most {MAX_TEXT}", fix="send shorter messages"
             )
+    except MemoryError:
+        sys.exit(1)  # as when the kernel ends this process; the other side finds the words
     except DeepseekError as error:
         return said(error)
     return {"text": text}
