@@ -14,16 +14,21 @@ import numpy as np
 import openai
 import pytest
 
+from deepseek.engines.openvino import core
 from serving import Server, started
 from textfolders import make_text_folder
 from tinylm import trained
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    base = tmp_path_factory.mktemp("writers")
-    environ = {"XDG_CACHE_HOME": str(base / "cache")}
-    models = trained(base / "tiny"), make_text_folder(base / "embedder")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("writers") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def server(tiny: Path) -> Iterator[Server]:
+    environ = {"XDG_CACHE_HOME": str(tiny.parent / "cache")}
+    models = tiny, make_text_folder(tiny.parent / "embedder")
     with started(*models, "--workers", "1", environ=environ) as running:
         yield running
 
@@ -111,6 +116,23 @@ def test_the_list_of_models_says_what_each_is_for(client: openai.OpenAI) -> None
         "embedder": "embedding",
         "tiny": "causal-lm",
     }
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_a_precision_that_loses_something_says_what(tiny: Path, tmp_path: Path, precision: str) -> None:
+    if precision == "bfloat16" and "BF16" not in core(extra="llm").get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU does not compute in bfloat16")
+    environ = {"XDG_CACHE_HOME": str(tmp_path)}
+    with started(tiny, "--llm-precision", precision, environ=environ) as other:
+        (card,) = httpx.get(f"{other.url}/v1/models").json()["data"]
+        answer = httpx.post(f"{other.url}/v1/completions", json={"model": "tiny", "prompt": "To", "temperature": 0})
+    assert (card["precision"], card["engine"]) == (precision, "openvino-genai")
+    assert answer.json()["usage"]["completion_tokens"] == 16
+    if precision == "float32":
+        assert card["parity"] is None
+    else:
+        assert abs(card["parity"]["loss"] - card["parity"]["exact_loss"]) < 0.1
+        assert 0.8 < card["parity"]["agreement"] <= 1
 
 
 def test_a_client_that_goes_away_ends_its_answer(server: Server, client: openai.OpenAI) -> None:

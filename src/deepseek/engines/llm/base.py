@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,7 @@ class Facts:
     precision: str  # float32, bfloat16, int8, or "auto": float32 weights, arithmetic as low as the CPU likes
     folder: str  # what is run: the model's own, or what was made of it
     schemas: bool = True  # whether an answer can be held to a JSON schema
+    parity: Mapping[str, float] | None = None  # of a lossy precision that was asked for: see parity.Parity
 
 
 def fit(ids: Sequence[int], options: GenerationOptions, facts: Facts) -> tuple[list[int], int]:
