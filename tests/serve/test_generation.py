@@ -17,7 +17,7 @@ import pytest
 from deepseek.engines.openvino import core
 from serving import Server, started
 from textfolders import make_text_folder
-from tinylm import trained
+from tinylm import random_model, trained
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,28 @@ def test_a_precision_that_loses_something_says_what(tiny: Path, tmp_path: Path, 
     else:
         assert abs(card["parity"]["loss"] - card["parity"]["exact_loss"]) < 0.1
         assert 0.8 < card["parity"]["agreement"] <= 1
+
+
+def test_a_model_that_is_not_converted_is_written_by_transformers(tmp_path: Path) -> None:
+    random_model("gpt_neox", tmp_path / "neox")
+    asked: Any = {
+        "model": "neox",
+        "prompt": "To be",
+        "temperature": 0,
+        "max_tokens": 6,
+        "extra_body": {"ignore_eos": True},
+    }
+    with started(tmp_path / "neox", environ={"XDG_CACHE_HOME": str(tmp_path)}) as other:
+        client = openai.OpenAI(base_url=f"{other.url}/v1", api_key="none", max_retries=0)
+        (card,) = client.models.list()
+        whole = client.completions.create(**asked, logprobs=1)
+        pieces = [chunk.choices[0].text for chunk in client.completions.create(**asked, stream=True)]
+        with pytest.raises(openai.UnprocessableEntityError, match="holds no answer to a JSON schema"):
+            client.completions.create(**asked | {"extra_body": {"response_format": {"type": "json_object"}}})
+    assert (card.engine, card.precision) == ("transformers", "float32")  # type: ignore[attr-defined]
+    assert whole.usage is not None
+    assert (whole.usage.completion_tokens, whole.choices[0].text) == (6, "".join(pieces))
+    assert whole.choices[0].logprobs is not None
 
 
 def test_a_client_that_goes_away_ends_its_answer(server: Server, client: openai.OpenAI) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +13,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from deepseek.engines.llm.base import Generation, Piece
 from deepseek.engines.llm.convert import convert
 from deepseek.engines.llm.engine import LlmEngine
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.errors import BusyError, DrainingError, InputError
+from heard import Heard
 from tinylm import trained
 
 GREEDY = GenerationOptions(max_tokens=24, temperature=0)
 PROMPTS = ("To be, or", "Whether 'tis", "that is the", "in the mind to suffer")
-
-
-@dataclass
-class Heard:
-    """The pieces of one answer."""
-
-    generation: Generation | None = None
-    pieces: list[Piece] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def __call__(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-        if piece.finish is not None:
-            self.done.set()
-
-    def wait(self) -> Heard:
-        assert self.done.wait(30)
-        return self
-
-    @property
-    def text(self) -> str:
-        return "".join(piece.text for piece in self.pieces)
-
-    @property
-    def tokens(self) -> list[int]:
-        return [token for piece in self.pieces for token in piece.tokens]
-
-    @property
-    def finish(self) -> str | None:
-        return self.pieces[-1].finish
 
 
 @pytest.fixture(scope="module")

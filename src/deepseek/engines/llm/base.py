@@ -76,12 +76,8 @@ class Facts:
 def fit(ids: Sequence[int], options: GenerationOptions, facts: Facts) -> tuple[list[int], int]:
     """The prompt (never empty) and the most tokens that its answer gets. InputError when they do not fit."""
     options.check()
-    if options.json_schema is not None and not facts.schemas:
-        raise InputError(
-            f"this model is run by {facts.kind}, which holds no answer to a JSON schema",
-            expected="a request without response_format",
-            fix="leave response_format out and ask for JSON in words, or serve a model that OpenVINO runs",
-        )
+    if options.json_schema is not None:
+        check_schemas(facts)
     found = list(ids) or list(facts.end_ids[:1])
     if not found or not all(type(index) is int and 0 <= index < facts.vocab_size for index in found):
         raise InputError(
@@ -101,12 +97,21 @@ def fit(ids: Sequence[int], options: GenerationOptions, facts: Facts) -> tuple[l
     return found, options.max_tokens or room
 
 
+def check_schemas(facts: Facts) -> None:
+    """InputError when no answer of the engine can be held to a JSON schema."""
+    if not facts.schemas:
+        raise InputError(
+            f"this model is run by {facts.kind}, which holds no answer to a JSON schema",
+            expected="a request without response_format",
+            fix="leave response_format out and ask for JSON in words, or serve a model that OpenVINO runs",
+        )
+
+
 class Engine(ABC):
     """Writes answers. Every method may be called from any thread; callbacks run on the engine's own and must be quick
     and raise nothing. A subclass sets what it needs, then calls this constructor, which opens it."""
 
     kind: str
-    joins = True  # whether an answer may begin while others are written
 
     def __init__(self, facts: Facts, limits: EngineLimits) -> None:
         self.facts, self.limits = facts, limits
@@ -221,8 +226,7 @@ class Engine(ABC):
             if gone:
                 self._waiting = deque(generation for generation in self._waiting if not generation.is_cancelled)
             begun: list[Generation] = []
-            room = self.limits.max_running - len(self._running) if self.joins or not self._running else 0
-            while self._waiting and len(begun) < room:
+            while self._waiting and len(self._running) + len(begun) < self.limits.max_running:
                 begun.append(self._waiting.popleft())
         for generation in gone:
             self._end(generation, Piece("", finish="cancelled"))
@@ -272,7 +276,7 @@ class Engine(ABC):
         self._let_go()  # its memory first
         try:
             self._open()
-        except RAISED:
+        except (DeepseekError, *RAISED):
             return False
         return True
 

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepseek.engines.llm.base import Facts, Piece, fit
+from deepseek.engines.llm.base import Facts, Piece, check_schemas, fit
 from deepseek.engines.llm.convert import Precision
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.sandbox import Sandbox
@@ -125,8 +125,9 @@ class LlmProcess:
 
     def schema(self, schema: Mapping[str, Any]) -> str:
         """A schema that answers can be held to, as text. MalformedError for one that cannot be used."""
+        check_schemas(self.facts)
         text = schema_text(schema)
-        if self.facts.schemas and text not in self._known:
+        if text not in self._known:
             self._schema.ask(text)
             with self._lock:
                 self._known[text] = None

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deepseek.engines.llm.chat import ChatTemplate
+from deepseek.engines.llm.chat import open_template
 from deepseek.engines.llm.schemas import Schemas
 from deepseek.errors import DeepseekError, InputError
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     with socket.socket(fileno=int(descriptor)) as peer, peer.makefile("rb") as lines:
         try:
             answer: Callable[[Any], str] = (
-                ChatTemplate(Path(folder)).render if kind == "chat" else Schemas(Path(folder)).compile
+                open_template(Path(folder)).render if kind == "chat" else Schemas(Path(folder)).compile
             )
         except DeepseekError as error:
             send(peer, said(error))
