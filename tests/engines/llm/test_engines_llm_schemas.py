@@ -49,6 +49,16 @@ def nested(levels: int) -> dict[str, Any]:
     [
         ({"type": "nonsense"}, "nonsense"),
         ({"$ref": "#/nowhere"}, "nowhere"),
+        ({"$ref": "#"}, "refers to itself alone"),
+        ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "refers to itself alone"),
+        (
+            {
+                "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/a"}]}},
+                "type": "object",
+                "properties": {"x": {"$ref": "#/$defs/a"}},
+            },
+            "refers to itself alone",
+        ),
         ({"type": "string", "pattern": "["}, "pattern"),
         ({"properties": {"a": {"not": {"type": "null"}}}}, "not"),
         ({"allOf": [{"type": "string"}, {"type": "null"}]}, "allOf"),

@@ -6,12 +6,14 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from deepseek.engines.llm.base import Piece
 from deepseek.engines.llm.choose import open_engine
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.process import LlmProcess
@@ -102,8 +104,17 @@ def test_stops_ends_and_cancelling(engine: TorchEngine) -> None:
 def test_a_cache_for_one_answer_makes_the_others_wait(models: dict[str, tuple[Path, Any]], engine: TorchEngine) -> None:
     small = TorchEngine(models["gpt_neox"][0], EngineLimits(cache_bytes=30 * engine._token_bytes))
     assert small.max_tokens == 30
-    heard = [ask(small, prompt) for prompt in PROMPTS]
+    heard = [Heard() for _ in PROMPTS]
+    order: list[int] = []
+
+    def told(at: int, piece: Piece) -> None:
+        order.append(at)
+        heard[at](piece)
+
+    for at, prompt in enumerate(PROMPTS):
+        small.submit(small.words.encode(prompt, max_tokens=100), GREEDY, partial(told, at))
     assert [one.wait().tokens for one in heard] == [ask(engine, prompt).wait().tokens for prompt in PROMPTS]
+    assert order == sorted(order)  # one after the other
     with pytest.raises(InputError, match="at most 30 together"):
         ask(small, PROMPTS[0], GenerationOptions(max_tokens=29))
     small.close()

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ class Schemas:
 def schema_text(schema: Mapping[str, Any]) -> str:
     """A schema as JSON text. MalformedError for one that is too large or holds what would not be kept; takes no longer
     than a schema of MAX_BYTES takes, whatever is given."""
-    _Measure().take(schema, 0)
+    measure = _Measure()
+    measure.take(schema, 0)
+    _check_references(schema, measure.references)
     text = json.dumps(schema)
     if len(text) > MAX_BYTES:
         raise _wrong(f"it has {len(text)} bytes", f"at most {MAX_BYTES}")
@@ -103,6 +106,7 @@ class _Measure:
 
     num_bytes: int = 0
     counts: int = 0  # the sum of minItems, maxLength and the like
+    references: set[str] = field(default_factory=set)
 
     def take(self, schema: Any, depth: int) -> None:
         """Look at a part. MalformedError at the first thing that is too much."""
@@ -120,6 +124,8 @@ class _Measure:
     def _word(self, key: str, value: Any, depth: int) -> None:
         if key in _REFUSED or (key == "$ref" and isinstance(value, str) and not value.startswith("#")):
             raise _wrong(f"it uses {key}", "a schema without it, and references within itself only")
+        if key == "$ref" and isinstance(value, str):
+            self.references.add(value)
         if key in _COUNTS:
             if type(value) is not int or not 0 <= value <= MAX_COUNT:
                 raise _wrong(f"{key} is {str(value)[:50]}", f"0 to {MAX_COUNT}")
@@ -150,6 +156,34 @@ class _Measure:
         self.num_bytes += num_bytes
         if self.num_bytes > MAX_BYTES:
             raise _wrong(f"it has more than {MAX_BYTES} bytes", f"at most {MAX_BYTES}")
+
+
+def _check_references(schema: Mapping[str, Any], references: set[str]) -> None:
+    """MalformedError for a reference that leads back to itself with nothing between: the compiler takes it, and then
+    holds answers to nothing."""
+    steps = {reference: set(_aliases(_find(schema, reference))) for reference in references}
+    try:
+        TopologicalSorter(steps).prepare()
+    except CycleError as error:
+        raise _wrong(f"{str(error.args[1][0])[:100]} refers to itself alone", "a reference to something") from None
+
+
+def _aliases(schema: Any) -> Iterator[str]:
+    """References that stand for the schema itself, or for one of its alternatives."""
+    if not isinstance(schema, dict):
+        return
+    if isinstance(schema.get("$ref"), str):
+        yield schema["$ref"]
+    for key in ("anyOf", "oneOf"):
+        for part in schema[key] if isinstance(schema.get(key), list) else ():
+            yield from _aliases(part)
+
+
+def _find(schema: Any, reference: str) -> Any:
+    """Where a reference such as "#/$defs/a" leads; None when nowhere, which the compiler says better."""
+    for name in reference.removeprefix("#").split("/")[1:]:
+        schema = schema.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
+    return schema
 
 
 def _wrong(what: str, expected: str) -> MalformedError:

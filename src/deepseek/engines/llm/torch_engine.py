@@ -74,6 +74,8 @@ class TorchEngine(Engine):
         limits = limits or EngineLimits()
         self._torch, self._library = need("torch", extra=EXTRA), need("transformers", extra=EXTRA)
         self._torch.set_num_threads(limits.num_threads)
+        self._library.utils.logging.disable_progress_bar()  # a server's lines on stderr are JSON
+        self._library.utils.logging.set_verbosity_error()
         strict = need("huggingface_hub.errors", extra=EXTRA).StrictDataclassError  # a configuration of wrong types
         self._raised = (*_RAISED, strict, SafetensorError)
         self._folder = folder
