@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from deepseek.engines.llm.base import Piece
+from deepseek.engines.llm.chat import open_template
 from deepseek.engines.llm.choose import open_engine
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.process import LlmProcess
 from deepseek.engines.llm.torch_engine import TorchEngine
 from deepseek.errors import DeepseekError, InputError
 from heard import Heard
@@ -134,25 +134,27 @@ def test_a_step_that_fails_ends_its_answers_and_the_engine_goes_on(
     assert ask(engine, PROMPTS[0]).wait().finish == "length"
 
 
-def test_in_a_process_of_its_own_it_writes_and_chats(models: dict[str, tuple[Path, Any]], tmp_path: Path) -> None:
-    folder = shutil.copytree(models["gpt_neox"][0], tmp_path / "model")
-    (folder / "chat_template.jinja").write_text(
-        "{% if messages[0].content == 'no' %}{{ raise_exception('no!') }}{% endif %}[{{ messages[0].content }}]"
+@pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json"])
+def test_its_template_is_the_one_of_its_folder(tmp_path: Path, place: str) -> None:
+    template = (
+        "{%- if messages[0].content == 'no' %}{{ raise_exception('no!') }}{% endif %}\n"
+        "{{ bos_token }}[{{ messages[0].content }}]{{ messages[0].__class__ }}{{ messages | tojson }}"
     )
-    writer = LlmProcess(folder, cache=tmp_path / "cache")
-    try:
-        assert (writer.kind, writer.facts.precision) == ("transformers", "float32")
-        heard = Heard()
-        ids = writer.chat([{"role": "user", "content": "a"}])
-        assert writer.words.decode(ids) == "[a]"
-        writer.submit(ids, GREEDY, heard)
-        assert len(heard.wait().tokens) == 12
-        with pytest.raises(InputError, match="no!"):
-            writer.chat([{"role": "user", "content": "no"}])
-        with pytest.raises(InputError, match="holds no answer"):
-            writer.schema({"type": "null"})
-    finally:
-        writer.close()
+    told: dict[str, Any] = {"bos_token": {"content": "<s>"}}
+    if place == "tokenizer_config.json":
+        told["chat_template"] = [{"name": "other", "template": ""}, {"name": "default", "template": template}]
+    else:
+        (tmp_path / place).write_text(template)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(told))
+    found = open_template(tmp_path)
+    assert found.render([{"role": "user", "content": "é"}]) == '<s>[é][{"role": "user", "content": "é"}]'
+    with pytest.raises(InputError, match="no!"):
+        found.render([{"role": "user", "content": "no"}])
+
+
+def test_a_folder_without_a_template_makes_no_chats(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no chat template"):
+        open_template(tmp_path).render([{"role": "user", "content": "a"}])
 
 
 @pytest.mark.parametrize(
