@@ -31,6 +31,11 @@ SIZES = {
                    "high_freq_factor": 4.0, "original_max_position_embeddings": 64}},
     "qwen2": {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32,
               "intermediate_size": 48, "max_position_embeddings": 128, "tie_word_embeddings": True},
+    # Families that are not converted: rotary positions, attention biased by distance, a state instead of keys.
+    "gpt_neox": {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 48,
+                 "max_position_embeddings": 128},
+    "bloom": {"n_layer": 2, "n_head": 2, "hidden_size": 32},
+    "mamba": {"num_hidden_layers": 2, "hidden_size": 32},
 }  # fmt: skip
 
 

@@ -14,16 +14,21 @@ import numpy as np
 import openai
 import pytest
 
+from deepseek.engines.openvino import core
 from serving import Server, started
 from textfolders import make_text_folder
-from tinylm import trained
+from tinylm import random_model, trained
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    base = tmp_path_factory.mktemp("writers")
-    environ = {"XDG_CACHE_HOME": str(base / "cache")}
-    models = trained(base / "tiny"), make_text_folder(base / "embedder")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("writers") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def server(tiny: Path) -> Iterator[Server]:
+    environ = {"XDG_CACHE_HOME": str(tiny.parent / "cache")}
+    models = tiny, make_text_folder(tiny.parent / "embedder")
     with started(*models, "--workers", "1", environ=environ) as running:
         yield running
 
@@ -70,6 +75,10 @@ def test_embeddings_of_texts_and_of_tokens(client: openai.OpenAI) -> None:
     assert tokens.usage.prompt_tokens == 7
 
 
+def schema_format(schema: Any) -> Any:
+    return {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
@@ -78,6 +87,8 @@ def test_embeddings_of_texts_and_of_tokens(client: openai.OpenAI) -> None:
         ("embeddings", {"model": "tiny", "input": "a"}, 404, "that embeds texts"),
         ("completions", {"model": "tiny", "prompt": "a", "temperature": 9}, 422, "temperature"),
         ("chat/completions", {"model": "tiny", "messages": []}, 422, "messages"),
+        ("completions", {"model": "tiny", "response_format": schema_format({"pattern": "(a*)*"})}, 400, "pattern"),
+        ("completions", {"model": "tiny", "response_format": schema_format({"type": "x"})}, 400, "JSON schema"),
         ("embeddings", {"model": "embedder", "input": []}, 422, "input"),
     ],
 )
@@ -91,11 +102,59 @@ def test_refusals_have_the_form_that_the_client_shows(
     assert set(error) >= {"message", "type", "param", "code", "expected", "fix"}
 
 
+def test_the_front_end_neither_computes_nor_loads_what_does(server: Server, client: openai.OpenAI) -> None:
+    found = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "To be?"}], temperature=0, max_tokens=20,
+        response_format=schema_format({"type": "boolean"}),
+    )  # fmt: skip
+    assert (found.choices[0].message.content or "").strip() in ("true", "false")
+    assert "openvino" not in Path(f"/proc/{server.process.pid}/maps").read_text().lower()
+
+
 def test_the_list_of_models_says_what_each_is_for(client: openai.OpenAI) -> None:
     assert {model.id: model.task for model in client.models.list()} == {  # type: ignore[attr-defined]
         "embedder": "embedding",
         "tiny": "causal-lm",
     }
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_a_precision_that_loses_something_says_what(tiny: Path, tmp_path: Path, precision: str) -> None:
+    if precision == "bfloat16" and "BF16" not in core(extra="llm").get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU does not compute in bfloat16")
+    environ = {"XDG_CACHE_HOME": str(tmp_path)}
+    with started(tiny, "--llm-precision", precision, environ=environ) as other:
+        (card,) = httpx.get(f"{other.url}/v1/models").json()["data"]
+        answer = httpx.post(f"{other.url}/v1/completions", json={"model": "tiny", "prompt": "To", "temperature": 0})
+    assert (card["precision"], card["engine"]) == (precision, "openvino-genai")
+    assert answer.json()["usage"]["completion_tokens"] == 16
+    if precision == "float32":
+        assert card["parity"] is None
+    else:
+        assert abs(card["parity"]["loss"] - card["parity"]["exact_loss"]) < 0.1
+        assert 0.8 < card["parity"]["agreement"] <= 1
+
+
+def test_a_model_that_is_not_converted_is_written_by_transformers(tmp_path: Path) -> None:
+    random_model("gpt_neox", tmp_path / "neox")
+    asked: Any = {
+        "model": "neox",
+        "prompt": "To be",
+        "temperature": 0,
+        "max_tokens": 6,
+        "extra_body": {"ignore_eos": True},
+    }
+    with started(tmp_path / "neox", environ={"XDG_CACHE_HOME": str(tmp_path)}) as other:
+        client = openai.OpenAI(base_url=f"{other.url}/v1", api_key="none", max_retries=0)
+        (card,) = client.models.list()
+        whole = client.completions.create(**asked, logprobs=1)
+        pieces = [chunk.choices[0].text for chunk in client.completions.create(**asked, stream=True)]
+        with pytest.raises(openai.UnprocessableEntityError, match="holds no answer to a JSON schema"):
+            client.completions.create(**asked | {"extra_body": {"response_format": {"type": "json_object"}}})
+    assert (card.engine, card.precision) == ("transformers", "float32")  # type: ignore[attr-defined]
+    assert whole.usage is not None
+    assert (whole.usage.completion_tokens, whole.choices[0].text) == (6, "".join(pieces))
+    assert whole.choices[0].logprobs is not None
 
 
 def test_a_client_that_goes_away_ends_its_answer(server: Server, client: openai.OpenAI) -> None:

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
     from deepseek.bundle import Bundle
     from deepseek.engines import Runtime
     from deepseek.engines.text.gate import Gate
-    from deepseek.serve.generation import GenerativeModel
+    from deepseek.serve.generation import GenerativeModel, ModelPrecision
     from deepseek.serve.text import TextFace
 
 
 def open_models(
-    bundles: tuple[str | Path, ...], key: Path | None, *, lazy: bool = False, gate: Gate | None = None
+    bundles: tuple[str | Path, ...],
+    key: Path | None,
+    *,
+    lazy: bool = False,
+    gate: Gate | None = None,
+    llm_precision: ModelPrecision = "auto",
 ) -> dict[str, Runtime | TextFace | GenerativeModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
-    `gate`: what lets text models run in less than float32."""
+    `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
 
@@ -36,7 +41,7 @@ def open_models(
         elif kind == "xgboost":
             runtime = Runtime(imported(path, key), lazy=lazy)
         else:
-            runtime = open_folder(kind, name, path, key, gate)
+            runtime = open_folder(kind, name, path, key, gate, llm_precision)
         name = name or runtime.name
         if name in found:
             raise InputError(
@@ -77,7 +82,12 @@ def imported(path: Path, key: Path | None) -> Bundle:
 
 
 def open_folder(
-    kind: str, name: str, path: Path, key: Path | None, gate: Gate | None = None
+    kind: str,
+    name: str,
+    path: Path,
+    key: Path | None,
+    gate: Gate | None = None,
+    llm_precision: ModelPrecision = "auto",
 ) -> TextFace | GenerativeModel:
     """A model from a plain Hugging Face folder, in float32 unless a gate lets something faster pass."""
     from deepseek.errors import InputError
@@ -92,7 +102,7 @@ def open_folder(
     if kind == "causal-lm":
         from deepseek.serve.generation import GenerativeModel
 
-        return GenerativeModel(name or path.resolve().name, path, cache_folder() / "llm")
+        return GenerativeModel(name or path.resolve().name, path, cache_folder() / "llm", precision=llm_precision)
     # Its own threads would take the cores from the engines; a batch of sentences takes a millisecond without them.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from deepseek.engines.text import TextModel

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deepseek.engines import Runtime
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
-    from deepseek.serve.generation import GenerativeModel
+    from deepseek.serve.generation import GenerativeModel, ModelPrecision
     from deepseek.serve.group import Child, Membership
     from deepseek.serve.text import TextFace
 
@@ -37,6 +37,7 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 LOSSY = (
     "Let text models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
 )
+LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
 def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str | int | None:
@@ -80,6 +81,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 @click.option("--lossy", metavar="LIMITS", help=LOSSY)
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
+@click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 def command(
     bundles: tuple[str, ...],
@@ -101,6 +103,7 @@ def command(
     engine_timeout: float | None,
     lossy: str | None,
     lossy_texts: Path | None,
+    llm_precision: ModelPrecision | None,
     key: Path | None,
     repository: Path | None,
     watch: float | None,
@@ -136,7 +139,8 @@ def command(
             from deepseek.cli.opening import gate_of, open_models
 
             gate = gate_of(lossy, lossy_texts)
-            models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate)
+            precision = llm_precision or "auto"
+            models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=precision)
             answer(models, settings, listener, audit_log, membership, life)
 
 

@@ -84,7 +84,7 @@ class App:
         self._get("/v2", oip.server_metadata)
         self._get("/v1/models", lambda: records.list_models(self.models, self.writers.values()))
         self._post("/v2/repository/index", lambda call: repository_index(call, self.models, self.loader))
-        for path, page in pages.routes(self.models).items():
+        for path, page in pages.routes(self.models, self.writers).items():
             self._get(path, page, needs_key=path != "/")
         for name, model in models.items():
             if not isinstance(model, GenerativeModel):

@@ -162,7 +162,7 @@ def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Ma
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     done = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
     parts = [
-        look.paragraph(operation.get("summary", "")),
+        *(look.paragraph(operation[part]) for part in ("summary", "description") if operation.get(part)),
         look.command(_curl(method, path, body.get("example"))),
     ]
     given = [

@@ -4,8 +4,8 @@
     await writer.start()                       # opens the model in a process of its own, and again when that dies
     answer = await writer.complete(call, body, "chat")
 
-What is asked is read in a thread, for long prompts are tokenized and schemas compiled; what is written comes from the
-engine's process piece by piece.
+What is asked is read in a thread, for long prompts are tokenized and other processes asked about templates and schemas;
+what is written comes from the engine's process, all that one step wrote at a time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,12 +24,16 @@ from deepseek.serve.call import Answer, Call, Stream
 from deepseek.serve.protocols.errors import DisconnectedError
 
 if TYPE_CHECKING:
+    from deepseek.engines.llm.base import Facts
     from deepseek.engines.llm.process import LlmProcess
-    from deepseek.engines.llm.schemas import Schemas
     from deepseek.serve.protocols.openai import Answers
+    from deepseek.serve.protocols.openai_request import TextRequest
 
 Kind = Literal["completion", "chat"]
+ModelPrecision = Literal["auto", "float32", "bfloat16", "int8"]
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0  # before a process that died is started again
+LOSSY: tuple[ModelPrecision, ...] = ("bfloat16", "int8")
+NUM_READERS = 12  # threads, which wait most of the time
 LOOK_S = 0.2  # between two looks whether it lives
 RETRY_AFTER_S = 1  # how long others write is not foreseen
 
@@ -39,23 +44,36 @@ class GenerativeModel:
     version = "1"
     task = "causal-lm"
 
-    def __init__(self, name: str, folder: Path, cache: Path, *, precision: Literal["fp32", "int8"] = "fp32") -> None:
+    def __init__(self, name: str, folder: Path, cache: Path, *, precision: ModelPrecision = "auto") -> None:
+        """`precision`: "auto" keeps float32 weights and computes as low as the CPU likes."""
         self.name = name
         self._folder = folder
         self._cache = cache
         self._precision = precision
-        self._threads = ThreadPoolExecutor(2, f"{name}-reader")
+        # More than a sandbox lets wait: then who waits for one does not keep others from being read.
+        self._threads = ThreadPoolExecutor(NUM_READERS, f"{name}-reader")
         self._process: LlmProcess | None = None
-        self._schemas: Schemas | None = None
+        self._facts: Facts | None = None  # of the process, or of the one before it
         self._keeper: asyncio.Task[None] | None = None
         self._emit: Callable[[Event], None] = lambda _: None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of the configuration and the names and sizes of the weights."""
         files = sorted(path for path in self._folder.iterdir() if path.is_file())
         state = "".join(f"{path.name}:{path.stat().st_size};" for path in files)
         return hashlib.sha256(state.encode() + (self._folder / "config.json").read_bytes()).hexdigest()
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What GET /v1/models says of it, beside its name: lossy precisions with what they cost."""
+        facts = self._facts
+        return {
+            "object": "model", "version": self.version, "task": self.task, "digest": self.digest, "created": "",
+            "precision": facts.precision if facts else self._precision,
+            "engine": facts.kind if facts else None,
+            "parity": facts.parity if facts else None,
+        }  # fmt: skip
 
     @property
     def ready(self) -> bool:
@@ -71,6 +89,9 @@ class GenerativeModel:
         await self._open()
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         self._tell(loaded=True)
+        if self._precision in LOSSY:
+            fields = {"state": "a precision was chosen", "precision": self._precision, "measured": self.card["parity"]}
+            self._emit(Event("server", self.name, fields=fields))
 
     async def close(self) -> None:
         """End the process; what is being written is cut off."""
@@ -101,12 +122,10 @@ class GenerativeModel:
             return Stream(answers.chunks(), EVENT_STREAM)  # type: ignore[arg-type]
         return Answer(await self._whole(call, answers))
 
-    def _read(self, body: Mapping[str, Any], kind: Kind, process: LlmProcess) -> Any:
-        from deepseek.engines.llm.schemas import Schemas
+    def _read(self, body: Mapping[str, Any], kind: Kind, process: LlmProcess) -> TextRequest:
         from deepseek.serve.protocols.openai_request import read_chat, read_completion
 
-        self._schemas = self._schemas or Schemas()
-        return (read_chat if kind == "chat" else read_completion)(body, process, self._schemas)
+        return (read_chat if kind == "chat" else read_completion)(body, process)
 
     async def _whole(self, call: Call, answers: Answers) -> bytes:
         try:
@@ -121,13 +140,20 @@ class GenerativeModel:
             raise late() from error
 
     async def _open(self) -> None:
-        from deepseek.engines.llm.convert import cached
+        from deepseek.engines.llm.options import EngineLimits
         from deepseek.engines.llm.process import LlmProcess
 
-        def opened() -> LlmProcess:
-            return LlmProcess(cached(self._folder, self._cache, precision=self._precision))
+        limits = EngineLimits(exact=self._precision == "float32", bfloat16=self._precision == "bfloat16")
+        weights: Literal["fp32", "int8"] = "int8" if self._precision == "int8" else "fp32"
+        loop = asyncio.get_running_loop()
 
-        self._process = await asyncio.get_running_loop().run_in_executor(None, opened)
+        def opened() -> LlmProcess:
+            return LlmProcess(
+                self._folder, limits, cache=self._cache, precision=weights, post=loop.call_soon_threadsafe
+            )
+
+        self._process = await loop.run_in_executor(None, opened)
+        self._facts = self._process.facts
 
     async def _keep(self) -> None:
         """Open the model again when its process has died, with growing pauses while that does not succeed."""

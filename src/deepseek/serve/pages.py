@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,12 @@ class Pages:
     metrics: Callable[[], bytes] | None = None
     stats: Callable[[], Mapping[str, Any]] | None = None
 
-    def routes(self, models: Models) -> dict[str, Callable[[], Answer]]:
-        """What answers a GET, by path."""
+    def routes(self, models: Models, writers: Collection[str] = ()) -> dict[str, Callable[[], Answer]]:
+        """What answers a GET, by path. `writers`: names of the models that write."""
         return {
             "/": console,
-            "/docs": lambda: docs(models),
-            "/openapi.json": lambda: Answer.json(openapi(models)),
+            "/docs": lambda: docs(models, writers),
+            "/openapi.json": lambda: Answer.json(openapi(models, writers)),
             "/metrics": self._metrics,
             "/v1/stats": self._stats,
         }
@@ -65,11 +65,11 @@ def console() -> Answer:
     return html(page())
 
 
-def docs(models: Models) -> Answer:
+def docs(models: Models, writers: Collection[str] = ()) -> Answer:
     """The OpenAPI document as a page to read."""
     from deepseek.serve.console import docs_page
 
-    return html(docs_page(openapi(models)))
+    return html(docs_page(openapi(models, writers)))
 
 
 def html(text: str) -> Answer:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +14,15 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from deepseek.engines.llm.convert import convert
-from deepseek.engines.llm.engine import Generation, LlmEngine, Piece
+from deepseek.engines.llm.engine import LlmEngine
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.schemas import Schemas
 from deepseek.errors import BusyError, DrainingError, InputError
+from heard import Heard
 from tinylm import trained
 
 GREEDY = GenerationOptions(max_tokens=24, temperature=0)
 PROMPTS = ("To be, or", "Whether 'tis", "that is the", "in the mind to suffer")
-
-
-@dataclass
-class Heard:
-    """The pieces of one answer."""
-
-    generation: Generation | None = None
-    pieces: list[Piece] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def __call__(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-        if piece.finish is not None:
-            self.done.set()
-
-    def wait(self) -> Heard:
-        assert self.done.wait(30)
-        return self
-
-    @property
-    def text(self) -> str:
-        return "".join(piece.text for piece in self.pieces)
-
-    @property
-    def tokens(self) -> list[int]:
-        return [token for piece in self.pieces for token in piece.tokens]
-
-    @property
-    def finish(self) -> str | None:
-        return self.pieces[-1].finish
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +67,11 @@ def test_answers_side_by_side_are_those_alone(engine: LlmEngine) -> None:
     assert alone[0][1] != alone[0][2]
 
 
+def test_the_smallest_top_p_takes_the_most_likely_token(engine: LlmEngine) -> None:
+    found = ask(engine, PROMPTS[0], GenerationOptions(max_tokens=24, top_p=5e-324)).wait()
+    assert (found.finish, found.tokens) == ("length", ask(engine, PROMPTS[0]).wait().tokens)
+
+
 def test_without_a_seed_answers_differ(engine: LlmEngine) -> None:
     options = GenerationOptions(max_tokens=24, temperature=2)
     assert len({ask(engine, PROMPTS[0], options).wait().text for _ in range(4)}) > 1
@@ -126,7 +99,7 @@ def test_an_answer_follows_its_schema(engine: LlmEngine) -> None:
         "required": ["name", "age"],
         "additionalProperties": False,
     }
-    options = GenerationOptions(seed=1, temperature=0.5, json_schema=Schemas().check(schema))
+    options = GenerationOptions(seed=1, temperature=0.5, json_schema=engine.schema(schema))
     heard = ask(engine, PROMPTS[0], options).wait()
     if heard.finish == "stop":
         found = json.loads(heard.text)

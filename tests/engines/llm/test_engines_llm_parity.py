@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from deepseek.engines.llm.convert import convert
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits
-from deepseek.engines.llm.parity import Parity, check_parity, measure
+from deepseek.engines.llm.parity import Parity, check_parity, known, measure
 from deepseek.errors import CheckError, InputError
 from tinylm import random_model
 
@@ -48,6 +50,25 @@ def test_a_long_text_is_read_in_windows(tmp_path: Path) -> None:
     assert (parity.num_tokens, parity.agreement) == (299, 1)
     with pytest.raises(InputError, match="2 or more"):
         measure(source, tmp_path / "fp32", [1])
+
+
+def test_what_was_measured_is_kept_for_this_machine_and_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_model("gpt2", tmp_path / "source")
+    convert(ModelFolder.read(tmp_path / "source"), tmp_path / "int8", precision="int8")
+    found = known(tmp_path / "source", tmp_path / "int8", EngineLimits())
+    assert found is not None
+    assert found.num_tokens > 100
+    assert found.agreement < 1
+    place = tmp_path / "int8" / "parity-auto.json"
+    told = json.loads(place.read_text())
+    place.write_text(json.dumps(told | {"loss": 1.0}))
+    assert known(tmp_path / "source", tmp_path / "int8", EngineLimits()) == replace(found, loss=1.0)
+    place.write_text(json.dumps(told | {"machine": "another"}))
+    assert known(tmp_path / "source", tmp_path / "int8", EngineLimits()) == found
+    monkeypatch.setattr("deepseek.engines.llm.parity.MAX_SOURCE_BYTES", 1)
+    assert known(tmp_path / "source", tmp_path / "int8", EngineLimits()) is None
 
 
 def test_the_gate_refuses_what_costs_too_much() -> None:

@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from deepseek.engines.llm.convert import convert
-from deepseek.engines.llm.engine import LlmEngine, Piece
+from deepseek.engines.llm.engine import LlmEngine
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.process import LlmProcess
 from deepseek.errors import DeepseekError, DrainingError, InputError
+from heard import Heard
 from tinylm import trained
 
 LIMITS = EngineLimits(exact=True, cache_bytes=1 << 24)
 LONG = GenerationOptions(temperature=0, ignore_end=True)
-
-
-@dataclass
-class Heard:
-    """The pieces of one answer."""
-
-    pieces: list[Piece] = field(default_factory=list)
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def __call__(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-        if piece.finish is not None:
-            self.done.set()
-
-    def wait(self) -> list[Piece]:
-        assert self.done.wait(30)
-        return self.pieces
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +46,7 @@ def test_its_answers_are_those_of_the_engine(folder: Path, writer: LlmProcess) -
     here, there = Heard(), Heard()
     engine.submit(ids, options, here)
     writer.submit(ids, options, there)
-    assert there.wait() == here.wait()
+    assert there.wait().pieces == here.wait().pieces
     assert writer.max_tokens == engine.max_tokens
     engine.close()
 
@@ -79,7 +61,7 @@ def test_what_does_not_fit_is_refused_here(writer: LlmProcess) -> None:
 def test_a_cancelled_answer_ends(writer: LlmProcess) -> None:
     heard = Heard()
     writer.submit([1], LONG, heard).cancel()
-    assert heard.wait()[-1].finish == "cancelled"
+    assert heard.wait().finish == "cancelled"
     assert writer.load() == 0
 
 
@@ -100,7 +82,7 @@ def test_a_killed_process_ends_its_answers_with_an_error(folder: Path) -> None:
         lost.submit([1], LONG, one)
     os.kill(lost.pid, signal.SIGKILL)
     for one in heard:
-        last = one.wait()[-1]
+        last = one.wait().pieces[-1]
         assert (last.finish, last.error is not None) in (("error", True), ("length", False))
     lost._thread.join(10)
     assert not lost.is_alive
@@ -113,7 +95,7 @@ def test_closing_cancels_what_is_written(folder: Path) -> None:
     made, heard = LlmProcess(folder, LIMITS), Heard()
     made.submit([1], LONG, heard)
     made.close()
-    assert heard.wait()[-1].finish in ("cancelled", "length")
+    assert heard.wait().finish in ("cancelled", "length")
 
 
 def test_a_model_that_cannot_be_opened_is_said_here(folder: Path, tmp_path: Path) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
-from deepseek.engines.llm.schemas import Schemas
-from deepseek.errors import InputError
+from deepseek.engines.llm.convert import convert
+from deepseek.engines.llm.folder import ModelFolder
+from deepseek.engines.llm.schemas import Schemas, schema_text
+from deepseek.errors import MalformedError
+from tinylm import random_model
 
 
 @pytest.fixture(scope="module")
-def schemas() -> Schemas:
-    return Schemas()
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> Schemas:
+    base = tmp_path_factory.mktemp("schemas")
+    random_model("gpt2", base / "source")
+    convert(ModelFolder.read(base / "source"), base / "target")
+    return Schemas(base / "target")
 
 
 @pytest.mark.parametrize(
@@ -27,8 +34,7 @@ def schemas() -> Schemas:
     ],
 )  # fmt: skip
 def test_a_good_schema_comes_back_as_text(schemas: Schemas, schema: dict[str, Any]) -> None:
-    assert json.loads(schemas.check(schema)) == schema
-    assert schemas.check(schema) == schemas.check(schema)
+    assert json.loads(schemas.compile(schema_text(schema))) == schema
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -43,6 +49,16 @@ def nested(levels: int) -> dict[str, Any]:
     [
         ({"type": "nonsense"}, "nonsense"),
         ({"$ref": "#/nowhere"}, "nowhere"),
+        ({"$ref": "#"}, "refers to itself alone"),
+        ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "refers to itself alone"),
+        (
+            {
+                "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/a"}]}},
+                "type": "object",
+                "properties": {"x": {"$ref": "#/$defs/a"}},
+            },
+            "refers to itself alone",
+        ),
         ({"type": "string", "pattern": "["}, "pattern"),
         ({"properties": {"a": {"not": {"type": "null"}}}}, "not"),
         ({"allOf": [{"type": "string"}, {"type": "null"}]}, "allOf"),
@@ -56,6 +72,17 @@ def nested(levels: int) -> dict[str, Any]:
     ],
 )
 def test_a_bad_schema_is_refused_and_the_next_is_checked(schemas: Schemas, schema: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        schemas.check(schema)
-    assert schemas.check({"type": "boolean"})
+    with pytest.raises(MalformedError, match=message):
+        schemas.compile(schema_text(schema))
+    assert schemas.compile('{"type": "boolean"}')
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"enum": [["x"] * 10**6]}, {"enum": [{"x" * 10**7: 1}]}, {"properties": {str(n): {} for n in range(10**5)}}],
+)
+def test_a_huge_schema_is_not_looked_at_to_its_end(schema: Any) -> None:
+    started_s = time.process_time()
+    with pytest.raises(MalformedError, match="more than 16384 bytes"):
+        schema_text(schema)
+    assert time.process_time() - started_s < 0.1

@@ -23,7 +23,6 @@ from deepseek.engines.llm.convert import convert
 from deepseek.engines.llm.engine import LlmEngine
 from deepseek.engines.llm.folder import ModelFolder
 from deepseek.engines.llm.options import EngineLimits
-from deepseek.engines.llm.schemas import Schemas
 from deepseek.errors import BusyError, DeepseekError
 from deepseek.serve.protocols.errors import openai_body
 from deepseek.serve.protocols.json_body import read_object
@@ -41,7 +40,7 @@ class Http:
     """Just enough of a server: one request a connection, whole answers and streams."""
 
     def __init__(self, engine: LlmEngine) -> None:
-        self.engine, self.schemas = engine, Schemas()
+        self.engine = engine
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
@@ -74,7 +73,7 @@ class Http:
                 wanted = read_embeddings(parsed, size=6, vocab_size=300)
                 return 200, "application/json", one(embeddings(wanted, VECTORS[: len(wanted)], 7))
             read = read_chat if "chat" in path else read_completion
-            answers = begin(read(parsed, self.engine, self.schemas), self.engine)
+            answers = begin(read(parsed, self.engine), self.engine)
             if answers.request.stream:
                 return 200, "text/event-stream", answers.chunks()
             return 200, "application/json", one(await answers.whole())
@@ -257,7 +256,7 @@ def test_errors_have_both_shapes(client: openai.OpenAI) -> None:
 def test_a_parameter_that_cannot_be_used_is_named(engine: LlmEngine, change: dict[str, Any], param: str) -> None:
     body = {"model": "m", "prompt": "To be", **change}
     with pytest.raises(ParamError) as caught:
-        read_completion(body, engine, Schemas())
+        read_completion(body, engine)
     assert caught.value.param == param
     assert caught.value.expected
     assert caught.value.fix
@@ -279,7 +278,7 @@ def test_a_parameter_that_cannot_be_used_is_named(engine: LlmEngine, change: dic
 )
 def test_a_message_that_cannot_be_read_is_named(engine: LlmEngine, messages: Any, param: str) -> None:
     with pytest.raises(ParamError) as caught:
-        read_chat({"model": "m", "messages": messages}, engine, Schemas())
+        read_chat({"model": "m", "messages": messages}, engine)
     assert caught.value.param == param
 
 
@@ -295,9 +294,8 @@ NAMES = "prompt messages n max_tokens stop seed temperature logprobs top_logprob
 @given(st.dictionaries(st.sampled_from(NAMES.split()), JSON, max_size=4), st.booleans())
 def test_no_body_does_more_than_be_refused(engine: LlmEngine, body: dict[str, Any], chat: bool) -> None:
     base: dict[str, Any] = {"model": "m", "messages": CHAT} if chat else {"model": "m"}
-    schemas = Schemas()
     with suppress(ParamError):
-        (read_chat if chat else read_completion)({**base, **body}, engine, schemas)
+        (read_chat if chat else read_completion)({**base, **body}, engine)
 
 
 def test_vectors_come_as_numbers_and_as_base64(client: openai.OpenAI) -> None:

@@ -104,17 +104,22 @@ class ModelFolder:
             if not (path / name).is_file():
                 raise MissingError(f"{path} has no {name}", expected="a Hugging Face folder", fix=_FOLDER_FIX)
         raw = read_json(path / "config.json")
-        generation = read_json(path / "generation_config.json") if (path / "generation_config.json").is_file() else {}
         config = read_config(raw)
-        ends = generation.get("eos_token_id", raw.get("eos_token_id"))
-        ends = ends if isinstance(ends, list) else [ends]
-        end_ids = tuple(i for i in ends if type(i) is int and 0 <= i < config.vocab_size)
+        end_ids = read_end_ids(path, raw, config.vocab_size)
         return cls(path, config, read_weights(path) if with_weights else Weights({}), end_ids)
 
 
 _FOLDER_FIX = (
     "save the model again with save_pretrained(), which writes config.json, model.safetensors and the tokenizer"
 )
+
+
+def read_end_ids(path: Path, raw: Mapping[str, Any], vocab_size: int) -> tuple[int, ...]:
+    """Tokens that end a text, by generation_config.json or else by config.json, which is `raw`."""
+    generation = read_json(path / "generation_config.json") if (path / "generation_config.json").is_file() else {}
+    ends = generation.get("eos_token_id", raw.get("eos_token_id"))
+    ends = ends if isinstance(ends, list) else [ends]
+    return tuple(i for i in ends if type(i) is int and 0 <= i < vocab_size)
 
 
 def read_json(path: Path) -> dict[str, Any]:

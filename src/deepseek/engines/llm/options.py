@@ -68,6 +68,7 @@ class EngineLimits:
     max_batch_tokens: int = 256  # of one step: long prompts are read in pieces of it, between the tokens of others
     num_threads: int = 1
     exact: bool = False  # keep float32 throughout; else the cache is int8 and arithmetic as low as the CPU likes
+    bfloat16: bool = False  # compute in bfloat16, also where the CPU would not choose it
 
     def __post_init__(self) -> None:
         for name in ("cache_bytes", "max_running", "max_batch_tokens", "num_threads"):
@@ -75,6 +76,13 @@ class EngineLimits:
                 raise _wrong(name, getattr(self, name), "1 or more")
         if self.max_waiting < 0:
             raise _wrong("max_waiting", self.max_waiting, "0 or more")
+        if self.exact and self.bfloat16:
+            raise _wrong("bfloat16", "true beside exact", "one of the two")
+
+    @property
+    def arithmetic(self) -> str:
+        """What float32 weights are computed in: float32, bfloat16, or "auto", as low as the CPU likes."""
+        return "float32" if self.exact else "bfloat16" if self.bfloat16 else "auto"
 
 
 def _wrong(name: str, value: object, expected: str) -> InputError:

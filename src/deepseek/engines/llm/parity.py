@@ -2,12 +2,15 @@
 
 parity = measure(ModelFolder.read(source), converted, ids)
 check_parity(parity, max_loss=0.02)
+known(source_path, converted, limits)          # on built-in text, measured once and kept beside the converted model
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,18 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.engines.llm.convert import read_precision
-from deepseek.engines.llm.folder import ModelFolder
+from deepseek.engines.llm.folder import ModelFolder, read_json
 from deepseek.engines.llm.graph import build
 from deepseek.engines.llm.options import EngineLimits
 from deepseek.engines.llm.plugin import properties
+from deepseek.engines.llm.words import Words
 from deepseek.engines.openvino import core
+from deepseek.engines.text.calibrate import SAMPLES
+from deepseek.engines.text.gate import machine
 from deepseek.errors import CheckError, InputError
 
 WINDOW = 256  # tokens that are read at a time
+MAX_SOURCE_BYTES = 4 << 30  # of weights: larger models are not read twice just to say what a precision costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,25 @@ def measure(source: ModelFolder, converted: Path, ids: Sequence[int], limits: En
         agreement=float((exact_best == best).mean()),
         num_tokens=len(losses),
     )
+
+
+def known(source: Path, converted: Path, limits: EngineLimits) -> Parity | None:
+    """What the precision costs on built-in sentences of several kinds and languages. None for a model that is too
+    large to be read in float32 beside itself."""
+    if sum(path.stat().st_size for path in source.glob("*.safetensors")) > MAX_SOURCE_BYTES:
+        return None
+    place = converted / f"parity-{limits.arithmetic}.json"
+    if place.is_file():
+        found = read_json(place)
+        if found.pop("machine", None) == machine():
+            return Parity(**found)
+    folder = ModelFolder.read(source)
+    ids = Words.open(source, folder.config.vocab_size).encode("\n".join(SAMPLES), max_tokens=1 << 12)
+    parity = measure(folder, converted, ids, limits)
+    unfinished = place.with_name(f"{place.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(asdict(parity) | {"machine": machine()}), "utf-8")
+    unfinished.replace(place)
+    return parity
 
 
 def check_parity(parity: Parity, max_loss: float) -> None:

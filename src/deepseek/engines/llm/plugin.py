@@ -11,6 +11,8 @@ from typing import Any
 from deepseek.engines.llm.convert import Precision
 from deepseek.engines.llm.folder import DecoderConfig
 from deepseek.engines.llm.options import EngineLimits
+from deepseek.engines.openvino import core
+from deepseek.errors import InputError
 
 MIN_GROUP = 32
 
@@ -25,6 +27,14 @@ def properties(config: DecoderConfig, precision: Precision, limits: EngineLimits
     if limits.exact:
         exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
         return found | exact
+    if limits.bfloat16:
+        if "BF16" not in core(extra="llm").get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise InputError(
+                "this CPU does not compute in bfloat16",
+                expected="one with AVX512_BF16 or AMX",
+                fix="take float32 or int8 here",
+            )
+        return found | {"INFERENCE_PRECISION_HINT": "bf16"}
     group = math.gcd(config.width, config.inner_width, config.num_heads * config.head_size)
     if precision == "int8" and group >= MIN_GROUP:
         found |= {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}

@@ -1,6 +1,6 @@
 """Answers of /v1/completions and /v1/chat/completions: whole, or as server-sent events.
 
-    answers = begin(read_chat(body, writer, schemas), writer)      # BusyError, InputError: before anything is sent
+    answers = begin(read_chat(body, writer), writer)               # BusyError, InputError: before anything is sent
     await answers.whole()                                          # the JSON object, as bytes
     async for chunk in answers.chunks(): ...                       # data: {...} for each piece, then data: [DONE]
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deepseek.engines.llm.engine import Piece
+from deepseek.engines.llm.base import Piece
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.serve.protocols.errors import openai_body
 from deepseek.serve.protocols.json_body import encode
@@ -54,9 +55,14 @@ def begin(request: TextRequest, writer: TextWriter) -> Answers:
 def _putter(
     loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[tuple[int, Piece]], index: int
 ) -> Callable[[Piece], None]:
-    """From the engine's thread into the loop; a loop that has been closed hears nothing more."""
+    """Into the loop, from the engine's thread where the engine does not come here itself; a loop that has been closed
+    hears nothing more."""
+    here = threading.get_ident()
 
     def put(piece: Piece) -> None:
+        if threading.get_ident() == here:
+            pieces.put_nowait((index, piece))
+            return
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(pieces.put_nowait, (index, piece))
 
@@ -75,10 +81,14 @@ class Answers:
     num_characters: Counter[int] = field(default_factory=Counter)  # of each answer whose log probabilities were told
     id: str = ""
     created: int = 0
+    event: tuple[bytes, bytes] = b"", b""  # what stands before and behind the choices of every event
 
     def __post_init__(self) -> None:
         self.id = _PREFIXES[self.request.kind] + secrets.token_hex(12)
         self.created = int(time.time())
+        name = "chat.completion.chunk" if self.request.kind == "chat" else "text_completion"
+        before, _, behind = encode(self._object([], name)).rpartition(b"[]")
+        self.event = b"data: " + before, behind
 
     def cancel(self) -> None:
         """Write no more of any of them."""
@@ -143,11 +153,11 @@ class Answers:
     def _echo(self, index: int) -> str:
         return self.writer.words.decode(self.generations[index].ids) if self.request.echo else ""
 
-    def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        name = "chat.completion.chunk" if self.request.kind == "chat" else "text_completion"
+    def _event(self, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
+        before, behind = self.event
         if self.request.include_usage:
-            more = {"usage": None} | more
-        return b"data: " + encode(self._object(choices, name) | more) + b"\n\n"
+            behind = b',"usage":' + encode(usage) + behind
+        return before + encode(choices) + behind + b"\n\n"
 
     def _object(self, choices: list[dict[str, Any]], name: str) -> dict[str, Any]:
         return {

@@ -111,7 +111,9 @@ def named(param: str, call: Callable[..., T], value: Any) -> T:
     try:
         return call(value)
     except InputError as error:
-        raise ParamError(param, error.message, expected=error.expected, fix=error.fix) from None
+        found = ParamError(param, error.message, expected=error.expected, fix=error.fix)
+        found.status, found.code = error.status, error.code
+        raise found from None
 
 
 def shown(value: Any) -> str:

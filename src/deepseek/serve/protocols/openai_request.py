@@ -1,6 +1,6 @@
 """Bodies of /v1/completions and /v1/chat/completions, read strictly.
 
-    request = read_chat(read_object(body), writer, schemas)        # InputError that names the parameter
+    request = read_chat(read_object(body), writer)                # InputError that names the parameter
     request.prompts, request.options, request.stream
 
 A parameter that is not known is refused, and so is one that would change the answer and is not supported, unless it
@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from deepseek.engines.llm.engine import Piece
+from deepseek.engines.llm.base import Piece
 from deepseek.engines.llm.options import GenerationOptions
-from deepseek.engines.llm.schemas import Schemas
 from deepseek.engines.llm.words import Words
 from deepseek.errors import InputError
 from deepseek.serve.protocols.openai_params import (
@@ -96,6 +95,8 @@ class TextWriter(Protocol):
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]: ...
 
+    def schema(self, schema: Mapping[str, Any]) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class TextRequest:
@@ -113,12 +114,12 @@ class TextRequest:
     ignored: tuple[str, ...] = ()
 
 
-def read_completion(body: Mapping[str, Any], writer: TextWriter, schemas: Schemas) -> TextRequest:
+def read_completion(body: Mapping[str, Any], writer: TextWriter) -> TextRequest:
     """The body of POST /v1/completions."""
     check_keys(body, _COMPLETION)
     prompts = _prompts(body.get("prompt"), writer)
     num_logprobs = get(body, "logprobs", int, None)
-    request = _request("completion", body, prompts, schemas, wants_logprobs=num_logprobs is not None)
+    request = _request("completion", body, prompts, writer, wants_logprobs=num_logprobs is not None)
     _check_top("logprobs", num_logprobs or 0, request.options)
     echo = bool(get(body, "echo", bool, False))
     if echo and request.options.logprobs:
@@ -126,7 +127,7 @@ def read_completion(body: Mapping[str, Any], writer: TextWriter, schemas: Schema
     return _with(request, echo=echo, top_logprobs=bool(num_logprobs))
 
 
-def read_chat(body: Mapping[str, Any], writer: TextWriter, schemas: Schemas) -> TextRequest:
+def read_chat(body: Mapping[str, Any], writer: TextWriter) -> TextRequest:
     """The body of POST /v1/chat/completions."""
     check_keys(body, _CHAT)
     messages = _messages(body.get("messages"))
@@ -135,7 +136,7 @@ def read_chat(body: Mapping[str, Any], writer: TextWriter, schemas: Schemas) -> 
     wants = bool(get(body, "logprobs", bool, False))
     if top is not None and not wants:
         raise ParamError("top_logprobs", "top_logprobs is given without logprobs", expected='"logprobs": true with it')
-    request = _request("chat", body, (tuple(prompt),), schemas, wants_logprobs=wants)
+    request = _request("chat", body, (tuple(prompt),), writer, wants_logprobs=wants)
     _check_top("top_logprobs", top or 0, request.options)
     return _with(request, top_logprobs=bool(top))
 
@@ -144,7 +145,7 @@ def _request(
     kind: Literal["completion", "chat"],
     body: Mapping[str, Any],
     prompts: tuple[tuple[int, ...], ...],
-    schemas: Schemas,
+    writer: TextWriter,
     *,
     wants_logprobs: bool,
 ) -> TextRequest:
@@ -159,14 +160,14 @@ def _request(
         raise ParamError("stream_options", "stream_options is given without stream", expected='"stream": true with it')
     if set(wishes) - {"include_usage", "include_obfuscation"}:
         raise ParamError("stream_options", f"stream_options is {shown(wishes)}", expected='{"include_usage": true}')
-    options = _options(body, kind, schemas, wants_logprobs=wants_logprobs)
+    options = _options(body, kind, writer, wants_logprobs=wants_logprobs)
     return TextRequest(
         kind, model_name(body), prompts, options, num_answers, stream,
         include_usage=bool(get(wishes, "include_usage", bool, False)), ignored=labels(body),
     )  # fmt: skip
 
 
-def _options(body: Mapping[str, Any], kind: str, schemas: Schemas, *, wants_logprobs: bool) -> GenerationOptions:
+def _options(body: Mapping[str, Any], kind: str, writer: TextWriter, *, wants_logprobs: bool) -> GenerationOptions:
     max_tokens = get(body, "max_tokens", int, None)
     if kind == "completion" and max_tokens is None:
         max_tokens = 16  # as the protocol has it
@@ -186,7 +187,7 @@ def _options(body: Mapping[str, Any], kind: str, schemas: Schemas, *, wants_logp
         frequency_penalty=number(body, "frequency_penalty", 0.0),
         presence_penalty=number(body, "presence_penalty", 0.0),
         logprobs=wants_logprobs,
-        json_schema=_schema(body.get("response_format"), schemas),
+        json_schema=_schema(body.get("response_format"), writer),
         ignore_end=bool(get(body, "ignore_eos", bool, False)),
     )
     try:
@@ -198,7 +199,7 @@ def _options(body: Mapping[str, Any], kind: str, schemas: Schemas, *, wants_logp
     return options
 
 
-def _schema(form: Any, schemas: Schemas) -> str | None:
+def _schema(form: Any, writer: TextWriter) -> str | None:
     expected = '{"type": "text"}, {"type": "json_object"} or {"type": "json_schema", "json_schema": {"schema": {...}}}'
     if form is None:
         return None
@@ -211,7 +212,7 @@ def _schema(form: Any, schemas: Schemas) -> str | None:
         schema = holder.get("schema") if isinstance(holder, dict) else None
     if kind not in ("json_object", "json_schema") or not isinstance(schema, dict):
         raise ParamError("response_format", f"response_format is {shown(form)}", expected=expected)
-    return named("response_format", schemas.check, schema)
+    return named("response_format", writer.schema, schema)
 
 
 def _prompts(given: Any, writer: TextWriter) -> tuple[tuple[int, ...], ...]:

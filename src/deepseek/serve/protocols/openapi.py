@@ -3,19 +3,17 @@ from it and a fuzzer knows what is allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deepseek import __version__
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.arrow import MEDIA as ARROW
+from deepseek.serve.protocols.openapi_parts import NUMBER, TEXT, Schema, array, get_of, object_of, post_of
+from deepseek.serve.protocols.openapi_text import text_paths
 from deepseek.serve.protocols.records import MAX_REASONS, example_body
 from deepseek.serve.protocols.tensor_rows import column_datatype
 
-Schema = dict[str, Any]
-
-NUMBER: Schema = {"type": "number"}
-TEXT: Schema = {"type": "string"}
 #: JSON types of a column by its dtype in the manifest; null is a missing value.
 COLUMN_TYPES: dict[str, list[str]] = {
     "float64": ["number", "null"],
@@ -23,50 +21,34 @@ COLUMN_TYPES: dict[str, list[str]] = {
     "int64": ["number", "null"],
     "bool": ["boolean", "number", "string", "null"],
 }
-ERROR_STATUSES = {
-    "400": "The body is not one JSON object.",
-    "401": "No accepted API key.",
-    "404": "There is no such model or route.",
-    "405": "The route exists, the method does not.",
-    "408": "The body did not arrive in time.",
-    "413": "The body or the number of rows is over the limit.",
-    "415": "The body is not in a form that is read here.",
-    "422": "The rows do not fit the model.",
-    "429": "Too many rows wait; Retry-After says when to ask again.",
-    "431": "The request line and the headers are over the limit.",
-    "501": "The server lacks the part that this needs.",
-    "503": "The server is stopping.",
-    "504": "The deadline passed before the rows were computed.",
-}
 
 
-def openapi(models: Mapping[str, ServedModel]) -> dict[str, Any]:
-    """The document for the models that are loaded."""
+def openapi(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> dict[str, Any]:
+    """The document for the models that are loaded, and for those that write, by name."""
     paths: dict[str, Any] = {
-        "/v2/health/live": _get("Whether the process answers", _object({"live": {"type": "boolean"}})),
-        "/v2/health/ready": _get("Whether requests are taken", _object({"ready": {"type": "boolean"}})),
-        "/v2": _get("The server", _object({"name": TEXT, "version": TEXT, "extensions": _array(TEXT)})),
-        "/v1/models": _get("The models", _object({"object": TEXT, "data": _array(_object({"id": TEXT}))})),
+        "/v2/health/live": get_of("Whether the process answers", object_of({"live": {"type": "boolean"}})),
+        "/v2/health/ready": get_of("Whether requests are taken", object_of({"ready": {"type": "boolean"}})),
+        "/v2": get_of("The server", object_of({"name": TEXT, "version": TEXT, "extensions": array(TEXT)})),
+        "/v1/models": get_of("The models", object_of({"object": TEXT, "data": array(object_of({"id": TEXT}))})),
     }
     for model in models.values():
         paths |= _model_paths(model)
         if model.face.runtime is None:
             del paths[f"/v1/models/{model.quoted}:explain"]
-    paths["/v2/repository/index"] = _post(
+    paths["/v2/repository/index"] = post_of(
         "What is loaded, Open Inference Protocol",
         {"type": "object"},
-        _array(_object({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
+        array(object_of({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
         {},
     )
-    if any(model.task == "embedding" for model in models.values()):
-        paths["/v1/embeddings"] = _embeddings([model.name for model in models.values() if model.task == "embedding"])
-    error = _object(dict.fromkeys(("code", "message", "expected", "fix"), TEXT))
+    paths |= text_paths([model.name for model in models.values() if model.task == "embedding"], list(writers))
+    error = object_of(dict.fromkeys(("code", "message", "expected", "fix"), TEXT))
     return {
         "openapi": "3.1.0",
         "info": {"title": "deepseek model server", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": {"Error": _object({"error": error})},
+            "schemas": {"Error": object_of({"error": error})},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"key": []}],
@@ -76,46 +58,30 @@ def openapi(models: Mapping[str, ServedModel]) -> dict[str, Any]:
 def _model_paths(model: ServedModel) -> dict[str, Any]:
     v1, v2 = f"/v1/models/{model.quoted}", f"/v2/models/{model.quoted}"
     record = _record(model)
-    instances = _array(record) | {"minItems": 1}
+    instances = array(record) | {"minItems": 1}
     example = example_body(model)
-    tensor = _object({"name": TEXT, "datatype": TEXT, "shape": _array({"type": "integer"})})
+    tensor = object_of({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer"})})
     reasons = {"reasons": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS}}
     predict = {"oneOf": [_body({"instances": instances} | reasons), _body(_rows(model) | reasons, "rows")]}
     explain = _body({"instances": instances} | _target(model))
     return {
-        v1: _get(f"{model.name}: what it is", _object({"id": TEXT, "version": TEXT, "task": TEXT})),
-        f"{v1}/example": _get("A body that :predict and :explain take", _object({"instances": _array(record)})),
-        f"{v1}:predict": _streams(_post("Answers by column name", predict, _predictions(model), example)),
-        f"{v1}:explain": _post("Why: additive contributions by column", explain, _explanations(), example),
-        v2: _get("Metadata, Open Inference Protocol", _object({"name": TEXT, "versions": _array(TEXT)})),
-        f"{v2}/ready": _get("Whether the model is ready", _object({"name": TEXT, "ready": {"type": "boolean"}})),
-        f"{v2}/infer": _post(
+        v1: get_of(f"{model.name}: what it is", object_of({"id": TEXT, "version": TEXT, "task": TEXT})),
+        f"{v1}/example": get_of("A body that :predict and :explain take", object_of({"instances": array(record)})),
+        f"{v1}:predict": _streams(post_of("Answers by column name", predict, _predictions(model), example)),
+        f"{v1}:explain": post_of("Why: additive contributions by column", explain, _explanations(), example),
+        v2: get_of("Metadata, Open Inference Protocol", object_of({"name": TEXT, "versions": array(TEXT)})),
+        f"{v2}/ready": get_of("Whether the model is ready", object_of({"name": TEXT, "ready": {"type": "boolean"}})),
+        f"{v2}/infer": post_of(
             "Tensors, Open Inference Protocol",
             {
                 "type": "object",
-                "properties": {"id": TEXT, "parameters": {"type": "object"}, "inputs": _array(_tensor(model))},
+                "properties": {"id": TEXT, "parameters": {"type": "object"}, "inputs": array(_tensor(model))},
                 "required": ["inputs"],
             },
-            _object({"model_name": TEXT, "model_version": TEXT, "outputs": _array(tensor)}),
+            object_of({"model_name": TEXT, "model_version": TEXT, "outputs": array(tensor)}),
             {"inputs": _example_tensors(model)},
         ),
     }
-
-
-def _embeddings(names: Sequence[str]) -> dict[str, Any]:
-    """OpenAI's route for the models that embed texts."""
-    request = {
-        "type": "object",
-        "properties": {
-            "model": {"type": "string", "enum": list(names)},
-            "input": {"oneOf": [TEXT, _array(TEXT) | {"minItems": 1}]},
-            "encoding_format": {"type": "string", "enum": ["float", "base64"]},
-        },
-        "required": ["model", "input"],
-        "additionalProperties": False,
-    }
-    answer = _object({"object": TEXT, "data": _array(_object({"index": NUMBER})), "model": TEXT})
-    return _post("Embeddings, as OpenAI's route", request, answer, {"model": names[0], "input": ["a text"]})
 
 
 def _record(model: ServedModel) -> Schema:
@@ -135,15 +101,15 @@ def _rows(model: ServedModel) -> Schema:
     value = {"type": ["number", "string", "boolean", "null"]}
     sizes = {"minItems": len(columns), "maxItems": len(columns)}
     return {
-        "columns": _array({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
-        "rows": _array(_array(value) | sizes) | {"minItems": 1},
+        "columns": array({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
+        "rows": array(array(value) | sizes) | {"minItems": 1},
     }
 
 
 def _tensor(model: ServedModel) -> Schema:
     """One column of N values."""
     values = {"type": ["number", "string", "boolean", "null"]}
-    return _object(
+    return object_of(
         {
             "name": {"type": "string", "enum": list(model.columns)},
             "datatype": {"type": "string"},
@@ -168,57 +134,31 @@ def _target(model: ServedModel) -> dict[str, Schema]:
 
 def _predictions(model: ServedModel) -> Schema:
     labels = model.card.labels
-    answer = _object({"value": NUMBER})
-    by_column = _object({"values": _array(NUMBER)})
+    answer = object_of({"value": NUMBER})
+    by_column = object_of({"values": array(NUMBER)})
     if model.task == "embedding":
-        answer = _object({"embedding": _array(NUMBER)})
-        by_column = _object({"embeddings": _array(_array(NUMBER))})
+        answer = object_of({"embedding": array(NUMBER)})
+        by_column = object_of({"embeddings": array(array(NUMBER))})
     elif model.task == "token-classification":
-        entity = _object({"text": TEXT, "label": TEXT, "start": NUMBER, "end": NUMBER, "probability": NUMBER})
-        answer = _object({"entities": _array(entity)})
-        by_column = _object({"entities": _array(_array(entity))})
+        entity = object_of({"text": TEXT, "label": TEXT, "start": NUMBER, "end": NUMBER, "probability": NUMBER})
+        answer = object_of({"entities": array(entity)})
+        by_column = object_of({"entities": array(array(entity))})
     elif labels:
-        shares = _object(dict.fromkeys(labels, NUMBER))
-        answer = _object({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
-        by_column = _object({"labels": _array(TEXT), "probabilities": _array(_array(NUMBER))})
-    return {"oneOf": [_object({"predictions": _array(answer)}), by_column]}
+        shares = object_of(dict.fromkeys(labels, NUMBER))
+        answer = object_of({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
+        by_column = object_of({"labels": array(TEXT), "probabilities": array(array(NUMBER))})
+    return {"oneOf": [object_of({"predictions": array(answer)}), by_column]}
 
 
 def _explanations() -> Schema:
     row = {"base_value": NUMBER, "output": NUMBER, "residual": NUMBER, "scale": TEXT, "method": TEXT}
     values = {"type": "object", "additionalProperties": NUMBER}
-    return _object({"explanations": _array(_object(row | {"values": values}))})
-
-
-def _array(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _object(properties: Mapping[str, Schema]) -> Schema:
-    """An object that has all of `properties` and may have more."""
-    return {"type": "object", "properties": dict(properties), "required": list(properties)}
+    return object_of({"explanations": array(object_of(row | {"values": values}))})
 
 
 def _body(properties: Mapping[str, Schema], rows: str = "instances") -> Schema:
     """A request body: its rows under the key `rows`, and what may stand beside them."""
     return {"type": "object", "properties": dict(properties), "required": [rows], "additionalProperties": False}
-
-
-def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    found: dict[str, Any] = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
-    for status in statuses:
-        found[status] = {"description": ERROR_STATUSES[status], "content": error}
-    return found
-
-
-def _get(summary: str, schema: Schema) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "431", "503"))}}
-
-
-def _post(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
-    body = {"required": True, "content": {"application/json": {"schema": request, "example": dict(example)}}}
-    return {"post": {"summary": summary, "requestBody": body, "responses": _responses(response, ERROR_STATUSES)}}
 
 
 def _streams(path: dict[str, Any]) -> dict[str, Any]:

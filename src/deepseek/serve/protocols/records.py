@@ -42,9 +42,7 @@ ARROW_CELL_BYTES = 128  # of a stream that cost as much to read as a cell
 def list_models(models: Models, writers: Iterable[GenerativeModel] = ()) -> Answer:
     """GET /v1/models"""
     data = [_card(model) for model in models.values()]
-    for writer in writers:
-        card = {"id": writer.name, "object": "model", "version": writer.version, "task": writer.task}
-        data.append(card | {"digest": writer.digest, "created": ""})
+    data += [{"id": writer.name} | writer.card for writer in writers]
     return Answer.json({"object": "list", "data": data})
 
 

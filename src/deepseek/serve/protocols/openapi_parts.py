@@ -1,0 +1,52 @@
+"""What every part of the OpenAPI document is made of: schemas, responses and operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+
+NUMBER: Schema = {"type": "number"}
+TEXT: Schema = {"type": "string"}
+ERROR_STATUSES = {
+    "400": "The body is not one JSON object, or asks for a JSON schema that cannot be used.",
+    "401": "No accepted API key.",
+    "404": "There is no such model or route.",
+    "405": "The route exists, the method does not.",
+    "408": "The body did not arrive in time.",
+    "413": "The body or the number of rows is over the limit.",
+    "415": "The body is not in a form that is read here.",
+    "422": "The rows do not fit the model.",
+    "429": "Too many rows wait; Retry-After says when to ask again.",
+    "431": "The request line and the headers are over the limit.",
+    "501": "The server lacks the part that this needs.",
+    "503": "The server is stopping.",
+    "504": "The deadline passed before the rows were computed.",
+}
+
+
+def array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def object_of(properties: Mapping[str, Schema]) -> Schema:
+    """An object that has all of `properties` and may have more."""
+    return {"type": "object", "properties": dict(properties), "required": list(properties)}
+
+
+def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    found: dict[str, Any] = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
+    for status in statuses:
+        found[status] = {"description": ERROR_STATUSES[status], "content": error}
+    return found
+
+
+def get_of(summary: str, schema: Schema) -> dict[str, Any]:
+    return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "431", "503"))}}
+
+
+def post_of(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": request, "example": dict(example)}}}
+    return {"post": {"summary": summary, "requestBody": body, "responses": _responses(response, ERROR_STATUSES)}}
