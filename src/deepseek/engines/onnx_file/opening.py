@@ -21,6 +21,7 @@ from deepseek.bundle.place import alone
 from deepseek.engines.measuring import MeasuringError, in_process, machine
 from deepseek.engines.onnx_file.contents import examine
 from deepseek.engines.onnx_file.signature import Signature
+from deepseek.errors import IntegrityError
 from deepseek.files import whole
 
 if TYPE_CHECKING:
@@ -85,7 +86,14 @@ def _tried(path: Path, limits: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         found: dict[str, Any] = in_process(module, asked)
     except MeasuringError:  # an engine took the process with it: the reference alone
-        found = in_process(module, asked | {"only": REFERENCE})
+        try:
+            found = in_process(module, asked | {"only": REFERENCE})
+        except MeasuringError as error:
+            raise IntegrityError(
+                f"{path} cannot be opened: {error.message}",
+                expected="a graph on which onnxruntime does not crash",
+                fix="export it again, or take an unharmed copy; one that is too large for the memory needs more of it",
+            ) from error
     return found
 
 

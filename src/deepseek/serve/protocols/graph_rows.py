@@ -17,6 +17,7 @@ from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.graph import CELL_VALUES, GraphFace, cast
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.errors import MediaTypeError
 from deepseek.serve.protocols.rows import from_body, read_numbers
 from deepseek.serve.protocols.tensors import MAX_COLUMN_RANK, Tensor, datatype_of
 
@@ -60,7 +61,7 @@ def example_tensors(face: GraphFace) -> list[dict[str, Any]]:
     """The inputs of an infer request to copy."""
     found = []
     for spec in face.signature.inputs:
-        array = np.array(face.example[spec.name], spec.numpy)
+        array = np.array(face.example[spec.name])
         array = array if face.is_whole else array[None]
         entry = {"name": spec.name, "datatype": _datatype(spec), "shape": list(array.shape)}
         found.append(entry | {"data": array.ravel().tolist()})
@@ -137,9 +138,9 @@ def check_explainable(model: ServedModel) -> None:
 
 
 def check_tensors_as_json(model: ServedModel) -> None:
-    """InputError where rows come as an Arrow stream, whose columns are no tensors."""
+    """MediaTypeError where rows come as an Arrow stream, whose columns are no tensors."""
     if graph_of(model) is not None:
-        raise InputError(
+        raise MediaTypeError(
             f"{model.name!r} takes tensors, and an Arrow stream holds columns",
             expected="JSON, or the binary tensors of /v2",
             fix=f"POST application/json, or /v2/models/{model.quoted}/infer",
