@@ -37,7 +37,8 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 
 
 LOSSY = (
-    "Let text models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
+    "Let text models run in bf16 or int8, ONNX files in bf16, where answers move no further, "
+    "e.g. cosine=0.99,difference=0.1,agreement=0.99."
 )
 
 

@@ -9,6 +9,7 @@ A process gives back what several engines take, and a library that crashes takes
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -29,12 +30,18 @@ class MeasuringError(DeepseekError):
     """The process that measured has died, or said nothing that can be read."""
 
 
-def in_process(module: str, asked: Mapping[str, Any]) -> Any:
+def in_process(module: str, asked: Mapping[str, Any], *, limit_s: float | None = None) -> Any:
     """What `python -m module` answers on stdout to `asked`, both JSON. {"wrong": {...}} is raised as the error that it
-    was there; MeasuringError when the process has died."""
-    ran = subprocess.run(
-        [sys.executable, "-m", module], input=json.dumps(asked).encode(), stdout=subprocess.PIPE, check=False
-    )
+    was there; MeasuringError when the process has died, or was killed after `limit_s`."""
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", module],
+            input=json.dumps(asked).encode(), stdout=subprocess.PIPE, timeout=limit_s, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise MeasuringError(
+            f"measuring did not end within {limit_s:.0f} s", expected="a model that answers", fix="serve a smaller one"
+        ) from error
     try:
         found = json.loads(ran.stdout)
     except ValueError:
@@ -48,12 +55,16 @@ def in_process(module: str, asked: Mapping[str, Any]) -> Any:
 
 
 def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
-    """The other end: the question from stdin, what `work` makes of it, or what went wrong, to stdout."""
+    """The other end: the question from stdin, what `work` makes of it, or what went wrong, to stdout. What libraries
+    print there meanwhile goes to stderr."""
+    stdout = os.dup(1)
+    os.dup2(2, 1)
     try:
         found = dict(work(json.load(sys.stdin)))
     except DeepseekError as error:
         found = {"wrong": error.to_dict() | {"kind": type(error).__name__}}
-    sys.stdout.write(json.dumps(found))
+    with open(stdout, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor)
+        json.dump(found, file)
 
 
 def machine(*libraries: str) -> str:

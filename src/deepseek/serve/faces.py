@@ -92,6 +92,10 @@ class Face(Protocol):
         """One answer, without an engine: it shows what answers look like."""
         ...
 
+    def warm(self, num_rows: int) -> Any:
+        """Prepared rows to compute before the first request, about so many."""
+        ...
+
     def prepare(self, records: Any) -> Prepared:
         """Records, rows by column, or tensors where the face has them."""
         ...
@@ -166,6 +170,9 @@ class TableFace:
         num_labels = max(1, len(self.card.labels))
         output = np.full((1, num_labels), 1 / num_labels, np.float32)
         return self.runtime.decide(Scores(output, output), ())
+
+    def warm(self, num_rows: int) -> Float32:
+        return self.prepare([self.example] * num_rows).features
 
     def fits(self, rows: Any, others: Any) -> bool:
         return True

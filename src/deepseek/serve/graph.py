@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 TASK = "tensors"
 MODALITY = "tensor"
 CELL_VALUES = 20  # numbers of a nested list that cost what a cell of a table does
+JOINED_BYTES = 1 << 20  # of a row, up to which it is computed with those of other requests
+JOINED_CHARACTERS = 256  # of a text, the same
 MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, which is as wide as its longest
 
 
@@ -66,10 +69,14 @@ class GraphFace:
             for spec, shape in ((spec, signature.row_shape(spec)) for spec in signature.inputs)
         )
         self.card = GraphCard(file.digest, inputs)
-        sample = signature.sample(1)
-        self.example: Record = {name: _readable(array[0]) for name, array in sample.items()}
-        self.row_cells = max(1, sum(array.size for array in sample.values()) // CELL_VALUES)
+        sample = signature.sample(1).values()
+        self.row_cells = max(1, sum(array.size for array in sample) // CELL_VALUES)
+        self._is_large = sum(array.nbytes for array in sample) > JOINED_BYTES
         self._engines: GraphEngines | None = None
+
+    @cached_property
+    def example(self) -> Record:
+        return {name: _readable(array[0]) for name, array in self.signature.sample(1).items()}
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -103,9 +110,13 @@ class GraphFace:
         self.signature.check(found)
         return Prepared(found)
 
+    def warm(self, num_rows: int) -> Tensors:
+        return Tensors(self.signature.sample(1 if self._is_large else num_rows), self.is_whole)
+
     def fits(self, rows: Tensors, others: Tensors) -> bool:
-        """Rows of several requests stand in one array when their free sizes are the same."""
-        return all(array.shape[1:] == others.arrays[name].shape[1:] for name, array in rows.arrays.items())
+        """Rows of several requests stand in one array when their free sizes are the same, they are not so large that it
+        gains nothing, and no long text makes the others as wide as itself."""
+        return all(_fit(array, others.arrays[name]) for name, array in rows.arrays.items())
 
     def cost(self, features: Tensors) -> int:
         return len(features)
@@ -236,6 +247,12 @@ def _from_objects(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
         return cast(found.astype(np.float64), spec)
     except OverflowError as error:
         raise _wrong(spec, "a number beyond its range") from error
+
+
+def _fit(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    if one.dtype.kind == "U" and max(one.itemsize, other.itemsize) > 4 * JOINED_CHARACTERS:
+        return False
+    return one.shape[1:] == other.shape[1:] and one[:1].nbytes <= JOINED_BYTES
 
 
 def _readable(array: NDArray[Any]) -> Any:

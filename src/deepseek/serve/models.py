@@ -89,11 +89,10 @@ class ServedModel:
 
     async def warm_up(self) -> None:
         """Answer the example alone and in full batches: no request pays for a first time, and the pace is known."""
-        example = self.face.example
-        await self._warm(self.face.prepare([example]).features)
+        await self._warm(self.face.warm(1))
         self.scheduler.pace = Pace()  # the first time is like no other
         for num_rows in (1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
-            await self._warm(self.face.prepare([example] * num_rows).features)
+            await self._warm(self.face.warm(num_rows))
 
     @cached_property
     def digest(self) -> str:

@@ -100,6 +100,9 @@ class TextFace:
         flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(rows) if found.truncated)
         return Texts(Tokens(rows), flags)
 
+    def warm(self, num_rows: int) -> Tokens:
+        return self.prepare([self.example] * num_rows).features
+
     def fits(self, rows: Any, others: Any) -> bool:
         return True
 

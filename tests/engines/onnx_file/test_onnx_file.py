@@ -103,7 +103,7 @@ def test_what_was_found_is_kept_by_digest_machine_and_tolerance(
     measured = []
     real = open_first
 
-    def here(module: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def here(module: str, asked: dict[str, Any], **_: Any) -> Any:
         measured.append(module)
         return json.loads(json.dumps(real(Path(asked["path"]), limits=asked["limits"], budget_s=0.05)))
 
@@ -133,10 +133,10 @@ def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path: Path) -> No
 def test_an_engine_that_kills_the_process_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from deepseek.engines.measuring import MeasuringError, in_process
 
-    def dies(module: str, asked: dict[str, Any]) -> Any:
+    def dies(module: str, asked: dict[str, Any], **more: Any) -> Any:
         if not asked["only"]:
             raise MeasuringError("measuring ended with -11")
-        return in_process(module, asked)
+        return in_process(module, asked, **more)
 
     monkeypatch.setattr(opening, "in_process", dies)
     assert open_file(dense(tmp_path / "m.onnx")).engines == (("onnxruntime", 1),)
@@ -295,3 +295,25 @@ def test_gpu_engines_come_first_where_they_are(monkeypatch: pytest.MonkeyPatch, 
     assert kinds(signature) == ["onnxruntime", "openvino-f32"]
     monkeypatch.setattr(engine, "_DEVICES", (str(tmp_path),))
     assert kinds(signature) == ["onnxruntime", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino-f32"]
+
+
+def test_a_graph_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = helper.make_graph(
+        [node("Identity", "go", "more"), node("Identity", "v", "w")],
+        "body",
+        [helper.make_tensor_value_info(*each) for each in (("i", INT64, []), ("go", 9, []), ("v", FLOAT, ["N"]))],
+        [helper.make_tensor_value_info(*each) for each in (("more", 9, []), ("w", FLOAT, ["N"]))],
+    )
+    weights = {"most": np.array(2**62), "on": np.array(True)}
+    nodes = [node("Loop", "most on x", "y", body=body)]
+    path = save(tmp_path / "m.onnx", nodes, [("x", FLOAT, ["N"])], [("y", FLOAT, ["N"])], weights)
+    monkeypatch.setattr(opening, "TRY_S", 2.0)
+    with pytest.raises(IntegrityError, match="did not end within 2 s"):
+        open_file(path)
+
+
+def test_inputs_that_no_body_could_hold_are_refused(tmp_path: Path) -> None:
+    shape = [1, 2**40]
+    path = save(tmp_path / "m.onnx", [node("Identity", "x", "y")], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
+    with pytest.raises(InputError, match="values"):
+        open_file(path)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from deepseek.engines.text.tune import Tolerance
 
 BUDGET_S = 2.0  # of timing, beside opening
-WAIT_S = 600.0  # for another front end that measures the same
+TRY_S = 300.0  # that opening and timing may take
+WAIT_S = 1_000.0  # for another front end that measures the same
 #: Part of what a record is kept by: what another version has found is not used again.
 VERSION = 1
 REFERENCE = "onnxruntime"
@@ -74,6 +75,10 @@ def open_file(path: Path, cache: Path | None = None, *, tolerance: Tolerance | N
         if place is not None and (found := _read(place, path, digest)) is not None:
             return found
         record = _tried(path, limits)
+        if examine(path).digest != digest:
+            raise IntegrityError(
+                f"{path} was changed while it was opened", expected="a file that is whole", fix="start again"
+            )
         if place is not None:
             with contextlib.suppress(OSError), whole(place) as part:
                 part.write_text(json.dumps(record))
@@ -84,14 +89,14 @@ def _tried(path: Path, limits: Mapping[str, Any] | None) -> dict[str, Any]:
     asked = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
     module = "deepseek.engines.onnx_file.tune"
     try:
-        found: dict[str, Any] = in_process(module, asked)
+        found: dict[str, Any] = in_process(module, asked, limit_s=TRY_S)
     except MeasuringError:  # an engine took the process with it: the reference alone
         try:
-            found = in_process(module, asked | {"only": REFERENCE})
+            found = in_process(module, asked | {"only": REFERENCE}, limit_s=TRY_S)
         except MeasuringError as error:
             raise IntegrityError(
                 f"{path} cannot be opened: {error.message}",
-                expected="a graph on which onnxruntime does not crash",
+                expected="a graph on which onnxruntime neither crashes nor hangs",
                 fix="export it again, or take an unharmed copy; one that is too large for the memory needs more of it",
             ) from error
     return found

@@ -8,6 +8,7 @@ whose labels, texts or booleans are not the same, serves nothing; lossy ones are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter, process_time
@@ -31,6 +32,8 @@ SIZES = (1, 8, 32)  # rows of a call
 FREE = (32, 64, 16, 8, 128, 224, 256, 1)  # sizes tried for axes that are free, but that of the rows
 TRIED = 3  # rows that are computed together and alone
 MAX_CELLS = 1 << 22  # of the inputs of a call that is timed
+MAX_ROW_CELLS = 1 << 26  # of one that can be asked for at all; no body is longer
+COMPARED = 4  # rows on which engines are compared
 
 
 def open_first(path: Path, *, limits: Mapping[str, float] | None, budget_s: float, only: str = "") -> dict[str, Any]:
@@ -77,6 +80,11 @@ def _specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
 def _tried(path: Path, engine: GraphEngine, bare: Signature) -> Signature:
     """The signature with what a row is, and a size for free axes with which the graph runs."""
     said: DeepseekError | None = None
+    cells = sum(math.prod(dim if isinstance(dim, int) else 1 for dim in spec.shape) for spec in bare.inputs)
+    if cells > MAX_ROW_CELLS:
+        raise InputError(
+            f"the inputs of {path} hold {cells} values", expected=f"at most {MAX_ROW_CELLS}", fix="export smaller ones"
+        )
     for free in FREE if _is_free(bare) else FREE[:1]:
         first = Signature(bare.inputs, bare.outputs, _rows_by_shape(bare), free)
         for rows in dict.fromkeys((first.rows, "whole")):
@@ -168,7 +176,7 @@ def _measured(
     sizes = tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
     try:
         engine = open_kind(kind, path, signature)
-        arrays = signature.sample(sizes[-1], seed=TRIED)
+        arrays = signature.sample(min(COMPARED, sizes[-1]), seed=TRIED)
         expected, found = call(reference, signature, arrays), call(engine, signature, arrays)
     except DeepseekError as error:
         return {"passes": False, "says": error.message[:300]}
@@ -182,7 +190,10 @@ def _measured(
         passes = max(apart) <= TOLERANCE
     seconds: dict[int, float] = {}
     for size in sizes if passes else ():
-        share_s = (budget_s - (perf_counter() - started_s)) / (len(sizes) - len(seconds))
+        left_s, smaller = budget_s - (perf_counter() - started_s), max(seconds, default=0)
+        if smaller and 3 * seconds[smaller] * size / smaller > left_s:
+            break
+        share_s = left_s / (len(sizes) - len(seconds))
         rows = [signature.sample(size, seed=seed) for seed in range(4)]
         seconds[size] = usual_s(
             lambda number, rows=rows: rows[number % len(rows)],  # type: ignore[misc]
