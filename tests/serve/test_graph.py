@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -17,8 +18,12 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
+from deepseek.contracts import Tensors
+from deepseek.engines.onnx_file import open_file
+from deepseek.engines.openvino import has_bf16
 from deepseek.serve import Client
-from onnxgraphs import FLOAT, centered, dense, dense_scores, lookup, node, save, scalars
+from deepseek.serve.graph import GraphFace
+from onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
 from serving import Server, started
 
 X = np.array([[1.0, 2.0, -1.0, 0.5], [0.0, -3.0, 2.0, 1.0], [0.25, 0.5, 0.75, 1.0]], np.float32)
@@ -252,6 +257,7 @@ def test_a_value_that_is_not_known_is_nan_where_numbers_are_floats(server: Serve
         ("scalars", {"rows": [[1]]}, "rows[0] has 1 values"),
         ("scalars", {"columns": ["a"], "rows": [[1]]}, "'b' is missing"),
         ("lookup", {"instances": [{"city": 7, "places": [1]}]}, "no text"),
+        ("lookup", {"instances": [{"city": "Bonn\0", "places": [1]}]}, "character 0"),
         ("lookup", {"instances": [{"city": "x", "places": [1]}, {"city": "x", "places": [1, 2]}]}, "one shape"),
         ("lookup", {"instances": [{"city": "x", "places": [77]}]}, "out of data bounds"),
         ("lookup", {"instances": [{"city": "x" * n, "places": [1]} for n in (10**6, *[1] * 90)]}, "characters"),
@@ -366,3 +372,48 @@ def test_a_front_end_with_engines_apart_has_neither_onnxruntime_nor_openvino(ser
     assert "onnxruntime" not in mapped
     assert "openvino" not in mapped
     assert "torch" not in mapped
+
+
+def test_rows_of_several_requests_are_joined_when_they_are_small_and_of_one_shape(files: dict[str, Path]) -> None:
+    face = GraphFace(open_file(files["lookup"]), "lookup")
+
+    def rows(city: str, length: int) -> Tensors:
+        return face.prepare([{"city": city, "places": [1] * length}]).features
+
+    small = rows("Bonn", 3)
+    assert face.fits(small, rows("x" * 200, 3))
+    assert not face.fits(small, rows("Bonn", 4))
+    assert not face.fits(small, rows("x" * 300, 3))
+    large = rows("Bonn", 200_000)
+    assert not face.fits(large, rows("Bonn", 200_000))
+    together = face.join([small, rows("Köln", 3)])
+    assert {name: array.tolist() for name, array in face.run(together).items()} == {"code": [1, 2], "sum": [3.0, 3.0]}
+    face.close()
+
+
+def test_outputs_without_an_element_and_of_any_type_come_through(tmp_path: Path) -> None:
+    nodes = [node("NonZero", "x", "places"), node("Cast", "x", "half", to=10), node("Cast", "x", "truth", to=9)]
+    outputs = [("places", INT64, [1, "found"]), ("half", 10, ["n"]), ("truth", 9, ["n"])]
+    path = save(tmp_path / "types.onnx", nodes, [("x", FLOAT, ["n"])], outputs)
+    with started(path, "--workers", "1", environ={"XDG_CACHE_HOME": str(tmp_path)}) as running:
+        found = infer(running, "types", ("x", "FP32", [2], [0.0, 0.0])).json()["outputs"]
+        assert [(each["datatype"], each["shape"], each["data"]) for each in found] == [
+            ("INT64", [1, 0], []), ("FP16", [2], [0.0, 0.0]), ("BOOL", [2], [False, False]),
+        ]  # fmt: skip
+        assert ask(running, "types", {"instances": [{"x": [0.0, 3.0]}]}).json()["predictions"] == [
+            {"places": [[1]], "half": [0.0, 3.0], "truth": [False, True]}
+        ]
+        differing = {"instances": [{"x": [0.0, 3.0]}, {"x": [1.0, 3.0]}] * 40}
+        assert "one by one" in error(ask(running, "types", differing))
+
+
+def test_a_limit_lets_a_lossy_engine_be_measured(files: dict[str, Path], tmp_path: Path) -> None:
+    options = ("--lossy", "cosine=0.9,difference=0.5", "--workers", "1", "--log-level", "info")
+    with started(files["dense"], *options, environ={"XDG_CACHE_HOME": str(tmp_path)}) as running:
+        assert running.stop() == 0
+        assert running.process.stderr is not None
+        (line,) = [json.loads(line) for line in running.process.stderr if "engines were chosen" in line]
+    measured = {row["kind"]: row for row in line["deepseek"]["measured"]}
+    assert measured["onnxruntime"]["passes"]
+    assert line["deepseek"]["engines"]
+    assert ("openvino-bf16" in measured) == has_bf16(extra="text")

@@ -79,7 +79,8 @@ def refusals(runtime: Any) -> tuple[type[Exception], ...]:
         "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf",
         "ModelRequiresCompilation", "NoModel", "NoSuchFile", "NotFound", "NotImplemented", "RuntimeException",
     )  # fmt: skip
-    return tuple(getattr(raised, name) for name in names if hasattr(raised, name))
+    found = [getattr(raised, name) for name in names if hasattr(raised, name)]
+    return (*found, UnicodeDecodeError)  # when it would quote a broken name
 
 
 def _closed(*_: object) -> tuple[Float32, Float32]:

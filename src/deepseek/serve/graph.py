@@ -237,7 +237,10 @@ def _from_objects(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
     if spec.dtype == "str":
         if types - {str}:
             raise _wrong(spec, "what is no text")
-        widest = max(map(len, found.ravel().tolist()), default=0)
+        texts = found.ravel().tolist()
+        if any(text.endswith("\0") for text in texts):  # which numpy takes for padding
+            raise _wrong(spec, "a text that ends with the character 0")
+        widest = max(map(len, texts), default=0)
         if widest * found.size * 4 > MAX_TEXT_BYTES:
             raise _wrong(spec, f"{found.size} texts of up to {widest} characters")
         return found.astype(np.str_)

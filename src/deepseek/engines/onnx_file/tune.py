@@ -170,7 +170,6 @@ def _measured(
     limits: Mapping[str, float] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Whether an engine gives the answers of the reference, and how long it takes for each size."""
-    started_s = perf_counter()
     sizes: tuple[int, ...] = SIZES if signature.rows == "joined" else SIZES[:1]
     cells = sum(array.size for array in signature.sample(1).values())
     sizes = tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
@@ -188,7 +187,7 @@ def _measured(
         apart = [difference(array, found[name]) for name, array in expected.items()]
         figures = {"difference": max(apart) if np.isfinite(apart).all() else None}
         passes = max(apart) <= TOLERANCE
-    seconds: dict[int, float] = {}
+    started_s, seconds = perf_counter(), dict[int, float]()
     for size in sizes if passes else ():
         left_s, smaller = budget_s - (perf_counter() - started_s), max(seconds, default=0)
         if smaller and 3 * seconds[smaller] * size / smaller > left_s:
