@@ -15,6 +15,7 @@ from deepseek.engines.onnx_file import GraphEngines, TensorSpec, open_file, open
 from deepseek.engines.onnx_file.contents import DOMAINS, examine
 from deepseek.engines.onnx_file.engine import OnnxruntimeGraph, call, kinds
 from deepseek.engines.onnx_file.signature import Signature
+from deepseek.engines.onnx_file.tried import Tried
 from deepseek.engines.onnx_file.tune import difference, moved, open_first
 from deepseek.engines.text.tune import Tolerance
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
@@ -57,6 +58,7 @@ def test_every_engine_gives_the_answers_of_the_reference_or_is_left_out(tmp_path
     assert all(row["passes"] and row["difference"] <= 1e-4 for row in record["table"])
     signature = Signature.from_dict(record["signature"])
     x = signature.sample(5)["x"]
+    assert record["tried"]["values"] == {}
     for kind in kinds(signature):
         engines = GraphEngines.open(
             {
@@ -64,12 +66,47 @@ def test_every_engine_gives_the_answers_of_the_reference_or_is_left_out(tmp_path
                 "digest": examine(path).digest,
                 "signature": signature.to_dict(),
                 "engines": [[kind, 1]],
+                "tried": record["tried"],
             }
         )
         found = engines.run({"x": x})
         np.testing.assert_allclose(found["scores"], dense_scores(path, x), rtol=1e-5, atol=1e-5)
         assert found["label"].tolist() == dense_scores(path, x).argmax(axis=1).tolist()
         engines.close()
+
+
+def test_inputs_that_were_not_tried_are_left_to_the_reference(tmp_path: Path) -> None:
+    """OpenVINO gives zeros for places beyond a table's end, onnxruntime refuses them."""
+    weights = {"table": np.arange(1.0, 1001.0, dtype=np.float32)}
+    nodes = [node("Gather", "table places", "found"), node("Mul", "found scale", "y")]
+    inputs = [("places", INT64, ["N", "length"]), ("scale", FLOAT, ["N", 1])]
+    path = save(tmp_path / "m.onnx", nodes, inputs, [("y", FLOAT, ["N", "length"])], weights)
+    record = first(path)
+    assert record["tried"] == {"size": 4096, "values": {"places": 999}}
+    rows = {row["kind"]: row for row in record["table"]}
+    assert rows["openvino-f32"]["passes"]
+    spec = {"path": str(path), "digest": examine(path).digest, **record, "engines": [["openvino-f32", 1]]}
+    engines, scale = GraphEngines.open(spec), np.ones((1, 1), np.float32)
+    assert engines.run({"places": np.array([[0, 999]]), "scale": scale})["y"].tolist() == [[1.0, 1000.0]]
+    assert engines.run({"places": np.array([[-1, 0]]), "scale": scale})["y"].tolist() == [[1000.0, 1.0]]
+    for places in ([[1000]], [[2**40]], [[-1001]]):
+        with pytest.raises(InputError, match="out of data bounds"):
+            engines.run({"places": np.array(places), "scale": scale})
+    found = engines.run({"places": np.zeros((1, 5000), np.int64), "scale": scale * np.nan})["y"]
+    assert found.shape == (1, 5000)
+    assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize(
+    ("places", "scale", "covered"),
+    [([[7]], 1.0, True), ([[8]], 1.0, False), ([[-1]], 1.0, False), ([[0] * 4], 1.0, True), ([[0] * 5], 1.0, False),
+     ([[]], 1.0, False), ([[7]], np.nan, False), ([[7]], np.inf, False)],
+)  # fmt: skip
+def test_what_was_tried_by_hand(places: Any, scale: float, covered: bool) -> None:
+    inputs = (TensorSpec("places", "int64", ("N", "length")), TensorSpec("scale", "float32", ("N", 1)))
+    signature = Signature(inputs, inputs, "joined")
+    arrays = {"places": np.array(places, np.int64), "scale": np.array([[scale]], np.float32)}
+    assert Tried(4, {"places": 7}).covers(arrays, signature) == covered
 
 
 def test_lossy_engines_are_measured_only_behind_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

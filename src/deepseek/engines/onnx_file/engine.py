@@ -22,6 +22,7 @@ from deepseek.engines.memory import give_back
 from deepseek.engines.onnx import open_session, refusals
 from deepseek.engines.onnx_file.contents import examine
 from deepseek.engines.onnx_file.signature import Signature
+from deepseek.engines.onnx_file.tried import Tried
 from deepseek.engines.openvino import core, cpu_settings, has_bf16, signal_stack
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import has, need
@@ -131,11 +132,16 @@ class OpenvinoGraph:
 
 
 class GraphEngines:
-    """The engines of one file, each from its number of rows on."""
+    """The engines of one file, each from its number of rows on, for inputs within what was tried."""
 
-    def __init__(self, signature: Signature, engines: Sequence[tuple[int, GraphEngine]]) -> None:
+    def __init__(self, path: Path, signature: Signature, engines: Sequence[tuple[str, int]], tried: Tried) -> None:
         self.signature = signature
-        self._engines = list(engines)
+        self._path = path
+        self._tried = tried
+        self._opened: dict[str, GraphEngine] = {}
+        self._kinds = [(kind, size) for kind, size in engines]
+        for kind, size in engines:
+            call(self._engine(kind), signature, signature.sample(size))  # no request shall pay for a first time
 
     @classmethod
     def open(cls, spec: Mapping[str, Any]) -> GraphEngines:
@@ -147,22 +153,29 @@ class GraphEngines:
                 expected=spec["digest"],
                 fix="load the model again, so that the new one takes the place of the old one",
             )
-        found = cls(signature, [(size, open_kind(kind, path, signature)) for kind, size in spec["engines"]])
-        for size, engine in found._engines:
-            call(engine, signature, signature.sample(size))  # no request shall pay for a first time
+        found = cls(path, signature, spec["engines"], Tried.from_dict(spec["tried"]))
         give_back()
         return found
 
     def run(self, arrays: Arrays) -> Arrays:
         """Rows (N, ...) of each input to rows of each output. InputError for inputs on which the graph fails."""
         num_rows = len(next(iter(arrays.values())))
-        engine = next(engine for size, engine in reversed(self._engines) if num_rows >= size)
-        return call(engine, self.signature, arrays)
+        kind = next(kind for kind, size in reversed(self._kinds) if num_rows >= size)
+        if kind != REFERENCE and not self._tried.covers(arrays, self.signature):
+            kind = REFERENCE
+        return call(self._engine(kind), self.signature, arrays)
+
+    def _engine(self, kind: str) -> GraphEngine:
+        """The engine of a kind, opened when it is first needed: few models ever need the reference besides."""
+        if kind not in self._opened:
+            self._opened[kind] = open_kind(kind, self._path, self.signature)
+        return self._opened[kind]
 
     def close(self) -> None:
-        for _, engine in self._engines:
+        for engine in self._opened.values():
             engine.close()
-        self._engines = []
+        self._opened = {}
+        self._kinds = []
         give_back()
 
 

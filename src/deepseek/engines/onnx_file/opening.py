@@ -21,6 +21,7 @@ from deepseek.bundle.place import alone
 from deepseek.engines.measuring import MeasuringError, in_process, machine
 from deepseek.engines.onnx_file.contents import examine
 from deepseek.engines.onnx_file.signature import Signature
+from deepseek.engines.onnx_file.tried import Tried
 from deepseek.errors import IntegrityError
 from deepseek.files import whole
 
@@ -31,7 +32,7 @@ BUDGET_S = 2.0  # of timing, beside opening
 TRY_S = 300.0  # that opening and timing may take
 WAIT_S = 1_000.0  # for another front end that measures the same
 #: Part of what a record is kept by: what another version has found is not used again.
-VERSION = 1
+VERSION = 2
 REFERENCE = "onnxruntime"
 
 
@@ -43,16 +44,17 @@ class OnnxFile:
     digest: str
     signature: Signature
     engines: tuple[tuple[str, int], ...]  # kind, and from how many rows on
+    tried: Tried  # within which inputs others than the reference compute
     table: tuple[Mapping[str, Any], ...] = ()  # what was measured
 
     def spec(self) -> dict[str, Any]:
         """What GraphEngines.open takes, in plain values."""
-        engines = [list(one) for one in self.engines]
         return {
             "path": str(self.path),
             "digest": self.digest,
             "signature": self.signature.to_dict(),
-            "engines": engines,
+            "engines": [list(one) for one in self.engines],
+            "tried": self.tried.to_dict(),
         }
 
 
@@ -114,4 +116,5 @@ def _file(record: Mapping[str, Any], path: Path, digest: str) -> OnnxFile:
     engines = tuple((str(kind), int(size)) for kind, size in record["engines"])
     if not engines or engines[0][1] != 1:
         raise ValueError("no engine for one row")
-    return OnnxFile(path, digest, Signature.from_dict(record["signature"]), engines, tuple(record["table"]))
+    signature, tried = Signature.from_dict(record["signature"]), Tried.from_dict(record["tried"])
+    return OnnxFile(path, digest, signature, engines, tried, tuple(record["table"]))

@@ -21,6 +21,7 @@ from deepseek.engines.measuring import answer, usual_s
 from deepseek.engines.onnx import open_session
 from deepseek.engines.onnx_file.engine import LOSSY, REFERENCE, GraphEngine, OnnxruntimeGraph, call, kinds, open_kind
 from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Rows, Signature, TensorSpec
+from deepseek.engines.onnx_file.tried import Tried, probe
 from deepseek.engines.tune import GAIN, choose
 from deepseek.errors import DeepseekError, InputError
 
@@ -44,15 +45,19 @@ def open_first(path: Path, *, limits: Mapping[str, float] | None, budget_s: floa
     reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
     signature = _tried(path, reference, signature)
     names = [only] if only else kinds(signature, lossy=limits is not None)
+    tried = Tried()
+    if len(names) > 1:
+        tried = probe(lambda arrays: call(reference, signature, arrays), signature, budget_s)
     table: list[dict[str, Any]] = []
     seconds: dict[str, dict[int, float]] = {}
     for kind in names:
-        row = _measured(kind, path, reference, signature, budget_s / len(names), limits)
+        row = _measured(kind, path, reference, signature, tried, budget_s / len(names), limits)
         table.append({"kind": kind, **row})
         if row["passes"]:
             seconds[kind] = {int(size): s for size, s in row["seconds"].items()}
     first = min(seconds, key=lambda kind: seconds[kind][1] / (GAIN if kind == REFERENCE else 1.0))
-    return {"signature": signature.to_dict(), "engines": choose(seconds, first), "table": table}
+    engines = choose(seconds, first)
+    return {"signature": signature.to_dict(), "engines": engines, "tried": tried.to_dict(), "table": table}
 
 
 def _specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
@@ -166,7 +171,7 @@ def difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> f
 
 
 def _measured(
-    kind: str, path: Path, reference: GraphEngine, signature: Signature, budget_s: float,
+    kind: str, path: Path, reference: GraphEngine, signature: Signature, tried: Tried, budget_s: float,
     limits: Mapping[str, float] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Whether an engine gives the answers of the reference, and how long it takes for each size."""
@@ -175,16 +180,17 @@ def _measured(
     sizes = tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
     try:
         engine = open_kind(kind, path, signature)
-        arrays = signature.sample(min(COMPARED, sizes[-1]), seed=TRIED)
-        expected, found = call(reference, signature, arrays), call(engine, signature, arrays)
+        given = [signature.sample(min(COMPARED, sizes[-1]), seed=TRIED)]
+        given += [] if kind == REFERENCE else tried.extremes(signature)
+        pairs = [(call(reference, signature, arrays), call(engine, signature, arrays)) for arrays in given]
     except DeepseekError as error:
         return {"passes": False, "says": error.message[:300]}
     if kind in LOSSY and limits is not None:
-        figures = moved(expected, found)
+        figures = moved(*pairs[0])
         passes = all(figures[name] >= limits[name] for name in ("min_cosine", "min_agreement"))
         passes = passes and figures["max_difference"] <= limits["max_difference"]
     else:
-        apart = [difference(array, found[name]) for name, array in expected.items()]
+        apart = [difference(array, found[name]) for expected, found in pairs for name, array in expected.items()]
         figures = {"difference": max(apart) if np.isfinite(apart).all() else None}
         passes = max(apart) <= TOLERANCE
     started_s, seconds = perf_counter(), dict[int, float]()
