@@ -37,6 +37,7 @@ class Server:
     url: str
     process: subprocess.Popen[str]
     models: list[str]
+    grpc_port: int = 0  # where it was told to speak gRPC, too
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
         self.process.send_signal(number)
@@ -62,7 +63,7 @@ def started(*args: str | Path, environ: dict[str, str] | None = None) -> Iterato
         ready = json.loads(line)
         assert ready["event"] == "ready"
         assert ready["pid"] == process.pid
-        yield Server(ready["url"], process, ready["models"])
+        yield Server(ready["url"], process, ready["models"], ready.get("grpc_port", 0))
     finally:
         process.kill()
         process.communicate()

@@ -6,7 +6,7 @@ multiclass).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -42,6 +42,24 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Tensors:
+    """N rows of named arrays, each (N, ...). `is_whole`: a row is a call of its own, whose tensors have none:
+    to who sends and gets them the first axis is not there."""
+
+    arrays: Arrays
+    is_whole: bool = False
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, rows: slice) -> Tensors:
+        return Tensors({name: array[rows] for name, array in self.arrays.items()}, self.is_whole)
+
+    def __iter__(self) -> Iterator[Tensors]:
+        return (self[row : row + 1] for row in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """What an engine returns for N rows."""
 
@@ -52,7 +70,7 @@ class Scores:
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Answers for N rows. Classes: labels and probabilities. Regression: values and, where fitted, intervals. Texts:
-    embeddings, or the entities in each."""
+    embeddings, or the entities in each. A bare graph: its outputs by name."""
 
     labels_known: tuple[str, ...] = ()  # the classes in the order of the columns of probabilities
     labels: NDArray[np.str_] | None = None  # (N,)
@@ -61,10 +79,11 @@ class Prediction:
     intervals: Float32 | None = None  # (N, 2) conformal lower and upper ends
     embeddings: Float32 | None = None  # (N, D)
     entities: tuple[tuple[Mapping[str, Any], ...], ...] | None = None  # (N,) each: text, label, start, end, probability
+    tensors: Tensors | None = None  # of a graph that says nothing of what its outputs mean
     flags: tuple[Flag, ...] = ()
 
     def __len__(self) -> int:
-        for found in (self.labels, self.values, self.embeddings, self.entities):
+        for found in (self.labels, self.values, self.embeddings, self.entities, self.tensors):
             if found is not None:
                 return len(found)
         return 0

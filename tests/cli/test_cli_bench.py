@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deepseek.cli import main
+from onnxgraphs import dense
 from serving import Server, started
 
 QUICK = ("--seconds", "0.3")
@@ -24,6 +25,16 @@ def server(cancer_bundle: Path) -> Iterator[Server]:
 def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, Any]]:
     code = main(["bench", "serve", *map(str, words), "--json"])
     return code, json.loads(capsys.readouterr().out)
+
+
+def test_an_onnx_file_is_measured_like_any_other_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = dense(tmp_path / "welds.onnx")
+    code, found = told(capsys, path, *QUICK, "--concurrency", "2", "--rows", "1,30", "--workers", "1")
+    assert (code, found["model"]) == (0, "welds")
+    assert all(run["num_answers"] and not run["num_failed"] for run in found["runs"])
 
 
 def test_its_own_server_is_measured_with_its_cpu_by_part(

@@ -58,12 +58,14 @@ def test_a_file_cannot_be_signed(
     assert "no bundle" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "says"), [("m.onnx", "ONNX file"), ("m.pkl", "no model that is known here")])
+@pytest.mark.parametrize(
+    ("name", "code", "says"), [("m.onnx", 3, "m.onnx is no ONNX file"), ("m.pkl", 2, "no model that is known here")]
+)
 def test_other_files_are_refused_by_what_they_are(
-    name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_bytes(b"x")
-    assert main(["serve", str(tmp_path / name), "--port", "0"]) == 2
+    assert main(["serve", str(tmp_path / name), "--port", "0"]) == code
     assert says in capsys.readouterr().err
 
 

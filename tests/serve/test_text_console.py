@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 from tests.browser import OpenPage, browser, open_page
 
+from onnxgraphs import lookup
 from serving import Server, started
 from textfolders import make_text_folder
 
@@ -21,6 +23,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folders = [make_text_folder(base / task, "bert", task) for task in tasks]
     with started(*folders, "--workers", "1") as running:
         yield running
+
+
+def test_the_console_takes_and_shows_tensors(open_page: OpenPage, tmp_path: Path) -> None:
+    environ = {"XDG_CACHE_HOME": str(tmp_path)}
+    with started(lookup(tmp_path / "places.onnx"), "--workers", "1", environ=environ) as running:
+        opened = open_page(running.url + "/", allow=running.url, expected="422")
+        opened.wait_for_selector("#fields textarea")
+        assert not opened.is_visible("#explain")
+        areas = opened.locator("#fields textarea")
+        areas.nth(0).fill('"Bonn"')
+        areas.nth(1).fill("[1, 2, 3]")
+        opened.click("button[value=predict]")
+        expect(opened.locator("#predicted")).to_contain_text("sum 14", use_inner_text=True)
+        areas.nth(1).fill("[1, 2")
+        opened.click("button[value=predict]")
+        expect(opened.locator("#result")).to_contain_text("places", use_inner_text=True)
 
 
 def test_the_console_shows_what_a_text_model_answers(open_page: OpenPage, server: Server) -> None:

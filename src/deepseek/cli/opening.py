@@ -1,4 +1,4 @@
-"""What may stand where a model is named: a bundle, a Hugging Face folder, a file of xgboost; and how it is opened.
+"""What may stand where a model is named: a bundle, a Hugging Face folder, a file of ONNX or xgboost; how it is opened.
 
 open_models(("credit=loans/v2", "./all-MiniLM"), None)["credit"]
 """
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from deepseek.engines import Runtime
     from deepseek.engines.text.gate import Gate
     from deepseek.serve.generation import GenerativeModel, ModelPrecision
+    from deepseek.serve.graph import GraphFace
     from deepseek.serve.text import TextFace
+
+ONNX_FILE = "model.onnx"  # of a folder without any other model
 
 
 def open_models(
@@ -26,7 +29,7 @@ def open_models(
     lazy: bool = False,
     gate: Gate | None = None,
     llm_precision: ModelPrecision = "auto",
-) -> dict[str, Runtime | TextFace | GenerativeModel]:
+) -> dict[str, Runtime | TextFace | GraphFace | GenerativeModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
     from deepseek.engines import Runtime
@@ -56,8 +59,8 @@ def kind_of(path: Path) -> str:
 
     A path that is none of these is left to who opens bundles, who says what is wrong with it.
     """
-    if not path.is_file() and (not (path / "config.json").is_file() or (path / "bundle.json").exists()):
-        return "bundle"
+    if not path.is_file() and ((path / "bundle.json").exists() or not (path / "config.json").is_file()):
+        return "bundle" if (path / "bundle.json").exists() or not (path / ONNX_FILE).is_file() else "onnx"
     from deepseek.engines.text import describe
 
     return describe(path).kind
@@ -88,17 +91,11 @@ def open_folder(
     key: Path | None,
     gate: Gate | None = None,
     llm_precision: ModelPrecision = "auto",
-) -> TextFace | GenerativeModel:
-    """A model from a plain Hugging Face folder, in float32 unless a gate lets something faster pass."""
-    from deepseek.errors import InputError
-
+) -> TextFace | GraphFace | GenerativeModel:
+    """A model from a plain Hugging Face folder or an ONNX file, in float32 unless a gate lets something faster pass."""
     unsigned(path, key)
     if kind == "onnx":
-        raise InputError(
-            f"{path} is an ONNX file, which is not served by itself",
-            expected="a bundle, a Hugging Face folder, or a .ubj or .json of xgboost",
-            fix="serve the model that it was made from",
-        )
+        return open_onnx(path, gate)
     if kind == "causal-lm":
         from deepseek.serve.generation import GenerativeModel
 
@@ -113,6 +110,21 @@ def open_folder(
         return TextFace(model, {"precision": "f32"})
     found = gate.choose(model)
     return TextFace(model, found.options, found.table)
+
+
+def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
+    """A graph by itself: a file, or a folder with a model.onnx. Named after the file, or after the folder."""
+    from deepseek.bundle import check_name
+    from deepseek.engines.onnx_file import open_file
+    from deepseek.errors import InputError
+    from deepseek.serve.graph import GraphFace
+
+    name, file = (path.resolve().name, path / ONNX_FILE) if path.is_dir() else (path.stem, path)
+    try:
+        check_name(name)
+    except InputError:  # which neither a route nor a folder can hold
+        name = "model"
+    return GraphFace(open_file(file, cache_folder() / "onnx", tolerance=None if gate is None else gate.tolerance), name)
 
 
 def gate_of(lossy: str | None, texts: Path | None) -> Gate | None:
@@ -143,7 +155,7 @@ def split_name(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace:
+def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace | GraphFace:
     """A model of a repository, once every byte of its bundle was found to be what it says."""
     from deepseek.bundle import verify_bundle
     from deepseek.engines import Runtime

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.generation import GenerativeModel, ModelPrecision
+    from deepseek.serve.graph import GraphFace
     from deepseek.serve.group import Child, Membership
     from deepseek.serve.text import TextFace
 
@@ -27,6 +28,7 @@ EPILOG = """\b
 Examples:
   deepseek serve loans
   deepseek serve credit=loans/v2 cards --port 8123
+  deepseek serve welds=model.onnx
   MODEL_PATH=loans PORT=0 deepseek serve
 
 \b
@@ -35,7 +37,8 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 
 
 LOSSY = (
-    "Let text models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
+    "Let text models run in bf16 or int8, ONNX files in bf16, where answers move no further, "
+    "e.g. cosine=0.99,difference=0.1,agreement=0.99."
 )
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
@@ -174,7 +177,7 @@ def read_settings(**given: Any) -> Settings:
 
 
 def answer(
-    models: Mapping[str, Runtime | TextFace | GenerativeModel],
+    models: Mapping[str, Runtime | TextFace | GraphFace | GenerativeModel],
     settings: Settings,
     listener: socket,
     audit_log: Path | None = None,
@@ -188,6 +191,7 @@ def answer(
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Pages, create_app
+    from deepseek.serve.graph import GraphFace
     from deepseek.serve.group import Child
     from deepseek.serve.run import run
     from deepseek.serve.text import TextFace
@@ -218,6 +222,10 @@ def answer(
     for name, model in models.items():
         if isinstance(model, TextFace) and model.measured:
             fields = {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
+            access.emit(Event("server", name, fields=fields))
+        if isinstance(model, GraphFace):
+            engines = [f"{kind} from {num_rows}" for kind, num_rows in model.file.engines]
+            fields = {"state": "engines were chosen", "engines": engines, "measured": list(model.file.table)}
             access.emit(Event("server", name, fields=fields))
     try:
         run(app, listener, child)

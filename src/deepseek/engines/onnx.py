@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from deepseek.contracts import Engine, Float32, Scores
@@ -24,28 +27,7 @@ class OnnxEngine:
     kind = "onnxruntime"
 
     def __init__(self, graph: bytes, *, num_threads: int = 1) -> None:
-        runtime = need("onnxruntime", extra="serve")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only: stdout and stderr belong to the server
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        raised = runtime.capi.onnxruntime_pybind11_state
-        refusals = (
-            raised.Fail,
-            raised.InvalidArgument,
-            raised.InvalidGraph,
-            raised.InvalidProtobuf,
-            raised.NotImplemented,
-        )
-        try:
-            self._session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except refusals as error:
-            raise IntegrityError(
-                f"model.onnx cannot be loaded: {error}",
-                expected="a graph that onnxruntime takes",
-                fix="make the bundle again, or take an unharmed copy",
-            ) from error
+        self._session: Any = open_session(graph, "model.onnx", num_threads=num_threads)
         give_back()
         self._run = self._session.run
 
@@ -67,6 +49,38 @@ class OnnxEngine:
         """Let the session go; score() fails afterwards."""
         self._run = _closed
         self._session = None
+
+
+def open_session(
+    graph: bytes | str, name: str, *, num_threads: int, providers: Sequence[Any] = ("CPUExecutionProvider",)
+) -> Any:
+    """An InferenceSession of a graph, or of the file at a path. IntegrityError, which calls it `name`, for what
+    onnxruntime does not take."""
+    runtime = need("onnxruntime", extra="serve")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what is wrong is raised, too; stdout and stderr belong to the server
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return runtime.InferenceSession(graph, options, providers=list(providers))
+    except refusals(runtime) as error:
+        raise IntegrityError(
+            f"{name} cannot be loaded: {error}",
+            expected="a graph that onnxruntime takes",
+            fix="make it again, or take an unharmed copy",
+        ) from error
+
+
+def refusals(runtime: Any) -> tuple[type[Exception], ...]:
+    """What onnxruntime raises about a graph or its inputs."""
+    raised = runtime.capi.onnxruntime_pybind11_state
+    names = (
+        "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf",
+        "ModelRequiresCompilation", "NoModel", "NoSuchFile", "NotFound", "NotImplemented", "RuntimeException",
+    )  # fmt: skip
+    found = [getattr(raised, name) for name in names if hasattr(raised, name)]
+    return (*found, UnicodeDecodeError)  # when it would quote a broken name
 
 
 def _closed(*_: object) -> tuple[Float32, Float32]:

@@ -47,3 +47,20 @@ def core(*, extra: str) -> Any:
         made = need("openvino", extra=extra).Core()
         made.get_versions("CPU")  # loads the plugin
     return made
+
+
+def has_bf16(*, extra: str) -> bool:
+    """Whether the CPU computes in bfloat16; elsewhere OpenVINO would only pretend."""
+    return "BF16" in core(extra=extra).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def cpu_settings(num_threads: int, *, bf16: bool, extra: str = "text") -> dict[str, Any]:
+    """How a model is compiled for one call at a time. In float32 unless `bf16` is wanted and there: left to itself
+    OpenVINO lowers precision."""
+    return {
+        "INFERENCE_PRECISION_HINT": "bf16" if bf16 and has_bf16(extra=extra) else "f32",
+        "INFERENCE_NUM_THREADS": num_threads,
+        "NUM_STREAMS": 1,
+        # every process would pin itself to the same first core
+        "ENABLE_CPU_PINNING": False,
+    }

@@ -5,14 +5,16 @@ Timings differ from run to run, so the result stays outside a bundle's digest; e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Engine, Float32
+from deepseek.contracts import Float32
+from deepseek.engines.measuring import usual_s
 from deepseek.engines.registry import REFERENCE, Source, open_engine
 
 SIZES = (1, 8, 32, 64, 96, 256, 1_024, 16_384)  # rows of one call
@@ -55,10 +57,10 @@ def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, bu
     return Tuning(entries, seconds)
 
 
-def choose(seconds: Mapping[str, Mapping[int, float]]) -> list[tuple[str, int]]:
-    """(kind, first number of rows), the reference engine from one row on."""
-    chosen = [(REFERENCE, 1)]
-    for size in sorted(seconds[REFERENCE]):
+def choose(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
+    """(kind, first number of rows), the engine `first` from one row on."""
+    chosen = [(first, 1)]
+    for size in sorted(seconds[first]):
         now = chosen[-1][0]
         at = {kind: by_size[size] for kind, by_size in seconds.items() if size in by_size}
         best = min(at, key=lambda kind: at[kind])
@@ -87,34 +89,16 @@ def _measure(kind: str, source: Source, features: Float32, budget_s: float) -> d
         smaller = max(found, default=0)
         if smaller and (2 * found[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
             break
-        found[size] = _usual(engine, features, size, left_s / (len(SIZES) - len(found)), clock)
+        limit_s = left_s / (len(SIZES) - len(found))
+        found[size] = usual_s(partial(_window, features, size=size), engine.score, limit_s, clock)
     engine.close()
     return found
 
 
-def _usual(engine: Engine, features: Float32, size: int, limit_s: float, clock: Callable[[], float]) -> float:
-    """Lower quartile of up to 50 calls within `limit_s`, and of at least 2, after one that warms up.
-
-    Each call gets other rows than the one before. A processor learns by heart which way 32 rows go through 100 trees:
-    asked the same ones again, onnxruntime takes 1.1 us a row, and with new ones, as they come to a server, 3.6 us.
-    """
-    engine.score(_window(features, 0, size))
-    seconds: list[float] = []
-    started_s = perf_counter()
-    for number in range(1, 51):
-        rows = _window(features, number, size)
-        call_s = clock()
-        engine.score(rows)
-        seconds.append(clock() - call_s)
-        if perf_counter() - started_s > limit_s and number >= 2:
-            break
-    return sorted(seconds)[len(seconds) // 4]
-
-
-def _window(features: Float32, number: int, size: int) -> Float32:
+def _window(features: Float32, number: int, *, size: int) -> Float32:
     """The `number`-th `size` rows of `features`, which begin again at their end.
 
-    >>> _window(np.arange(5, dtype=np.float32)[:, None], 1, 3)[:, 0].tolist()
+    >>> _window(np.arange(5, dtype=np.float32)[:, None], 1, size=3)[:, 0].tolist()
     [3.0, 4.0, 0.0]
     """
     return features[np.arange(number * size, (number + 1) * size) % len(features)]

@@ -37,10 +37,12 @@ function field(input, index, value) {
   const shared = { id: `field-${index}`, "data-name": input.name, "data-dtype": input.dtype, "data-modality": input.modality };
   // Twelve digits: 0.1 + 0.2 is shown, and sent, as 0.3.
   const known = typeof value === "number" ? Number(value.toPrecision(12)) : value;
-  const told = known === null || known === undefined ? "" : String(known);
-  const text = input.dtype === "bool" ? truth(told) : told;
+  const plain = known === null || known === undefined ? "" : String(known);
+  const told = input.modality === "tensor" && known !== undefined ? JSON.stringify(known) : plain;
+  const text = input.dtype === "bool" && input.modality !== "tensor" ? truth(told) : told;
   const label = make("label", { for: shared.id, title: input.name }, input.name);
-  return make("div", { class: "field" }, label, input.dtype === "bool" ? choice(shared, text) : entry(shared, text));
+  const isChoice = input.dtype === "bool" && input.modality !== "tensor";
+  return make("div", { class: "field" }, label, isChoice ? choice(shared, text) : entry(shared, text));
 }
 
 // The words that the server takes for true and false, as the two options.
@@ -61,8 +63,8 @@ function choice(shared, text) {
 }
 
 function entry(shared, text) {
-  if (shared["data-modality"] === "text") {
-    const area = make("textarea", { ...shared, rows: 3, cols: 60 });
+  if (["text", "tensor"].includes(shared["data-modality"])) {
+    const area = make("textarea", { ...shared, rows: 3, cols: 60, spellcheck: shared["data-modality"] === "text" ? "true" : "false" });
     area.value = text;
     return area;
   }
@@ -73,7 +75,17 @@ function entry(shared, text) {
 }
 
 const entries = () => Array.from(document.querySelectorAll("[data-name]"));
-const readForm = () => Object.fromEntries(entries().map((one) => [one.dataset.name, parsed(one.value.trim(), one.dataset.dtype)]));
+const readForm = () => Object.fromEntries(entries().map((one) => [one.dataset.name,
+  one.dataset.modality === "tensor" ? nested(one.value) : parsed(one.value.trim(), one.dataset.dtype)]));
+
+// A tensor is written as JSON; the server says what is wrong with anything else.
+function nested(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
 
 function parsed(text, dtype) {
   if (text === "") return null;
@@ -122,6 +134,7 @@ function showResult() {
 }
 
 function headline(predicted) {
+  if (state.model.task === "tensors") return outputs(predicted);
   const target = make("span", { class: "soft" }, state.model.target ? `${state.model.target}: ` : "");
   const isClass = predicted.label !== undefined;
   if (predicted.embedding) {
@@ -139,8 +152,19 @@ function headline(predicted) {
   return make("p", { class: "answer" }, target, answer, interval);
 }
 
+// What a bare graph gives, by name: the first numbers of each output.
+function outputs(predicted) {
+  const told = (value) => (typeof value === "number" || value === null ? number(value) : String(value));
+  const rows = Object.entries(predicted).map(([name, value]) => {
+    const flat = [value].flat(Infinity);
+    const rest = flat.length > SHOWN_NUMBERS ? ", …" : "";
+    return make("li", null, make("strong", null, name), ` ${flat.slice(0, SHOWN_NUMBERS).map(told).join(", ")}${rest}`);
+  });
+  return make("ul", { class: "answer", id: "predicted" }, ...rows);
+}
+
 function chances(predicted) {
-  if (!predicted.probabilities) return null;
+  if (!predicted.probabilities || state.model.task === "tensors") return null;
   const sorted = Object.entries(predicted.probabilities).sort((one, other) => other[1] - one[1]);
   const rows = sorted.slice(0, SHOWN_CLASSES).map(([label, value]) => make("tr", null, make("th", { scope: "row" }, label),
     make("td", { class: "num" }, number(value)), make("td", null, shareBar(value))));
@@ -153,6 +177,7 @@ function chances(predicted) {
 }
 
 function flags(predicted) {
+  if (state.model.task === "tensors") return null;
   const named = (what) => (predicted.flags || []).filter((flag) => flag.what === what).map((flag) => flag.column).join(", ");
   const [imputed, unseen, cut] = [named("imputed"), named("unseen"), named("truncated")];
   if (!imputed && !unseen && !cut) return null;

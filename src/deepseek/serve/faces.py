@@ -64,6 +64,15 @@ class Face(Protocol):
         ...
 
     @property
+    def joins(self) -> bool:
+        """Whether rows of several requests may be computed together."""
+        ...
+
+    def fits(self, rows: Any, others: Any) -> bool:
+        """Whether these may, where any may. Called between two requests of a batch."""
+        ...
+
+    @property
     def row_units(self) -> int:
         """The cost of a row that batches are laid out for: 1, or tokens where rows differ in length."""
         ...
@@ -83,7 +92,14 @@ class Face(Protocol):
         """One answer, without an engine: it shows what answers look like."""
         ...
 
-    def prepare(self, records: Sequence[Record]) -> Prepared: ...
+    def warm(self, num_rows: int) -> Any:
+        """Prepared rows to compute before the first request, about so many."""
+        ...
+
+    def prepare(self, records: Any) -> Prepared:
+        """Records, rows by column, or tensors where the face has them."""
+        ...
+
     def cost(self, features: Any) -> int:
         """What computing these rows costs: their number, or that of their tokens."""
         ...
@@ -129,6 +145,7 @@ class Servable(Protocol):
 class TableFace:
     """Of a bundle that reads columns."""
 
+    joins = True
     row_units = 1
 
     def __init__(self, runtime: Servable) -> None:
@@ -153,6 +170,12 @@ class TableFace:
         num_labels = max(1, len(self.card.labels))
         output = np.full((1, num_labels), 1 / num_labels, np.float32)
         return self.runtime.decide(Scores(output, output), ())
+
+    def warm(self, num_rows: int) -> Float32:
+        return self.prepare([self.example] * num_rows).features
+
+    def fits(self, rows: Any, others: Any) -> bool:
+        return True
 
     def cost(self, features: Float32) -> int:
         return len(features)

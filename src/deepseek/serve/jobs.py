@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from deepseek.contracts import Arrays, Flag
+from deepseek.errors import DeepseekError
 
 Done = Callable[["Part | Exception"], None]
 
@@ -73,3 +74,12 @@ def cost_of(rows: Slice) -> int:
     """Units of the pace."""
     job, start, stop = rows
     return job.cost if stop - start == job.num_rows else job.cost * (stop - start) // job.num_rows
+
+
+def whole_of(job: Job, concat: Callable[[list[Arrays]], Arrays]) -> Part | DeepseekError:
+    """The outputs of all slices of a job, in the order of its rows; or why they do not go together."""
+    try:
+        outputs = concat([part for _, part in sorted(job.parts, key=lambda part: part[0])])
+    except DeepseekError as error:
+        return error
+    return Part(job, Computed(outputs, [(job, 0, job.num_rows)]), 0, job.num_rows)

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from deepseek.bundle.manifest import check_name as check_bundle_name
-from deepseek.contracts import Batch, Event, Flag, Prediction, Record
+from deepseek.contracts import Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
@@ -72,9 +72,9 @@ class ServedModel:
         self._emit = emit
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
-            self.key, pool, batch_rows=settings.batch_size, limit_rows=settings.max_queued_rows,
+            self.key, pool, batch_rows=settings.batch_size if face.joins else 1, limit_rows=settings.max_queued_rows,
             row_units=face.row_units, engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
-            join=face.join, concat=face.concat,
+            join=face.join, concat=face.concat, fits=face.fits,
         )  # fmt: skip
         self.explanations = Explanations(
             face.runtime, explaining if face.runtime is not None else UNEXPLAINED,
@@ -89,11 +89,10 @@ class ServedModel:
 
     async def warm_up(self) -> None:
         """Answer the example alone and in full batches: no request pays for a first time, and the pace is known."""
-        example = self.face.example
-        await self._warm(self.face.prepare([example]).features)
+        await self._warm(self.face.warm(1))
         self.scheduler.pace = Pace()  # the first time is like no other
         for num_rows in (1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
-            await self._warm(self.face.prepare([example] * num_rows).features)
+            await self._warm(self.face.warm(num_rows))
 
     @cached_property
     def digest(self) -> str:
@@ -123,7 +122,7 @@ class ServedModel:
         """Tell that this model answers no more."""
         self._emit(Event("model", self.name, self.version, fields={"loaded": False, "digest": self.digest}))
 
-    def submit(self, call: Call, records: Sequence[Record], done: Callable[[Part | Exception], None]) -> Job:
+    def submit(self, call: Call, records: Sequence[Record] | Tensors, done: Callable[[Part | Exception], None]) -> Job:
         """Compute the answers for N records. `done` is called once, with what decided() and rows() take, or an error.
 
         BusyError at once when the queue is full.
@@ -163,7 +162,7 @@ class ServedModel:
         learn(call, job)
         return prepared, self.decided(part)
 
-    async def predict(self, call: Call, records: Sequence[Record]) -> tuple[Prepared, Prediction]:
+    async def predict(self, call: Call, records: Sequence[Record] | Tensors) -> tuple[Prepared, Prediction]:
         """Prepared rows and answers for N records. InputError for what does not fit the model's columns."""
         told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
         self.submit(call, records, partial(_resolve, told))

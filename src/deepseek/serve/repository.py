@@ -27,7 +27,7 @@ Stamp = tuple[tuple[str, int, int, int], ...]  # path, size, time and number of 
 OpenModel = Callable[[Path], Servable | Face]
 #: Where files cannot be linked they are copied, up to this; larger ones are served where they lie.
 MAX_COPIED_BYTES = 1 << 28
-_MODEL_FILES = ("bundle.json", "config.json")
+_MODEL_FILES = ("bundle.json", "config.json", "model.onnx")
 
 
 @dataclass(frozen=True, slots=True)

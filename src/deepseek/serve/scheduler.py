@@ -26,7 +26,7 @@ from typing import Any
 
 from deepseek.contracts import Arrays
 from deepseek.errors import BusyError
-from deepseek.serve.jobs import Computed, Job, Part, Slice, cost_of
+from deepseek.serve.jobs import Computed, Job, Part, Slice, cost_of, whole_of
 from deepseek.serve.limits import late
 from deepseek.serve.pace import Pace
 from deepseek.serve.queues import Lanes
@@ -44,6 +44,11 @@ SWEEP_S = 0.05  # between two looks for requests that wait in vain
 SLOWER, PATIENCE_S = 10.0, 10.0
 
 
+def _all_fit(*_: Any) -> bool:
+    """Rows of two jobs can be joined, whatever they are."""
+    return True
+
+
 class Scheduler:
     """Batches the rows of one model. All of it runs in the event loop."""
 
@@ -59,11 +64,12 @@ class Scheduler:
         emit: Callable[[int, float], None],
         join: Callable[[list[Any]], Arrays],
         concat: Callable[[list[Arrays]], Arrays],
+        fits: Callable[[Any, Any], bool] = _all_fit,
     ) -> None:
         """A batch costs at most what `batch_rows` of `row_units` do (of 1 where all rows cost the same); `limit_rows`
         may wait at most; no batch may take longer than `engine_timeout_s`; `emit` is told the rows and
         the seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat` one of the
-        outputs of several."""
+        outputs of several (or raises why it cannot); `fits` says whether the rows of two jobs can be joined."""
         self.batch_rows = batch_rows
         self.behind_s = 0.0  # so much later than its age says is its turn among the models
         self.pace = Pace()
@@ -79,6 +85,7 @@ class Scheduler:
         self._emit = emit
         self._join = join
         self._concat = concat
+        self._fits = fits
         self._waiting = Lanes()
         self._alone: deque[Slice] = deque()  # of batches that failed
         self._sweeping = False
@@ -196,7 +203,7 @@ class Scheduler:
             job = lane[0]
             if self._vain(job, soonest_s):
                 lane.popleft()
-            elif job.num_rows <= room and units + job.cost <= self._limit_units:
+            elif job.num_rows <= room and units + job.cost <= self._limit_units and self._fits(first.rows, job.rows):
                 batch.append((lane.popleft(), 0, job.num_rows))
                 room -= job.num_rows
                 units += job.cost
@@ -234,7 +241,7 @@ class Scheduler:
                 continue
             rest = job, job.next_row, job.num_rows
             left -= cost_of(rest)
-            if left < 0:
+            if left < 0 or not self._fits(batch[0][0].rows, job.rows):
                 break
             batch.append(rest)
             lane.popleft()
@@ -291,12 +298,7 @@ class Scheduler:
         job.parts.append((start, outputs))
         job.num_left -= len(next(iter(outputs.values())))
         if not job.num_left:
-            self._finish(job, self._whole(job))
-
-    def _whole(self, job: Job) -> Part:
-        """The outputs of all slices of a job, in the order of its rows."""
-        outputs = self._concat([part for _, part in sorted(job.parts, key=lambda part: part[0])])
-        return Part(job, Computed(outputs, [(job, 0, job.num_rows)]), 0, job.num_rows)
+            self._finish(job, whole_of(job, self._concat))
 
     def _failed(self, batch: list[Slice], error: Exception) -> None:
         """The engine raised: each of several is tried by itself, so that one poisoned row fails no other request."""

@@ -50,6 +50,7 @@ class TextFace:
     `measured`: the figures of each precision, where one was chosen by them."""
 
     runtime = None  # there is no explainer of texts yet
+    joins = True
     row_cells = 30  # 40 us for a sentence
     row_units = 128  # tokens: shorter texts fill a batch by their number
     version = "1"
@@ -98,6 +99,12 @@ class TextFace:
         rows = [TokenRow(np.array(row[:most], np.int64), truncated=len(row) > most) for row in ids]
         flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(rows) if found.truncated)
         return Texts(Tokens(rows), flags)
+
+    def warm(self, num_rows: int) -> Tokens:
+        return self.prepare([self.example] * num_rows).features
+
+    def fits(self, rows: Any, others: Any) -> bool:
+        return True
 
     def cost(self, features: Tokens) -> int:
         return sum(map(len, features.rows))  # of few rows sooner done than an array

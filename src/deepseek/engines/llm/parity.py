@@ -23,9 +23,9 @@ from deepseek.engines.llm.graph import build
 from deepseek.engines.llm.options import EngineLimits
 from deepseek.engines.llm.plugin import properties
 from deepseek.engines.llm.words import Words
+from deepseek.engines.measuring import machine
 from deepseek.engines.openvino import core
 from deepseek.engines.text.calibrate import SAMPLES
-from deepseek.engines.text.gate import machine
 from deepseek.errors import CheckError, InputError
 
 WINDOW = 256  # tokens that are read at a time

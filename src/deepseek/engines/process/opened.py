@@ -71,7 +71,18 @@ class OpenedText:
         return cls(TextEngine.from_options(spec["path"], spec["options"]))
 
 
-_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {"bundle": OpenedBundle.open, "text": OpenedText.open}
+def open_onnx(spec: Mapping[str, Any]) -> Opened:
+    """The graph of an ONNX file: named tensors to named tensors."""
+    from deepseek.engines.onnx_file import GraphEngines
+
+    return GraphEngines.open(spec)
+
+
+_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
+    "bundle": OpenedBundle.open,
+    "text": OpenedText.open,
+    "onnx": open_onnx,
+}
 
 
 def open_model(spec: Mapping[str, Any]) -> Opened:

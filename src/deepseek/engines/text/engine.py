@@ -18,7 +18,7 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.memory import give_back
-from deepseek.engines.openvino import core
+from deepseek.engines.openvino import core, cpu_settings, has_bf16
 from deepseek.engines.text.architecture import Architecture, Names
 from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.graph import GROUPS, PREFIX, build
@@ -52,7 +52,9 @@ class TextEngine:
         self._weights: Weights | None = weights  # the compiled model may share their memory
         names = Names.find(self.architecture, weights)
         model = build(self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe)
-        self._compiled: Any = core(extra="text").compile_model(model, "CPU", _settings(precision, num_threads))
+        self._compiled: Any = core(extra="text").compile_model(
+            model, "CPU", cpu_settings(num_threads, bf16=precision != "f32")
+        )
         self._threads = threading.local()
         self._output = "embedding" if self.architecture.task == "embedding" else "logits"
 
@@ -206,21 +208,6 @@ def _fill(values: np.ndarray[Any, Any], size: int, rest: int) -> np.ndarray[Any,
     return found
 
 
-def has_bf16() -> bool:
-    """Whether the CPU computes in bfloat16; elsewhere OpenVINO would only pretend."""
-    return "BF16" in core(extra="text").get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def _settings(precision: Precision, num_threads: int) -> dict[str, Any]:
-    return {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and has_bf16() else "f32",
-        "INFERENCE_NUM_THREADS": num_threads,
-        "NUM_STREAMS": 1,
-        # every process would pin itself to the same first core
-        "ENABLE_CPU_PINNING": False,
-    }
-
-
 def precisions(kinds: Sequence[Precision] = PRECISIONS) -> list[Precision]:
     """Those of `kinds` that this machine really has."""
-    return [kind for kind in kinds if kind != "bf16" or has_bf16()]
+    return [kind for kind in kinds if kind != "bf16" or has_bf16(extra="text")]

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from deepseek import errors
 from deepseek.bundle.place import alone
+from deepseek.engines.measuring import answer, in_process, machine
 from deepseek.engines.text.calibrate import SAMPLES
 from deepseek.engines.text.model import TextModel
 from deepseek.engines.text.quantize import from_bytes, to_bytes
 from deepseek.engines.text.tune import Tolerance, choose
-from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError, TooLargeError
+from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from deepseek.files import whole
 
 MAX_TEXTS = 1_000
@@ -55,7 +51,7 @@ class Gate:
     def choose(self, model: TextModel) -> Chosen:
         """The fastest precision that passes; measured when the cache does not know it. Errors as tune.choose()."""
         texts = list(self.texts or built_in_texts())
-        asked = [model.digest, machine(), asdict(self.tolerance), texts]
+        asked = [model.digest, machine("openvino"), asdict(self.tolerance), texts]
         place = self.cache / hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         if (found := _read(place)) is not None:
             return found
@@ -131,16 +127,6 @@ def built_in_texts() -> list[str]:
     ]
 
 
-def machine() -> str:
-    """What a timing holds for: the processor and the library that computes."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{platform.machine()} {cpu or platform.processor()}, openvino {version('openvino')}"
-
-
 def _read(place: Path) -> Chosen | None:
     """What was measured before; None when there is nothing, or not all of it."""
     try:
@@ -159,20 +145,10 @@ def _read(place: Path) -> Chosen | None:
 def _measured(path: Path, texts: Sequence[str], tolerance: Tolerance, place: Path) -> None:
     """Measure in a process of its own, which gives back what four engines take, and write what it found."""
     asked = {"path": str(path), "texts": texts, "tolerance": asdict(tolerance), "place": str(place)}
-    ran = subprocess.run(
-        [sys.executable, "-m", "deepseek.engines.text.gate"],
-        input=json.dumps(asked).encode(), stdout=subprocess.PIPE, check=False,
-    )  # fmt: skip
-    try:
-        wrong = json.loads(ran.stdout)
-    except ValueError:
-        wrong = {"message": f"measuring precisions ended with {ran.returncode}", "expected": "0", "fix": "see above"}
-    if wrong:
-        kind = getattr(errors, wrong.pop("kind", ""), DeepseekError)
-        raise kind(wrong["message"], expected=wrong["expected"], fix=wrong["fix"])
+    in_process("deepseek.engines.text.gate", asked)
 
 
-def _write(asked: Mapping[str, Any]) -> None:
+def _write(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     place = Path(asked["place"])
     choice = choose(asked["path"], asked["texts"], Tolerance(**asked["tolerance"]), budget_s=BUDGET_S)
     if choice.ranges is not None:
@@ -180,17 +156,8 @@ def _write(asked: Mapping[str, Any]) -> None:
             part.write_bytes(to_bytes(choice.ranges))
     with whole(place.with_suffix(".json")) as part:
         part.write_text(json.dumps(choice.to_dict()))
-
-
-def main() -> None:
-    """What is asked comes on stdin; {} or what went wrong goes to stdout."""
-    wrong: dict[str, str] = {}
-    try:
-        _write(json.load(sys.stdin))
-    except DeepseekError as error:
-        wrong = error.to_dict() | {"kind": type(error).__name__}
-    sys.stdout.write(json.dumps(wrong))
+    return {}
 
 
 if __name__ == "__main__":
-    main()
+    answer(_write)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from deepseek.contracts import Attribution, Flag, Float32, Prediction
+from deepseek.contracts import Attribution, Flag, Float32, Prediction, Tensors
 from deepseek.extras import need
 from deepseek.serve.client.errors import UnreachableError
 
@@ -48,11 +48,18 @@ def read_columns(body: bytes) -> tuple[str, ...]:
     return tuple(str(entry["name"]) for entry in msgspec.json.decode(body)["inputs"])
 
 
+def takes_tensors(body: bytes) -> bool:
+    """Whether a model's inputs are tensors and no columns."""
+    return any(entry.get("modality") == "tensor" for entry in msgspec.json.decode(body)["inputs"])
+
+
 def read_answers(body: bytes) -> Answers:
     """The answer by column (protocols/rows.py)."""
     found = msgspec.json.decode(body)
     labels = found.get("labels")
+    outputs = found.get("outputs")
     return Answers(
+        tensors=None if outputs is None else Tensors({name: _array(rows) for name, rows in outputs.items()}),
         labels_known=tuple(found.get("labels_known", ())),
         labels=None if labels is None else np.array(labels, np.str_),
         probabilities=_floats(found.get("probabilities")),
@@ -108,6 +115,12 @@ def read_embeddings(body: bytes) -> Float32:
             for vector in vectors
         ]
     )
+
+
+def _array(rows: Any) -> Any:
+    """One output. Where a number is not known it is of floats."""
+    found = np.array(rows)
+    return found.astype(np.float64) if found.dtype == object else found
 
 
 def _floats(values: Any) -> Float32 | None:

@@ -30,7 +30,9 @@ from deepseek.serve.client.answers import (
     read_columns,
     read_embeddings,
     read_models,
+    takes_tensors,
 )  # fmt: skip
+from deepseek.serve.protocols.errors import MediaTypeError
 
 ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"
@@ -66,6 +68,7 @@ class Verbs:
     def __init__(self) -> None:
         self._arrow = has("pyarrow")
         self._columns: dict[str, tuple[str, ...]] = {}
+        self._tensors: set[str] = set()
         self._only = ""
 
     def ready(self) -> Steps[bool]:
@@ -79,7 +82,7 @@ class Verbs:
     def predict(self, rows: Any, model: str | None, reasons: int) -> Steps[Answers]:
         name = yield from self._name(model)
         path = f"/v1/models/{quote(name)}:predict"
-        if self._arrow and not reasons and _is_columnar(rows):
+        if self._arrow and not reasons and _is_columnar(rows) and not (yield from self._takes_tensors(name, rows)):
             table = yield from self._table(rows, name)
             try:
                 headers = {"content-type": ARROW, "accept": ARROW}
@@ -87,6 +90,8 @@ class Verbs:
                 return read(read_arrow, found.body)
             except ExtraError:  # the server has no pyarrow: from now on as JSON
                 self._arrow = False
+            except MediaTypeError:  # the model has no columns
+                self._tensors.add(name)
         body = positional(rows) | ({"reasons": reasons} if reasons else {})
         found = yield Request("POST", path, msgspec.json.encode(body), {"content-type": JSON})
         return read(read_answers, found.body)
@@ -127,7 +132,15 @@ class Verbs:
         if name not in self._columns:
             found = yield Request("GET", f"/v1/models/{quote(name)}")
             self._columns[name] = read(read_columns, found.body)
+            if read(takes_tensors, found.body):
+                self._tensors.add(name)
         return self._columns[name]
+
+    def _takes_tensors(self, name: str, rows: Any) -> Steps[bool]:
+        """Whether a model is known to be a bare graph, whose inputs are no columns. For a matrix it is asked."""
+        if isinstance(rows, np.ndarray):
+            yield from self._columns_of(name)
+        return name in self._tensors
 
     def _table(self, rows: Any, name: str) -> Steps[Any]:
         pa = need("pyarrow", extra="tabular")
@@ -190,7 +203,9 @@ def _values(record: Any, names: list[str], place: int) -> list[Any]:
 
 
 def _cell(value: Any) -> Any:
-    """A value as JSON can hold it: dates as ISO text, NaN as null."""
+    """A value as JSON can hold it: dates as ISO text, NaN as null, an array as nested lists."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     value = plain(value)
     if isinstance(value, np.datetime64):
         return str(value)
@@ -200,7 +215,8 @@ def _cell(value: Any) -> Any:
 def _is_columnar(rows: Any) -> bool:
     """Whether rows are held by column already, so that an Arrow stream costs no object for a cell."""
     if isinstance(rows, Mapping):
-        return all(isinstance(column, np.ndarray) and column.dtype.kind in "fiubM" for column in rows.values())
+        columns = rows.values()
+        return all(isinstance(each, np.ndarray) and each.ndim == 1 and each.dtype.kind in "fiubM" for each in columns)
     if isinstance(rows, np.ndarray):
         return rows.dtype.kind in "fiub"
     return hasattr(rows, "__arrow_c_stream__")

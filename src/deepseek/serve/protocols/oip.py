@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deepseek import __version__
-from deepseek.contracts import Prediction
+from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.call import Answer, Call, malformed_header
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.coding import compress, inflate
+from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows, platform_of
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.records import CELLS, INLINE_BYTES
 from deepseek.serve.protocols.rows import check_rows
@@ -34,7 +35,6 @@ from deepseek.serve.protocols.tensor_rows import (
 from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
 
 HEADER_LENGTH = b"inference-header-content-length"
-PLATFORM = "deepseek_bundle"
 MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it
 EXTENSIONS = ["binary_tensor_data"]
 
@@ -50,7 +50,7 @@ def metadata(model: ServedModel, versions: Iterable[str] = ()) -> Answer:
         {
             "name": model.name,
             "versions": list(versions) or [model.version],
-            "platform": PLATFORM,
+            "platform": platform_of(model),
             "inputs": input_metadata(model),
             "outputs": output_metadata(model),
         }
@@ -67,7 +67,7 @@ def config(model: ServedModel) -> Answer:
         ]
         for end, each in ends.items()
     }
-    top = {"name": model.name, "platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
+    top = {"name": model.name, "platform": platform_of(model), "backend": platform_of(model), "max_batch_size": 0}
     return Answer.json(top | listed)
 
 
@@ -97,7 +97,8 @@ async def infer(call: Call, model: ServedModel) -> Answer:
     records = await model.offload(len(call.body) // 4, _records, header, tail, model, call.settings.max_rows)
     wanted = _wanted(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
-    return await model.offload(len(records) * CELLS, _answer, call, model, header, wanted, prediction)
+    cells = cells_of(prediction, len(records), CELLS)
+    return await model.offload(cells, _answer, call, model, header, wanted, prediction)
 
 
 async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryview]:
@@ -118,7 +119,7 @@ async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryv
     return body, memoryview(data)[stop:]
 
 
-def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int) -> Columns:
+def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int) -> Columns | Tensors:
     entries = header.get("inputs")
     if not isinstance(entries, list) or not entries:
         raise InputError(
@@ -129,8 +130,8 @@ def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, ma
     tensors: list[Tensor] = []
     at = 0
     for entry in entries:
-        tensor, at = read_tensor(entry, tail, at)
-        check_rows(tensor.shape[0], max_rows)
+        tensor, at = read_tensor(entry, tail, at, max_rank(model))
+        check_rows(num_rows(tensor, model), max_rows)
         tensors.append(tensor)
     if at != len(tail):
         raise InputError(

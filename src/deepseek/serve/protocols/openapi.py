@@ -8,7 +8,9 @@ from typing import Any
 
 from deepseek import __version__
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols import openapi_graph
 from deepseek.serve.protocols.arrow import MEDIA as ARROW
+from deepseek.serve.protocols.graph_rows import example_tensors, graph_of
 from deepseek.serve.protocols.openapi_parts import NUMBER, TEXT, Schema, array, get_of, object_of, post_of
 from deepseek.serve.protocols.openapi_text import text_paths
 from deepseek.serve.protocols.records import MAX_REASONS, example_body
@@ -57,17 +59,20 @@ def openapi(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> d
 
 def _model_paths(model: ServedModel) -> dict[str, Any]:
     v1, v2 = f"/v1/models/{model.quoted}", f"/v2/models/{model.quoted}"
-    record = _record(model)
+    graph = graph_of(model)
+    record = _record(model) if graph is None else {"type": "object"}
     instances = array(record) | {"minItems": 1}
-    example = example_body(model)
+    example = example_body(model) if graph is None or openapi_graph.is_short(graph) else {}
     tensor = object_of({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer"})})
     reasons = {"reasons": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS}}
-    predict = {"oneOf": [_body({"instances": instances} | reasons), _body(_rows(model) | reasons, "rows")]}
+    forms = [_body({"instances": instances} | reasons), _body(_rows(model) | reasons, "rows")]
+    predict = {"oneOf": forms if graph is None else openapi_graph.bodies(graph)}
+    tensors = array(_tensor(model) if graph is None else openapi_graph.tensor(graph))
     explain = _body({"instances": instances} | _target(model))
     return {
         v1: get_of(f"{model.name}: what it is", object_of({"id": TEXT, "version": TEXT, "task": TEXT})),
         f"{v1}/example": get_of("A body that :predict and :explain take", object_of({"instances": array(record)})),
-        f"{v1}:predict": _streams(post_of("Answers by column name", predict, _predictions(model), example)),
+        f"{v1}:predict": _predict(model, predict, example),
         f"{v1}:explain": post_of("Why: additive contributions by column", explain, _explanations(), example),
         v2: get_of("Metadata, Open Inference Protocol", object_of({"name": TEXT, "versions": array(TEXT)})),
         f"{v2}/ready": get_of("Whether the model is ready", object_of({"name": TEXT, "ready": {"type": "boolean"}})),
@@ -75,11 +80,11 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
             "Tensors, Open Inference Protocol",
             {
                 "type": "object",
-                "properties": {"id": TEXT, "parameters": {"type": "object"}, "inputs": array(_tensor(model))},
+                "properties": {"id": TEXT, "parameters": {"type": "object"}, "inputs": tensors},
                 "required": ["inputs"],
             },
             object_of({"model_name": TEXT, "model_version": TEXT, "outputs": array(tensor)}),
-            {"inputs": _example_tensors(model)},
+            {"inputs": _example_tensors(model)} if example else {},
         ),
     }
 
@@ -119,7 +124,16 @@ def _tensor(model: ServedModel) -> Schema:
     )
 
 
+def _predict(model: ServedModel, body: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+    """:predict, which takes an Arrow stream where a model has columns."""
+    if (graph := graph_of(model)) is not None:
+        return post_of("Outputs of the graph", body, openapi_graph.answers(graph), example)
+    return _streams(post_of("Answers by column name", body, _predictions(model), example))
+
+
 def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
+    if (graph := graph_of(model)) is not None:
+        return example_tensors(graph)
     example = model.face.example
     return [
         {"name": item.name, "datatype": column_datatype(item.dtype), "shape": [1], "data": [example.get(item.name)]}

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from deepseek.contracts import Attribution, Prediction, Record
+from deepseek.contracts import Attribution, Prediction, Record, Tensors
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
@@ -24,6 +24,14 @@ from deepseek.serve.jobs import Part
 from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
 from deepseek.serve.protocols.coding import inflate
+from deepseek.serve.protocols.graph_rows import (
+    cells_of,
+    check_explainable,
+    check_tensors_as_json,
+    graph_of,
+    read_numeric,
+    read_positional,
+)
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.rows import INLINE_BYTES as ROWS_INLINE_BYTES
 from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, holds_rows, read_numbers
@@ -103,37 +111,43 @@ async def _predict(call: Call, model: ServedModel) -> Answer:
         await inflate(call, model)
     data = call.body
     if is_arrow(call.headers):
+        check_tensors_as_json(model)
         num_reasons = 0
         cost = len(data) // ARROW_CELL_BYTES
-        records: Sequence[Record] = await model.offload(cost, read_rows, data, model, call.settings.max_rows)
+        records: Sequence[Record] | Tensors = await model.offload(cost, read_rows, data, model, call.settings.max_rows)
     else:
         call.check_media_type()
         inline_bytes = ROWS_INLINE_BYTES if len(data) > INLINE_BYTES and holds_rows(data) else INLINE_BYTES
         cost = 0 if len(data) <= inline_bytes else 1 << 30
         records, num_reasons = await model.offload(cost, _asked, data, model, call.settings.max_rows)
     if num_reasons:
+        check_explainable(model)
         _check_explained(len(records), call.settings.max_explain_rows)
     batch, prediction = await model.predict(call, records)
-    by_column = type(records) is Columns
+    by_column = type(records) in (Columns, Tensors)
     if num_reasons:
         write = encode_columns if by_column else _encode_predictions
 
         def render(explained: Explained) -> bytes:
-            return write(prediction, _reasons(model, explained, records, num_reasons))
+            return write(prediction, _reasons(model, explained, cast("Sequence[Record]", records), num_reasons))
 
         targets = _targets(model, prediction)
         return Answer(await model.explanations.make(call.deadline_s, batch.features, targets, render))
     if not by_column:
-        return Answer(await model.offload(len(records) * CELLS, _encode_predictions, prediction))
-    if accepts_arrow(call.headers):
+        return Answer(await model.offload(cells_of(prediction, len(records), CELLS), _encode_predictions, prediction))
+    if accepts_arrow(call.headers) and prediction.tensors is None:
         body = await model.offload(len(records) * COLUMN_CELLS, write_answer, prediction)
         return Answer(body, media_type=MEDIA)
-    return Answer(await model.offload(len(records) * COLUMN_CELLS, encode_columns, prediction))
+    cells = cells_of(prediction, len(records), COLUMN_CELLS)
+    return Answer(await model.offload(cells, encode_columns, prediction))
 
 
-def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record], int]:
+def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record] | Tensors, int]:
     """The rows of a body in either form, and how many reasons are wanted for each."""
-    numbers = read_numbers(data, model.columns, max_rows)
+    graph = graph_of(model)
+    if graph is not None and (tensors := read_numeric(data, graph, max_rows)) is not None:
+        return tensors, 0
+    numbers = None if graph is not None else read_numbers(data, model.columns, max_rows)
     if numbers is not None:
         rows, num_reasons = numbers
         return rows, _num_reasons({"reasons": num_reasons})
@@ -144,11 +158,14 @@ def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Rec
     _check_keys(body, KEYS, model)
     if isinstance(body.get("rows"), list):
         check_rows(len(body["rows"]), max_rows)
+    if graph is not None:
+        return read_positional(body, graph, copy=copy_example(model)), _num_reasons(body)
     return from_body(body, model.columns, copy=copy_example(model)), _num_reasons(body)
 
 
 async def explain(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:explain"""
+    check_explainable(model)
     if b"content-encoding" in call.headers:
         await inflate(call, model)
     body = await _read(call, model, {"instances", "target"})
@@ -170,6 +187,9 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
         ]
     elif prediction.values is not None:
         rows = [{"value": value} for value in prediction.values.tolist()]
+    elif prediction.tensors is not None:
+        lists = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
+        rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
     elif prediction.embeddings is not None:
         rows = [{"embedding": embedding} for embedding in prediction.embeddings.tolist()]
     else:

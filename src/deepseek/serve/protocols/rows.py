@@ -129,6 +129,8 @@ def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes
         found["values"] = prediction.values.tolist()
     elif prediction.embeddings is not None:
         found["embeddings"] = prediction.embeddings.tolist()
+    elif prediction.tensors is not None:
+        found["outputs"] = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
     elif prediction.entities is not None:
         found["entities"] = prediction.entities
     if prediction.intervals is not None:

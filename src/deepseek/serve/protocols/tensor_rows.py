@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Prediction
+from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.graph_rows import graph_of, metadata, output_arrays, read_tensors
 from deepseek.serve.protocols.json_body import encode
 from deepseek.serve.protocols.tensors import Tensor, datatype_of
 
@@ -29,11 +30,15 @@ def column_datatype(dtype: str) -> str:
 
 def input_metadata(model: ServedModel) -> list[dict[str, Any]]:
     """What infer asks for: one tensor for each column."""
+    if (graph := graph_of(model)) is not None:
+        return metadata(graph.signature.inputs)
     return [{"name": item.name, "datatype": column_datatype(item.dtype), "shape": [-1]} for item in model.card.inputs]
 
 
 def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
     """What infer answers with, as the model's own example shows it."""
+    if (graph := graph_of(model)) is not None:
+        return metadata(graph.signature.outputs)
     return [
         {"name": name, "datatype": datatype_of(array), "shape": [-1, *array.shape[1:]]}
         for name, array in output_tensors(model.typical).items()
@@ -41,7 +46,10 @@ def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
 
 
 def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
-    """The answers as named arrays: label and probabilities, value and interval, embedding, or entities as JSON."""
+    """The answers as named arrays: label and probabilities, value and interval, embedding, entities as JSON, or what a
+    graph gives."""
+    if prediction.tensors is not None:
+        return output_arrays(prediction.tensors)
     found = {
         "label": prediction.labels,
         "probabilities": prediction.probabilities,
@@ -70,8 +78,10 @@ def check_outputs(names: Sequence[Any], model: ServedModel) -> None:
             )
 
 
-def rows_of(tensors: Sequence[Tensor], model: ServedModel) -> Columns:
+def rows_of(tensors: Sequence[Tensor], model: ServedModel) -> Columns | Tensors:
     """The rows of an infer request. InputError when the tensors do not fit the model or one another."""
+    if (graph := graph_of(model)) is not None:
+        return read_tensors(tensors, graph)
     if len(tensors) == 1 and len(tensors[0].shape) == 2 and tensors[0].name not in model.columns:
         return _from_matrix(tensors[0], model)
     return _from_columns(tensors)

@@ -18,6 +18,8 @@ from deepseek.data.values import Values
 from deepseek.errors import InputError
 from deepseek.serve.protocols.json_body import kind_of
 
+MAX_COLUMN_RANK = 2  # of a tensor that holds columns
+MAX_SIZE = 1 << 40  # of an axis
 ENTRY = '{"name", "datatype", "shape", "data"}'
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -47,19 +49,20 @@ class Tensor:
     values: Values
 
 
-def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
-    """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit."""
+def read_tensor(entry: Any, tail: memoryview, at: int, max_rank: int = MAX_COLUMN_RANK) -> tuple[Tensor, int]:
+    """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit, or
+    has more axes than `max_rank`."""
     if not isinstance(entry, dict):
         raise InputError(f"an input is {kind_of(entry)}", expected=ENTRY, fix="see /docs for an example")
     name = entry.get("name")
     if not isinstance(name, str):
         raise InputError(f'the "name" of an input is {kind_of(name)}', expected="a string", fix="name a column")
-    datatype, shape = checked_kind(name, entry.get("datatype"), entry.get("shape"))
+    datatype, shape = checked_kind(name, entry.get("datatype"), entry.get("shape"), max_rank)
     parameters = entry.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
     num_values = math.prod(shape)
     if size is None:
-        values: Values = _from_json(name, datatype, entry.get("data"), num_values)
+        values: Values = _from_json(name, datatype, entry.get("data"), num_values, max(1, len(shape) - 1))
     else:
         if type(size) is not int or not 0 <= size <= len(tail) - at:
             raise InputError(
@@ -72,31 +75,34 @@ def read_tensor(entry: Any, tail: memoryview, at: int) -> tuple[Tensor, int]:
     return Tensor(name, datatype, tuple(shape), values), at
 
 
-def checked_kind(name: str, datatype: Any, shape: Any) -> tuple[str, list[int]]:
-    """The datatype and the shape. InputError unless the one is known and the other is that of rows."""
+def checked_kind(name: str, datatype: Any, shape: Any, max_rank: int = MAX_COLUMN_RANK) -> tuple[str, list[int]]:
+    """The datatype and the shape. InputError unless the one is known and the other is that of rows, or of a tensor with
+    up to `max_rank` axes."""
     if datatype not in DATATYPES:
         raise InputError(
             f'the "datatype" of {name[:100]!r} is not known',
             expected=", ".join(DATATYPES),
             fix="take the column's own from the model's metadata",
         )
-    if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or any(type(n) is not int or n < 0 for n in shape):
+    columns = max_rank == MAX_COLUMN_RANK
+    is_shape = isinstance(shape, list) and (1 if columns else 0) <= len(shape) <= max_rank
+    if not is_shape or any(type(size) is not int or not 0 <= size <= MAX_SIZE for size in shape):
         raise InputError(
             f'the "shape" of {name[:100]!r} is not one',
-            expected="[N] or [N, number of columns]",
-            fix="give the number of rows as a whole number in an array",
+            expected="[N] or [N, number of columns]" if columns else f"whole numbers in an array, up to {max_rank}",
+            fix="give the number of rows as a whole number in an array" if columns else "give the size of each axis",
         )
     return datatype, shape
 
 
-def _from_json(name: str, datatype: str, data: Any, num_values: int) -> list[Any]:
+def _from_json(name: str, datatype: str, data: Any, num_values: int, depth: int) -> list[Any]:
     if not isinstance(data, list):
         raise InputError(
             f'the "data" of {name[:100]!r} is {kind_of(data)}',
             expected="an array",
             fix='give "data", or raw bytes with binary_data_size in "parameters"',
         )
-    values = _flat(data)
+    values = _flat(data, depth)
     if len(values) != num_values:
         raise wrong_count(name, f"{len(values)} values", num_values)
     allowed = {type(None)} | _PYTHON.get(datatype, {int})
@@ -119,9 +125,12 @@ def wrong_count(name: str, found: str, expected: int) -> InputError:
     )
 
 
-def _flat(data: list[Any]) -> list[Any]:
-    if data and isinstance(data[0], list):
-        return [value for row in data for value in (row if isinstance(row, list) else [row])]
+def _flat(data: list[Any], depth: int) -> list[Any]:
+    """The values of an array that may be nested, up to `depth` times."""
+    for _ in range(depth):
+        if not data or not isinstance(data[0], list):
+            break
+        data = [value for row in data for value in (row if isinstance(row, list) else [row])]
     return data
 
 

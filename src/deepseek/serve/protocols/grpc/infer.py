@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Prediction
+from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.data.values import Values
 from deepseek.errors import InputError, MissingError
 from deepseek.serve.call import Call
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
 from deepseek.serve.protocols.grpc.messages import ModelInferResponse
 from deepseek.serve.protocols.oip import take_timeout
 from deepseek.serve.protocols.rows import check_rows
@@ -46,7 +47,7 @@ async def infer(call: Call, model: ServedModel, request: Any) -> Any:
     check_outputs(names, model)
     rows = await model.offload(len(call.body) // 32, read_rows, request, model, call.settings.max_rows)
     _, prediction = await model.predict(call, rows)
-    return await model.offload(len(rows) * CELLS, write_answer, request, model, names, prediction)
+    return await model.offload(cells_of(prediction, len(rows), CELLS), write_answer, request, model, names, prediction)
 
 
 def check_version(model: ServedModel, version: str) -> None:
@@ -59,7 +60,7 @@ def check_version(model: ServedModel, version: str) -> None:
         )
 
 
-def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns:
+def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns | Tensors:
     """The rows of a request. InputError when its tensors do not fit, TooLargeError above `max_rows`."""
     raws = request.raw_input_contents
     if not request.inputs or (raws and len(raws) != len(request.inputs)):
@@ -71,14 +72,14 @@ def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns:
     tensors = []
     for place, entry in enumerate(request.inputs):
         name = entry.name
-        datatype, shape = checked_kind(name, entry.datatype, list(entry.shape))
-        check_rows(shape[0], max_rows)
+        datatype, shape = checked_kind(name, entry.datatype, list(entry.shape), max_rank(model))
         num_values = math.prod(shape)
         if raws:
             values = from_bytes(name, datatype, raws[place], num_values)
         else:
             values = _typed(name, datatype, entry.contents, num_values)
         tensors.append(Tensor(name, datatype, tuple(shape), values))
+        check_rows(num_rows(tensors[-1], model), max_rows)
     return rows_of(tensors, model)
 
 

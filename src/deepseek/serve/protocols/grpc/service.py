@@ -18,10 +18,11 @@ from deepseek.errors import MalformedError
 from deepseek.serve.app import App
 from deepseek.serve.call import Call
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.graph_rows import platform_of
 from deepseek.serve.protocols.grpc import messages
 from deepseek.serve.protocols.grpc.calls import Context, Outcome, Target, Work, through
 from deepseek.serve.protocols.grpc.infer import check_version, infer
-from deepseek.serve.protocols.oip import EXTENSIONS, PLATFORM
+from deepseek.serve.protocols.oip import EXTENSIONS
 from deepseek.serve.protocols.repository import index
 from deepseek.serve.protocols.tensor_rows import input_metadata, output_metadata
 
@@ -30,7 +31,10 @@ HEALTH = "grpc.health.v1.Health"
 #: Requests of one stream that are in work at a time; answers come in the order of the requests.
 STREAM_AHEAD = 8
 #: Datatype -> number in a model's configuration; text is TYPE_STRING there.
-CONFIG_TYPES = {"BOOL": 1, "INT64": 9, "FP32": 11, "FP64": 12, "BYTES": 13}
+_NUMBERED = (
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES",
+)  # fmt: skip
+CONFIG_TYPES = {datatype: number for number, datatype in enumerate(_NUMBERED, 1)}
 _LIVE = Target("GET", "/v2/health/live")
 _READY = Target("GET", "/v2/health/ready")
 _SERVER = Target("GET", "/v2")
@@ -88,8 +92,8 @@ class Service:
     async def _model_metadata(self, body: bytes, context: Context) -> bytes:
         def make(model: ServedModel) -> Any:
             return messages.ModelMetadataResponse(
-                name=model.name, versions=list(self._app.models.slots[model.name].versions), platform=PLATFORM,
-                inputs=input_metadata(model), outputs=output_metadata(model),
+                name=model.name, versions=list(self._app.models.slots[model.name].versions),
+                platform=platform_of(model), inputs=input_metadata(model), outputs=output_metadata(model),
             )  # fmt: skip
 
         return await self._of_model("ModelMetadata", body, context, make)
@@ -104,7 +108,8 @@ class Service:
                 for metadata in (input_metadata(model), output_metadata(model))
             )
             inputs, outputs = ends
-            config = {"name": model.name, "platform": PLATFORM, "backend": PLATFORM, "input": inputs, "output": outputs}
+            kind = platform_of(model)
+            config = {"name": model.name, "platform": kind, "backend": kind, "input": inputs, "output": outputs}
             return messages.ModelConfigResponse(config=config)
 
         return await self._of_model("ModelConfig", body, context, make)

@@ -1,0 +1,187 @@
+"""What an ONNX file holds, before anything runs it: its operators, the files that it refers to, its digest.
+
+    contents = examine(Path("model.onnx"))      # refuses operators of others, and files outside of its folder
+
+Source of the field numbers: onnx.proto3 of ONNX 1.19 (ModelProto, GraphProto, NodeProto, AttributeProto, TensorProto).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from deepseek.engines.onnx_file.proto import Value, fields, message, text
+from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
+
+MAX_BYTES = 2**31  # no message of protocol buffers is longer; weights may stand in files beside it
+#: The standard, and what every build of onnxruntime has besides.
+DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
+MAX_DEPTH = 32  # of graphs in the nodes of graphs
+_PIECE_BYTES = 1 << 20
+_AGAIN = "export it again, or take an unharmed copy"
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+
+@dataclass(slots=True)
+class Contents:
+    """The parts that decide whether a file is run."""
+
+    digest: str = ""
+    has_graph: bool = False
+    operators: set[tuple[str, str]] = field(default_factory=set)  # domain and name
+    functions: set[tuple[str, str]] = field(default_factory=set)  # operators that the file itself defines
+    locations: set[str] = field(default_factory=set)  # of weights in other files
+
+
+def examine(path: Path) -> Contents:
+    """MissingError, TooLargeError, IntegrityError (no ONNX, or cut) or InputError (what is not run here): all of them
+    name the file."""
+    data = _bytes(path)
+    found = Contents()
+    try:
+        _read_model(memoryview(data), found)
+    except ValueError as error:
+        raise IntegrityError(
+            f"{path} is no ONNX file, or not whole: {error}", expected="what an exporter wrote", fix=_AGAIN
+        ) from error
+    if not found.has_graph:
+        raise IntegrityError(f"{path} holds no graph", expected="an ONNX model", fix=_AGAIN)
+    custom = sorted(one for one in found.operators if one[0] not in DOMAINS and one not in found.functions)
+    if custom:
+        shown = ", ".join(f"{domain}.{name}"[:100] for domain, name in custom[:5])
+        raise InputError(
+            f"{path} uses operators that are not of the standard: {shown}",
+            expected="operators of ONNX and ONNX-ML, or functions that the file itself defines",
+            fix="export the model without them",
+        )
+    digest = hashlib.sha256(data)
+    for location in sorted(found.locations):
+        digest.update(f"\0{location}\0".encode() + _digest_of(_beside(path, location)))
+    found.digest = f"sha256:{digest.hexdigest()}"
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise MissingError(
+            f"{path} cannot be read: {error.strerror}", expected="an ONNX file", fix="check the path"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise TooLargeError(
+            f"{path} is too large", expected=f"at most {MAX_BYTES} bytes", fix="save its weights as external data"
+        )
+    return data
+
+
+def _beside(path: Path, location: str) -> Path:
+    """The file of external data. It has to lie in the folder of the model, whatever links lead there."""
+    parts = PurePosixPath(location)
+    folder = path.parent.resolve()
+    unsafe = not location or "\0" in location or "\\" in location or parts.is_absolute() or ".." in parts.parts
+    place = folder if unsafe else (folder / location).resolve()
+    if unsafe or not place.is_relative_to(folder):
+        raise InputError(
+            f"{path} refers to weights in {location[:200]!r}, which is outside of its folder",
+            expected=f"files in {folder}",
+            fix="save the model with its weights beside it",
+        )
+    if not place.is_file():
+        raise MissingError(
+            f"{path} refers to weights in {location[:200]!r}, which is not there",
+            expected=f"that file in {folder}",
+            fix="copy the files of weights together with the model",
+        )
+    return place
+
+
+def _digest_of(path: Path) -> bytes:
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                found.update(piece)
+    except OSError as error:
+        raise MissingError(
+            f"{path} cannot be read: {error.strerror}", expected="a file of weights", fix=_AGAIN
+        ) from error
+    return found.digest()
+
+
+def _read_model(data: memoryview, found: Contents) -> None:
+    for number, value in fields(data):
+        if number == 7:
+            found.has_graph = True
+            _read_graph(message(value), found, 0)
+        elif number == 25:
+            _read_function(message(value), found)
+
+
+def _read_function(data: memoryview, found: Contents) -> None:
+    name = domain = ""
+    for number, value in fields(data):
+        if number == 1:
+            name = text(value)
+        elif number == 10:
+            domain = text(value)
+        elif number == 7:
+            _read_node(message(value), found, 0)
+        elif number == 11:
+            _read_attribute(message(value), found, 0)
+    found.functions.add((domain, name))
+
+
+def _read_graph(data: memoryview, found: Contents, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError("its graphs are nested too deeply")
+    for number, value in fields(data):
+        if number == 1:
+            _read_node(message(value), found, depth)
+        elif number == 5:
+            _read_tensor(message(value), found)
+        elif number == 15:
+            _read_sparse(value, found)
+
+
+def _read_node(data: memoryview, found: Contents, depth: int) -> None:
+    name = domain = ""
+    for number, value in fields(data):
+        if number == 4:
+            name = text(value)
+        elif number == 7:
+            domain = text(value)
+        elif number == 5:
+            _read_attribute(message(value), found, depth)
+    found.operators.add((domain, name))
+
+
+def _read_attribute(data: memoryview, found: Contents, depth: int) -> None:
+    for number, value in fields(data):
+        if number in (5, 10):
+            _read_tensor(message(value), found)
+        elif number in (6, 11):
+            _read_graph(message(value), found, depth + 1)
+        elif number in (22, 23):
+            _read_sparse(value, found)
+
+
+def _read_sparse(value: Value, found: Contents) -> None:
+    for number, part in fields(message(value)):
+        if number in (1, 2):
+            _read_tensor(message(part), found)
+
+
+def _read_tensor(data: memoryview, found: Contents) -> None:
+    is_external, location = False, None
+    for number, value in fields(data):
+        if number == 14:
+            is_external = value == _EXTERNAL
+        elif number == 13:
+            entry = {key: text(part) for key, part in fields(message(value))}
+            if entry.get(1) == "location":
+                location = entry.get(2, "")
+    if is_external or location is not None:  # whoever reads it may go by either
+        found.locations.add(location or "")

@@ -1,0 +1,240 @@
+"""Runs the graph of an ONNX file: onnxruntime on the CPU or a GPU, or OpenVINO on the CPU.
+
+    engine = open_kind("openvino-f32", path, signature)
+    engine.run({"x": x})                           # one call of the graph
+    GraphEngines.open(found.spec()).run(arrays)    # rows, by the engine that was measured to be fastest for so many
+
+GPU kinds are there where this onnxruntime was built for them and a device is in the machine. They were written without
+one at hand, so no test has run them; like every kind they must give the answers of the CPU before they serve.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from deepseek.contracts import Arrays
+from deepseek.engines.memory import give_back
+from deepseek.engines.onnx import open_session, refusals
+from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.onnx_file.signature import Signature
+from deepseek.engines.onnx_file.tried import Tried
+from deepseek.engines.openvino import core, cpu_settings, has_bf16, signal_stack
+from deepseek.errors import InputError, IntegrityError
+from deepseek.extras import has, need
+
+REFERENCE = "onnxruntime"
+LOSSY = frozenset(["openvino-bf16"])
+_CPU = "CPUExecutionProvider"
+#: TF32 would round inputs to ten bits.
+_CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
+#: Kind -> providers in the order in which they are asked for each operator.
+PROVIDERS: dict[str, tuple[Any, ...]] = {
+    "onnxruntime-tensorrt": ("TensorrtExecutionProvider", _CUDA, _CPU),
+    "onnxruntime-cuda": (_CUDA, _CPU),
+    REFERENCE: (_CPU,),
+}
+_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg")  # of a driver: a server, a Jetson, Windows' own Linux
+MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, which is as wide as its longest
+
+
+class GraphEngine(Protocol):
+    """Computes one call."""
+
+    def run(self, arrays: Arrays) -> Arrays: ...
+    def close(self) -> None: ...
+
+
+def kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
+    """What this machine has that may run such a graph, the reference first, then by rank."""
+    there = set(need("onnxruntime", extra="serve").get_available_providers())
+    has_device = any(Path(place).exists() for place in _DEVICES)
+    found = [REFERENCE]
+    for kind, providers in PROVIDERS.items():
+        first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if kind != REFERENCE and has_device and first in there:
+            found.append(kind)
+    has_texts = any(spec.dtype == "str" for spec in (*signature.inputs, *signature.outputs))
+    if has("openvino") and not has_texts:
+        found.append("openvino-f32")
+        if lossy and has_bf16(extra="text"):
+            found.append("openvino-bf16")
+    return found
+
+
+def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
+    """An engine of a kind. IntegrityError when it does not take the graph."""
+    if kind in PROVIDERS:
+        return OnnxruntimeGraph(path, signature, PROVIDERS[kind])
+    return OpenvinoGraph(path, signature, bf16=kind.endswith("bf16"))
+
+
+class OnnxruntimeGraph:
+    """A session; its run() holds no state between calls."""
+
+    def __init__(self, path: Path, signature: Signature, providers: Sequence[Any]) -> None:
+        self._session: Any = open_session(str(path), path.name, num_threads=1, providers=providers)
+        self._names = [spec.name for spec in signature.outputs]
+        runtime = need("onnxruntime", extra="serve")
+        self._refusals = refusals(runtime)
+        self._options = runtime.RunOptions()
+        self._options.log_severity_level = 4
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """InputError, in onnxruntime's words, for inputs on which the graph fails."""
+        try:
+            found = self._session.run(self._names, arrays, self._options)
+        except self._refusals as error:
+            raise _failed(str(error)) from error
+        return {name: _plain(array) for name, array in zip(self._names, found, strict=True)}
+
+    def close(self) -> None:
+        self._session = None
+
+
+class OpenvinoGraph:
+    """A compiled model; each thread has an InferRequest of its own."""
+
+    def __init__(self, path: Path, signature: Signature, *, bf16: bool) -> None:
+        self._threads = threading.local()
+        try:
+            with signal_stack():
+                model = core(extra="text").read_model(path)
+                self._compiled: Any = core(extra="text").compile_model(model, "CPU", cpu_settings(1, bf16=bf16))
+                self._inputs = {spec.name: self._compiled.input(spec.name) for spec in signature.inputs}
+                self._outputs = {spec.name: self._compiled.output(spec.name) for spec in signature.outputs}
+        except RuntimeError as error:
+            raise IntegrityError(
+                f"{path.name} is not run by OpenVINO: {' '.join(str(error).split())[-300:]}",
+                expected="operators and names that it knows",
+                fix="leave it to onnxruntime",
+            ) from error
+
+    def run(self, arrays: Arrays) -> Arrays:
+        if not hasattr(self._threads, "request"):
+            self._threads.request = self._compiled.create_infer_request()
+        request = self._threads.request
+        given = {self._inputs[name]: np.require(array, requirements=["C", "A"]) for name, array in arrays.items()}
+        try:
+            request.infer(given, share_inputs=True)
+        except RuntimeError as error:
+            raise _failed(str(error)) from error
+        return {name: np.array(request.get_tensor(port).data) for name, port in self._outputs.items()}
+
+    def close(self) -> None:
+        self._threads = threading.local()
+        self._inputs = self._outputs = {}
+        self._compiled = None
+
+
+class GraphEngines:
+    """The engines of one file, each from its number of rows on, for inputs within what was tried."""
+
+    def __init__(self, path: Path, signature: Signature, engines: Sequence[tuple[str, int]], tried: Tried) -> None:
+        self.signature = signature
+        self._path = path
+        self._tried = tried
+        self._opened: dict[str, GraphEngine] = {}
+        self._kinds = [(kind, size) for kind, size in engines]
+        for kind, size in engines:
+            call(self._engine(kind), signature, signature.sample(size))  # no request shall pay for a first time
+
+    @classmethod
+    def open(cls, spec: Mapping[str, Any]) -> GraphEngines:
+        """What a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
+        path, signature = Path(spec["path"]), Signature.from_dict(spec["signature"])
+        if examine(path).digest != spec["digest"]:
+            raise IntegrityError(
+                f"{path} now holds another model than the one that is served",
+                expected=spec["digest"],
+                fix="load the model again, so that the new one takes the place of the old one",
+            )
+        found = cls(path, signature, spec["engines"], Tried.from_dict(spec["tried"]))
+        give_back()
+        return found
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """Rows (N, ...) of each input to rows of each output. InputError for inputs on which the graph fails."""
+        num_rows = len(next(iter(arrays.values())))
+        kind = next(kind for kind, size in reversed(self._kinds) if num_rows >= size)
+        if kind != REFERENCE and not self._tried.covers(arrays, self.signature):
+            kind = REFERENCE
+        return call(self._engine(kind), self.signature, arrays)
+
+    def _engine(self, kind: str) -> GraphEngine:
+        """The engine of a kind, opened when it is first needed: few models ever need the reference besides."""
+        if kind not in self._opened:
+            self._opened[kind] = open_kind(kind, self._path, self.signature)
+        return self._opened[kind]
+
+    def close(self) -> None:
+        for engine in self._opened.values():
+            engine.close()
+        self._opened = {}
+        self._kinds = []
+        give_back()
+
+
+def call(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Arrays:
+    """Rows through a graph: in one call, or in one for each row."""
+    num_rows = len(next(iter(arrays.values())))
+    if signature.rows == "joined":
+        found = engine.run(arrays)
+        for name, array in found.items():
+            if not array.ndim or len(array) != num_rows:
+                raise InputError(
+                    f"the output {name!r} has the shape {list(array.shape)} for {num_rows} rows",
+                    expected="as many rows as went in",
+                    fix="tell who made the model: its answers depend on the values of its inputs in another way",
+                )
+        return found
+    parts = [_one(engine, signature, arrays, row) for row in range(num_rows)]
+    return joined(parts)
+
+
+def _one(engine: GraphEngine, signature: Signature, arrays: Arrays, row: int) -> Arrays:
+    """One row, whose tensors have an axis of rows before them."""
+    if signature.rows == "single":
+        return engine.run({name: array[row : row + 1] for name, array in arrays.items()})
+    found = engine.run({name: array[row, ...] for name, array in arrays.items()})
+    return {name: array[None] for name, array in found.items()}
+
+
+def joined(parts: Sequence[Arrays]) -> Arrays:
+    """One after the other. InputError when their shapes differ, so that they cannot stand in one array."""
+    try:
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    except ValueError as error:
+        raise InputError(
+            f"the outputs of the rows differ in shape ({str(error)[:200]})",
+            expected="rows whose answers have one shape",
+            fix="send these rows one by one",
+        ) from error
+
+
+def _plain(array: Any) -> np.ndarray[Any, Any]:
+    """Texts as numpy's own, whose bytes can travel."""
+    found = np.asarray(array)
+    if found.dtype != object:
+        return found
+    widest = max((len(text) for text in found.ravel().tolist()), default=0)
+    if widest * found.size * 4 > MAX_TEXT_BYTES:
+        raise InputError(
+            f"the graph answers with {found.size} texts of up to {widest} characters",
+            expected=f"at most {MAX_TEXT_BYTES} bytes of an output",
+            fix="ask for fewer rows at a time",
+        )
+    return found.astype(np.str_)
+
+
+def _failed(said: str) -> InputError:
+    reason = " ".join(said.rpartition("Status Message:")[2].split())[-400:]
+    return InputError(
+        f"the graph fails on these inputs: {reason}",
+        expected="values and sizes that the model was made for",
+        fix="GET /v2/models/M names the types and shapes; free sizes may still have to fit each other",
+    )

@@ -1,0 +1,120 @@
+"""Opens an ONNX file for serving: looked at here, tried and measured in a process of its own, once for a machine.
+
+    found = open_file(Path("model.onnx"), Path("~/.cache/deepseek/onnx"))
+    found.signature, found.engines, found.table      # names and shapes, engine by rows, the figures of each engine
+
+What was found is kept by the digest of the file with its weights, the machine, and the libraries that compute. Where
+the folder for that cannot be written to, it is measured at each start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepseek.bundle.place import alone
+from deepseek.engines.measuring import MeasuringError, in_process, machine
+from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.onnx_file.signature import Signature
+from deepseek.engines.onnx_file.tried import Tried
+from deepseek.errors import IntegrityError
+from deepseek.files import whole
+
+if TYPE_CHECKING:
+    from deepseek.engines.text.tune import Tolerance
+
+BUDGET_S = 2.0  # of timing, beside opening
+TRY_S = 300.0  # that opening and timing may take
+WAIT_S = 1_000.0  # for another front end that measures the same
+#: Part of what a record is kept by: what another version has found is not used again.
+VERSION = 2
+REFERENCE = "onnxruntime"
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A file that can be served."""
+
+    path: Path
+    digest: str
+    signature: Signature
+    engines: tuple[tuple[str, int], ...]  # kind, and from how many rows on
+    tried: Tried  # within which inputs others than the reference compute
+    table: tuple[Mapping[str, Any], ...] = ()  # what was measured
+
+    def spec(self) -> dict[str, Any]:
+        """What GraphEngines.open takes, in plain values."""
+        return {
+            "path": str(self.path),
+            "digest": self.digest,
+            "signature": self.signature.to_dict(),
+            "engines": [list(one) for one in self.engines],
+            "tried": self.tried.to_dict(),
+        }
+
+
+def open_file(path: Path, cache: Path | None = None, *, tolerance: Tolerance | None = None) -> OnnxFile:
+    """Errors as those of contents.examine() and tune.open_first(). `tolerance` lets lossy engines be measured, too."""
+    path = path.absolute()
+    digest = examine(path).digest
+    limits = None if tolerance is None else asdict(tolerance)
+    asked = [VERSION, digest, machine("onnxruntime", "onnxruntime-gpu", "openvino"), limits]
+    name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    with contextlib.ExitStack() as stack:
+        place = None
+        if cache is not None:
+            with contextlib.suppress(OSError):
+                place = cache / f"{name}.json"
+                if (found := _read(place, path, digest)) is not None:
+                    return found
+                cache.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(alone(place, WAIT_S))  # side by side, measurements would slow each other down
+        if place is not None and (found := _read(place, path, digest)) is not None:
+            return found
+        record = _tried(path, limits)
+        if examine(path).digest != digest:
+            raise IntegrityError(
+                f"{path} was changed while it was opened", expected="a file that is whole", fix="start again"
+            )
+        if place is not None:
+            with contextlib.suppress(OSError), whole(place) as part:
+                part.write_text(json.dumps(record))
+    return _file(record, path, digest)
+
+
+def _tried(path: Path, limits: Mapping[str, Any] | None) -> dict[str, Any]:
+    asked = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
+    module = "deepseek.engines.onnx_file.tune"
+    try:
+        found: dict[str, Any] = in_process(module, asked, limit_s=TRY_S)
+    except MeasuringError:  # an engine took the process with it: the reference alone
+        try:
+            found = in_process(module, asked | {"only": REFERENCE}, limit_s=TRY_S)
+        except MeasuringError as error:
+            raise IntegrityError(
+                f"{path} cannot be opened: {error.message}",
+                expected="a graph on which onnxruntime neither crashes nor hangs",
+                fix="export it again, or take an unharmed copy; one that is too large for the memory needs more of it",
+            ) from error
+    return found
+
+
+def _read(place: Path, path: Path, digest: str) -> OnnxFile | None:
+    """What was found before; None when there is nothing, or not all of it."""
+    try:
+        return _file(json.loads(place.read_bytes()), path, digest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _file(record: Mapping[str, Any], path: Path, digest: str) -> OnnxFile:
+    engines = tuple((str(kind), int(size)) for kind, size in record["engines"])
+    if not engines or engines[0][1] != 1:
+        raise ValueError("no engine for one row")
+    signature, tried = Signature.from_dict(record["signature"]), Tried.from_dict(record["tried"])
+    return OnnxFile(path, digest, signature, engines, tried, tuple(record["table"]))
