@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from load import engines_of
+
 PREDICT = "/v1/models/loans:predict"
 JSON = {"content-type": "application/json"}
 
@@ -295,9 +297,15 @@ def test_a_full_disk_costs_audit_lines_but_no_answer_and_no_clean_end(
     assert json.loads(line)["deepseek"]["state"] == "lines are lost"
 
 
-def test_a_server_that_holds_trees_has_imported_no_library_for_training(server: Any) -> None:
-    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
-    assert not [name for name in ("torch", "sklearn", "pandas") if f"/site-packages/{name}/" in maps]
+def test_a_server_that_holds_trees_has_imported_no_library_for_training(
+    start: Any, loans: Path, loan: dict[str, Any]
+) -> None:
+    """A server of its own: reading an Arrow stream, which other tests do, may import pandas."""
+    with start(loans, "--workers", "1") as server:
+        assert httpx.post(server.url + PREDICT, json={"instances": [loan]}).status_code == 200
+        for pid in (server.process.pid, *engines_of(server)):
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            assert not [name for name in ("torch", "sklearn", "pandas") if f"/site-packages/{name}/" in maps]
 
 
 def test_the_key_file_of_the_environment_is_honoured(start: Any, loans: Path, tmp_path: Path) -> None:
