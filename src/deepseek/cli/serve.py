@@ -44,7 +44,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
     """A whole number, or auto."""
     if text is None or text == "auto":
         return text
-    if not text.isdigit() or len(text) > 6:
+    if not text.isdecimal() or len(text) > 6:
         raise click.BadParameter(f"{text!r} is not a number of processes. Expected: auto, or a whole number from 0")
     return int(text)
 

@@ -121,7 +121,8 @@ class Settings:
         for variable, name in ENVIRONMENT.items():
             text = environ.get(variable, "").strip()
             if text:
-                found[name] = _whole_number(variable, name, text) if name in RANGES and text != AUTO else text
+                is_number = name in RANGES and (name, text) != ("workers", AUTO)
+                found[name] = _whole_number(variable, name, text) if is_number else text
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
             found["workers"] = max(1, num_cores() // found.get("front_ends", 1))

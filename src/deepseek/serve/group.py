@@ -51,7 +51,7 @@ class Membership:
     def read(cls, text: str) -> Membership:
         """From the option --member DESCRIPTOR:PLACE:PORT. InputError for anything else."""
         parts = text.split(":")
-        if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
             raise InputError(
                 f"--member is {text!r}",
                 expected="what a group gives its members",

@@ -83,9 +83,10 @@ def bind(host: str, port: int, *, shared: bool = False, first: bool = True) -> s
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # a name with an empty or endless part is not even looked for
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
         raise InputError(
-            f"the host {host!r} is not known: {error.strerror}",
+            f"the host {host!r} is not known: {reason}",
             fix="--host 127.0.0.1",
             expected="a name or an address of this machine",
         ) from error
