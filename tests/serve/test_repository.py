@@ -326,6 +326,8 @@ def test_the_latest_version_is_that_of_the_largest_number() -> None:
     assert latest(dict.fromkeys(names[:3], Path())) == "10"
     assert latest(dict.fromkeys(names[3:5], Path())) == "v1.10"
     assert latest(dict.fromkeys(names, Path())) == "v1.10"
+    # Digits of another script, which are a folder's name as well as any.
+    assert latest(dict.fromkeys(["1", "\u0968", "v2", "\u00b2"], Path())) == "\u0968"
 
 
 @pytest.mark.parametrize("watch_s", [0, -1, float("nan"), 1e9])

@@ -87,8 +87,13 @@ def latest(versions: Mapping[str, Path]) -> str:
     >>> latest({"v9": Path(), "v10": Path()})
     'v10'
     """
-    return max(versions, key=lambda version: [int(part) if part.isdecimal() else part
-                                              for part in re.split(r"([0-9]+)", version)])  # fmt: skip
+    return max(versions, key=_order)
+
+
+def _order(version: str) -> list[str | int]:
+    """Words and numbers by turns, so that word is compared with word."""
+    words = re.split(r"([0-9]+)", version)  # other digits than these are letters here
+    return [int(word) if place % 2 else word for place, word in enumerate(words)]
 
 
 def stamp_of(folder: Path) -> Stamp:
