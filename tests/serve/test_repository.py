@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,23 @@ def test_a_held_folder_outlives_what_it_was_made_of(loans: Path, tmp_path: Path)
         assert runtime.name == "loans"
     held.close()
     assert not held.path.exists()
+
+
+@pytest.mark.parametrize("trouble", ["a route without a model", "a port that is taken"])
+def test_a_server_that_does_not_start_leaves_no_copies_behind(folder: Path, tmp_path: Path, trouble: str) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = {
+            "a route without a model": ("--route", "other=v1"),
+            "a port that is taken": ("--grpc-port", str(taken.getsockname()[1])),
+        }
+        with (
+            pytest.raises(AssertionError, match=r"no version of 'other'|gRPC cannot listen"),
+            started("--repository", folder, "--workers", "0", *options[trouble], environ={"TMPDIR": str(place)}),
+        ):
+            pass
+    assert list(place.glob("deepseek-*")) == []
 
 
 def test_a_folder_is_told_from_what_it_was_by_its_files(loans: Path, tmp_path: Path) -> None:

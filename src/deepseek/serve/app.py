@@ -106,6 +106,15 @@ class App:
 
     async def start(self) -> None:
         """Start the engines and warm them up, before the first connection."""
+        try:
+            await self._start()
+        except BaseException:
+            if self.loader is not None:  # what it holds are files, which stay when this process ends
+                await self.loader.close()
+            raise
+        self.emit(Event("server", fields={"state": "started"}))
+
+    async def _start(self) -> None:
         if self.processes is None:
             self.runs |= {model.key: model.face.run for model in self.models.all()}
             self.pool.add(LocalWorker(self.runs))
@@ -119,7 +128,6 @@ class App:
         check_loaded(self.models.splits, self.models.slots)
         for writer in self.writers.values():
             await writer.start(self.emit)
-        self.emit(Event("server", fields={"state": "started"}))
 
     async def close(self) -> None:
         """Let go of everything, after the last."""

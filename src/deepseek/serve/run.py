@@ -167,11 +167,21 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000)
+        try:
+            await self._answer(url)
+        finally:
+            await self._app.close()
+            if self._child is not None:
+                self._child.leave()
+
+    async def _answer(self, url: str) -> None:
+        """From the first connection to the last answer."""
+        settings = self._app.settings
+        grpc = self._grpc = await self._start_grpc()
         hub = Hub(self._app)
-        server = await loop.create_server(
+        server = await asyncio.get_running_loop().create_server(
             lambda: Connection(hub), sock=self._listener, backlog=BACKLOG, **self._handshake
         )
-        self._grpc = grpc = await self._start_grpc()
         try:
             line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
             if grpc is not None:
@@ -183,9 +193,6 @@ class Server:
             await self._drain(hub, server)
             if stopping is not None:
                 await stopping
-            await self._app.close()
-            if self._child is not None:
-                self._child.leave()
 
     async def _start_grpc(self) -> GrpcServer | None:
         settings = self._app.settings
