@@ -64,6 +64,8 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--member", hidden=True, help="Of a group: the socket to its parent, and the place in it.")
 @click.option(
     "--api-keys",
+    "--api-key-file",
+    "api_keys",
     type=FILE,
     help="sha256 of keys, one a line: HASH name=N requests=100/s rows=9/m.  [env: DEEPSEEK_API_KEYS_FILE]",
 )
