@@ -295,9 +295,13 @@ class App:
     def _no_route(self, path: str) -> MissingError:
         for prefix in ("/v1/models/", "/v2/models/"):
             if path.startswith(prefix):
-                name = path.removeprefix(prefix).split("/")[0].split(":")[0]
+                name, _, rest = path.removeprefix(prefix).partition("/")
+                name = name.split(":")[0]
                 if name and name not in self.models:
                     return self.models.missing(name)
+                version = rest.removeprefix("versions/").split("/")[0].split(":")[0]
+                if name and rest.startswith("versions/") and version not in self.models.slots[name].versions:
+                    return self.models.missing_version(name, version)
         return MissingError(
             f"there is no route {path[:100]!r}",
             expected="one such as /v1/models or /v1/models/M:predict",
