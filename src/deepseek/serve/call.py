@@ -105,7 +105,7 @@ class Call:
         if text is not None:
             if not text.isdigit() or not text.strip(b"0"):
                 raise malformed_header("x-timeout-ms", text, "whole milliseconds, above 0")
-            limit_s = min(limit_s, int(text[:12]) / 1e3)
+            limit_s = min(limit_s, whole_number(text) / 1e3)
         return self.started_s + limit_s
 
     @property
@@ -228,6 +228,15 @@ def traceparent_of(headers: Mapping[bytes, bytes]) -> str:
     """The W3C traceparent, or "" when there is none or it is not valid."""
     given = headers.get(b"traceparent")
     return given.decode("ascii") if given is not None and _TRACEPARENT.fullmatch(given) else ""
+
+
+def whole_number(digits: bytes) -> int:
+    """The number that stands in a header; of an endless one its beginning, which is above every limit.
+
+    >>> whole_number(b"0000000000000000030"), whole_number(b"000")
+    (30, 0)
+    """
+    return int(digits.lstrip(b"0")[:12] or b"0")
 
 
 def malformed_header(name: str, value: bytes, expected: str) -> MalformedError:

@@ -17,7 +17,7 @@ from deepseek import __version__
 from deepseek.contracts import Prediction
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
-from deepseek.serve.call import Answer, Call, malformed_header
+from deepseek.serve.call import Answer, Call, malformed_header, whole_number
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.coding import compress, inflate
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
@@ -167,7 +167,7 @@ def shorten(call: Call, limit_ms: int) -> None:
     limit = b"%d" % min(max(1, limit_ms), MAX_TIMEOUT_MS)
     given = call.headers.get(b"x-timeout-ms", limit)
     if given.isdigit():  # what is no number is refused where the deadline is asked for
-        given = min(given, limit, key=lambda text: int(text[:12]))
+        given = min(given, limit, key=whole_number)
     call.headers = {**call.headers, b"x-timeout-ms": given}
 
 

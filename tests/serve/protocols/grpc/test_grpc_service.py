@@ -264,6 +264,12 @@ def test_a_version_or_an_output_that_is_not_there_is_named(client: Any) -> None:
         client.infer("prices", matrix([[1, 2]]), outputs=[triton.InferRequestedOutput("logits")])
 
 
+def test_a_priority_is_taken_from_the_metadata(client: Any) -> None:
+    client.infer("prices", matrix([[1, 2]]), headers={"x-priority": "high"})
+    with pytest.raises(InferenceServerException, match="x-priority is 'urgent'"):
+        client.infer("prices", matrix([[1, 2]]), headers={"x-priority": "urgent"})
+
+
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelMetadata", "ModelReady", "ModelConfig"])
 def test_bytes_that_are_no_message_are_refused_in_words(running: Running, method: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
