@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 
 from deepseek.serve.bench import Ask
 from deepseek.serve.bench.client import Client, Plan
@@ -106,6 +107,21 @@ def test_at_a_rate_requests_come_by_themselves_and_wait_in_the_latency() -> None
     assert 20 < num_answers < 50
     assert max(client.latencies_s) > 0.0199 * num_answers - 0.3
     assert client.statuses.total() == num_answers
+
+
+async def turned_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that takes no more connections says so before it has read anything."""
+    writer.write(WHOLE.replace(b"200 OK", b"503 No"))
+    writer.close()
+
+
+def test_a_server_that_turns_connections_away_ends_no_measurement() -> None:
+    """On the loop that the client really runs on, which takes no bytes for a closed connection."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        client = runner.run(loaded(turned_away, num_connections=20, seconds=1.0))
+    assert client.statuses.keys() <= {0, 503}
+    assert client.statuses.total() > 0
+    assert not client.latencies_s
 
 
 def test_requests_are_whole_and_taken_in_turn() -> None:
