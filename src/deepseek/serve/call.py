@@ -47,8 +47,9 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "answered", "body", "cancel", "client", "flags", "gone", "handler", "headers", "method", "model", "num_rows",
-        "path", "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
+        "answered", "body", "cancel", "client", "flags", "gone", "handler", "headers", "http10", "method", "model",
+        "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent",
+        "trouble",
     )  # fmt: skip
 
     answered: Callable[[Call, Answer | Stream], None]  # who waits for the answer
@@ -68,6 +69,7 @@ class Call:
         self.headers = headers  # names in lower case
         self.settings = settings
         self.body = body
+        self.http10 = False  # such a client knows no chunks, and a connection lives on only where it is told so
         self.handler: Handler | None = None
         self.client: Client | None = None  # who asks, where API keys are asked for
         self.refused = refused  # what is wrong with it, found before the handler sees it
