@@ -24,6 +24,7 @@ from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.records import CELLS, INLINE_BYTES
 from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import (
+    check_asked,
     check_outputs,
     input_metadata,
     output_metadata,
@@ -179,7 +180,9 @@ def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
     for entry in entries if isinstance(entries, list) else [entries]:
         name = entry.get("name") if isinstance(entry, dict) else ""
         check_outputs([name], model)
-        found[str(name)] = _flag(entry.get("parameters"), "binary_data")
+        parameters = entry.get("parameters")
+        check_asked(parameters)
+        found[str(name)] = _flag(parameters, "binary_data")
     return found or None
 
 
