@@ -331,6 +331,32 @@ def test_a_server_that_does_not_start_leaves_no_copies_behind(folder: Path, tmp_
     assert list(place.glob("deepseek-*")) == []
 
 
+def test_what_a_killed_server_held_goes_with_the_next_start_and_what_another_holds_stays(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def copies() -> set[Path]:
+        return set(place.glob("deepseek-*"))
+
+    options = ("--repository", folder, "--workers", "0")
+    environ = {"TMPDIR": str(place)}
+    with started(*options, environ=environ) as killed, started(*options, environ=environ) as other:
+        killed.process.kill()
+        killed.process.wait()
+        left = copies()
+        assert len(left) == 2
+        (place / "deepseek-held-link").symlink_to(tmp_path)  # of somebody who would have us remove what it shows
+        with started(*options, environ=environ) as third:
+            assert len(left & copies()) == 1
+            assert len(copies()) == 3
+            assert third.stop() == 0
+        assert other.stop() == 0
+    assert [path.name for path in copies()] == ["deepseek-held-link"]
+    assert tmp_path.exists()
+
+
 def test_a_folder_is_told_from_what_it_was_by_its_files(loans: Path, tmp_path: Path) -> None:
     shutil.copytree(loans, tmp_path / "loans")
     before = stamp_of(tmp_path / "loans")
