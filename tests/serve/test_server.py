@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from load import engines_of
+from load import engines_of, until
+from serving import Server
 
 PREDICT = "/v1/models/loans:predict"
 JSON = {"content-type": "application/json"}
@@ -259,6 +261,42 @@ def test_a_signal_under_load_loses_no_request(start: Any, loans: Path, loan: dic
         load.stop.set()
     assert load.num_answered > 50
     assert load.lost == []
+
+
+def signalled(loans: Path, *options: str, when: Callable[[Server], bool]) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a server that gets a signal as soon as something is so."""
+    command = [sys.executable, "-m", "deepseek", "serve", str(loans), "--port", "0", "--workers", "1", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until(lambda: when(Server("", process, [])))
+            process.send_signal(signal.SIGTERM)
+            said, trouble = process.communicate(timeout=20)
+        finally:
+            process.kill()
+        return process.returncode, said, trouble
+
+
+def test_a_signal_while_models_are_opened_ends_that(loans: Path) -> None:
+    def stopped(server: Server) -> bool:
+        """Its engine process, so that the models would never be open."""
+        engines = engines_of(server)
+        for pid in engines:
+            os.kill(pid, signal.SIGSTOP)
+        return bool(engines)
+
+    code, said, trouble = signalled(loans, when=stopped)
+    assert (code, said) == (0, "")
+    assert "error: " not in trouble
+
+
+def test_a_signal_while_front_ends_start_is_no_error(loans: Path) -> None:
+    def begun(server: Server) -> bool:
+        pid = server.process.pid
+        return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) == 2
+
+    code, said, trouble = signalled(loans, "--front-ends", "2", when=begun)
+    assert (code, said) == (0, "")
+    assert "error: " not in trouble
 
 
 def test_a_large_request_in_work_is_finished_after_the_signal(start: Any, loans: Path, loan: dict[str, Any]) -> None:

@@ -140,10 +140,10 @@ class Group:
     async def _all_ready(self, keepers: list[asyncio.Task[None]]) -> None:
         """Print the ready line once all are; a child that ends before that ends everything."""
         while len(ready := [member.line for member in self._members.values() if member.line]) < self._num_front_ends:
-            if any(task.done() for task in keepers):
-                raise GroupError("a front end did not start", expected="a server that starts", fix="see what it said")
             if self._stopping.is_set():
                 return
+            if any(task.done() for task in keepers):
+                raise GroupError("a front end did not start", expected="a server that starts", fix="see what it said")
             await asyncio.sleep(0.01)
         self._print_ready(
             ready[0] | {"pid": os.getpid(), "front_ends": [member.pid for member in self._members.values()]}

@@ -5,7 +5,7 @@
 
 Stopping: readiness turns off, the listener closes after the connections that the kernel had already accepted were
 taken over, every answer closes its connection, idle connections get GRACE_S for a request that is on its way, and
-requests in work are finished. A second signal ends at once.
+requests in work are finished. A second signal ends at once. While models are still being opened, one ends that.
 
 SIGHUP reads the API keys and the certificate again; files that cannot be used leave what was there.
 """
@@ -162,7 +162,8 @@ class Server:
             loop.add_signal_handler(signal.SIGHUP, self._renew)
         make_room(settings.max_connections)
         url = url_of(self._listener, settings.host, "https" if self._tls else "http")
-        await self._app.start()
+        if not await self._started():
+            return
         # What is loaded stays: the collector need not look at it again, nor at every 700 new objects.
         gc.collect()
         gc.freeze()
@@ -173,6 +174,25 @@ class Server:
             await self._app.close()
             if self._child is not None:
                 self._child.leave()
+
+    async def _started(self) -> bool:
+        """Open the models. False when a signal came before they were open; a second one then ends all at once."""
+        starting = asyncio.create_task(self._app.start())
+        stopping = asyncio.create_task(self._signalled.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not self._signalled.is_set():
+            await starting
+            return True
+        for number in (signal.SIGTERM, signal.SIGINT):  # what a thread has begun is waited for: it may convert a model
+            signal.signal(number, signal.SIG_DFL)
+        starting.cancel()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+        finally:
+            await self._app.close()
+        return False
 
     async def _answer(self, url: str) -> None:
         """From the first connection to the last answer."""
