@@ -104,3 +104,22 @@ def test_what_only_looks_like_a_number_or_a_host_is_refused_by_name(
 ) -> None:
     assert main(["serve", "loans", "--port", "0", *options]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("/models/bert-base", "there is no model at /models/bert-base"),
+        ("loans=absent", "there is no model at absent"),
+        ("loans=", "'loans=' names no path"),
+        ("", "'' names no path"),
+    ],
+)
+def test_a_path_without_a_model_is_said_with_all_that_may_stand_there(
+    given: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", given, "--port", "0"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Hugging Face folder" in told
+    assert "in a container it is the path inside" in told
