@@ -51,6 +51,12 @@ def test_a_wrong_variable_is_named_with_what_was_expected(environ: dict[str, str
     assert said in str(caught.value)
 
 
+def test_http_and_grpc_need_a_port_each() -> None:
+    with pytest.raises(InputError, match="both 8001"):
+        Settings(port=8001, grpc_port=8001)
+    assert Settings(port=0, grpc_port=0).grpc_port == 0
+
+
 def test_workers_alone_may_be_chosen_by_the_machine() -> None:
     assert Settings.read({"WORKERS": "auto"}).workers >= 1
 

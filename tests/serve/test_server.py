@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from deepseek.errors import InputError
+from deepseek.serve.run import bind, listen
 from load import engines_of, until
 from serving import Server
 
@@ -53,6 +55,23 @@ def test_a_port_that_is_taken_is_said_at_once_with_exit_code_2(server: Any, loan
     assert done.returncode == 2
     assert f"port {port} on 127.0.0.1 is in use" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_port_that_somebody_took_while_models_were_opened_is_said_so() -> None:
+    """Two servers that start at once are both bound to it: it is whose that listens first."""
+    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.getsockname()[1]) as second:
+        listen(second, "127.0.0.1")
+        with pytest.raises(InputError, match="is in use"):
+            listen(first, "127.0.0.1")
+
+
+def test_a_port_of_grpc_that_is_taken_is_said_before_models_are_opened(server: Any) -> None:
+    port = str(urlsplit(server.url).port)
+    command = [sys.executable, "-m", "deepseek", "serve", "no/such/bundle", "--port", "0", "--grpc-port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert f"port {port} on 127.0.0.1 is in use" in done.stderr
+    assert "--grpc-port 0" in done.stderr
 
 
 @pytest.mark.parametrize("args", [[], ["no/such/bundle"], ["--port", "70000", "x"], ["--log-level", "loud", "x"]])

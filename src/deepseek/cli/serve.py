@@ -135,6 +135,8 @@ def command(
         settings = replace(settings, port=membership.port)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
+        if member is None and settings.grpc_port:  # gRPC itself would find it taken when the models are open
+            bind(settings.host, settings.grpc_port, option="--grpc-port").close()
         if shared and member is None:
             lead(settings, listener)
         else:

@@ -101,6 +101,12 @@ class Settings:
                 expected="a certificate and its key, or neither",
                 fix="give both: --tls-cert FILE --tls-key FILE",
             )
+        if self.port and self.port == self.grpc_port:
+            raise InputError(
+                f"port and grpc_port are both {self.port}",
+                expected="a port for each",
+                fix="give gRPC another; 0 picks a free one",
+            )
         if not self.host.strip():
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
 

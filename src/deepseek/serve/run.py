@@ -76,8 +76,9 @@ def print_ready(line: Mapping[str, Any]) -> None:
         ) from error
 
 
-def bind(host: str, port: int, *, shared: bool = False, first: bool = True) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False, first: bool = True, option: str = "--port") -> socket.socket:
     """A socket at the address. `shared`: the front ends of a group all have it; the `first` must find it free.
+    `option` is what the port is given by.
 
     InputError that says what to do when the address is taken or not ours.
     """
@@ -98,9 +99,17 @@ def bind(host: str, port: int, *, shared: bool = False, first: bool = True) -> s
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise _bind_error(error, host, port) from error
+        raise _bind_error(error, host, port, option) from error
     listener.set_inheritable(False)
     return listener
+
+
+def listen(listener: socket.socket, host: str) -> None:
+    """Take connections on a bound socket. InputError when another got ahead: a port is free until somebody listens."""
+    try:
+        listener.listen(BACKLOG)  # uvloop says nothing when it cannot
+    except OSError as error:
+        raise _bind_error(error, host, listener.getsockname()[1], "--port") from error
 
 
 def make_room(num_connections: int) -> None:
@@ -120,16 +129,20 @@ def url_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
     return f"{scheme}://{shown}:{port}"
 
 
-def _bind_error(error: OSError, host: str, port: int) -> InputError:
+def _bind_error(error: OSError, host: str, port: int, option: str) -> InputError:
     if error.errno == errno.EADDRINUSE:
         return InputError(
-            f"port {port} on {host} is in use", expected="a free port", fix="serve at --port 0, which picks a free one"
+            f"port {port} on {host} is in use",
+            expected="a free port",
+            fix=f"serve at {option} 0, which picks a free one",
         )
     if error.errno == errno.EACCES:
-        return InputError(f"port {port} on {host} needs more rights", expected="a port above 1023", fix="--port 8000")
+        return InputError(
+            f"port {port} on {host} needs more rights", expected="a port above 1023", fix=f"{option} 8000"
+        )
     return InputError(
         f"{host} port {port} cannot be bound: {error.strerror}",
-        fix="--host 127.0.0.1 --port 8000",
+        fix=f"--host 127.0.0.1 {option} 8000",
         expected="an address of this machine, and a port that may be used",
     )
 
@@ -197,6 +210,7 @@ class Server:
     async def _answer(self, url: str) -> None:
         """From the first connection to the last answer."""
         settings = self._app.settings
+        listen(self._listener, settings.host)
         grpc = self._grpc = await self._start_grpc()
         hub = Hub(self._app)
         server = await asyncio.get_running_loop().create_server(
