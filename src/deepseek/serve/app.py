@@ -125,7 +125,7 @@ class App:
             model.loaded()
         if self.loader is not None:
             await self.loader.start()
-        check_loaded(self.models.splits, self.models.slots)
+        check_loaded(self.models.splits, self.models.slots, more_may_come=self.loader is not None)
         for writer in self.writers.values():
             await writer.start(self.emit)
 
