@@ -135,8 +135,7 @@ def command(
         settings = replace(settings, port=membership.port)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
-        if member is None and settings.grpc_port:  # gRPC itself would find it taken when the models are open
-            bind(settings.host, settings.grpc_port, option="--grpc-port").close()
+        try_grpc(settings, first=member is None)
         if shared and member is None:
             lead(settings, listener)
         else:
@@ -146,6 +145,14 @@ def command(
             precision = llm_precision or "auto"
             models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=precision)
             answer(models, settings, listener, audit_log, membership, life)
+
+
+def try_grpc(settings: Settings, *, first: bool) -> None:
+    """InputError when the port of gRPC is taken, which gRPC itself would find when the models are open."""
+    from deepseek.serve.run import bind
+
+    if first and settings.grpc_port:
+        bind(settings.host, settings.grpc_port, option="--grpc-port").close()
 
 
 def lead(settings: Settings, listener: socket) -> None:
