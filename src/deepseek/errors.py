@@ -12,6 +12,15 @@ column 'age' is missing. Expected: columns age, income. To mend it: add the colu
 from __future__ import annotations
 
 
+def _sentence(text: str) -> str:
+    """With one mark at its end.
+
+    >>> _sentence("there is no model 'lonas'. Did you mean 'loans'?"), _sentence("it is missing.")
+    ("there is no model 'lonas'. Did you mean 'loans'?", 'it is missing.')
+    """
+    return text if text.endswith(("?", "...")) else text.rstrip(".") + "."
+
+
 class DeepseekError(Exception):
     """Anything that this package raises on purpose. Raised bare, it is a bug of ours."""
 
@@ -26,11 +35,11 @@ class DeepseekError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        text = self.message.rstrip(".") + "."
+        text = _sentence(self.message)
         if self.expected:
-            text += f" Expected: {self.expected.rstrip('.')}."
+            text += f" Expected: {_sentence(self.expected)}"
         if self.fix:
-            text += f" To mend it: {self.fix.rstrip('.')}."
+            text += f" To mend it: {_sentence(self.fix)}"
         return text
 
     def to_dict(self) -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_the_table_begins_with_the_best_figure(server: Server, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("nowhere",), "the server did not start: there is no bundle at nowhere"),
+        (("nowhere",), "the server did not start: there is no model at nowhere"),
         ((), "give a BUNDLE that is served for this, or --url"),
         (("loans", "--url", "http://127.0.0.1:1"), "one of them"),
         (("loans", "--model", "m"), "--model cannot be used here: it is for a server at --url"),

@@ -91,3 +91,37 @@ def test_texts_without_a_tolerance_and_words_that_are_none_are_refused(
     assert "--lossy" in capsys.readouterr().err
     assert main(["serve", str(tmp_path), "--port", "0", "--lossy", "much"]) == 2
     assert "cosine=0.99" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--workers", "\u00b2"), "is not a number of processes"),
+        (("--host", "a..b"), "the host 'a..b' is not known"),
+        (("--host", "a" * 64 + ".invalid"), "is not known"),
+    ],
+)
+def test_what_only_looks_like_a_number_or_a_host_is_refused_by_name(
+    options: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "loans", "--port", "0", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("/models/bert-base", "there is no model at /models/bert-base"),
+        ("loans=absent", "there is no model at absent"),
+        ("loans=", "'loans=' names no path"),
+        ("", "'' names no path"),
+    ],
+)
+def test_a_path_without_a_model_is_said_with_all_that_may_stand_there(
+    given: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", given, "--port", "0"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Hugging Face folder" in told
+    assert "in a container it is the path inside" in told

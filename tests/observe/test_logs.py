@@ -56,6 +56,12 @@ def test_the_level_decides_what_is_written(level: str, num_lines: int) -> None:
     assert len(logged(level, PROBE, REQUEST, refused)) == num_lines
 
 
+def test_a_process_that_died_is_a_warning() -> None:
+    event = Event("server", fields={"state": "an engine process died", "engine_pid": 7})
+    (line,) = logged("warning", event, Event("server", fields={"state": "started"}))
+    assert (line["log.level"], line["deepseek"]["engine_pid"]) == ("warning", 7)
+
+
 def test_a_bug_of_ours_is_written_with_its_traceback() -> None:
     (line,) = logged("error", Event("request", "cancer", "1", 500, fields=FIELDS | {"traceback": "Traceback ..."}))
     assert (line["log.level"], line["error.stack_trace"]) == ("error", "Traceback ...")

@@ -75,3 +75,8 @@ def test_a_client_can_shorten_the_deadline_but_not_stretch_it() -> None:
 def test_a_timeout_that_is_none_is_malformed(given: bytes) -> None:
     with pytest.raises(MalformedError, match="x-timeout-ms"):
         _ = call_of(x_timeout_ms=given).deadline_s
+
+
+def test_zeros_before_a_timeout_do_not_end_it_at_once() -> None:
+    call = call_of(x_timeout_ms=b"0000000000000000030")
+    assert call.deadline_s == pytest.approx(call.started_s + 0.03)

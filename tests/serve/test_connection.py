@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, connection, create_app
+from deepseek.serve.call import Stream
 from serving import serving
 
 PREDICT = b"/v1/models/loans:predict"
@@ -141,6 +142,22 @@ def test_the_connection_lives_as_long_as_the_client_asks(app: App, head: bytes) 
     headers, rest = talk(app, work)
     assert headers["connection"] == "close"
     assert rest == b""
+
+
+def test_a_stream_has_no_chunks_for_a_client_of_http_1_0(app: App) -> None:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"data: one\n\n"
+        yield b"data: two\n\n"
+
+    async def work(wire: Wire) -> bytes:
+        wire.send(b"POST /v1/stream HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n")
+        return await wire.rest()
+
+    app._post("/v1/stream", lambda _: Stream(pieces(), b"text/event-stream"))
+    head, _, body = talk(app, work).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert body == b"data: one\n\ndata: two\n\n"
 
 
 def test_every_answer_has_a_date_and_the_security_headers(app: App) -> None:

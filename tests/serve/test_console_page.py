@@ -205,6 +205,22 @@ def test_a_key_is_asked_for_and_used(open_page: OpenPage, loans: Path, start: An
         opened.wait_for_selector("#predicted")
 
 
+def test_each_version_that_answers_has_its_own_figures(
+    open_page: OpenPage, loans: Path, loan: dict[str, Any], start: Any
+) -> None:
+    with start(f"v1={loans}", f"v2={loans}", "--route", "loans=v1:0.9,v2:0.1", "--workers", "0") as running:
+        for version, num_requests in (("v2", 2), ("v1", 5)):
+            for _ in range(num_requests):
+                httpx.post(f"{running.url}/v1/models/loans/versions/{version}:predict", json={"instances": [loan]})
+        opened = open_page(running.url + "/", allow=running.url)
+        rows = opened.locator("#models tbody tr")
+        expect(rows).to_have_count(2)
+        assert [row.split()[:4] for row in rows.all_inner_texts()] == [
+            ["loans", "v1", "binary", "5"],
+            ["loans", "v2", "binary", "2"],
+        ]
+
+
 def test_a_server_without_models_says_what_to_do(open_page: OpenPage, server: Any) -> None:
     opened = open_page(server.url + "/docs", allow=server.url)
     opened.route("**/v1/models", lambda route: route.fulfill(json={"object": "list", "data": []}))

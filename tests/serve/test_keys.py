@@ -247,7 +247,7 @@ def test_a_signal_reads_the_file_again_and_the_audit_names_the_client(
     loans: Path, loan: dict[str, Any], write: Write, audit: Path
 ) -> None:
     file = write(f"{hashed('old')} name=acme")
-    with started(loans, "--api-keys", file, "--audit-log", audit, "--workers", "0") as server:
+    with started(loans, "--api-key-file", file, "--audit-log", audit, "--workers", "0") as server:
         with httpx.Client(base_url=server.url) as client:
 
             def status(key: str) -> int:

@@ -82,6 +82,8 @@ def test_only_the_outputs_that_are_asked_for_come(client: httpx.Client) -> None:
         {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]},
         {"inputs": [COLUMNS[0] | {"datatype": "BYTES", "data": ["old", "older"]}, *COLUMNS[1:]]},
         {"inputs": COLUMNS, "outputs": [{"name": "logits"}]}, {"inputs": COLUMNS, "outputs": 3},
+        {"inputs": COLUMNS, "outputs": [{"name": "probabilities", "parameters": {"classification": 2}}]},
+        {"inputs": COLUMNS, "outputs": [{"name": "label", "parameters": {"shared_memory_region": "r"}}]},
         {"inputs": [{"name": "age", "datatype": "FP64", "shape": [0], "data": []}]},
         {"inputs": [COLUMNS[0] | {"parameters": {"binary_data_size": 16}}]},
     ],

@@ -69,6 +69,7 @@ BINARY = [
 #: method, path, headers, status
 HEADERS: list[tuple[str, str, dict[str, str], int]] = [
     ("GET", "/nothing", {}, 404), ("GET", "/v1/models/lonas", {}, 404), ("GET", "/metrics", {}, 404),
+    ("GET", "/v1/models/loans/versions/9", {}, 404),
     ("GET", "/v1/stats", {}, 404), ("GET", PREDICT, {}, 405), ("POST", "/v1/models", {}, 405),
     ("POST", PREDICT, {"content-type": "text/csv"}, 415), ("POST", PREDICT, {"content-encoding": "br"}, 415),
     ("POST", INFER, {"inference-header-content-length": "1", "content-encoding": "br"}, 415),

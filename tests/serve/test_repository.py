@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -313,6 +316,52 @@ def test_a_held_folder_outlives_what_it_was_made_of(loans: Path, tmp_path: Path)
     assert not held.path.exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("--route other=v1", "no version of 'other'"), ("> /dev/full", "the ready line cannot be written")],
+    ids=["while models are opened", "after that"],
+)
+def test_a_server_that_does_not_start_leaves_no_copies_behind(
+    folder: Path, tmp_path: Path, more: str, said: str
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    command = f"exec {sys.executable} -m deepseek serve --repository {folder} --workers 0 --port 0 {more}"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=30, check=False,
+        env=os.environ | {"TMPDIR": str(place)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert list(place.glob("deepseek-*")) == []
+
+
+def test_what_a_killed_server_held_goes_with_the_next_start_and_what_another_holds_stays(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def copies() -> set[Path]:
+        return set(place.glob("deepseek-*"))
+
+    options = ("--repository", folder, "--workers", "0")
+    environ = {"TMPDIR": str(place)}
+    with started(*options, environ=environ) as killed, started(*options, environ=environ) as other:
+        killed.process.kill()
+        killed.process.wait()
+        left = copies()
+        assert len(left) == 2
+        (place / "deepseek-held-link").symlink_to(tmp_path)  # of somebody who would have us remove what it shows
+        with started(*options, environ=environ) as third:
+            assert len(left & copies()) == 1
+            assert len(copies()) == 3
+            assert third.stop() == 0
+        assert other.stop() == 0
+    assert [path.name for path in copies()] == ["deepseek-held-link"]
+    assert tmp_path.exists()
+
+
 def test_a_folder_is_told_from_what_it_was_by_its_files(loans: Path, tmp_path: Path) -> None:
     shutil.copytree(loans, tmp_path / "loans")
     before = stamp_of(tmp_path / "loans")
@@ -326,6 +375,8 @@ def test_the_latest_version_is_that_of_the_largest_number() -> None:
     assert latest(dict.fromkeys(names[:3], Path())) == "10"
     assert latest(dict.fromkeys(names[3:5], Path())) == "v1.10"
     assert latest(dict.fromkeys(names, Path())) == "v1.10"
+    # Digits of another script, which are a folder's name as well as any.
+    assert latest(dict.fromkeys(["1", "\u0968", "v2", "\u00b2"], Path())) == "\u0968"
 
 
 @pytest.mark.parametrize("watch_s", [0, -1, float("nan"), 1e9])

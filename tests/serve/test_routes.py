@@ -183,6 +183,13 @@ def test_an_unknown_model_names_the_near_one(client: httpx.Client) -> None:
     assert "Did you mean 'loans'?" in check_error(client.get("/v1/models/lonas"))["message"]
 
 
+@pytest.mark.parametrize("path", ["/v2/models/loans/versions/9/infer", "/v1/models/loans/versions/9:predict"])
+def test_a_version_that_is_not_loaded_is_named_with_those_that_are(client: httpx.Client, path: str) -> None:
+    refused = check_error(client.post(path, content=b"{}", headers=JSON | {"accept": "application/json"}))
+    assert refused["message"] == "the model 'loans' has no version '9'"
+    assert refused["expected"] == "1"
+
+
 def test_a_wrong_method_names_the_right_one(client: httpx.Client) -> None:
     assert client.get(PREDICT).headers["allow"] == "POST"
 

@@ -200,6 +200,21 @@ def test_a_route_none_of_whose_versions_is_loaded_is_refused(models: dict[str, R
 
 
 @pytest.mark.parametrize(
+    ("name", "split", "said"),
+    [
+        ("loans", Split({"v1": 0.5, "v9": 0.5}), "names 'v9', which is not there"),
+        ("loans", Split({"v1": 1.0}, ("v9",)), "names 'v9', which is not there"),
+        ("v2", Split({"v1": 1.0}), "'v2' is the name of a model and of a route"),
+    ],
+)
+def test_a_route_that_would_not_do_what_it_says_is_refused(
+    models: dict[str, Runtime], name: str, split: Split, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        asyncio.run(create_app(models, splits={name: split}).start())
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("loans", "no name"), ("=v1", "no name"), ("loans=", "no name"), ("loans=v1,v2", "add up to 2"),

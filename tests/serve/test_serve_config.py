@@ -37,6 +37,9 @@ def test_an_option_wins_over_the_environment_and_none_is_not_given() -> None:
     [
         ({"PORT": "eight"}, "PORT is 'eight'. Expected: a whole number from 0 to 65535"),
         ({"PORT": "70000"}, "PORT is 70000. Expected: a whole number from 0 to 65535"),
+        ({"PORT": "auto"}, "PORT is 'auto'. Expected: a whole number from 0 to 65535"),
+        ({"BATCH_SIZE": "auto"}, "BATCH_SIZE is 'auto'. Expected: a whole number from 1"),
+        ({"FRONT_ENDS": "auto"}, "FRONT_ENDS is 'auto'. Expected: a whole number from 1"),
         ({"BATCH_SIZE": "0"}, "BATCH_SIZE is 0. Expected: a whole number from 1"),
         ({"WORKERS": "2000"}, "WORKERS is 2000. Expected: a whole number from 0 to 1024"),
         ({"DEEPSEEK_LOG_LEVEL": "loud"}, "log_level is 'loud'. Expected: debug, info"),
@@ -46,6 +49,16 @@ def test_a_wrong_variable_is_named_with_what_was_expected(environ: dict[str, str
     with pytest.raises(InputError) as caught:
         Settings.read(environ)
     assert said in str(caught.value)
+
+
+def test_http_and_grpc_need_a_port_each() -> None:
+    with pytest.raises(InputError, match="both 8001"):
+        Settings(port=8001, grpc_port=8001)
+    assert Settings(port=0, grpc_port=0).grpc_port == 0
+
+
+def test_workers_alone_may_be_chosen_by_the_machine() -> None:
+    assert Settings.read({"WORKERS": "auto"}).workers >= 1
 
 
 def test_a_timeout_must_be_possible() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+
+from deepseek.errors import InputError
+from deepseek.serve.run import bind, listen
+from load import engines_of, until
+from serving import Server
 
 PREDICT = "/v1/models/loans:predict"
 JSON = {"content-type": "application/json"}
@@ -49,6 +55,23 @@ def test_a_port_that_is_taken_is_said_at_once_with_exit_code_2(server: Any, loan
     assert done.returncode == 2
     assert f"port {port} on 127.0.0.1 is in use" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_port_that_somebody_took_while_models_were_opened_is_said_so() -> None:
+    """Two servers that start at once are both bound to it: it is whose that listens first."""
+    with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.getsockname()[1]) as second:
+        listen(second, "127.0.0.1")
+        with pytest.raises(InputError, match="is in use"):
+            listen(first, "127.0.0.1")
+
+
+def test_a_port_of_grpc_that_is_taken_is_said_before_models_are_opened(server: Any) -> None:
+    port = str(urlsplit(server.url).port)
+    command = [sys.executable, "-m", "deepseek", "serve", "no/such/bundle", "--port", "0", "--grpc-port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert f"port {port} on 127.0.0.1 is in use" in done.stderr
+    assert "--grpc-port 0" in done.stderr
 
 
 @pytest.mark.parametrize("args", [[], ["no/such/bundle"], ["--port", "70000", "x"], ["--log-level", "loud", "x"]])
@@ -259,6 +282,42 @@ def test_a_signal_under_load_loses_no_request(start: Any, loans: Path, loan: dic
     assert load.lost == []
 
 
+def signalled(loans: Path, *options: str, when: Callable[[Server], bool]) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a server that gets a signal as soon as something is so."""
+    command = [sys.executable, "-m", "deepseek", "serve", str(loans), "--port", "0", "--workers", "1", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until(lambda: when(Server("", process, [])))
+            process.send_signal(signal.SIGTERM)
+            said, trouble = process.communicate(timeout=20)
+        finally:
+            process.kill()
+        return process.returncode, said, trouble
+
+
+def test_a_signal_while_models_are_opened_ends_that(loans: Path) -> None:
+    def stopped(server: Server) -> bool:
+        """Its engine process, so that the models would never be open."""
+        engines = engines_of(server)
+        for pid in engines:
+            os.kill(pid, signal.SIGSTOP)
+        return bool(engines)
+
+    code, said, trouble = signalled(loans, when=stopped)
+    assert (code, said) == (0, "")
+    assert "error: " not in trouble
+
+
+def test_a_signal_while_front_ends_start_is_no_error(loans: Path) -> None:
+    def begun(server: Server) -> bool:
+        pid = server.process.pid
+        return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) == 2
+
+    code, said, trouble = signalled(loans, "--front-ends", "2", when=begun)
+    assert (code, said) == (0, "")
+    assert "error: " not in trouble
+
+
 def test_a_large_request_in_work_is_finished_after_the_signal(start: Any, loans: Path, loan: dict[str, Any]) -> None:
     body = json.dumps({"instances": [loan] * 16_000}).encode()
     with start(loans) as server, ThreadPoolExecutor(1) as pool:
@@ -295,9 +354,15 @@ def test_a_full_disk_costs_audit_lines_but_no_answer_and_no_clean_end(
     assert json.loads(line)["deepseek"]["state"] == "lines are lost"
 
 
-def test_a_server_that_holds_trees_has_imported_no_library_for_training(server: Any) -> None:
-    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
-    assert not [name for name in ("torch", "sklearn", "pandas") if f"/site-packages/{name}/" in maps]
+def test_a_server_that_holds_trees_has_imported_no_library_for_training(
+    start: Any, loans: Path, loan: dict[str, Any]
+) -> None:
+    """A server of its own: reading an Arrow stream, which other tests do, may import pandas."""
+    with start(loans, "--workers", "1") as server:
+        assert httpx.post(server.url + PREDICT, json={"instances": [loan]}).status_code == 200
+        for pid in (server.process.pid, *engines_of(server)):
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            assert not [name for name in ("torch", "sklearn", "pandas") if f"/site-packages/{name}/" in maps]
 
 
 def test_the_key_file_of_the_environment_is_honoured(start: Any, loans: Path, tmp_path: Path) -> None:

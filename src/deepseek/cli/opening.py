@@ -38,6 +38,7 @@ def open_models(
     found: dict[str, Any] = {}
     for bundle in bundles:
         name, path = split_name(str(bundle))
+        check_there(str(bundle), path)
         kind = kind_of(path)
         if kind == "bundle":
             runtime: Any = Runtime.open(path, key=key, lazy=lazy)
@@ -153,6 +154,19 @@ def split_name(text: str) -> tuple[str, Path]:
     if not equals or "/" in name or Path(text).exists():
         return "", Path(text)
     return name, Path(path)
+
+
+def check_there(text: str, path: Path) -> None:
+    """Raise MissingError unless something is at the path that was given as `text`."""
+    from deepseek.errors import MissingError
+
+    is_empty = not text or (text.endswith("=") and path == Path())
+    if is_empty or not os.path.lexists(path):
+        raise MissingError(
+            f"{text!r} names no path" if is_empty else f"there is no model at {path}",
+            expected="a bundle, a plain Hugging Face folder, or the file of a model",
+            fix="check the path; in a container it is the path inside, such as /models/NAME",
+        )
 
 
 def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace | GraphFace:

@@ -47,7 +47,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
     """A whole number, or auto."""
     if text is None or text == "auto":
         return text
-    if not text.isdigit() or len(text) > 6:
+    if not text.isdecimal() or len(text) > 6:
         raise click.BadParameter(f"{text!r} is not a number of processes. Expected: auto, or a whole number from 0")
     return int(text)
 
@@ -67,6 +67,8 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--member", hidden=True, help="Of a group: the socket to its parent, and the place in it.")
 @click.option(
     "--api-keys",
+    "--api-key-file",
+    "api_keys",
     type=FILE,
     help="sha256 of keys, one a line: HASH name=N requests=100/s rows=9/m.  [env: DEEPSEEK_API_KEYS_FILE]",
 )
@@ -136,6 +138,7 @@ def command(
         settings = replace(settings, port=membership.port)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
+        try_grpc(settings, first=member is None)
         if shared and member is None:
             lead(settings, listener)
         else:
@@ -145,6 +148,14 @@ def command(
             precision = llm_precision or "auto"
             models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=precision)
             answer(models, settings, listener, audit_log, membership, life)
+
+
+def try_grpc(settings: Settings, *, first: bool) -> None:
+    """InputError when the port of gRPC is taken, which gRPC itself would find when the models are open."""
+    from deepseek.serve.run import bind
+
+    if first and settings.grpc_port:
+        bind(settings.host, settings.grpc_port, option="--grpc-port").close()
 
 
 def lead(settings: Settings, listener: socket) -> None:

@@ -96,10 +96,12 @@ def _inner(value: dict[str, Any]) -> bytes:
 
 
 def level_of(event: Event) -> str:
-    """error for a bug of ours or a log that loses lines, warning for a refusal, debug for probes and scrapes, else
-    info."""
+    """error for a bug of ours or a log that loses lines, warning for a refusal or a process that died, debug for probes
+    and scrapes, else info."""
     if event.kind == "server" and "error" in event.fields:
         return "error"
+    if event.kind == "server" and "engine_pid" in event.fields:
+        return "warning"
     if event.status >= 500 and event.status not in (501, 503, 504):
         return "error"
     if event.status >= 400:

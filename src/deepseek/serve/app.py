@@ -106,6 +106,15 @@ class App:
 
     async def start(self) -> None:
         """Start the engines and warm them up, before the first connection."""
+        try:
+            await self._start()
+        except BaseException:
+            if self.loader is not None:  # what it holds are files, which stay when this process ends
+                await self.loader.close()
+            raise
+        self.emit(Event("server", fields={"state": "started"}))
+
+    async def _start(self) -> None:
         if self.processes is None:
             self.runs |= {model.key: model.face.run for model in self.models.all()}
             self.pool.add(LocalWorker(self.runs))
@@ -116,10 +125,9 @@ class App:
             model.loaded()
         if self.loader is not None:
             await self.loader.start()
-        check_loaded(self.models.splits, self.models.slots)
+        check_loaded(self.models.splits, self.models.slots, more_may_come=self.loader is not None)
         for writer in self.writers.values():
             await writer.start(self.emit)
-        self.emit(Event("server", fields={"state": "started"}))
 
     async def close(self) -> None:
         """Let go of everything, after the last."""
@@ -287,9 +295,13 @@ class App:
     def _no_route(self, path: str) -> MissingError:
         for prefix in ("/v1/models/", "/v2/models/"):
             if path.startswith(prefix):
-                name = path.removeprefix(prefix).split("/")[0].split(":")[0]
+                name, _, rest = path.removeprefix(prefix).partition("/")
+                name = name.split(":")[0]
                 if name and name not in self.models:
                     return self.models.missing(name)
+                version = rest.removeprefix("versions/").split("/")[0].split(":")[0]
+                if name and rest.startswith("versions/") and version not in self.models.slots[name].versions:
+                    return self.models.missing_version(name, version)
         return MissingError(
             f"there is no route {path[:100]!r}",
             expected="one such as /v1/models or /v1/models/M:predict",

@@ -47,8 +47,9 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "answered", "body", "cancel", "client", "flags", "gone", "handler", "headers", "method", "model", "num_rows",
-        "path", "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent", "trouble",
+        "answered", "body", "cancel", "client", "flags", "gone", "handler", "headers", "http10", "method", "model",
+        "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent",
+        "trouble",
     )  # fmt: skip
 
     answered: Callable[[Call, Answer | Stream], None]  # who waits for the answer
@@ -68,6 +69,7 @@ class Call:
         self.headers = headers  # names in lower case
         self.settings = settings
         self.body = body
+        self.http10 = False  # such a client knows no chunks, and a connection lives on only where it is told so
         self.handler: Handler | None = None
         self.client: Client | None = None  # who asks, where API keys are asked for
         self.refused = refused  # what is wrong with it, found before the handler sees it
@@ -105,7 +107,7 @@ class Call:
         if text is not None:
             if not text.isdigit() or not text.strip(b"0"):
                 raise malformed_header("x-timeout-ms", text, "whole milliseconds, above 0")
-            limit_s = min(limit_s, int(text[:12]) / 1e3)
+            limit_s = min(limit_s, whole_number(text) / 1e3)
         return self.started_s + limit_s
 
     @property
@@ -228,6 +230,15 @@ def traceparent_of(headers: Mapping[bytes, bytes]) -> str:
     """The W3C traceparent, or "" when there is none or it is not valid."""
     given = headers.get(b"traceparent")
     return given.decode("ascii") if given is not None and _TRACEPARENT.fullmatch(given) else ""
+
+
+def whole_number(digits: bytes) -> int:
+    """The number that stands in a header; of an endless one its beginning, which is above every limit.
+
+    >>> whole_number(b"0000000000000000030"), whole_number(b"000")
+    (30, 0)
+    """
+    return int(digits.lstrip(b"0")[:12] or b"0")
 
 
 def malformed_header(name: str, value: bytes, expected: str) -> MalformedError:

@@ -101,6 +101,12 @@ class Settings:
                 expected="a certificate and its key, or neither",
                 fix="give both: --tls-cert FILE --tls-key FILE",
             )
+        if self.port and self.port == self.grpc_port:
+            raise InputError(
+                f"port and grpc_port are both {self.port}",
+                expected="a port for each",
+                fix="give gRPC another; 0 picks a free one",
+            )
         if not self.host.strip():
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
 
@@ -121,7 +127,8 @@ class Settings:
         for variable, name in ENVIRONMENT.items():
             text = environ.get(variable, "").strip()
             if text:
-                found[name] = _whole_number(variable, name, text) if name in RANGES and text != AUTO else text
+                is_number = name in RANGES and (name, text) != ("workers", AUTO)
+                found[name] = _whole_number(variable, name, text) if is_number else text
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
             found["workers"] = max(1, num_cores() // found.get("front_ends", 1))

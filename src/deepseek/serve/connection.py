@@ -246,9 +246,11 @@ class Connection(Reader, asyncio.Protocol):
         unread = self._call is call or self._deaf
         keeps = self._keeps and not unread and not self._ended and not self._app.draining
         if isinstance(answer, Stream):
-            self._write(head_of(call, answer, self._hub.date, b"transfer-encoding: chunked\r\n", keeps))
+            keeps = keeps and not call.http10
+            more = b"" if call.http10 else b"transfer-encoding: chunked\r\n"
+            self._write(head_of(call, answer, self._hub.date, more, keeps))
             done = partial(self._sent, call, answer.status, keeps)
-            self._sender = Sender(answer.chunks, self._write, done)
+            self._sender = Sender(answer.chunks, self._write, done, in_chunks=not call.http10)
             return
         try:
             if self._transport is not None:

@@ -114,7 +114,7 @@ function summary() {
   const en = `Serving ${num === 1 ? "1 model" : `${num} models`}: ${names}`;
   const zh = `正在提供 ${num} 个模型：${names}`;
   if (!state.hasStats) return said(`${en}.`, `${zh}。`);
-  const all = state.models.map(statsOf);
+  const all = versions().map(statsOf);
   const rate = all.reduce((sum, one) => sum + (one.requests_per_s || 0), 0);
   const [seconds, minutes] = [Math.round(state.stats.window_s || 0), Math.round((state.stats.window_s || 0) / 60)];
   const window = seconds < 90 ? said(`${seconds}\u00a0s`, `${seconds} 秒`) : said(`${minutes}\u00a0minutes`, `${minutes} 分钟`);
@@ -128,7 +128,14 @@ function summary() {
 
 // A model that has not been asked yet has no entry in the statistics.
 const NOTHING = { num_requests: 0, num_errors: 0, requests_per_s: 0, history: [] };
-const statsOf = (model) => state.stats.models.find((one) => one.name === model.id) || NOTHING;
+const statsOf = (model) =>
+  state.stats.models.find((one) => one.name === model.id && one.version === model.version) || NOTHING;
+
+// Each model as it is served, and below it its other versions that answered of late: a part of its requests, or before.
+const versions = () => (!state.hasStats ? state.models : state.models.flatMap((model) => [model, ...state.stats.models
+  .filter((one) => one.name === model.id && one.version !== model.version)
+  .sort((one, other) => (one.version < other.version ? -1 : 1))
+  .map((one) => ({ ...model, version: one.version }))]));
 
 const COLUMNS = [
   [said("Model", "模型"), ""], [said("Task", "任务"), ""], [said("Requests", "请求数"), "num"],
@@ -139,7 +146,7 @@ const COLUMNS = [
 function modelTable() {
   const columns = state.hasStats ? COLUMNS : COLUMNS.slice(0, 2);
   const heads = columns.map(([title, kind]) => make("th", { scope: "col", class: kind }, title));
-  const rows = state.models.map(modelRow);
+  const rows = versions().map(modelRow);
   return make("table", null, make("thead", null, make("tr", null, ...heads)), make("tbody", null, ...rows));
 }
 

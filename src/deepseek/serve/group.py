@@ -51,7 +51,7 @@ class Membership:
     def read(cls, text: str) -> Membership:
         """From the option --member DESCRIPTOR:PLACE:PORT. InputError for anything else."""
         parts = text.split(":")
-        if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
             raise InputError(
                 f"--member is {text!r}",
                 expected="what a group gives its members",
@@ -140,10 +140,10 @@ class Group:
     async def _all_ready(self, keepers: list[asyncio.Task[None]]) -> None:
         """Print the ready line once all are; a child that ends before that ends everything."""
         while len(ready := [member.line for member in self._members.values() if member.line]) < self._num_front_ends:
-            if any(task.done() for task in keepers):
-                raise GroupError("a front end did not start", expected="a server that starts", fix="see what it said")
             if self._stopping.is_set():
                 return
+            if any(task.done() for task in keepers):
+                raise GroupError("a front end did not start", expected="a server that starts", fix="see what it said")
             await asyncio.sleep(0.01)
         self._print_ready(
             ready[0] | {"pid": os.getpid(), "front_ends": [member.pid for member in self._members.values()]}

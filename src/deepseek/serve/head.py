@@ -48,6 +48,8 @@ def head_of(call: Call, answer: Answer | Stream, date: bytes, more: bytes, keeps
         more += _version_line(call.model.version)
     if not keeps:
         more += b"connection: close\r\n"
+    elif call.http10:
+        more += b"connection: keep-alive\r\n"
     return b"%bdate: %b\r\ncontent-type: %b\r\nx-request-id: %b\r\n%b\r\n" % (
         _first(answer.status), date, answer.media_type, call.request_id.encode(), more,
     )  # fmt: skip

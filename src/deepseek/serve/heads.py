@@ -61,7 +61,7 @@ class Heads:
     def remember(self, data: bytes, call: Call) -> None:
         """`data` was exactly one request, of a connection that lives on after it, and was admitted."""
         num_bytes = data.find(_END) + 4
-        if call.handler is None or not 4 <= num_bytes <= MAX_BYTES or not _OWN.isdisjoint(call.headers):
+        if call.handler is None or call.http10 or not 4 <= num_bytes <= MAX_BYTES or not _OWN.isdisjoint(call.headers):
             return
         if len(data) != num_bytes + len(call.body) or int(call.headers.get(b"content-length", 0)) != len(call.body):
             return

@@ -23,7 +23,7 @@ from deepseek.engines.memory import give_back
 from deepseek.errors import CheckError, DeepseekError, InputError
 from deepseek.serve.faces import face_of
 from deepseek.serve.processes import EngineError
-from deepseek.serve.repository import Held, Repository, Stamp, latest, missing, missing_version, stamp_of
+from deepseek.serve.repository import Held, Repository, Stamp, latest, missing, missing_version, stamp_of, sweep
 
 if TYPE_CHECKING:
     from deepseek.serve.app import App
@@ -68,6 +68,7 @@ class Loader:
 
     async def start(self) -> None:
         """Load everything; what cannot be loaded is said, and left."""
+        await _in_thread(sweep)
         await self.look(settle=False)
         if self._repository.watch_s is not None:
             self._watching = asyncio.get_running_loop().create_task(self._watch(self._repository.watch_s))

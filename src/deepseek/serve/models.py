@@ -323,6 +323,14 @@ class Models(Mapping[str, ServedModel]):
             fix="GET /v1/models lists them",
         )
 
+    def missing_version(self, name: str, version: str) -> MissingError:
+        """The error for a version of a model that is not loaded."""
+        return MissingError(
+            f"the model {name!r} has no version {version[:40]!r}",
+            expected=", ".join(self.slots[name].versions),
+            fix="name one of these, or leave the version out for the one that is served",
+        )
+
 
 def check_name(name: str) -> None:
     """Raise InputError unless a route can hold the name. Every name that a bundle may have can stand in one."""

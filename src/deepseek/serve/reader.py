@@ -82,8 +82,10 @@ class Reader:
         if self._parser is None:
             return
         headers = self._headers
-        self._check_head(self._parser.get_http_version(), headers)
+        version = self._parser.get_http_version()
+        self._check_head(version, headers)
         call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), headers, self._settings)
+        call.http10 = version == "1.0"
         self._call, self._chunks, self._body_bytes = call, [], 0
         self._headers = {}  # trailers are not headers
         self._app.admit(call)

@@ -3,12 +3,15 @@
     repository = Repository(Path("models"), open_model)        # models/NAME, or models/NAME/VERSION
     repository.scan()                                          # {"loans": {"1": Path("models/loans/1")}}
     held = Held(folder)                                        # what is served of it
+    sweep()                                                    # what servers held that were killed
 
 Names of a request are compared with those of the folders, and never become a path.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 import tempfile
@@ -28,6 +31,8 @@ OpenModel = Callable[[Path], Servable | Face]
 #: Where files cannot be linked they are copied, up to this; larger ones are served where they lie.
 MAX_COPIED_BYTES = 1 << 28
 _MODEL_FILES = ("bundle.json", "config.json", "model.onnx")
+_HELD, _UNLOCKED = "deepseek-held-", "deepseek-new-"  # what a copy's folder is called, and until it is locked
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,13 @@ def latest(versions: Mapping[str, Path]) -> str:
     >>> latest({"v9": Path(), "v10": Path()})
     'v10'
     """
-    return max(versions, key=lambda version: [int(part) if part.isdecimal() else part
-                                              for part in re.split(r"([0-9]+)", version)])  # fmt: skip
+    return max(versions, key=_order)
+
+
+def _order(version: str) -> list[str | int]:
+    """Words and numbers by turns, so that word is compared with word."""
+    words = re.split(r"([0-9]+)", version)  # other digits than these are letters here
+    return [int(word) if place % 2 else word for place, word in enumerate(words)]
 
 
 def stamp_of(folder: Path) -> Stamp:
@@ -105,14 +115,18 @@ class Held:
     """A copy of a folder, of hard links where that can be: a bundle that was replaced meanwhile can still be opened, by
     an engine process that takes the place of one that died.
 
-    `path` is the folder itself where no copy can be made.
+    `path` is the folder itself where no copy can be made. A copy is locked while its process lives.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
         self._copy: Path | None = None
+        self._lock = -1
         try:
-            self._copy = Path(tempfile.mkdtemp(prefix="deepseek-held-"))
+            self._copy = made = Path(tempfile.mkdtemp(prefix=_UNLOCKED))
+            self._lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._copy = made.rename(made.with_name(made.name.replace(_UNLOCKED, _HELD, 1)))
             self.path = self._copy / folder.name
             self.path.mkdir()
             for path in sorted(folder.rglob("*")):  # a folder comes before what is in it
@@ -128,6 +142,23 @@ class Held:
     def close(self) -> None:
         if self._copy is not None:
             shutil.rmtree(self._copy, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def sweep() -> None:
+    """Remove the copies of servers that were killed: those of ours that nobody has locked."""
+    for copy in Path(tempfile.gettempdir()).glob(f"{_HELD}*"):
+        with suppress(OSError):  # not ours, or locked, or removed by another meanwhile
+            if copy.is_symlink() or copy.stat().st_uid != os.getuid():
+                continue
+            lock = os.open(copy / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(copy, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _link(path: Path, target: Path) -> None:

@@ -147,14 +147,29 @@ class Slot:
         self.shadows = tuple(self.versions[version] for version in self.split.shadows if version in self.versions)
 
 
-def check_loaded(splits: Mapping[str, Split], slots: Mapping[str, Slot]) -> None:
-    """InputError unless there is a version to answer every model that is split."""
+def check_loaded(splits: Mapping[str, Split], slots: Mapping[str, Slot], *, more_may_come: bool) -> None:
+    """InputError unless there is a version to answer every model that is split; all, where none comes later. A version
+    that the split does not name would never be asked."""
     for name, split in splits.items():
         if name not in slots or slots[name].main is None:
             raise InputError(
                 f"no version of {name!r} is loaded",
                 expected=f"at least one of {', '.join(split.shares)}",
                 fix=f"give {next(iter(split.shares))}=BUNDLE, too, or put it into the repository's {name}",
+            )
+        found = slots[name].versions
+        absent = next((version for version in split.versions if version not in found), None)
+        if absent is not None and not more_may_come:
+            raise InputError(
+                f"the route of {name!r} names {absent!r}, which is not there",
+                expected=f"each of {', '.join(split.versions)}",
+                fix=f"give {absent}=BUNDLE, too, or leave it out of --route",
+            )
+        if any(version not in split.versions for version in found):
+            raise InputError(
+                f"{name!r} is the name of a model and of a route",
+                expected="a route under a name of its own, with models for its versions",
+                fix=f"name the model otherwise and give it a part: --route {name}=v1:0.9,v2:0.1",
             )
 
 

@@ -5,7 +5,7 @@
 
 Stopping: readiness turns off, the listener closes after the connections that the kernel had already accepted were
 taken over, every answer closes its connection, idle connections get GRACE_S for a request that is on its way, and
-requests in work are finished. A second signal ends at once.
+requests in work are finished. A second signal ends at once. While models are still being opened, one ends that.
 
 SIGHUP reads the API keys and the certificate again; files that cannot be used leave what was there.
 """
@@ -76,16 +76,18 @@ def print_ready(line: Mapping[str, Any]) -> None:
         ) from error
 
 
-def bind(host: str, port: int, *, shared: bool = False, first: bool = True) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False, first: bool = True, option: str = "--port") -> socket.socket:
     """A socket at the address. `shared`: the front ends of a group all have it; the `first` must find it free.
+    `option` is what the port is given by.
 
     InputError that says what to do when the address is taken or not ours.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # a name with an empty or endless part is not even looked for
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
         raise InputError(
-            f"the host {host!r} is not known: {error.strerror}",
+            f"the host {host!r} is not known: {reason}",
             fix="--host 127.0.0.1",
             expected="a name or an address of this machine",
         ) from error
@@ -97,9 +99,17 @@ def bind(host: str, port: int, *, shared: bool = False, first: bool = True) -> s
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise _bind_error(error, host, port) from error
+        raise _bind_error(error, host, port, option) from error
     listener.set_inheritable(False)
     return listener
+
+
+def listen(listener: socket.socket, host: str) -> None:
+    """Take connections on a bound socket. InputError when another got ahead: a port is free until somebody listens."""
+    try:
+        listener.listen(BACKLOG)  # uvloop says nothing when it cannot
+    except OSError as error:
+        raise _bind_error(error, host, listener.getsockname()[1], "--port") from error
 
 
 def make_room(num_connections: int) -> None:
@@ -119,16 +129,20 @@ def url_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
     return f"{scheme}://{shown}:{port}"
 
 
-def _bind_error(error: OSError, host: str, port: int) -> InputError:
+def _bind_error(error: OSError, host: str, port: int, option: str) -> InputError:
     if error.errno == errno.EADDRINUSE:
         return InputError(
-            f"port {port} on {host} is in use", expected="a free port", fix="serve at --port 0, which picks a free one"
+            f"port {port} on {host} is in use",
+            expected="a free port",
+            fix=f"serve at {option} 0, which picks a free one",
         )
     if error.errno == errno.EACCES:
-        return InputError(f"port {port} on {host} needs more rights", expected="a port above 1023", fix="--port 8000")
+        return InputError(
+            f"port {port} on {host} needs more rights", expected="a port above 1023", fix=f"{option} 8000"
+        )
     return InputError(
         f"{host} port {port} cannot be bound: {error.strerror}",
-        fix="--host 127.0.0.1 --port 8000",
+        fix=f"--host 127.0.0.1 {option} 8000",
         expected="an address of this machine, and a port that may be used",
     )
 
@@ -161,16 +175,47 @@ class Server:
             loop.add_signal_handler(signal.SIGHUP, self._renew)
         make_room(settings.max_connections)
         url = url_of(self._listener, settings.host, "https" if self._tls else "http")
-        await self._app.start()
+        if not await self._started():
+            return
         # What is loaded stays: the collector need not look at it again, nor at every 700 new objects.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000)
+        try:
+            await self._answer(url)
+        finally:
+            await self._app.close()
+            if self._child is not None:
+                self._child.leave()
+
+    async def _started(self) -> bool:
+        """Open the models. False when a signal came before they were open; a second one then ends all at once."""
+        starting = asyncio.create_task(self._app.start())
+        stopping = asyncio.create_task(self._signalled.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not self._signalled.is_set():
+            await starting
+            return True
+        for number in (signal.SIGTERM, signal.SIGINT):  # what a thread has begun is waited for: it may convert a model
+            signal.signal(number, signal.SIG_DFL)
+        starting.cancel()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+        finally:
+            await self._app.close()
+        return False
+
+    async def _answer(self, url: str) -> None:
+        """From the first connection to the last answer."""
+        settings = self._app.settings
+        listen(self._listener, settings.host)
+        grpc = self._grpc = await self._start_grpc()
         hub = Hub(self._app)
-        server = await loop.create_server(
+        server = await asyncio.get_running_loop().create_server(
             lambda: Connection(hub), sock=self._listener, backlog=BACKLOG, **self._handshake
         )
-        self._grpc = grpc = await self._start_grpc()
         try:
             line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
             if grpc is not None:
@@ -182,9 +227,6 @@ class Server:
             await self._drain(hub, server)
             if stopping is not None:
                 await stopping
-            await self._app.close()
-            if self._child is not None:
-                self._child.leave()
 
     async def _start_grpc(self) -> GrpcServer | None:
         settings = self._app.settings

@@ -1,4 +1,7 @@
-"""Sends an answer in chunks (RFC 9112, section 7.1), no faster than the client reads them."""
+"""Sends an answer in chunks (RFC 9112, section 7.1), no faster than the client reads them.
+
+A client of HTTP/1.0 gets the bytes alone, and the end of the connection for their end.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,15 @@ class Sender:
     """One answer on its way. `done` is told once whether all of it was sent."""
 
     def __init__(
-        self, chunks: AsyncGenerator[bytes, None], write: Callable[[bytes], None], done: Callable[[bool], None]
+        self,
+        chunks: AsyncGenerator[bytes, None],
+        write: Callable[[bytes], None],
+        done: Callable[[bool], None],
+        *,
+        in_chunks: bool = True,
     ) -> None:
         self._chunks = chunks
+        self._in_chunks = in_chunks
         self._write = write
         self._room = asyncio.Event()
         self._room.set()
@@ -38,5 +47,6 @@ class Sender:
             async for chunk in chunks:
                 if chunk:  # an empty one would be the end
                     await self._room.wait()
-                    self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        self._write(END)
+                    self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._in_chunks else chunk)
+        if self._in_chunks:
+            self._write(END)

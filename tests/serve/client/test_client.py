@@ -148,6 +148,56 @@ def test_a_key_is_sent(make: Any, start: Any, prices: Path, tmp_path: Path) -> N
             client.predict([[80, 3]], model="prices")
 
 
+@pytest.mark.parametrize("key", ["secret\r\nx-priority: high", "secret\0", "s\u00e9cret", "two\nlines"])
+def test_a_key_that_would_end_its_header_is_refused_and_not_repeated(make: Any, key: str) -> None:
+    with pytest.raises(InputError, match="no header can hold") as caught:
+        make("http://127.0.0.1:1", api_key=key)
+    assert "cret" not in str(caught.value)
+
+
+def test_a_key_from_a_file_may_have_the_end_of_its_line(make: Any, scripted: Any) -> None:
+    heard: list[bytes] = []
+
+    def talk(connection: socket.socket, number: int) -> None:
+        heard.append(hear(connection))
+        say(connection, 200, {"data": []})
+
+    with make(scripted(talk), api_key="secret\n") as client:
+        assert client.models() == []
+    assert b"authorization: bearer secret\r\n" in heard[0].lower()
+
+
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf")])
+def test_a_limit_that_is_no_time_is_refused(make: Any, timeout_s: float) -> None:
+    with make("http://127.0.0.1:1", timeout_s=timeout_s) as client, pytest.raises(InputError, match="timeout_s is"):
+        client.models()
+
+
+@pytest.mark.parametrize("name", ["absent.pem", "empty.pem"])
+def test_certificates_that_cannot_be_read_are_named(make: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty.pem").touch()
+    with pytest.raises(InputError, match=name):
+        make("https://127.0.0.1:1", ca_file=str(tmp_path / name))
+
+
+def test_the_password_in_an_address_is_not_repeated(make: Any) -> None:
+    with pytest.raises(InputError, match="names a user") as caught:
+        make("http://user:secret@127.0.0.1:1")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", [object(), 1j, "\ud800"], ids=["an object", "a complex number", "half a character"])
+def test_what_json_cannot_hold_is_refused_before_the_server_is_asked(client: Any, cell: Any) -> None:
+    with pytest.raises(InputError, match="cannot be sent"):
+        client.predict([LOANS[0] | {"age": cell}], model="loans")
+
+
+def test_a_refusal_of_openais_routes_is_told_once(client: Any) -> None:
+    with pytest.raises(MissingError) as caught:
+        client.embed(["a text"], model="loans")
+    assert str(caught.value).count("Expected:") == 1
+
+
 @pytest.mark.parametrize(
     "url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://x:99999", "http://[", "http://x/?a"]
 )

@@ -74,7 +74,8 @@ class Client:
         await asyncio.sleep(self.plan.warmup_s)
         if self.plan.rate is not None:
             self._stop_s = 0.0  # the closed load of the warm-up ends
-            while len(self._free) < self.plan.num_connections:
+            settled_s = perf_counter() + DRAIN_S
+            while len(self._free) < self.plan.num_connections and perf_counter() < settled_s:
                 await asyncio.sleep(TICK_S)
         _say("begin")
         started_cpu_s = process_time()
@@ -96,7 +97,9 @@ class Client:
             connection.close()
 
     def free(self, connection: Connection) -> None:
-        """A connection can take a request."""
+        """A connection can take a request, unless it is closed already: by a server that takes no more of them."""
+        if connection.closed:
+            return
         now_s = perf_counter()
         if self._open:
             if self._due:
@@ -123,8 +126,12 @@ class Client:
         self._connections.discard(connection)
         if connection in self._free:
             self._free.remove(connection)
-        if not self._closing:
-            self._replace()
+        if self._closing:
+            return
+        if connection.unused and not self._open:  # turned away; an open load counts what no connection took
+            now_s = perf_counter()
+            self.answered(LOST, now_s, now_s)
+        self._replace()
 
     def _replace(self) -> None:
         task = asyncio.get_running_loop().create_task(self._again())
@@ -180,10 +187,16 @@ class Connection(asyncio.Protocol):
         self._held = b""  # of an answer that is not whole
         self._came_s = self._sent_s = 0.0
         self._waits = False
+        self.unused = True  # nothing was asked on it
         self._transport: asyncio.WriteTransport
+
+    @property
+    def closed(self) -> bool:
+        return self._transport.is_closing()
 
     def send(self, request: bytes, came_s: float, now_s: float) -> None:
         self._came_s, self._sent_s, self._waits = came_s, now_s, True
+        self.unused = False
         self._transport.write(request)
 
     def close(self) -> None:

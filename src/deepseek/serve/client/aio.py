@@ -6,7 +6,6 @@ The same verbs as Client, each to be awaited. Many calls at a time take as many 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +13,7 @@ from typing import Any, Self, TypeVar
 from deepseek.contracts import Attribution, Float32
 from deepseek.errors import DeepseekError
 from deepseek.serve.client.answers import Answers
-from deepseek.serve.client.attempts import MAX_RETRIES, TIMEOUT_S, Attempts, headers_of, split_url
+from deepseek.serve.client.attempts import MAX_RETRIES, TIMEOUT_S, Attempts, checked_key, headers_of, split_url, trust
 from deepseek.serve.client.verbs import Request, Response, Steps, Verbs
 
 Result = TypeVar("Result")
@@ -40,8 +39,8 @@ class AsyncClient:
     ) -> None:
         self.url = url.rstrip("/")
         self._parts = split_url(self.url)
-        self._tls = ssl.create_default_context(cafile=ca_file) if self._parts.scheme == "https" else None
-        self._api_key = api_key
+        self._tls = trust(ca_file) if self._parts.scheme == "https" else None
+        self._api_key = checked_key(api_key)
         self._timeout_s = timeout_s
         self._max_retries = max_retries
         self._verbs = Verbs()

@@ -8,6 +8,8 @@ while True:
 
 from __future__ import annotations
 
+import ssl
+from math import isfinite
 from time import perf_counter
 from urllib.parse import SplitResult, urlsplit
 
@@ -23,6 +25,8 @@ class Attempts:
     """The attempts at one request."""
 
     def __init__(self, url: str, timeout_s: float, max_retries: int) -> None:
+        if not isfinite(timeout_s):
+            raise InputError(f"timeout_s is {timeout_s}", expected="seconds", fix="give a long time for no limit")
         self._url = url
         self._limit_s = timeout_s
         self._due_s = perf_counter() + timeout_s
@@ -75,7 +79,38 @@ def split_url(url: str) -> SplitResult:
         usable = False
     if not usable:
         raise InputError(f"{url!r} is no address of a server", expected="http://HOST:PORT", fix="http://127.0.0.1:8000")
+    if found.username is not None:  # it may hold a password: not repeated
+        raise InputError(
+            "the address names a user, whom the server does not ask for",
+            expected="http://HOST:PORT",
+            fix="give api_key",
+        )
     return found
+
+
+def checked_key(api_key: str | None) -> str | None:
+    """The key without the white space around it. InputError for what could end its header; the key is not repeated."""
+    found = (api_key or "").strip()
+    if not (found.isascii() and found.isprintable()):
+        raise InputError(
+            "the API key holds what no header can hold",
+            expected="printable ASCII in one line",
+            fix="read it from a file that holds it alone",
+        )
+    return found or None
+
+
+def trust(ca_file: str | None) -> ssl.SSLContext:
+    """Trust in the system's certificates, or in those of a file. InputError for what holds none."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one
+        reason = error.strerror if not isinstance(error, ssl.SSLError) else error.reason
+        raise InputError(
+            f"the certificates {ca_file} cannot be used: {reason}",
+            expected="a file with -----BEGIN CERTIFICATE-----",
+            fix="give the certificate of the server, or of who signed it",
+        ) from error
 
 
 def headers_of(request: Request, api_key: str | None, left_s: float) -> dict[str, str]:

@@ -35,6 +35,9 @@ def error_of(status: int, body: bytes, url: str) -> DeepseekError:
             expected="a deepseek model server",
             fix="check the address, and what stands between",
         )
+    # To OpenAI's clients the message says all, since they show nothing else.
+    if fields["expected"]:
+        fields["message"] = fields["message"].partition(f" Expected: {fields['expected'].rstrip('.')}")[0]
     kind = _BY_CODE.get(fields["code"], DeepseekError)
     error = kind.__new__(kind)  # some have parameters of their own
     DeepseekError.__init__(error, fields["message"], expected=fields["expected"], fix=fields["fix"])

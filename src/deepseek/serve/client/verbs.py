@@ -93,7 +93,7 @@ class Verbs:
             except MediaTypeError:  # the model has no columns
                 self._tensors.add(name)
         body = positional(rows) | ({"reasons": reasons} if reasons else {})
-        found = yield Request("POST", path, msgspec.json.encode(body), {"content-type": JSON})
+        found = yield Request("POST", path, _json(body), {"content-type": JSON})
         return read(read_answers, found.body)
 
     def explain(self, rows: Any, model: str | None, target: str | None) -> Steps[Attribution]:
@@ -103,7 +103,7 @@ class Verbs:
         instances = [dict(zip(names, row, strict=True)) for row in given["rows"]]
         body: dict[str, Any] = {"instances": instances} | ({"target": target} if target is not None else {})
         path = f"/v1/models/{quote(name)}:explain"
-        found = yield Request("POST", path, msgspec.json.encode(body), {"content-type": JSON})
+        found = yield Request("POST", path, _json(body), {"content-type": JSON})
         return read(read_attribution, found.body)
 
     def embed(self, texts: Sequence[str], model: str | None) -> Steps[Float32]:
@@ -111,7 +111,7 @@ class Verbs:
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
             raise InputError("texts is no list of texts", expected='["...", ...]', fix="give at least one text")
         body = {"model": name, "input": list(texts), "encoding_format": "base64"}
-        found = yield Request("POST", "/v1/embeddings", msgspec.json.encode(body), {"content-type": JSON})
+        found = yield Request("POST", "/v1/embeddings", _json(body), {"content-type": JSON})
         return read(read_embeddings, found.body)
 
     def _name(self, model: str | None) -> Steps[str]:
@@ -210,6 +210,17 @@ def _cell(value: Any) -> Any:
     if isinstance(value, np.datetime64):
         return str(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError, OverflowError) as error:  # half a surrogate pair is a ValueError
+        raise InputError(
+            f"a value cannot be sent: {str(error)[:200]}",
+            expected="numbers, text, booleans, dates, None",
+            fix="convert it before, as with float() or str()",
+        ) from error
 
 
 def _is_columnar(rows: Any) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from deepseek.errors import MalformedError
 from deepseek.serve.call import Answer, Call
 from deepseek.serve.models import ServedModel
-from deepseek.serve.protocols.errors import too_large
+from deepseek.serve.protocols.errors import MediaTypeError, too_large
 
 #: zlib's window bits of each coding; both are read whichever of the two is named.
 WINDOWS = {b"gzip": 31, b"deflate": 15}
@@ -26,10 +26,16 @@ _CELL_BYTES = 256  # compressed bytes that cost as much to inflate as a cell of 
 
 
 async def inflate(call: Call, model: ServedModel) -> None:
-    """Put the inflated body in the place of a compressed one. MalformedError, TooLargeError."""
-    coding = call.headers.get(b"content-encoding")
-    if coding is None or coding.strip().lower() not in WINDOWS:
-        return  # plain; or of another coding, which the protocol refuses
+    """Put the inflated body in the place of a compressed one. MediaTypeError, MalformedError, TooLargeError."""
+    coding = call.headers.get(b"content-encoding", b"").strip().lower()
+    if coding in (b"", b"identity"):
+        return
+    if coding not in WINDOWS and coding != b"x-gzip":  # its older name
+        raise MediaTypeError(
+            f"content-encoding is {coding[:40].decode('latin-1')!r}",
+            expected="gzip, deflate, or a body that is not compressed",
+            fix="compress the body with gzip, or send it as it is without the header content-encoding",
+        )
     call.body = await model.offload(len(call.body) // _CELL_BYTES, inflated, call.body, call.settings.max_body_bytes)
     call.headers = {name: value for name, value in call.headers.items() if name != b"content-encoding"}
 

@@ -17,7 +17,7 @@ from deepseek import __version__
 from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
-from deepseek.serve.call import Answer, Call, malformed_header
+from deepseek.serve.call import Answer, Call, malformed_header, whole_number
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.coding import compress, inflate
 from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows, platform_of
@@ -25,6 +25,7 @@ from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.records import CELLS, INLINE_BYTES
 from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import (
+    check_asked,
     check_outputs,
     input_metadata,
     output_metadata,
@@ -168,7 +169,7 @@ def shorten(call: Call, limit_ms: int) -> None:
     limit = b"%d" % min(max(1, limit_ms), MAX_TIMEOUT_MS)
     given = call.headers.get(b"x-timeout-ms", limit)
     if given.isdigit():  # what is no number is refused where the deadline is asked for
-        given = min(given, limit, key=lambda text: int(text[:12]))
+        given = min(given, limit, key=whole_number)
     call.headers = {**call.headers, b"x-timeout-ms": given}
 
 
@@ -180,7 +181,9 @@ def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
     for entry in entries if isinstance(entries, list) else [entries]:
         name = entry.get("name") if isinstance(entry, dict) else ""
         check_outputs([name], model)
-        found[str(name)] = _flag(entry.get("parameters"), "binary_data")
+        parameters = entry.get("parameters")
+        check_asked(parameters)
+        found[str(name)] = _flag(parameters, "binary_data")
     return found or None
 
 

@@ -6,7 +6,7 @@ arrays = output_tensors(prediction)             # label and probabilities, or va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,18 @@ def check_outputs(names: Sequence[Any], model: ServedModel) -> None:
                 "an output that is asked for does not exist",
                 expected=", ".join(known),
                 fix='name one of these, or leave "outputs" out for all',
+            )
+
+
+def check_asked(parameters: Any) -> None:
+    """Raise InputError for an output that is asked for in a form that it is not given in: nobody should take the whole
+    tensor for the classes that were asked for."""
+    for name in ("classification", "shared_memory_region"):
+        if isinstance(parameters, Mapping) and name in parameters:
+            raise InputError(
+                f"an output is asked for with the parameter {name!r}, which is not known here",
+                expected="the tensor itself",
+                fix="leave it out; a model that knows classes has them in the output label",
             )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,23 @@ def _from_json(name: str, datatype: str, data: Any, num_values: int, depth: int)
             expected=f"values of datatype {datatype}",
             fix="correct the value, or name the datatype that it has",
         )
+    if datatype != "BYTES":
+        check_whole(name, datatype, values)
     return values
+
+
+def check_whole(name: str, datatype: str, values: Iterable[Any]) -> None:
+    """Raise InputError for a whole number that the datatype cannot hold."""
+    if DTYPES[datatype].kind not in "iu":
+        return
+    limits = np.iinfo(DTYPES[datatype])
+    numbers = [value for value in values if value is not None]
+    if numbers and not (limits.min <= min(numbers) and max(numbers) <= limits.max):
+        raise InputError(
+            f"{name[:100]!r} holds a number that {datatype} does not",
+            expected=f"{limits.min} to {limits.max}",
+            fix="correct the value, or name a wider datatype",
+        )
 
 
 def wrong_count(name: str, found: str, expected: int) -> InputError:

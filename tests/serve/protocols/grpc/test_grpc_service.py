@@ -264,6 +264,26 @@ def test_a_version_or_an_output_that_is_not_there_is_named(client: Any) -> None:
         client.infer("prices", matrix([[1, 2]]), outputs=[triton.InferRequestedOutput("logits")])
 
 
+def test_classes_of_an_output_are_not_answered_with_the_whole_output(client: Any) -> None:
+    with pytest.raises(InferenceServerException, match="parameter 'classification'"):
+        client.infer("prices", matrix([[1, 2]]), outputs=[triton.InferRequestedOutput("value", class_count=3)])
+
+
+def test_typed_contents_that_their_datatype_does_not_hold_are_refused(running: Running) -> None:
+    request = service_pb2.ModelInferRequest(model_name="prices")
+    for name in ("area", "rooms"):
+        request.inputs.add(name=name, datatype="INT8", shape=[1], contents={"int_contents": [300]})
+    with pytest.raises(grpc.RpcError) as caught:
+        call(running, SERVICE + "ModelInfer", request.SerializeToString())
+    assert "'area' holds a number that INT8 does not" in caught.value.details()
+
+
+def test_a_priority_is_taken_from_the_metadata(client: Any) -> None:
+    client.infer("prices", matrix([[1, 2]]), headers={"x-priority": "high"})
+    with pytest.raises(InferenceServerException, match="x-priority is 'urgent'"):
+        client.infer("prices", matrix([[1, 2]]), headers={"x-priority": "urgent"})
+
+
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelMetadata", "ModelReady", "ModelConfig"])
 def test_bytes_that_are_no_message_are_refused_in_words(running: Running, method: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:

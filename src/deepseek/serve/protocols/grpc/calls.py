@@ -37,7 +37,7 @@ CODES = {
     **dict.fromkeys((400, 405, 408, 413, 415, 422, 431), grpc.StatusCode.INVALID_ARGUMENT),
 }
 #: Metadata of a call that mean the same as headers.
-_HEADERS = frozenset(("authorization", "x-request-id", "traceparent", "x-timeout-ms"))
+_HEADERS = frozenset(("authorization", "x-request-id", "traceparent", "x-timeout-ms", "x-priority"))
 
 
 class Target(NamedTuple):

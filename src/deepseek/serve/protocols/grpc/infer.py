@@ -21,8 +21,16 @@ from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
 from deepseek.serve.protocols.grpc.messages import ModelInferResponse
 from deepseek.serve.protocols.oip import take_timeout
 from deepseek.serve.protocols.rows import check_rows
-from deepseek.serve.protocols.tensor_rows import check_outputs, output_tensors, rows_of
-from deepseek.serve.protocols.tensors import DTYPES, Tensor, checked_kind, from_bytes, raw_bytes, wrong_count
+from deepseek.serve.protocols.tensor_rows import check_asked, check_outputs, output_tensors, rows_of
+from deepseek.serve.protocols.tensors import (
+    DTYPES,
+    Tensor,
+    check_whole,
+    checked_kind,
+    from_bytes,
+    raw_bytes,
+    wrong_count,
+)
 
 #: Where a datatype's elements stand in typed contents. FP16 has no place there.
 CONTENTS = {
@@ -45,6 +53,8 @@ async def infer(call: Call, model: ServedModel, request: Any) -> Any:
         take_timeout(call, request.parameters["timeout"].int64_param)
     names = [output.name for output in request.outputs]
     check_outputs(names, model)
+    for output in request.outputs:
+        check_asked(output.parameters)
     rows = await model.offload(len(call.body) // 32, read_rows, request, model, call.settings.max_rows)
     _, prediction = await model.predict(call, rows)
     return await model.offload(cells_of(prediction, len(rows), CELLS), write_answer, request, model, names, prediction)
@@ -95,6 +105,7 @@ def _typed(name: str, datatype: str, contents: Any, num_values: int) -> Values:
     if len(found) != num_values:
         raise wrong_count(name, f"{len(found)} values in {CONTENTS[datatype]}", num_values)
     if datatype != "BYTES":
+        check_whole(name, datatype, found)
         return np.array(found, bool if datatype == "BOOL" else None)
     try:
         return [element.decode() for element in found]
