@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from deepseek.errors import InputError
 from deepseek.observe.audit import check_audit
 from deepseek.serve.group import TELL_S, Member, Membership
-from serving import Server, started
+from serving import Server, children, started, until
 
 PREDICT = "/v1/models/loans:predict"
 
@@ -38,17 +38,6 @@ def group(loans: Path, audit: Path) -> Iterator[Server]:
 def ask(group: Server, loan: dict[str, Any], num_requests: int) -> set[int]:
     """Each on a connection of its own, so that the kernel deals them out."""
     return {httpx.post(f"{group.url}{PREDICT}", json={"instances": [loan]}).status_code for _ in range(num_requests)}
-
-
-def children(pid: int) -> set[int]:
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-def until(true: Callable[[], bool], limit_s: float = 20) -> None:
-    end_s = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def answered(group: Server) -> float:
@@ -147,7 +136,7 @@ def test_a_member_that_was_told_to_stop_is_not_told_again(tmp_path: Path, monkey
     until(lambda: told.read_text() == "x")
 
     async def end() -> None:
-        await asyncio.gather(member.run(lambda *_: None, {}), member.end())
+        await asyncio.gather(member.run(lambda *_: None, {}, []), member.end())
 
     asyncio.run(end())
     assert told.read_text() == "x"

@@ -20,13 +20,15 @@ from typing import Any
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError, MissingError
 from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
+from deepseek.serve.channel import Channel
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
 from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.heads import Heads
 from deepseek.serve.keys import ApiKeys
-from deepseek.serve.loader import Loader
+from deepseek.serve.leading import Follower
+from deepseek.serve.loader import Life, Loader
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
@@ -35,6 +37,7 @@ from deepseek.serve.protocols.errors import MethodError
 from deepseek.serve.protocols.repository import manage, repository_index
 from deepseek.serve.repository import Repository
 from deepseek.serve.routing import Shadows, Slot, Split, check_loaded
+from deepseek.serve.stage import LocalStage
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
 REPOSITORY = "/v2/repository/models/"
@@ -64,6 +67,7 @@ class App:
         pages: Pages,
         repository: Repository | None = None,
         splits: Mapping[str, Split] = NOTHING,
+        parent: Channel | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
@@ -73,7 +77,7 @@ class App:
         self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
         self.runs: dict[str, Run] = {}  # what computes in this process, where no other does
         self.models = Models(settings, explaining, self.emit, self.pool, splits)
-        self.loader = Loader(self, repository) if repository is not None else None
+        self.loader = self._life(repository, parent)
         self._shadows = Shadows(self.begin, self.emit)
         self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
         self._tasks: dict[asyncio.Task[None], Call] = {}
@@ -93,6 +97,13 @@ class App:
         self._post("/v1/embeddings", lambda call: openai_routes.embed(call, self.models))
         self._post("/v1/completions", lambda call: openai_routes.write(call, self.writers, "completion"))
         self._post("/v1/chat/completions", lambda call: openai_routes.write(call, self.writers, "chat"))
+
+    def _life(self, repository: Repository | None, parent: Channel | None) -> Life | None:
+        """Who decides which models of a repository are served: this process, or the parent of its group."""
+        if repository is None:
+            return None
+        stage = LocalStage(self, repository.open_model)
+        return Follower(parent, stage) if parent is not None else Loader(stage, repository, self.models.splits)
 
     def emit(self, event: Event) -> None:
         """Tell every sink."""
@@ -339,6 +350,7 @@ def create_app(
     pages: Pages | None = None,
     repository: Repository | None = None,
     splits: Mapping[str, Split] = NOTHING,
+    parent: Channel | None = None,
 ) -> App:
     """An application that serves `models` by name.
 
@@ -346,6 +358,7 @@ def create_app(
     words; without them :explain and "reasons" answer 501. `sinks` are told of every request, batch and explanation.
     `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
     `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
+    `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
     """
     return App(
         models,
@@ -355,6 +368,7 @@ def create_app(
         pages=pages or Pages(),
         repository=repository,
         splits=splits,
+        parent=parent,
     )
 
 
