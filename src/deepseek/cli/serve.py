@@ -213,6 +213,7 @@ def answer(
         sinks=[metrics, live, *logs],
         explainer_for=explainer_of,
         reason_codes=words_for,
+        explain_module="deepseek.explain.process",
         pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child))),
         parent=None if child is None else child.channel,
         **life,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +21,7 @@ from deepseek.errors import DeepseekError, DrainingError, MissingError
 from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
 from deepseek.serve.channel import Channel
 from deepseek.serve.config import Settings
-from deepseek.serve.explanations import Explaining, ReasonCodes
+from deepseek.serve.explanations import Explainers, Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
 from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.heads import Heads
@@ -36,22 +35,13 @@ from deepseek.serve.protocols import oip, openai_routes, records
 from deepseek.serve.protocols.errors import MethodError
 from deepseek.serve.protocols.repository import manage, repository_index
 from deepseek.serve.repository import Repository
+from deepseek.serve.routes import Route, paths_of
 from deepseek.serve.routing import Shadows, Slot, Split, check_loaded
 from deepseek.serve.stage import LocalStage
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
 REPOSITORY = "/v2/repository/models/"
 Work = Callable[[Call, ServedModel], Answer | Awaitable[Answer] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers one path."""
-
-    name: str  # with M for the model, so that events of one route share it
-    method: str
-    handler: Handler
-    needs_key: bool = True  # where API keys are asked for at all
 
 
 class App:
@@ -76,7 +66,8 @@ class App:
         self.pool = Pool()
         self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
         self.runs: dict[str, Run] = {}  # what computes in this process, where no other does
-        self.models = Models(settings, explaining, self.emit, self.pool, splits)
+        self.explainers = Explainers(explaining, self.emit, engines=settings.workers > 0)
+        self.models = Models(settings, self.explainers, self.emit, self.pool, splits)
         self.loader = self._life(repository, parent)
         self._shadows = Shadows(self.begin, self.emit)
         self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
@@ -137,6 +128,7 @@ class App:
         if self.loader is not None:
             await self.loader.close()
         self.pool.close()
+        await self.explainers.close()
         if self.processes is not None:
             await self.processes.close()
         for writer in self.writers.values():
@@ -329,12 +321,6 @@ class App:
         return oip.model_ready(model)
 
 
-def paths_of(name: str, version: str | None) -> tuple[str, str]:
-    """Where the routes of a model begin, or those of a version of it, in either protocol."""
-    rest = "" if version is None else f"/versions/{version}"
-    return f"/v1/models/{name}{rest}", f"/v2/models/{name}{rest}"
-
-
 def _getter(content: Callable[[ServedModel], Answer]) -> Work:
     """Work that needs nothing of the request."""
     return lambda _, model: content(model)
@@ -347,6 +333,7 @@ def create_app(
     sinks: Sequence[Sink] = (),
     explainer_for: Callable[[Any], Explainer] | None = None,
     reason_codes: ReasonCodes | None = None,
+    explain_module: str = "",
     pages: Pages | None = None,
     repository: Repository | None = None,
     splits: Mapping[str, Split] = NOTHING,
@@ -355,7 +342,9 @@ def create_app(
     """An application that serves `models` by name.
 
     `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
-    words; without them :explain and "reasons" answer 501. `sinks` are told of every request, batch and explanation.
+    words; without them :explain and "reasons" answer 501. `explain_module` is what a process runs that explains where
+    engines have processes, too; without one this process explains, in a thread. `sinks` are told of every request,
+    batch and explanation.
     `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
     `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
     `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
@@ -364,7 +353,7 @@ def create_app(
         models,
         settings=settings or Settings(),
         sinks=sinks,
-        explaining=Explaining(explainer_for, reason_codes),
+        explaining=Explaining(explainer_for, reason_codes, explain_module),
         pages=pages or Pages(),
         repository=repository,
         splits=splits,

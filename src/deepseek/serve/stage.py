@@ -128,6 +128,7 @@ class LocalStage:
     async def _let_go(self, model: ServedModel) -> None:
         if self._app.processes is not None:
             await self._app.processes.close_model(model.key)
+        await self._app.explainers.close_model(model.key)
         self._app.runs.pop(model.key, None)
         model.let_go()
         # A model knows itself through its parts, so the collector has to find it, also among what was there at the
