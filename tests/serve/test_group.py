@@ -21,6 +21,8 @@ from deepseek.serve.group import TELL_S, Member, Membership
 from serving import Server, children, started, until
 
 PREDICT = "/v1/models/loans:predict"
+RATE = 20
+KEYS = {b"alone": f"requests={RATE}/s", b"many": f"requests={RATE}/s"}
 
 
 @pytest.fixture
@@ -106,6 +108,38 @@ def test_every_front_end_reads_the_keys_again_after_a_signal_to_their_parent(loa
         until(lambda: statuses("new") == {200})
         assert statuses("old") == {401}
         assert server.stop() == 0
+
+
+def test_the_rate_of_a_key_holds_for_all_front_ends_together(loans: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("".join(f"{hashlib.sha256(key).hexdigest()} {rate}\n" for key, rate in KEYS.items()))
+    with started("--front-ends", "2", "--workers", "0", "--api-keys", keys, "--", loans) as server:
+
+        async def ask(client: httpx.AsyncClient, key: str) -> httpx.Response:
+            return await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+
+        async def alone() -> list[int]:
+            async with httpx.AsyncClient(base_url=server.url) as client:  # one connection, to one of them
+                return [(await ask(client, "alone")).status_code for _ in range(RATE)]
+
+        async def many() -> tuple[int, float, list[httpx.Response]]:
+            """Four clients on new connections: how many were let through, in how long, and the last answers."""
+            apart = httpx.Limits(max_keepalive_connections=0)
+            async with httpx.AsyncClient(base_url=server.url, limits=apart) as client:
+                begun_s = time.monotonic()
+                found: list[httpx.Response] = []
+                while time.monotonic() < begun_s + 3:
+                    found += await asyncio.gather(*[ask(client, "many") for _ in range(4)])
+                took_s = time.monotonic() - begun_s
+                return sum(each.status_code == 200 for each in found), took_s, found[-20:]
+
+        assert asyncio.run(alone()) == [200] * RATE, "what one front end lets through alone is all of it"
+        passed, took_s, last = asyncio.run(many())
+        one_unknown = RATE + RATE * 0.1  # to the other front end, before it is told; a busy machine tells it later
+        assert RATE * took_s < passed <= RATE * took_s + RATE + one_unknown
+        refused = [each for each in last if each.status_code == 429]
+        assert len(refused) > len(last) / 2
+        assert all(int(each.headers["retry-after"]) >= 1 for each in refused)
 
 
 @pytest.mark.parametrize("member", ["", "3", "3:1", "x:1:8000", "3:-1:8000"])

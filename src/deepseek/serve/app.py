@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -25,7 +26,7 @@ from deepseek.serve.explanations import Explainers, Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
 from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.heads import Heads
-from deepseek.serve.keys import ApiKeys
+from deepseek.serve.keys import ApiKeys, Taken
 from deepseek.serve.leading import Follower
 from deepseek.serve.loader import Life, Loader
 from deepseek.serve.models import Models, ServedModel
@@ -62,7 +63,10 @@ class App:
         self.settings = settings
         self.draining = False
         self._sinks = tuple(sinks)
-        self._keys = ApiKeys.read(settings.api_keys_file) if settings.api_keys_file else None
+        self._parent = parent
+        self._keys = self._read_keys()
+        if parent is not None:
+            parent.told["taken"] = self._others_took
         self.pool = Pool()
         self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
         self.runs: dict[str, Run] = {}  # what computes in this process, where no other does
@@ -141,9 +145,22 @@ class App:
         """Read the file of API keys again, if there is one. InputError leaves the keys as they were."""
         if not self.settings.api_keys_file:
             return False
-        self._keys = ApiKeys.read(self.settings.api_keys_file)
+        self._keys = self._read_keys()
         self.heads.clear()
         return True
+
+    def _read_keys(self) -> ApiKeys | None:
+        """The keys, whose rates hold for all front ends of a group together."""
+        if not self.settings.api_keys_file:
+            return None
+        keys = ApiKeys.read(self.settings.api_keys_file)
+        if self._parent is not None:
+            keys.share(partial(self._parent.tell, "taken"))
+        return keys
+
+    def _others_took(self, taken: Taken) -> None:
+        if self._keys is not None:
+            self._keys.owe(taken)
 
     def serve(self, model: ServedModel) -> ServedModel | None:
         """From now on requests go to this model. Returns the one whose place it takes, which answers what it has."""

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from deepseek.errors import DeepseekError, InputError
@@ -192,6 +193,7 @@ class Group:
         while not self._stopping.is_set():
             started_s = loop.time()
             member = self._members[place] = Member(place, self._port)
+            member.channel.told["taken"] = partial(self._tell_others, member, "taken")
             if self._leading is not None:
                 self._leading.answer(member)
             await member.run(self._heard, self._states, self._ended)
@@ -204,15 +206,17 @@ class Group:
 
     def _has_ended(self, member: Member) -> None:
         self._ended.append(member.key)
-        for other in self._members.values():
-            other.channel.tell("ended", [member.key])
+        self._tell_others(member, "ended", [member.key])
 
     def _heard(self, member: Member, state: Any) -> None:
         """A child has told what it counted: the others hear it."""
         self._states[member.key] = state
+        self._tell_others(member, "counts", {member.key: state})
+
+    def _tell_others(self, member: Member, what: str, content: Any) -> None:
         for other in self._members.values():
             if other is not member:
-                other.channel.tell("counts", {member.key: state})
+                other.channel.tell(what, content)
 
 
 class Member:

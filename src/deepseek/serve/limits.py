@@ -52,3 +52,14 @@ class Bucket:
             return max(1, ceil(lacking / self.rate - 1e-6))
         self._left = left - number
         return 0
+
+    def owe(self, number: int, now_s: float | None = None) -> None:
+        """Others have taken `number` tokens that are these, too; it may go into debt.
+
+        >>> bucket = Bucket(rate=10)
+        >>> bucket.take(6, now_s=0), bucket.owe(6, now_s=0), bucket.take(1, now_s=0.2), bucket.take(1, now_s=0.3)
+        (0, None, 1, 0)
+        """
+        now_s = perf_counter() if now_s is None else now_s
+        self._left = min(self._room, self._left + max(0.0, now_s - self._seen_s) * self.rate) - number
+        self._seen_s = now_s
