@@ -17,7 +17,8 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.observe.audit import check_audit
-from deepseek.serve.group import TELL_S, Member, Membership
+from deepseek.serve import group as group_module
+from deepseek.serve.group import TELL_S, Group, Member, Membership
 from serving import Server, children, started, until
 
 PREDICT = "/v1/models/loans:predict"
@@ -76,6 +77,17 @@ def _asks(group: Server, loan: dict[str, Any]) -> bool:
         return ask(group, loan, 20) == {200}
     except httpx.TransportError:
         return False
+
+
+def test_one_that_is_killed_while_it_starts_again_is_started_once_more(group: Server, loan: dict[str, Any]) -> None:
+    known = children(group.process.pid)
+    os.kill(min(known), signal.SIGKILL)
+    until(lambda: len(children(group.process.pid) - known) == 1)
+    (starting,) = children(group.process.pid) - known
+    os.kill(starting, signal.SIGKILL)
+    known.add(starting)
+    until(lambda: len(children(group.process.pid) - known) == 1)
+    assert _asks(group, loan)
 
 
 def test_front_ends_end_with_a_parent_that_was_killed(group: Server) -> None:
@@ -146,6 +158,39 @@ def test_the_rate_of_a_key_holds_for_all_front_ends_together(loans: Path, tmp_pa
 def test_the_option_of_members_is_not_for_users(member: str) -> None:
     with pytest.raises(InputError, match="--member"):
         Membership.read(member)
+
+
+SAYS_ONE_THING = """
+import socket, sys, time
+parent = socket.socket(fileno=int(sys.argv[1]))
+parent.sendall(b'["tell", 0, "ready", {"url": "x"}]\\n')
+time.sleep(60)
+"""
+
+
+def test_a_front_end_that_says_nothing_any_more_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(group_module, "SILENCE_S", 0.3)
+    monkeypatch.setattr(
+        group_module, "member_command", lambda member: [sys.executable, "-c", SAYS_ONE_THING, str(member.descriptor)]
+    )
+    lines: list[dict[str, Any]] = []
+    group = Group(8000, 1, lines.append)
+
+    async def run() -> tuple[set[int], set[int]]:
+        serving = asyncio.create_task(group.serve())
+        while not lines:
+            await asyncio.sleep(0.01)
+        before = now = children(os.getpid())
+        while now == before or not now:
+            await asyncio.sleep(0.01)
+            now = children(os.getpid())
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+        return before, now
+
+    first, second = asyncio.run(asyncio.wait_for(run(), 20))
+    assert lines[0]["front_ends"] == list(first - second)
 
 
 COUNTS_SIGNALS = """

@@ -39,18 +39,17 @@ class Channel:
     def __init__(self) -> None:
         self.told: dict[str, Callable[[Any], None]] = {}  # who hears what is told
         self.asked: dict[str, Callable[[Any], Awaitable[Any]]] = {}  # who answers what is asked
-        self.heard_s = 0.0  # when the other end said something last, on the loop's clock
+        self.heard_s = 0.0  # when the other end said something last, on the loop's clock; 0 before the first time
         self._reader: asyncio.StreamReader  # from connect() on
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._answering: set[asyncio.Task[None]] = set()
-        self._gone = False
+        self.gone = False  # whether the other end is
 
     async def connect(self, connection: socket.socket) -> None:
         """Once the event loop runs."""
         self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_BYTES)
-        self.heard_s = asyncio.get_running_loop().time()
 
     async def listen(self) -> None:
         """Hear and answer until the other end is gone. Whoever waits for an answer then gets a GoneError."""
@@ -61,7 +60,7 @@ class Channel:
                     self.heard_s = loop.time()
                     self._hear(*_decode(line))
         finally:
-            self._gone = True
+            self.gone = True
             waiting, self._waiting = self._waiting, {}
             for told in waiting.values():
                 if not told.done():
@@ -73,7 +72,7 @@ class Channel:
 
     async def ask(self, what: str, content: Any = None) -> Any:
         """What the other end finds. Raises what was raised there; GoneError."""
-        if self._gone:
+        if self.gone:
             raise GoneError
         number = next(self._numbers)
         told = self._waiting[number] = asyncio.get_running_loop().create_future()

@@ -1,7 +1,7 @@
 """Several front ends on one port: one Python process parses no more than some 25,000 requests a second.
 
-    Group: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on, and starts
-           one that died again
+    Group: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on, kills
+           one that says nothing any more, and starts one that died again
     Child: a whole server of its own, with its own engines, that listens on the same port (SO_REUSEPORT: the kernel
            deals out connections)
 
@@ -35,6 +35,8 @@ from deepseek.serve.routing import Split
 
 TELL_S = 1.0  # between two messages of a child
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that died is started again
+LOOK_S = 1.0  # between two looks for children that say nothing
+SILENCE_S = 20.0  # after which a child is killed: its event loop stands still, or it was stopped
 
 
 class GroupError(DeepseekError):
@@ -141,7 +143,7 @@ class Group:
         if self._renews:
             loop.add_signal_handler(signal.SIGHUP, self._renew)
         keepers = [loop.create_task(self._keep(place)) for place in range(self._num_front_ends)]
-        leading = loop.create_task(self._lead())
+        leading, watching = loop.create_task(self._lead()), loop.create_task(self._watch())
         try:
             await self._all_ready(keepers, leading)
             await self._stopping.wait()
@@ -151,7 +153,7 @@ class Group:
                 self._leading.stop()
             # Their keepers go on listening: a child answers what it has accepted, also what it has to ask us for.
             await asyncio.gather(*(member.end() for member in list(self._members.values())))
-            for task in (*keepers, leading):
+            for task in (*keepers, leading, watching):
                 task.cancel()
             if self._loader is not None:
                 await self._loader.close()
@@ -159,6 +161,19 @@ class Group:
     async def _lead(self) -> None:
         if self._leading is not None:
             await self._leading.start()
+
+    async def _watch(self) -> None:
+        """Kill children that say nothing any more; others take their place."""
+        loop = asyncio.get_running_loop()
+        looked_s = loop.time()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            stood_still = loop.time() - looked_s > 2 * LOOK_S  # this process itself: it has not heard them
+            looked_s = loop.time()
+            for member in self._members.values():
+                heard_s = member.channel.heard_s
+                if heard_s and looked_s - heard_s > SILENCE_S and not stood_still:
+                    member.kill()
 
     async def _all_ready(self, keepers: list[asyncio.Task[None]], leading: asyncio.Task[None]) -> None:
         """Print the ready line once all are; a child that ends before that ends everything."""
@@ -189,6 +204,7 @@ class Group:
     async def _keep(self, place: int) -> None:
         """Let a child run, and start it again when it dies. Returns when its first start fails."""
         pause_s = FIRST_PAUSE_S
+        was_ready = False
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_s = loop.time()
@@ -199,7 +215,8 @@ class Group:
             await member.run(self._heard, self._states, self._ended)
             self._everyone.leave(member)
             self._has_ended(member)
-            if member.line is None:
+            was_ready = was_ready or member.line is not None
+            if not was_ready:
                 return
             pause_s = FIRST_PAUSE_S if loop.time() - started_s > SETTLED_S else min(2 * pause_s, LAST_PAUSE_S)
             await asyncio.sleep(pause_s)

@@ -5,7 +5,7 @@
 
 A change is opened everywhere before it takes its place anywhere; when one front end cannot, all leave it. A front end
 that dies meanwhile is no hindrance, because the one that comes in its place opens what the others serve before it
-takes requests. One that has stopped is killed when a change waits for it.
+takes requests. One that has stopped is killed by the group, so that no change waits for it for long.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from deepseek.serve.channel import Channel, GoneError
 if TYPE_CHECKING:
     from deepseek.serve.loader import Loader
     from deepseek.serve.stage import Stage
-
-LOOK_S = 1.0  # between two looks for front ends that say nothing
-SILENCE_S = 20.0  # after which one that a change waits for is killed; it says something every second
 
 
 class FrontEnd(Protocol):
@@ -41,8 +38,9 @@ class Everyone:
         self._members: list[FrontEnd] = []
 
     def enter(self, member: FrontEnd) -> None:
-        """From now on it does what all do."""
-        self._members.append(member)
+        """From now on it does what all do, unless it died while it waited for its turn."""
+        if not member.channel.gone:
+            self._members.append(member)
 
     def leave(self, member: FrontEnd) -> None:
         if member in self._members:
@@ -91,15 +89,7 @@ class Everyone:
     async def _ask(self, what: str, content: Any, members: Sequence[FrontEnd] | None = None) -> list[Any]:
         """What each of them finds, or the error that it raised; without `members` of those that live."""
         asked = list(self._members) if members is None else members
-        loop = asyncio.get_running_loop()
-        tasks = {loop.create_task(member.channel.ask(what, content)): member for member in asked}
-        waiting = set(tasks)
-        while waiting:
-            _, waiting = await asyncio.wait(waiting, timeout=LOOK_S)
-            for task in waiting:
-                if loop.time() - tasks[task].channel.heard_s > SILENCE_S:
-                    tasks[task].kill()
-        found = [task.exception() or task.result() for task in tasks]
+        found = await asyncio.gather(*(member.channel.ask(what, content) for member in asked), return_exceptions=True)
         return found if members is not None else [each for each in found if not isinstance(each, GoneError)]
 
 
