@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import httpx
@@ -99,10 +98,11 @@ def ask(
     runtimes: dict[str, Runtime],
     work: Callable[[App, httpx.AsyncClient], Awaitable[Any]],
     module: str = "deepseek.explain.process",
+    engine_timeout_s: float = 1.0,
 ) -> tuple[Any, Events]:
     """What `work` makes of a server with an engine process, and what happened to it."""
     events = Events()
-    settings = Settings(workers=1, engine_timeout_s=1.0)
+    settings = Settings(workers=1, engine_timeout_s=engine_timeout_s)
     app = create_app(runtimes, settings=settings, sinks=[events], reason_codes=words_for, explain_module=module)
 
     async def run() -> Any:
@@ -195,18 +195,16 @@ def test_predictions_go_on_while_nothing_is_explained(runtimes: dict[str, Runtim
         await client.post(EXPLAIN, json=body)
         (pid,) = app.explainers.pids
         os.kill(pid, signal.SIGSTOP)
-        begun_s = perf_counter()
-        late = asyncio.create_task(client.post(EXPLAIN, json=body, headers={"x-timeout-ms": "300"}))
-        statuses = {(await client.post(PREDICT, json=body)).status_code for _ in range(20)}
-        took_s = perf_counter() - begun_s
+        late = asyncio.create_task(client.post(EXPLAIN, json=body, headers={"x-timeout-ms": "1500"}))
+        await asyncio.sleep(0.1)
+        statuses = {(await client.post(PREDICT, json=body)).status_code for _ in range(10)}
+        waits = not late.done()
         status = (await late).status_code
         os.kill(pid, signal.SIGCONT)
-        return statuses, took_s, status
+        return statuses, waits, status
 
-    (statuses, took_s, status), _ = ask(runtimes, work)
-    assert statuses == {200}
-    assert took_s < 0.3, "no prediction has waited for the explanation"
-    assert status == 504
+    found, _ = ask(runtimes, work, engine_timeout_s=60)
+    assert found == ({200}, True, 504)
 
 
 def test_reasons_come_from_the_process_and_a_model_that_was_closed_is_opened_again(

@@ -38,7 +38,7 @@ def folder(loans: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def group(folder: Path) -> Iterator[Server]:
-    with started("--front-ends", "2", "--workers", "1", "--repository", folder) as running:
+    with started("--front-ends", "2", "--workers", "0", "--repository", folder) as running:
         yield running
 
 
@@ -138,7 +138,16 @@ def test_loads_at_the_same_time_end_in_one_state_and_lose_no_request(group: Serv
     assert found in ((200, "9"), (200, "10"))
 
 
-def test_a_front_end_that_is_killed_during_a_load_leaves_no_two_states(group: Server, loan: dict[str, Any]) -> None:
+@pytest.fixture
+def group_with_engines(folder: Path) -> Iterator[Server]:
+    with started("--front-ends", "2", "--workers", "1", "--repository", folder) as running:
+        yield running
+
+
+def test_a_front_end_that_is_killed_during_a_load_leaves_no_two_states(
+    group_with_engines: Server, loan: dict[str, Any]
+) -> None:
+    group = group_with_engines
     members = children(group.process.pid)
 
     async def ask() -> int:
