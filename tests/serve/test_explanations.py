@@ -189,6 +189,35 @@ def test_a_request_with_which_two_processes_die_is_given_up(
     assert states(events).count("an engine process died") == 2
 
 
+LACKS = """
+from deepseek.engines.process.answering import answer
+from deepseek.errors import ExtraError
+
+def open_model(spec):
+    with open(OPENED, "a") as file:
+        file.write("x")
+    raise ExtraError("xgboost is not installed", expected="the extra", fix="install it")
+
+answer(open_model)
+"""
+
+
+def test_what_is_not_installed_is_said_and_not_looked_for_again(
+    runtimes: dict[str, Runtime], loan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = tmp_path / "opened"
+    (tmp_path / "lacks.py").write_text(LACKS.replace("OPENED", repr(str(opened))))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+
+    async def work(_: App, client: httpx.AsyncClient) -> Any:
+        found = [await client.post(EXPLAIN, json={"instances": [loan]}) for _ in range(2)]
+        return [(answer.status_code, answer.json()["error"]["fix"]) for answer in found]
+
+    found, _ = ask(runtimes, work, module="lacks")
+    assert found == [(501, "install it")] * 2
+    assert opened.read_text() == "x"
+
+
 def test_predictions_go_on_while_nothing_is_explained(runtimes: dict[str, Runtime], loan: dict[str, Any]) -> None:
     async def work(app: App, client: httpx.AsyncClient) -> Any:
         body = {"instances": [loan]}

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from types import NoneType
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,9 +76,10 @@ class Explainers:
         return [] if self._processes is None else self._processes.pids
 
     async def open(self, model: str, face: Face, deadline_s: float) -> None:
-        """See that a model can be explained. Raises why it cannot; DeadlineError."""
+        """See that a model can be explained. Raises why it cannot; DeadlineError. What failed is tried again, but not
+        what is not installed."""
         task = self._opening.get(model)
-        if task is None or (task.done() and task.exception() is not None):
+        if task is None or (task.done() and not isinstance(task.exception(), (NoneType, ExtraError))):
             task = self._opening[model] = asyncio.get_running_loop().create_task(self._open(model, face))
         if not task.done():
             await asyncio.wait([task], timeout=max(0.0, deadline_s - perf_counter()))
