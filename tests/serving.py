@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,3 +68,16 @@ def started(*args: str | Path, environ: dict[str, str] | None = None) -> Iterato
     finally:
         process.kill()
         process.communicate()
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started."""
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def until(true: Callable[[], bool], limit_s: float = 20) -> None:
+    """Wait until something holds."""
+    end_s = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.05)

@@ -100,6 +100,7 @@ class IntegrityError(CheckError):
 class BusyError(DeepseekError):
     """The queue is full; ask again later."""
 
+    retry_after_s = 0  # whole seconds; 0 where whoever raises it does not know
     exit_code = 3
     status = 429
     code = "overloaded"

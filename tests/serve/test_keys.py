@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.keys import ApiKeys
+from deepseek.serve.keys import TELL_S, ApiKeys, Taken
 from deepseek.serve.protocols.errors import RateError, UnauthorizedError
 from serving import serving, started
 
@@ -52,6 +53,33 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def keys(write: Write) -> ApiKeys:
     return ApiKeys.read(write("# two keys", f"{hashed('alpha')}  # alpha", "", hashed("beta").upper()))
+
+
+def test_what_one_front_end_lets_through_another_owes(write: Write) -> None:
+    path = write(f"{hashed('alpha')} rows=10/m requests=3/m burst=60s", hashed("beta"))
+
+    async def run() -> None:
+        here, there = ApiKeys.read(path), ApiKeys.read(path)
+        told: list[Taken] = []
+        here.share(told.append)
+        client, other = here.check(b"Bearer alpha"), there.check(b"Bearer alpha")
+        for _ in range(2):
+            client.take_request()
+            client.take_rows(4)
+        here.check(b"Bearer beta").take_rows(100)
+        assert not told
+        await asyncio.sleep(3 * TELL_S)
+        assert told == [{hashed("alpha"): (2, 8)}], "together, and nothing of keys without rates"
+        there.owe(msgspec.json.decode(msgspec.json.encode(told[0])))
+        there.owe({hashed("gamma"): (1, 1)})  # it is not in the file that was read here
+        other.take_request()
+        with pytest.raises(RateError):
+            other.take_request()
+        with pytest.raises(RateError):
+            other.take_rows(3)
+        other.take_rows(2)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("header", [b"Bearer alpha", b"bearer beta", b"Bearer  beta "])

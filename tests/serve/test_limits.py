@@ -1,33 +1,8 @@
-"""The bound on waiting rows, and buckets of tokens."""
+"""Buckets of tokens."""
 
 from __future__ import annotations
 
-import pytest
-
-from deepseek.errors import BusyError
-from deepseek.serve.limits import Bucket, Gate
-
-
-def test_rows_over_the_bound_are_refused_and_do_not_count() -> None:
-    gate = Gate(limit_rows=10)
-    gate.enter(8)
-    with pytest.raises(BusyError):
-        gate.enter(3)
-    gate.enter(2)
-    assert gate.num_rows == 10
-
-
-def test_a_single_request_above_the_bound_is_taken_while_nothing_waits() -> None:
-    gate = Gate(limit_rows=10)
-    gate.enter(100)
-    assert gate.num_rows == 100
-
-
-def test_retry_after_is_the_time_that_the_waiting_rows_need() -> None:
-    gate = Gate(limit_rows=1_000)
-    gate.learn(100, duration_s=5.0)  # 50 ms a row
-    gate.enter(200)
-    assert gate.retry_after_s == 10
+from deepseek.serve.limits import Bucket
 
 
 def test_a_bucket_lets_its_rate_through_over_any_time() -> None:

@@ -140,7 +140,7 @@ def command(
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
         try_grpc(settings, first=member is None)
         if shared and member is None:
-            lead(settings, listener)
+            lead(settings, listener, life)
         else:
             from deepseek.cli.opening import gate_of, open_models
 
@@ -158,13 +158,14 @@ def try_grpc(settings: Settings, *, first: bool) -> None:
         bind(settings.host, settings.grpc_port, option="--grpc-port").close()
 
 
-def lead(settings: Settings, listener: socket) -> None:
+def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
     """Start the front ends of a group, which listen themselves, and keep them."""
-    from deepseek.serve.group import run_group
+    from deepseek.serve.group import Group, run_group
     from deepseek.serve.run import print_ready
 
     renews = bool(settings.api_keys_file or settings.tls_cert)
-    run_group(listener.getsockname()[1], settings.front_ends, print_ready, renews=renews)
+    port = listener.getsockname()[1]
+    run_group(Group(port, settings.front_ends, print_ready, renews=renews, **life))
 
 
 def read_settings(**given: Any) -> Settings:
@@ -227,7 +228,9 @@ def answer(
         sinks=[metrics, live, *logs],
         explainer_for=explainer_of,
         reason_codes=words_for,
-        pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child, 1))),
+        explain_module="deepseek.explain.process",
+        pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child))),
+        parent=None if child is None else child.channel,
         **life,
     )
     for name, model in models.items():
@@ -269,17 +272,20 @@ def life_of(
     return {"repository": found, "splits": splits}
 
 
-def states(child: Child | None, place: int) -> list[Any]:
-    """What the other front ends have counted."""
-    return [] if child is None else [state[place] for state in child.others.values()]
+def states(child: Child | None) -> list[Any]:
+    """The figures of the last minutes of the other front ends."""
+    return [] if child is None else [live for _, live in child.others.values()]
 
 
 def exposition(metrics: Metrics, child: Child | None) -> bytes:
     """For Prometheus: of this front end, and of the others of its group."""
     from deepseek.observe.merge import merge_expositions
 
-    others = [text.encode() for text in states(child, 0)]
-    return merge_expositions([metrics.exposition(), *others]) if others else metrics.exposition()
+    if child is None or not child.others:
+        return metrics.exposition()
+    texts = {key: text.encode() for key, (text, _) in child.others.items()}
+    ended = [text for key, text in texts.items() if key in child.ended]
+    return merge_expositions([metrics.exposition(), *(text for text in texts.values() if text not in ended)], ended)
 
 
 def explainer_of(runtime: Runtime) -> Any:

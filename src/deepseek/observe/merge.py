@@ -18,24 +18,28 @@ from prometheus_client.registry import Collector
 LARGEST = frozenset(["deepseek_model_loaded", "process_max_fds", "process_start_time_seconds"])
 
 
-def merge_expositions(texts: Sequence[bytes]) -> bytes:
-    """One exposition: what is counted is added up, sample by sample."""
+def merge_expositions(texts: Sequence[bytes], ended: Sequence[bytes] = ()) -> bytes:
+    """One exposition: what is counted is added up, sample by sample. Of those that have `ended` what they counted is
+    kept, and what they were is not."""
     registry = CollectorRegistry()
-    registry.register(Merged(texts))
+    registry.register(Merged(texts, ended))
     return generate_latest(registry)
 
 
 class Merged(Collector):
     """The families of several expositions."""
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
+    def __init__(self, texts: Sequence[bytes], ended: Sequence[bytes]) -> None:
         self._texts = texts
+        self._ended = ended
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {}
         values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-        for text in self._texts:
+        for text, lives in [*((text, True) for text in self._texts), *((text, False) for text in self._ended)]:
             for family in text_string_to_metric_families(text.decode()):
+                if family.type == "gauge" and not lives:
+                    continue
                 families.setdefault(family.name, family)
                 found = values.setdefault(family.name, {})
                 for sample in family.samples:

@@ -13,42 +13,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
-from deepseek.errors import DeepseekError, DrainingError, MissingError
+from deepseek.errors import DeepseekError, DrainingError
 from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
+from deepseek.serve.channel import Channel
 from deepseek.serve.config import Settings
-from deepseek.serve.explanations import Explaining, ReasonCodes
+from deepseek.serve.explanations import Explainers, Explaining, ReasonCodes
 from deepseek.serve.faces import Face, Servable
 from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.heads import Heads
-from deepseek.serve.keys import ApiKeys
-from deepseek.serve.loader import Loader
+from deepseek.serve.keys import ApiKeys, Taken
+from deepseek.serve.leading import Follower
+from deepseek.serve.loader import Life, Loader
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
 from deepseek.serve.protocols import oip, openai_routes, records
-from deepseek.serve.protocols.errors import MethodError
+from deepseek.serve.protocols.errors import MethodError, no_route
 from deepseek.serve.protocols.repository import manage, repository_index
 from deepseek.serve.repository import Repository
+from deepseek.serve.routes import Route, paths_of
 from deepseek.serve.routing import Shadows, Slot, Split, check_loaded
+from deepseek.serve.stage import LocalStage
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
 REPOSITORY = "/v2/repository/models/"
 Work = Callable[[Call, ServedModel], Answer | Awaitable[Answer] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers one path."""
-
-    name: str  # with M for the model, so that events of one route share it
-    method: str
-    handler: Handler
-    needs_key: bool = True  # where API keys are asked for at all
 
 
 class App:
@@ -64,16 +58,21 @@ class App:
         pages: Pages,
         repository: Repository | None = None,
         splits: Mapping[str, Split] = NOTHING,
+        parent: Channel | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
         self._sinks = tuple(sinks)
-        self._keys = ApiKeys.read(settings.api_keys_file) if settings.api_keys_file else None
+        self._parent = parent
+        self._keys = self._read_keys()
+        if parent is not None:
+            parent.told["taken"] = self._others_took
         self.pool = Pool()
         self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
         self.runs: dict[str, Run] = {}  # what computes in this process, where no other does
-        self.models = Models(settings, explaining, self.emit, self.pool, splits)
-        self.loader = Loader(self, repository) if repository is not None else None
+        self.explainers = Explainers(explaining, self.emit, engines=settings.workers > 0)
+        self.models = Models(settings, self.explainers, self.emit, self.pool, splits)
+        self.loader = self._life(repository, parent)
         self._shadows = Shadows(self.begin, self.emit)
         self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
         self._tasks: dict[asyncio.Task[None], Call] = {}
@@ -93,6 +92,13 @@ class App:
         self._post("/v1/embeddings", lambda call: openai_routes.embed(call, self.models))
         self._post("/v1/completions", lambda call: openai_routes.write(call, self.writers, "completion"))
         self._post("/v1/chat/completions", lambda call: openai_routes.write(call, self.writers, "chat"))
+
+    def _life(self, repository: Repository | None, parent: Channel | None) -> Life | None:
+        """Who decides which models of a repository are served: this process, or the parent of its group."""
+        if repository is None:
+            return None
+        stage = LocalStage(self, repository.open_model)
+        return Follower(parent, stage) if parent is not None else Loader(stage, repository, self.models.splits)
 
     def emit(self, event: Event) -> None:
         """Tell every sink."""
@@ -134,6 +140,7 @@ class App:
         if self.loader is not None:
             await self.loader.close()
         self.pool.close()
+        await self.explainers.close()
         if self.processes is not None:
             await self.processes.close()
         for writer in self.writers.values():
@@ -146,9 +153,22 @@ class App:
         """Read the file of API keys again, if there is one. InputError leaves the keys as they were."""
         if not self.settings.api_keys_file:
             return False
-        self._keys = ApiKeys.read(self.settings.api_keys_file)
+        self._keys = self._read_keys()
         self.heads.clear()
         return True
+
+    def _read_keys(self) -> ApiKeys | None:
+        """The keys, whose rates hold for all front ends of a group together."""
+        if not self.settings.api_keys_file:
+            return None
+        keys = ApiKeys.read(self.settings.api_keys_file)
+        if self._parent is not None:
+            keys.share(partial(self._parent.tell, "taken"))
+        return keys
+
+    def _others_took(self, taken: Taken) -> None:
+        if self._keys is not None:
+            self._keys.owe(taken)
 
     def serve(self, model: ServedModel) -> ServedModel | None:
         """From now on requests go to this model. Returns the one whose place it takes, which answers what it has."""
@@ -184,7 +204,7 @@ class App:
             if call.client is not None:
                 call.client.take_request()
             if call.refused is not None or call.handler is None:
-                raise call.refused or self._no_route(call.path)
+                raise call.refused or no_route(call.path, self.models)
             found = call.handler(call)
         except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
             call.tell(error)
@@ -231,7 +251,7 @@ class App:
                 call.route = route.name
             call.client = self._keys.check(call.headers.get(b"authorization"))
         if route is None:
-            raise self._no_route(call.path)
+            raise no_route(call.path, self.models)
         call.route = route.name
         if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
             raise MethodError(call.method[:20], route.method)
@@ -292,22 +312,6 @@ class App:
     def _metadata(self, model: ServedModel) -> Answer:
         return oip.metadata(model, self.models.slots[model.name].versions)
 
-    def _no_route(self, path: str) -> MissingError:
-        for prefix in ("/v1/models/", "/v2/models/"):
-            if path.startswith(prefix):
-                name, _, rest = path.removeprefix(prefix).partition("/")
-                name = name.split(":")[0]
-                if name and name not in self.models:
-                    return self.models.missing(name)
-                version = rest.removeprefix("versions/").split("/")[0].split(":")[0]
-                if name and rest.startswith("versions/") and version not in self.models.slots[name].versions:
-                    return self.models.missing_version(name, version)
-        return MissingError(
-            f"there is no route {path[:100]!r}",
-            expected="one such as /v1/models or /v1/models/M:predict",
-            fix="GET /docs lists the routes",
-        )
-
     def _ready(self) -> Answer:
         if self.draining:
             raise DrainingError(
@@ -330,12 +334,6 @@ class App:
         return oip.model_ready(model)
 
 
-def paths_of(name: str, version: str | None) -> tuple[str, str]:
-    """Where the routes of a model begin, or those of a version of it, in either protocol."""
-    rest = "" if version is None else f"/versions/{version}"
-    return f"/v1/models/{name}{rest}", f"/v2/models/{name}{rest}"
-
-
 def _getter(content: Callable[[ServedModel], Answer]) -> Work:
     """Work that needs nothing of the request."""
     return lambda _, model: content(model)
@@ -348,25 +346,31 @@ def create_app(
     sinks: Sequence[Sink] = (),
     explainer_for: Callable[[Any], Explainer] | None = None,
     reason_codes: ReasonCodes | None = None,
+    explain_module: str = "",
     pages: Pages | None = None,
     repository: Repository | None = None,
     splits: Mapping[str, Split] = NOTHING,
+    parent: Channel | None = None,
 ) -> App:
     """An application that serves `models` by name.
 
     `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
-    words; without them :explain and "reasons" answer 501. `sinks` are told of every request, batch and explanation.
+    words; without them :explain and "reasons" answer 501. `explain_module` is what a process runs that explains where
+    engines have processes, too; without one this process explains, in a thread. `sinks` are told of every request,
+    batch and explanation.
     `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
     `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
+    `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
     """
     return App(
         models,
         settings=settings or Settings(),
         sinks=sinks,
-        explaining=Explaining(explainer_for, reason_codes),
+        explaining=Explaining(explainer_for, reason_codes, explain_module),
         pages=pages or Pages(),
         repository=repository,
         splits=splits,
+        parent=parent,
     )
 
 

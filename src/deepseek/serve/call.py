@@ -23,7 +23,6 @@ from deepseek.serve.config import Settings
 from deepseek.serve.protocols.errors import (
     MediaTypeError,
     MethodError,
-    RateError,
     body_of,
     internal_error,
 )
@@ -188,9 +187,7 @@ def refusal(error: Exception, call: Call) -> Answer:
         call.trouble = {"error": error.code}
     headers: tuple[Header, ...] = ()
     if isinstance(error, BusyError):
-        seconds = error.retry_after_s if isinstance(error, RateError) else 1
-        if call.model is not None and not isinstance(error, RateError):
-            seconds = call.model.retry_after_s
+        seconds = error.retry_after_s or (1 if call.model is None else call.model.retry_after_s)
         headers = ((b"retry-after", str(seconds).encode()),)
     elif isinstance(error, MethodError):
         headers = ((b"allow", error.allowed.encode()),)

@@ -1,29 +1,43 @@
-"""Explanations of one served model: made in a thread of their own, because they are slow and must not stand before
-predictions; bounded like them.
+"""Explanations of what models answered: made in a process of their own, because they are slow and must not stand before
+predictions, and queued, bounded and given up like them.
 
-    body = await explanations.make(call.deadline_s, batch.features, targets, render)
+    explainers = Explainers(explaining, emit, engines=True)      # of a server
+    explanations = Explanations(key, face, explainers, settings, emit)      # of one of its models
+    explained = await explanations.make(call, batch.features, targets)
 
-How to explain comes from outside (create_app): this room knows no explainer.
+How to explain comes from outside (create_app): this room knows no explainer. The process is started when something is
+to be explained for the first time. Where the engines are in this process, a thread of it explains.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from types import NoneType
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Attribution, Explainer, Float32, Record
-from deepseek.errors import ExtraError
-from deepseek.serve.limits import Gate, late
+from deepseek.contracts import Arrays, Attribution, Event, Explainer, Float32, Record
+from deepseek.engines.process.attributions import Explained, explain_rows, read_rows
+from deepseek.errors import BusyError, ExtraError
+from deepseek.serve.call import Call
+from deepseek.serve.config import Settings
+from deepseek.serve.faces import Face
+from deepseek.serve.jobs import Job, Part
+from deepseek.serve.limits import late
+from deepseek.serve.processes import FIRST_PAUSE_S, Processes
+from deepseek.serve.protocols.errors import DisconnectedError
+from deepseek.serve.scheduler import Scheduler
+from deepseek.serve.workers import LocalWorker, Pool, Run
 
-Result = TypeVar("Result")
-Explained = Sequence[tuple[Attribution, int]]  # for each row the attribution that holds it, and its row there
+#: Rows of several requests that are explained together at most: those behind them wait for all of them, and a row may
+#: take 0.1 s.
+BATCH_ROWS = 8
 
 
 class ReasonCodes(Protocol):
@@ -40,102 +54,182 @@ class Explaining:
 
     explainer_for: Callable[[Any], Explainer] | None = None  # of a loaded model
     reason_codes: ReasonCodes | None = None
+    module: str = ""  # what a process runs that explains; without one, this process explains
 
 
-def _no_texts(_: Any) -> Explainer:
-    raise ExtraError(
-        "text models cannot be explained yet",
-        expected="a model of columns",
-        fix="ask this one for predictions alone",
-    )
+class Explainers:
+    """Who explains, for all models of a server."""
+
+    def __init__(self, explaining: Explaining, emit: Callable[[Event], None], *, engines: bool) -> None:
+        """`engines`: they are in processes of their own, so that this one computes nothing."""
+        self.pool = Pool()
+        self.explaining = explaining
+        self._emit = emit
+        self._apart = engines and bool(explaining.module)
+        self._runs: dict[str, Run] = {}
+        self._processes: Processes | None = None
+        self._starting = asyncio.Lock()
+        self._opening: dict[str, asyncio.Task[None]] = {}  # by model; those that are open, too
+
+    @property
+    def pids(self) -> list[int]:
+        return [] if self._processes is None else self._processes.pids
+
+    async def open(self, model: str, face: Face, deadline_s: float) -> None:
+        """See that a model can be explained. Raises why it cannot; DeadlineError. What failed is tried again, but not
+        what is not installed."""
+        task = self._opening.get(model)
+        if task is None or (task.done() and not isinstance(task.exception(), (NoneType, ExtraError))):
+            task = self._opening[model] = asyncio.get_running_loop().create_task(self._open(model, face))
+        if not task.done():
+            await asyncio.wait([task], timeout=max(0.0, deadline_s - perf_counter()))
+        if not task.done():
+            raise late()
+        task.result()
+
+    async def close_model(self, model: str) -> None:
+        """Give its memory back."""
+        task = self._opening.pop(model, None)
+        if task is None:
+            return
+        await asyncio.wait([task])
+        self._runs.pop(model, None)
+        if self._processes is not None:
+            await self._processes.close_model(model)
+
+    async def close(self) -> None:
+        """No one explains any more."""
+        for task in self._opening.values():
+            task.cancel()
+        self.pool.close()
+        if self._processes is not None:
+            await self._processes.close()
+
+    async def _open(self, model: str, face: Face) -> None:
+        if self._apart:
+            processes = await self._started()
+            while not processes.num_ready:  # it has died, and is being started again
+                await asyncio.sleep(FIRST_PAUSE_S)
+            await processes.open(model, face.spec)
+            return
+        self._runs[model] = _local_run(self.explaining.explainer_for, face)
+        if not self.pool.num_workers:
+            self.pool.add(LocalWorker(self._runs))
+
+    async def _started(self) -> Processes:
+        async with self._starting:
+            if self._processes is None:
+                processes = Processes(self.pool, 1, self._emit, self.explaining.module)
+                await processes.start({})
+                self._processes = processes
+            return self._processes
 
 
-#: For models that no explainer here knows.
-UNEXPLAINED = Explaining(explainer_for=_no_texts)
+def _local_run(explainer_for: Callable[[Any], Explainer] | None, face: Face) -> Run:
+    """The explainer is made by who needs it first, in the thread that explains: for a deep forest it takes long."""
+    if explainer_for is None:
+        raise ExtraError(
+            "this server was started without an explainer",
+            expected="a server that can explain",
+            fix="start it with `deepseek serve`, or give create_app an `explainer_for`",
+        )
+    found: list[Explainer] = []
+
+    def run(arrays: Arrays) -> Arrays:
+        if not found:
+            found.append(explainer_for(face.runtime))
+        return explain_rows(found[0], face.card.labels, arrays)
+
+    return run
+
+
+class Rows:
+    """What is to be explained: features (N, F), and for each row the place of its class, -1 for the default."""
+
+    def __init__(self, features: Float32, targets: NDArray[np.int32]) -> None:
+        self.features = features
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, rows: slice) -> Rows:
+        return Rows(self.features[rows], self.targets[rows])
 
 
 class Explanations:
-    """Explains the rows of one model, a request at a time."""
+    """Explains the rows of one model."""
 
     def __init__(
-        self, runtime: Any, explaining: Explaining, *, max_queued_rows: int, emit: Callable[[int, float], None]
+        self, model: str, face: Face, explainers: Explainers, settings: Settings, emit: Callable[[int, float], None]
     ) -> None:
         """`emit` is told the rows and the seconds of every request that was explained."""
-        self._runtime = runtime
-        self._explaining = explaining
+        self._model = model
+        self._face = face
+        self._explainers = explainers
         self._emit = emit
-        self._gate = Gate(max_queued_rows)
-        self._thread = ThreadPoolExecutor(1, "explain")
-        self._explainer: Explainer | None = None
+        self._scheduler = Scheduler(
+            model, explainers.pool, batch_rows=BATCH_ROWS, limit_rows=settings.max_queued_rows,
+            engine_timeout_s=settings.engine_timeout_s, emit=_unheard, join=_join, concat=_concat,
+        )  # fmt: skip
 
-    async def make(
-        self,
-        deadline_s: float,
-        features: Float32,
-        targets: Sequence[str | None],
-        render: Callable[[Explained], Result],
-    ) -> Result:
-        """What `render` makes of the explained rows (N, F). `targets` names the class of each row, None the default.
+    async def make(self, call: Call, features: Float32, targets: Sequence[str | None]) -> Explained:
+        """The rows (N, F), explained. `targets` names the class of each row, None the default.
 
-        BusyError, DeadlineError; ExtraError when this server has no explainer.
+        BusyError, DeadlineError; ExtraError when this server cannot explain the model.
         """
-        self._gate.enter(len(features))
-        try:
-            result, duration_s = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._work, deadline_s, features, targets, render
+        if self._face.runtime is None:
+            raise ExtraError(
+                "text models cannot be explained yet",
+                expected="a model of columns",
+                fix="ask this one for predictions alone",
             )
-            self._gate.learn(len(features), duration_s)
-        finally:
-            self._gate.leave(len(features))
-        self._emit(len(features), duration_s)
-        return result
+        await self._explainers.open(self._model, self._face, call.deadline_s)
+        told: asyncio.Future[Part | Exception] = asyncio.get_running_loop().create_future()
+        job = Job(len(features), call.deadline_s, partial(_tell, told), priority=call.priority)
+        place = {label: index for index, label in enumerate(self._face.card.labels)}
+        places = [-1 if target is None else place[target] for target in targets]
+        job.rows = Rows(np.asarray(features), np.array(places, np.int32))
+        try:
+            self._scheduler.admit(job)
+        except BusyError as error:
+            error.retry_after_s = self._scheduler.retry_after_s
+            raise
+        call.cancel = partial(self._scheduler.cancel, job, DisconnectedError("the client went away"))
+        self._scheduler.submit(job)
+        part = await told
+        if isinstance(part, Exception):
+            raise part
+        self._emit(job.num_rows, perf_counter() - job.started_s)
+        return read_rows({name: array[part.start : part.stop] for name, array in part.batch.outputs.items()})
 
     def sentences(self, attribution: Attribution, row: int, record: Record, num_reasons: int) -> list[str]:
         """Why row `row` got its answer, in words. ExtraError when this server cannot say so."""
-        if self._explaining.reason_codes is None:
+        words = self._explainers.explaining.reason_codes
+        if words is None:
             raise ExtraError(
                 "this server was started without reason codes",
                 expected='a request without "reasons"',
                 fix="POST to :explain instead",
             )
-        target = self._runtime.manifest.target
-        return self._explaining.reason_codes(attribution, record, num_reasons, row=row, outcome=target)
-
-    def close(self) -> None:
-        """Wait for the thread."""
-        self._thread.shutdown()
-
-    def _work(
-        self,
-        deadline_s: float,
-        features: Float32,
-        targets: Sequence[str | None],
-        render: Callable[[Explained], Result],
-    ) -> tuple[Result, float]:
-        started_s = perf_counter()
-        if started_s > deadline_s:
-            raise late()
-        result = render(explain_rows(self._opened(), features, targets))
-        return result, perf_counter() - started_s
-
-    def _opened(self) -> Explainer:
-        """The explainer, made on first use."""
-        if self._explainer is None:
-            if self._explaining.explainer_for is None:
-                raise ExtraError(
-                    "this server was started without an explainer",
-                    expected="a server that can explain",
-                    fix="start it with `deepseek serve`, or give create_app an `explainer_for`",
-                )
-            self._explainer = self._explaining.explainer_for(self._runtime)
-        return self._explainer
+        return words(attribution, record, num_reasons, row=row, outcome=self._face.card.target)
 
 
-def explain_rows(explainer: Explainer, features: Float32, targets: Sequence[str | None]) -> Explained:
-    """Explain each row for its own target; rows of one target go together."""
-    found: dict[int, tuple[Attribution, int]] = {}
-    for target in dict.fromkeys(targets):
-        rows: NDArray[np.intp] = np.flatnonzero([item == target for item in targets])
-        attribution = explainer.explain(features[rows], target=target)
-        found |= {row: (attribution, at) for at, row in enumerate(rows.tolist())}
-    return [found[row] for row in range(len(features))]
+def _join(rows: list[Rows]) -> Arrays:
+    return {
+        "features": np.concatenate([each.features for each in rows]),
+        "targets": np.concatenate([each.targets for each in rows]),
+    }
+
+
+def _concat(outputs: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
+
+
+def _unheard(num_rows: int, duration_s: float) -> None:
+    """Of single batches nobody is told."""
+
+
+def _tell(told: asyncio.Future[Part | Exception], found: Part | Exception) -> None:
+    if not told.done():
+        told.set_result(found)

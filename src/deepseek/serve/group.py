@@ -1,12 +1,13 @@
 """Several front ends on one port: one Python process parses no more than some 25,000 requests a second.
 
-    Group: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on, and starts
-           one that died again
+    Group: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on, kills
+           one that says nothing any more, and starts one that died again
     Child: a whole server of its own, with its own engines, that listens on the same port (SO_REUSEPORT: the kernel
            deals out connections)
 
 Each child tells the parent every second what it has counted, and hears what the others have, so that any of them can
-answer /metrics and /v1/stats for all. What a child counted that died is kept, so that no counter ever falls.
+answer /metrics and /v1/stats for all. What a child counted that died is kept, so that no counter ever falls. Which
+models of a repository are served is decided by the parent for all of them (leading.py).
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import msgspec
-
 from deepseek.errors import DeepseekError, InputError
+from deepseek.serve.call import NOTHING
+from deepseek.serve.channel import Channel
+from deepseek.serve.leading import Everyone, Leading
+from deepseek.serve.loader import Loader
+from deepseek.serve.repository import Repository
+from deepseek.serve.routing import Split
 
 TELL_S = 1.0  # between two messages of a child
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that died is started again
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+LOOK_S = 1.0  # between two looks for children that say nothing
+SILENCE_S = 20.0  # after which a child is killed: its event loop stands still, or it was stopped
 
 
 class GroupError(DeepseekError):
@@ -68,56 +74,64 @@ class Child:
 
     def __init__(self, membership: Membership) -> None:
         self.others: dict[str, Any] = {}
-        self.ready: Callable[[], dict[str, Any]] = dict
+        self.ended: set[str] = set()  # those of the others that live no more
         self.state: Callable[[], Any] = dict
+        self.channel = Channel()
+        self.channel.told |= {"counts": self.others.update, "ended": self.ended.update}
         self._control = socket.socket(fileno=membership.descriptor)
-        self._writer: asyncio.StreamWriter | None = None
 
     async def join(self, parent_gone: Callable[[], None]) -> None:
         """Connect to the parent, once the event loop runs."""
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._control, limit=1 << 26)
+        await self.channel.connect(self._control)
         loop = asyncio.get_running_loop()
-        self._hearing = loop.create_task(self._hear(reader, parent_gone))
+        self._hearing = loop.create_task(self._hear(parent_gone))
         self._telling = loop.create_task(self._tell())
 
     def tell_ready(self, line: dict[str, Any]) -> None:
         """The models are open and connections are taken."""
-        self._send({"ready": line})
+        self.channel.tell("ready", line)
 
     def leave(self) -> None:
         """The last word."""
         self._telling.cancel()
         self._hearing.cancel()
-        self._send({"state": self.state()})
+        self.channel.tell("state", self.state())
 
-    async def _hear(self, reader: asyncio.StreamReader, parent_gone: Callable[[], None]) -> None:
-        while line := await reader.readline():
-            self.others.update(_decode(line))
+    async def _hear(self, parent_gone: Callable[[], None]) -> None:
+        await self.channel.listen()
         parent_gone()
 
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(TELL_S)
-            self._send({"state": self.state()})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        if self._writer is not None:
-            self._writer.write(_encode(message) + b"\n")
+            self.channel.tell("state", self.state())
 
 
 class Group:
     """The parent of `num_front_ends` children."""
 
     def __init__(
-        self, port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None], *, renews: bool = False
+        self,
+        port: int,
+        num_front_ends: int,
+        print_ready: Callable[[dict[str, Any]], None],
+        *,
+        renews: bool = False,
+        repository: Repository | None = None,
+        splits: Mapping[str, Split] = NOTHING,
     ) -> None:
-        """`renews`: the children have files that they read again at SIGHUP, so it is passed on to them."""
+        """`renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
+        `splits`: what they load from, and deal requests by, as in create_app()."""
         self._renews = renews
+        self._everyone = Everyone()
+        self._loader = Loader(self._everyone, repository, splits) if repository is not None else None
+        self._leading = None if self._loader is None else Leading(self._loader, self._everyone, num_front_ends)
         self._port = port
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
         self._members: dict[int, Member] = {}
         self._states: dict[str, Any] = {}  # by child, those that died too; a child that comes later hears them all
+        self._ended: list[str] = []  # those that died
         self._num_signals = 0
         self._stopping = asyncio.Event()
 
@@ -129,21 +143,47 @@ class Group:
         if self._renews:
             loop.add_signal_handler(signal.SIGHUP, self._renew)
         keepers = [loop.create_task(self._keep(place)) for place in range(self._num_front_ends)]
+        leading, watching = loop.create_task(self._lead()), loop.create_task(self._watch())
         try:
-            await self._all_ready(keepers)
+            await self._all_ready(keepers, leading)
             await self._stopping.wait()
         finally:
-            for task in keepers:
-                task.cancel()
+            self._stopping.set()
+            if self._leading is not None:
+                self._leading.stop()
+            # Their keepers go on listening: a child answers what it has accepted, also what it has to ask us for.
             await asyncio.gather(*(member.end() for member in list(self._members.values())))
+            for task in (*keepers, leading, watching):
+                task.cancel()
+            if self._loader is not None:
+                await self._loader.close()
 
-    async def _all_ready(self, keepers: list[asyncio.Task[None]]) -> None:
+    async def _lead(self) -> None:
+        if self._leading is not None:
+            await self._leading.start()
+
+    async def _watch(self) -> None:
+        """Kill children that say nothing any more; others take their place."""
+        loop = asyncio.get_running_loop()
+        looked_s = loop.time()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            stood_still = loop.time() - looked_s > 2 * LOOK_S  # this process itself: it has not heard them
+            looked_s = loop.time()
+            for member in self._members.values():
+                heard_s = member.channel.heard_s
+                if heard_s and looked_s - heard_s > SILENCE_S and not stood_still:
+                    member.kill()
+
+    async def _all_ready(self, keepers: list[asyncio.Task[None]], leading: asyncio.Task[None]) -> None:
         """Print the ready line once all are; a child that ends before that ends everything."""
         while len(ready := [member.line for member in self._members.values() if member.line]) < self._num_front_ends:
             if self._stopping.is_set():
                 return
             if any(task.done() for task in keepers):
                 raise GroupError("a front end did not start", expected="a server that starts", fix="see what it said")
+            if leading.done():
+                leading.result()
             await asyncio.sleep(0.01)
         self._print_ready(
             ready[0] | {"pid": os.getpid(), "front_ends": [member.pid for member in self._members.values()]}
@@ -164,22 +204,36 @@ class Group:
     async def _keep(self, place: int) -> None:
         """Let a child run, and start it again when it dies. Returns when its first start fails."""
         pause_s = FIRST_PAUSE_S
+        was_ready = False
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_s = loop.time()
             member = self._members[place] = Member(place, self._port)
-            await member.run(self._heard, self._states)
-            if member.line is None:
+            member.channel.told["taken"] = partial(self._tell_others, member, "taken")
+            if self._leading is not None:
+                self._leading.answer(member)
+            await member.run(self._heard, self._states, self._ended)
+            self._everyone.leave(member)
+            self._has_ended(member)
+            was_ready = was_ready or member.line is not None
+            if not was_ready:
                 return
             pause_s = FIRST_PAUSE_S if loop.time() - started_s > SETTLED_S else min(2 * pause_s, LAST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
+    def _has_ended(self, member: Member) -> None:
+        self._ended.append(member.key)
+        self._tell_others(member, "ended", [member.key])
+
     def _heard(self, member: Member, state: Any) -> None:
         """A child has told what it counted: the others hear it."""
         self._states[member.key] = state
+        self._tell_others(member, "counts", {member.key: state})
+
+    def _tell_others(self, member: Member, what: str, content: Any) -> None:
         for other in self._members.values():
             if other is not member:
-                other.tell({member.key: state})
+                other.channel.tell(what, content)
 
 
 class Member:
@@ -196,29 +250,30 @@ class Member:
         self.pid = self._process.pid
         self.key = f"{place}.{self.pid}.{time.monotonic_ns()}"  # a number of a process may come again
         self.line: dict[str, Any] | None = None  # its ready line
-        self._writer: asyncio.StreamWriter | None = None
+        self.channel = Channel()
         self._signalled = False
 
-    async def run(self, heard: Callable[[Member, Any], None], known: Mapping[str, Any]) -> None:
-        """Tell the child what is `known` of others, and listen until it has ended."""
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._control, limit=1 << 26)
-        self.tell(dict(known))
-        with contextlib.suppress(ConnectionResetError):
-            while line := await reader.readline():
-                message = _decode(line)
-                self.line = message.get("ready", self.line)
-                if "state" in message:
-                    heard(self, message["state"])
-        await self._ended()
+    async def run(self, heard: Callable[[Member, Any], None], known: Mapping[str, Any], ended: list[str]) -> None:
+        """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself."""
 
-    def tell(self, message: dict[str, Any]) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(_encode(message) + b"\n")
+        def ready(line: dict[str, Any]) -> None:
+            self.line = line
+
+        self.channel.told |= {"ready": ready, "state": lambda state: heard(self, state)}
+        await self.channel.connect(self._control)
+        self.channel.tell("counts", dict(known))
+        self.channel.tell("ended", ended)
+        await self.channel.listen()
+        await self._ended()
 
     def signal(self, number: int) -> None:
         self._signalled = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """It does not do what it must; another is started in its place."""
+        self._process.kill()
 
     async def end(self) -> None:
         """See that it ends; it has its own limit for that, which a second signal would cut short."""
@@ -229,13 +284,10 @@ class Member:
     async def _ended(self) -> None:
         while self._process.poll() is None:
             await asyncio.sleep(0.01)
-        if self._writer is not None:
-            self._writer.close()
+        self.channel.close()
 
 
-def run_group(
-    port: int, num_front_ends: int, print_ready: Callable[[dict[str, Any]], None], *, renews: bool = False
-) -> None:
+def run_group(group: Group) -> None:
     """Serve with several front ends until a signal. InputError where a port cannot be shared."""
     if not hasattr(socket, "SO_REUSEPORT"):
         raise InputError(
@@ -243,7 +295,7 @@ def run_group(
             expected="Linux or another system with SO_REUSEPORT",
             fix="--front-ends 1",
         )
-    asyncio.run(Group(port, num_front_ends, print_ready, renews=renews).serve())
+    asyncio.run(group.serve())
 
 
 def member_command(membership: Membership) -> list[str]:

@@ -5,13 +5,21 @@
     HASH name=nightly rows=600000/m burst=30s
 
 `name` is what logs and the audit say of who asked; the key itself is never kept. A rate is N/s, N/m or N/h. What was
-not used is saved up for `burst`, one second unless told otherwise. Each front end counts for itself.
+not used is saved up for `burst`, one second unless told otherwise.
+
+The front ends of a group count together. Each tells the others what it has let through, TELL_S after the first that
+they do not know of, and they owe it as if they had done it. So no key waits for another process, and in a time t a
+group of N lets through at most rate * t + burst, and besides what they had not told each other: (N - 1) * (burst + rate
+* TELL_S), which is owed and therefore let through once and not again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from deepseek.errors import InputError
@@ -20,6 +28,8 @@ from deepseek.serve.limits import Bucket
 from deepseek.serve.protocols.errors import RateError, UnauthorizedError
 
 MAX_BURST_S = 3_600
+TELL_S = 0.02  # that others do not know what was let through
+Taken = Mapping[str, tuple[int, int]]  # requests and rows by key
 SECONDS = {"s": 1, "m": 60, "h": 3_600}
 FIX = "printf %s KEY | sha256sum, one hash a line; after it name=NAME, requests=N/s, rows=N/s, burst=Ns where wanted"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -40,6 +50,7 @@ class Client:
 
     def __init__(self, name: str, requests: Bucket | None = None, rows: Bucket | None = None) -> None:
         self.name = name
+        self.on_taken: Callable[[int, int], None] | None = None  # told of requests and rows that were let through
         self._requests = requests
         self._rows = rows
 
@@ -47,11 +58,21 @@ class Client:
         """Count a request. RateError when the key's rate does not allow it now."""
         if self._requests is not None:
             _take(self._requests, 1, "requests")
+            if self.on_taken is not None:
+                self.on_taken(1, 0)
 
     def take_rows(self, num_rows: int) -> None:
         """Count the rows of a request. RateError when the key's rate does not allow them now."""
         if self._rows is not None:
             _take(self._rows, num_rows, "rows")
+            if self.on_taken is not None:
+                self.on_taken(0, num_rows)
+
+    def owe(self, num_requests: int, num_rows: int) -> None:
+        """Another front end has let these through."""
+        for bucket, number in ((self._requests, num_requests), (self._rows, num_rows)):
+            if bucket is not None and number:
+                bucket.owe(number)
 
 
 def _take(bucket: Bucket, number: int, what: str) -> None:
@@ -98,6 +119,31 @@ class ApiKeys:
         if not clients:
             raise InputError(f"{path} holds no API key", expected="a file with one sha256 in hex per line", fix=FIX)
         return cls(clients)
+
+    def share(self, tell: Callable[[Taken], None]) -> None:
+        """From now on tell others what is let through, a little later and together."""
+        told: dict[str, tuple[int, int]] = {}
+
+        def flush() -> None:
+            taken = told.copy()
+            told.clear()
+            tell(taken)
+
+        def took(key: str, num_requests: int, num_rows: int) -> None:
+            if not told:
+                asyncio.get_running_loop().call_later(TELL_S, flush)
+            before = told.get(key, (0, 0))
+            told[key] = before[0] + num_requests, before[1] + num_rows
+
+        for key, client in self._clients.items():
+            client.on_taken = partial(took, key.hex())
+
+    def owe(self, taken: Taken) -> None:
+        """What another front end has let through."""
+        for key, numbers in taken.items():
+            client = self._clients.get(bytes.fromhex(key))
+            if client is not None:  # the other one may have read the file anew, and this one not yet
+                client.owe(*numbers)
 
     def check(self, authorization: bytes | None) -> Client:
         """Who asks. Raise UnauthorizedError unless the header is `Bearer KEY` with an accepted key."""

@@ -1,61 +1,14 @@
-"""What keeps a server alive under load: a bound on waiting rows, and rates that a client may not exceed.
+"""What keeps a server alive under load: deadlines, and rates that a client may not exceed.
 
-The bound on bodies stands in reader.py, where they are read.
+The bound on waiting rows stands in scheduler.py, that on bodies in reader.py, where they are read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
 
-from deepseek.errors import BusyError, DeadlineError
-
-
-@dataclass(slots=True)
-class Gate:
-    """Counts rows that wait, and refuses what goes over the bound.
-
-    A single request is never refused while nothing waits, however large: the row limit of a request is another one.
-
-    >>> gate = Gate(limit_rows=4)
-    >>> gate.enter(3)
-    >>> gate.enter(3)
-    Traceback (most recent call last):
-        ...
-    deepseek.errors.BusyError: 3 rows wait already. Expected: at most 4 waiting rows. To mend it: ask again in 1 s.
-    >>> gate.leave(3)
-    >>> gate.num_rows
-    0
-    """
-
-    limit_rows: int
-    num_rows: int = 0
-    row_s: float = 0.0  # moving average of what a row costs
-
-    def enter(self, num_rows: int) -> None:
-        """Raise BusyError when the rows do not fit."""
-        if self.num_rows and self.num_rows + num_rows > self.limit_rows:
-            raise BusyError(
-                f"{self.num_rows} rows wait already",
-                expected=f"at most {self.limit_rows} waiting rows",
-                fix=f"ask again in {self.retry_after_s} s",
-            )
-        self.num_rows += num_rows
-
-    def leave(self, num_rows: int) -> None:
-        """The rows wait no more: they were computed, or given up."""
-        self.num_rows -= num_rows
-
-    def learn(self, num_rows: int, duration_s: float) -> None:
-        """Computing `num_rows` took `duration_s`."""
-        seen_s = duration_s / num_rows
-        self.row_s = seen_s if self.row_s == 0.0 else 0.9 * self.row_s + 0.1 * seen_s
-
-    @property
-    def retry_after_s(self) -> int:
-        """Whole seconds after which the waiting rows should be done, at least 1."""
-        return max(1, round(self.num_rows * self.row_s))
+from deepseek.errors import DeadlineError
 
 
 def late() -> DeadlineError:
@@ -99,3 +52,14 @@ class Bucket:
             return max(1, ceil(lacking / self.rate - 1e-6))
         self._left = left - number
         return 0
+
+    def owe(self, number: int, now_s: float | None = None) -> None:
+        """Others have taken `number` tokens that are these, too; it may go into debt.
+
+        >>> bucket = Bucket(rate=10)
+        >>> bucket.take(6, now_s=0), bucket.owe(6, now_s=0), bucket.take(1, now_s=0.2), bucket.take(1, now_s=0.3)
+        (0, None, 1, 0)
+        """
+        now_s = perf_counter() if now_s is None else now_s
+        self._left = min(self._room, self._left + max(0.0, now_s - self._seen_s) * self.rate) - number
+        self._seen_s = now_s

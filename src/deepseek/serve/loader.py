@@ -1,45 +1,51 @@
 """Loads and unloads models while the server serves: by request, or because their folder is watched.
 
-    loader = Loader(app, repository); await loader.start()     # everything in it, the latest version of each
+    loader = Loader(stage, repository, splits); await loader.start()     # everything in it, the latest version of each
     await loader.load("loans")                                 # or a version; await loader.unload("loans")
 
-A new version is opened, checked and warmed up in every engine process beside the old one, and only then takes its
-place; the old one answers what it was given, and then its memory is given back. A version that cannot be opened is
-refused, and the old one goes on.
+A loader decides, one change at a time; a stage does it: in this process (stage.py), or in every front end of a group
+(leading.py). A new version is opened, checked and warmed up beside the old one wherever it is to be served, and only
+then takes its place; the old one answers what it was given, and then its memory is given back. A version that cannot be
+opened is refused, and everything stays as it was.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from deepseek.contracts import Event
-from deepseek.engines.memory import give_back
-from deepseek.errors import CheckError, DeepseekError, InputError
-from deepseek.serve.faces import face_of
-from deepseek.serve.processes import EngineError
+from deepseek.errors import CheckError, DeepseekError, DrainingError, InputError, MissingError
 from deepseek.serve.repository import Held, Repository, Stamp, latest, missing, missing_version, stamp_of, sweep
-
-if TYPE_CHECKING:
-    from deepseek.serve.app import App
-    from deepseek.serve.models import ServedModel
+from deepseek.serve.routing import Split
+from deepseek.serve.stage import Stage
 
 Result = TypeVar("Result")
 Key = tuple[str, str]  # name and version; "" where a model has one
 CLOSE_S = 5.0  # that models which were replaced have at the end to be let go
-IDLE_S = 0.02  # between two looks whether a model that was replaced has answered everything
 
 
-@dataclass(slots=True)
+class Life(Protocol):
+    """What a server can be asked of models that come and go."""
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+    async def load(self, name: str, version: str = "") -> list[str]: ...
+    async def unload(self, name: str) -> None: ...
+    async def others(self) -> list[tuple[str, str, str]]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model that the loader has loaded."""
+    """A model that is open. `number`: what its stage knows it by."""
 
-    model: ServedModel
+    number: int
+    name: str
+    version: str  # what it is called by
     held: Held
     key: Key
 
@@ -55,12 +61,14 @@ class Seen:
 
 
 class Loader:
-    """Loads and unloads the models of a repository, one at a time."""
+    """Loads and unloads the models of a repository, one change at a time."""
 
-    def __init__(self, app: App, repository: Repository) -> None:
-        self._app = app
+    def __init__(self, stage: Stage, repository: Repository, splits: Mapping[str, Split]) -> None:
+        self._stage = stage
         self._repository = repository
+        self._splits = splits
         self._lock = asyncio.Lock()
+        self._numbers = count(1)
         self._loaded: list[Loaded] = []
         self._seen: dict[Key, Seen] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -83,8 +91,9 @@ class Loader:
         for loaded in self._loaded:
             loaded.held.close()
 
-    async def load(self, name: str, version: str = "") -> list[ServedModel]:
-        """Load a version of a model, or the latest; where its requests are split, each of its versions.
+    async def load(self, name: str, version: str = "") -> list[str]:
+        """Load a version of a model, or the latest; where its requests are split, all of its versions or none. Returns
+        the versions.
 
         MissingError for what is not in the repository, CheckError or what opening raised for what cannot be served.
         """
@@ -96,16 +105,20 @@ class Loader:
             for each in versions:
                 if each not in found[name]:
                     raise missing_version(name, each, found[name])
-            return [await self._load((name, each), found[name][each]) for each in versions]
+            return await self._load({(name, each): found[name][each] for each in versions})
 
     async def unload(self, name: str) -> None:
         """Unload every version of a model. Returns when they have answered and their memory was given back."""
         async with self._lock:
-            self._check_ours(name)
-            ours = [loaded for loaded in self._loaded if loaded.model.name == name]
+            self._stage.check_loaded(name)
+            ours = [loaded for loaded in self._loaded if loaded.name == name]
             if not ours:
-                raise self._app.models.missing(name)
-            tasks = [self._drop(loaded) for loaded in ours]
+                raise MissingError(
+                    f"there is no model {name[:100]!r}",
+                    expected=", ".join(loaded.name for loaded in self._loaded) or "no model is loaded",
+                    fix="GET /v1/models lists them",
+                )
+            tasks = await self._withdraw(ours)
         await asyncio.wait(tasks)
 
     async def others(self) -> list[tuple[str, str, str]]:
@@ -118,6 +131,11 @@ class Loader:
                 listed.append((*key, reason or "not loaded"))
         return listed
 
+    async def between_changes(self, enter: Callable[[Sequence[Loaded]], None]) -> None:
+        """Call `enter` with what is loaded, while nothing changes."""
+        async with self._lock:
+            enter(tuple(self._loaded))
+
     async def look(self, *, settle: bool = True) -> None:
         """Load what is new, unload what went away. `settle`: a folder that says nothing of its files has to be the same
         in two looks."""
@@ -126,14 +144,19 @@ class Loader:
             for version in self._wanted(name, versions):
                 if version in versions:
                     await self._look_at((name, version), versions[version], settle)
-        for loaded in list(self._loaded):
-            name, version = loaded.key
-            seen = self._seen[loaded.key]
-            was_gone = seen.gone
-            seen.gone = name not in found or (name in self._app.models.splits and version not in found[name])
-            if seen.gone and was_gone and loaded in self._loaded:
-                self._drop(loaded)
-                del self._seen[loaded.key]
+        async with self._lock:
+            gone = []
+            for loaded in self._loaded:
+                name, version = loaded.key
+                seen = self._seen[loaded.key]
+                was_gone = seen.gone
+                seen.gone = name not in found or (name in self._splits and version not in found[name])
+                if seen.gone and was_gone:
+                    gone.append(loaded)
+            if gone:
+                await self._withdraw(gone)
+                for loaded in gone:
+                    del self._seen[loaded.key]
 
     async def _look_at(self, key: Key, folder: Path, settle: bool) -> None:
         seen = self._seen.setdefault(key, Seen())
@@ -144,7 +167,7 @@ class Loader:
         # Whoever waits for an answer is told there; here the event that _load leaves behind is all.
         with suppress(DeepseekError):
             async with self._lock:
-                await self._load(key, folder)
+                await self._load({key: folder})
 
     async def _watch(self, watch_s: float) -> None:
         said = ""
@@ -156,119 +179,76 @@ class Loader:
             except CheckError as error:
                 trouble = str(error)
                 if trouble != said:
-                    self._say("the repository is left as it is", error=trouble)
+                    self._stage.say("the repository is left as it is", error=trouble)
             said = trouble
 
     def _wanted(self, name: str, versions: Mapping[str, Path]) -> list[str]:
-        split = self._app.models.splits.get(name)
+        split = self._splits.get(name)
         return [latest(versions)] if split is None else [each for each in split.versions if each in versions]
 
-    async def _load(self, key: Key, folder: Path) -> ServedModel:
-        """Open a model, warm it up and let it take its place."""
+    async def _load(self, folders: Mapping[Key, Path]) -> list[str]:
+        """Open models and warm them up, and when all of them can be served let them take their places."""
+        opened: list[Loaded] = []
+        try:
+            for key, folder in folders.items():
+                opened.append(await self._open(key, folder))
+            await self._stage.place([loaded.number for loaded in opened])
+        except BaseException:
+            for loaded in opened:
+                self._retire(loaded)
+            raise
+        for loaded in opened:
+            for replaced in [each for each in self._loaded if self._replaces(loaded, each)]:
+                self._loaded.remove(replaced)
+                self._retire(replaced)
+            self._loaded.append(loaded)
+        return [loaded.version for loaded in opened]
+
+    async def _withdraw(self, models: Sequence[Loaded]) -> list[asyncio.Task[None]]:
+        """Let models be asked no more, and close them in time."""
+        self._loaded = [loaded for loaded in self._loaded if loaded not in models]
+        await self._stage.withdraw([loaded.number for loaded in models])
+        return [self._retire(loaded) for loaded in models]
+
+    def _replaces(self, loaded: Loaded, other: Loaded) -> bool:
+        return loaded.name == other.name and (loaded.name not in self._splits or loaded.version == other.version)
+
+    async def _open(self, key: Key, folder: Path) -> Loaded:
         name, version = key
         seen = self._seen.setdefault(key, Seen())
         seen.stamp = seen.tried = await _in_thread(stamp_of, folder)
         held = await _in_thread(Held, folder)
+        number = next(self._numbers)
         try:
-            model = await self._open(name, version, held.path)
-        except BaseException as raised:
+            split = self._splits.get(name)
+            if split is not None and version not in split.versions:
+                raise _not_split(name, version, split.versions)
+            called, _ = await self._stage.open(number, name, version, held.path)
+        except BaseException as error:
             held.close()
-            if not isinstance(raised, Exception):
-                raise
-            error = _refused(name, folder, raised)
-            seen.reason = str(error)
-            self._say("a model was refused", model=name, version=version, error=str(error))
-            raise error from raised
-        seen.reason = ""
-        replaced = self._app.serve(model)
-        for loaded in [loaded for loaded in self._loaded if loaded.model is replaced]:
-            loaded.model.unloaded()
-            self._retire(loaded)
-        model.loaded()
-        self._loaded.append(Loaded(model, held, key))
-        return model
-
-    async def _open(self, name: str, version: str, path: Path) -> ServedModel:
-        """A model that is warm in every engine process, and gets no request yet."""
-        app = self._app
-        self._check_ours(name)
-        split = app.models.splits.get(name)
-        if split is not None and version not in split.versions:
-            raise _not_split(name, version, split.versions)
-        face = await _in_thread(lambda: face_of(self._repository.open_model(path)))
-        model = app.models.make(name, face, version)
-        try:
-            if app.processes is None:
-                app.runs[model.key] = face.run
-            else:
-                await app.processes.open(model.key, face.spec)
-            await model.warm_up()
-        except BaseException:
-            await self._let_go(model)
+            if isinstance(error, DrainingError):
+                seen.tried = None  # nobody has tried it
+            elif isinstance(error, DeepseekError):
+                seen.reason = str(error)
+                self._stage.say("a model was refused", model=name, version=version, error=str(error))
             raise
-        return model
-
-    def _drop(self, loaded: Loaded) -> asyncio.Task[None]:
-        self._app.drop(loaded.model)
-        loaded.model.unloaded()
-        return self._retire(loaded)
+        seen.reason = ""
+        return Loaded(number, name, called, held, key)
 
     def _retire(self, loaded: Loaded) -> asyncio.Task[None]:
-        self._loaded.remove(loaded)
+        """Close a model in time, and what is held of its folder after it."""
         task = asyncio.get_running_loop().create_task(self._finish(loaded))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
         return task
 
     async def _finish(self, loaded: Loaded) -> None:
-        """Wait until a model that gets no more requests has answered those that it has, and give its memory back."""
-        while self._app.busy(loaded.model):
-            await asyncio.sleep(IDLE_S)
-        await self._let_go(loaded.model)
+        await self._stage.close(loaded.number)
         await _in_thread(loaded.held.close)
-
-    async def _let_go(self, model: ServedModel) -> None:
-        if self._app.processes is not None:
-            await self._app.processes.close_model(model.key)
-        self._app.runs.pop(model.key, None)
-        model.let_go()
-        # A model knows itself through its parts, so the collector has to find it, also among what was there at the
-        # start and was exempt from its looks.
-        frozen = gc.get_freeze_count() > 0
-        gc.unfreeze()
-        gc.collect()
-        if frozen:
-            gc.freeze()
-        give_back()
-
-    def _check_ours(self, name: str) -> None:
-        ours = {loaded.model for loaded in self._loaded}
-        slot = self._app.models.slots.get(name)
-        if name in self._app.writers or (slot is not None and not ours.issuperset(slot.versions.values())):
-            raise InputError(
-                f"{name!r} was given to the server when it was started",
-                expected="a model that was loaded from the repository",
-                fix="leave it out of the command line, and put it into the repository",
-            )
-
-    def _say(self, state: str, **fields: Any) -> None:
-        self._app.emit(Event("server", fields={"state": state, **fields}))
 
 
 async def _in_thread(work: Callable[..., Result], *args: Any) -> Result:
     return await asyncio.get_running_loop().run_in_executor(None, work, *args)
-
-
-def _refused(name: str, folder: Path, error: Exception) -> DeepseekError:
-    """What is told when a model cannot be loaded."""
-    if isinstance(error, DeepseekError):
-        return error
-    kind = "" if isinstance(error, EngineError) else f"{type(error).__name__}: "
-    return CheckError(
-        f"{name!r} cannot be opened from {folder.name!r}: {kind}{error}",
-        expected="a folder whose model an engine takes",
-        fix="make it again, or take an unharmed copy; what is loaded goes on",
-    )
 
 
 def _not_split(name: str, version: str, versions: tuple[str, ...]) -> InputError:

@@ -27,7 +27,7 @@ from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
 from deepseek.serve.config import Settings
-from deepseek.serve.explanations import UNEXPLAINED, Explaining, Explanations
+from deepseek.serve.explanations import Explainers, Explanations
 from deepseek.serve.faces import Face, Prepared, Servable, face_of
 from deepseek.serve.jobs import Job, Part
 from deepseek.serve.pace import Pace
@@ -55,7 +55,7 @@ class ServedModel:
         name: str,
         face: Face,
         settings: Settings,
-        explaining: Explaining,
+        explainers: Explainers,
         emit: Emit,
         pool: Pool,
         *,
@@ -76,10 +76,7 @@ class ServedModel:
             row_units=face.row_units, engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
             join=face.join, concat=face.concat, fits=face.fits,
         )  # fmt: skip
-        self.explanations = Explanations(
-            face.runtime, explaining if face.runtime is not None else UNEXPLAINED,
-            max_queued_rows=settings.max_queued_rows, emit=partial(self._computed, "explain"),
-        )  # fmt: skip
+        self.explanations = Explanations(self.key, face, explainers, settings, partial(self._computed, "explain"))
         self._arrived: list[Job] = []  # and not prepared yet
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
 
@@ -115,7 +112,6 @@ class ServedModel:
 
     def let_go(self) -> None:
         self._threads.shutdown()
-        self.explanations.close()
         self.face.close()
 
     def unloaded(self) -> None:
@@ -274,10 +270,10 @@ class Models(Mapping[str, ServedModel]):
     """What is loaded, by name: for each model the version that stands for it. `slots` hold the others too."""
 
     def __init__(
-        self, settings: Settings, explaining: Explaining, emit: Emit, pool: Pool, splits: Mapping[str, Split]
+        self, settings: Settings, explainers: Explainers, emit: Emit, pool: Pool, splits: Mapping[str, Split]
     ) -> None:
         self.slots: dict[str, Slot] = {}
-        self._shared = settings, explaining, emit, pool
+        self._shared = settings, explainers, emit, pool
         self.splits = splits
 
     def make(self, name: str, model: Servable | Face, version: str = "") -> ServedModel:

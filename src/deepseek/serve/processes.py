@@ -29,6 +29,7 @@ from deepseek.errors import DeepseekError
 from deepseek.serve.workers import MAX_DEATHS, Done, EngineLostError, LostWorkerError, Pool
 
 Spec = Mapping[str, Any]
+PREDICTING = "deepseek.engines.process"
 #: Before a process is started again; doubled while processes do not start, or die within SETTLED_S.
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.05, 10.0, 5.0
 CLOSE_S = 5.0  # that a process has to end by itself
@@ -44,8 +45,9 @@ class EngineError(Exception):
 class ProcessWorker(asyncio.Protocol):
     """One engine process, and the socket to it."""
 
-    def __init__(self, lost: Callable[[ProcessWorker], None]) -> None:
+    def __init__(self, lost: Callable[[ProcessWorker], None], module: str) -> None:
         self._lost = lost
+        self._module = module
         self._frames = Frames()
         self._numbers = count(1)
         self._asked: dict[int, Done] = {}
@@ -71,7 +73,7 @@ class ProcessWorker(asyncio.Protocol):
                 for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                     end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deepseek.engines.process", str(theirs.fileno())],
+                [sys.executable, "-m", self._module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 env=os.environ | _ONE_THREAD,
             )  # fmt: skip
@@ -144,7 +146,9 @@ class ProcessWorker(asyncio.Protocol):
 class Processes:
     """All engine processes of one server."""
 
-    def __init__(self, pool: Pool, num_workers: int, emit: Callable[[Event], None]) -> None:
+    def __init__(self, pool: Pool, num_workers: int, emit: Callable[[Event], None], module: str = PREDICTING) -> None:
+        """`module`: what a process runs."""
+        self._module = module
         self._pool = pool
         self._num_workers = num_workers
         self._emit = emit
@@ -222,7 +226,7 @@ class Processes:
         await asyncio.gather(*(worker.end() for worker in list(self._workers)))
 
     async def _start_one(self) -> None:
-        worker = ProcessWorker(self._lost)
+        worker = ProcessWorker(self._lost, self._module)
         self._workers.add(worker)
         try:
             await worker.start()

@@ -1,88 +1,12 @@
-"""The engine process: opens models and computes what a front end sends it, one question after the other.
+"""The engine process: computes predictions.
 
-    python -m deepseek.engines.process FD        FD: an inherited socket, see wire.py
-
-It ends when the front end closes the socket, so also when that was killed. Signals that a terminal or a service manager
-sends to the whole group are not for it: the front end finishes what it accepted, and that needs engines.
+python -m deepseek.engines.process FD        FD: an inherited socket, see wire.py
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import signal
-import socket
-import sys
-from collections.abc import Iterator
-from time import perf_counter
-from typing import Any
-
-from deepseek.contracts import Arrays
-from deepseek.engines.memory import give_back
-from deepseek.engines.process.opened import Opened, open_model
-from deepseek.engines.process.wire import Frames, pack
-from deepseek.errors import DeepseekError
-
-PIECE_BYTES = 1 << 20
-
-
-class Engines:
-    """The models of one engine process."""
-
-    def __init__(self) -> None:
-        self._models: dict[str, Opened] = {}
-
-    def answer(self, what: str, model: str, more: dict[str, Any], arrays: Arrays) -> Arrays:
-        """Do what is asked. What goes wrong is raised."""
-        if what == "run":
-            return self._models[model].run(arrays)
-        if what == "open":
-            opened = open_model(more)
-            self._close(model)
-            self._models[model] = opened
-        elif what == "close":
-            self._close(model)
-        return {}
-
-    def _close(self, model: str) -> None:
-        found = self._models.pop(model, None)
-        if found is not None:
-            found.close()
-            del found
-            gc.collect()  # what a model holds knows it in return
-            give_back()
-
-
-def serve(connection: socket.socket) -> None:
-    """Answer until the other end is gone."""
-    engines = Engines()
-    for (number, what, model, more), arrays in _asked(connection):
-        started_s = perf_counter()
-        found: Arrays = {}
-        wrong: dict[str, str] = {}
-        try:
-            found = engines.answer(what, model, more, arrays)
-        except DeepseekError as error:
-            wrong = error.to_dict() | {"kind": type(error).__name__}
-        except Exception as error:  # noqa: BLE001  (an engine's own errors have no common class; the front end reports)
-            wrong = {"kind": type(error).__name__, "message": str(error)}
-        connection.sendall(pack((number, perf_counter() - started_s, wrong, {}), found))
-
-
-def _asked(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]:
-    frames = Frames()
-    while data := connection.recv(PIECE_BYTES):
-        yield from frames.feed(data)
-
-
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    gone = contextlib.suppress(BrokenPipeError, ConnectionResetError)  # the front end is
-    with gone, socket.socket(fileno=int(sys.argv[1])) as connection:
-        serve(connection)
-
+from deepseek.engines.process.answering import answer
+from deepseek.engines.process.opened import open_model
 
 if __name__ == "__main__":
-    main()
+    answer(open_model)

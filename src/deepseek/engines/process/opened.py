@@ -37,12 +37,7 @@ class OpenedBundle:
     def open(cls, spec: Mapping[str, Any]) -> OpenedBundle:
         """IntegrityError when the folder no longer holds the bundle that the front end has opened."""
         runtime = Runtime.open(Path(spec["path"]))
-        if runtime.manifest.digest != spec["digest"]:
-            raise IntegrityError(
-                f"{spec['path']} now holds another bundle than the one that is served",
-                expected=spec["digest"],
-                fix="load the model again, so that the new bundle takes the place of the old one",
-            )
+        check_digest(runtime, spec)
         # No request shall wait until an engine for many rows is opened, too.
         for num_rows in sorted({1, *(max(1, entry.from_rows) for entry in runtime.manifest.engines)}):
             if num_rows <= WARM_ROWS:
@@ -54,6 +49,16 @@ class OpenedBundle:
 
     def close(self) -> None:
         self._runtime.close()
+
+
+def check_digest(runtime: Runtime, spec: Mapping[str, Any]) -> None:
+    """IntegrityError when it is not the bundle that the front end has opened."""
+    if runtime.manifest.digest != spec["digest"]:
+        raise IntegrityError(
+            f"{spec['path']} now holds another bundle than the one that is served",
+            expected=spec["digest"],
+            fix="load the model again, so that the new bundle takes the place of the old one",
+        )
 
 
 class OpenedText:

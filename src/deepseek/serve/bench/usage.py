@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FRONT_ENDS, ENGINES = "front_ends", "engines"
-_ENGINE = "deepseek.engines."  # in the command line of an engine process
+_ENGINES = ("deepseek.engines.", "deepseek.explain.")  # in the command line of a process that computes
 Used = dict[int, tuple[str, float]]  # process -> its part of the server, seconds of CPU
 
 
@@ -55,7 +55,8 @@ def resident_bytes(pid: int) -> int:
 
 def part_of(pid: int) -> str:
     """An engine process is known by the module that it runs."""
-    return ENGINES if _ENGINE in _read(Path(f"/proc/{pid}/cmdline")) else FRONT_ENDS
+    command = _read(Path(f"/proc/{pid}/cmdline"))
+    return ENGINES if any(module in command for module in _ENGINES) else FRONT_ENDS
 
 
 def _read(file: Path) -> str:

@@ -16,10 +16,10 @@ import numpy as np
 
 from deepseek.contracts import Attribution, Prediction, Record, Tensors
 from deepseek.data.columns import Columns
+from deepseek.engines.process.attributions import Explained
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import JSON, Answer, Call
-from deepseek.serve.explanations import Explained
 from deepseek.serve.jobs import Part
 from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
@@ -131,8 +131,8 @@ async def _predict(call: Call, model: ServedModel) -> Answer:
         def render(explained: Explained) -> bytes:
             return write(prediction, _reasons(model, explained, cast("Sequence[Record]", records), num_reasons))
 
-        targets = _targets(model, prediction)
-        return Answer(await model.explanations.make(call.deadline_s, batch.features, targets, render))
+        explained = await model.explanations.make(call, batch.features, _targets(model, prediction))
+        return Answer(await model.offload(_explained_cells(model, len(records)), render, explained))
     if not by_column:
         return Answer(await model.offload(cells_of(prediction, len(records), CELLS), _encode_predictions, prediction))
     if accepts_arrow(call.headers) and prediction.tensors is None:
@@ -174,7 +174,8 @@ async def explain(call: Call, model: ServedModel) -> Answer:
     target = _target(body, model)
     batch, prediction = await model.predict(call, records)
     targets = [target] * len(records) if target is not None else _targets(model, prediction)
-    return Answer(await model.explanations.make(call.deadline_s, batch.features, targets, _encode_explanations))
+    explained = await model.explanations.make(call, batch.features, targets)
+    return Answer(await model.offload(_explained_cells(model, len(records)), _encode_explanations, explained))
 
 
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
@@ -207,6 +208,11 @@ def _encode_predictions(prediction: Prediction, reasons: Sequence[Sequence[Mappi
     for row, why in zip(rows, reasons, strict=False):
         row["reasons"] = why
     return encode({"predictions": rows})
+
+
+def _explained_cells(model: ServedModel, num_rows: int) -> int:
+    """What writing explanations costs: each names all columns."""
+    return num_rows * (CELLS + 2 * len(model.columns))
 
 
 def _encode_explanations(explained: Explained) -> bytes:

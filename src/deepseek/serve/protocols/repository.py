@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deepseek.errors import CheckError, InputError, MissingError
+from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Answer, Call
 from deepseek.serve.protocols.json_body import kind_of, read_object
 
 if TYPE_CHECKING:
-    from deepseek.serve.loader import Loader
+    from deepseek.serve.loader import Life
     from deepseek.serve.models import Models
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
@@ -29,13 +29,13 @@ READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 _DEPENDENTS = "unload_dependents"
 
 
-async def repository_index(call: Call, models: Models, loader: Loader | None) -> Answer:
+async def repository_index(call: Call, models: Models, loader: Life | None) -> Answer:
     """POST /v2/repository/index"""
     body = _body(call)
     return Answer.json(await index(models, loader, ready=body.get("ready") is True))
 
 
-async def index(models: Models, loader: Loader | None, *, ready: bool) -> list[dict[str, str]]:
+async def index(models: Models, loader: Life | None, *, ready: bool) -> list[dict[str, str]]:
     """What is loaded, and unless only that is asked for what could be."""
     found = [_entry(model.name, model.version) for model in models.all()]
     if loader is not None and not ready:
@@ -48,7 +48,7 @@ def _entry(name: str, version: str, reason: str | None = None) -> dict[str, str]
     return {"name": name, "version": version, "state": state, "reason": reason or ""}
 
 
-async def manage(call: Call, loader: Loader | None, name: str, verb: str) -> Answer:
+async def manage(call: Call, loader: Life | None, name: str, verb: str) -> Answer:
     """POST /v2/repository/models/M/load and /unload"""
     parameters = _body(call).get("parameters", {})
     if not isinstance(parameters, dict):
@@ -60,17 +60,11 @@ async def manage(call: Call, loader: Loader | None, name: str, verb: str) -> Ans
             expected="a server that was given a folder to load from",
             fix="start it with: deepseek serve --repository DIR",
         )
-    if call.settings.front_ends > 1:
-        raise CheckError(
-            f"this server has {call.settings.front_ends} front ends, and a request reaches one of them",
-            expected="a server with one front end, or one that watches its folder",
-            fix="start it with --watch SECONDS, and put the bundle into the folder: then all of them load it",
-        )
     if verb == "unload":
         await loader.unload(name)
         return Answer.json({"name": name, "state": UNAVAILABLE})
-    loaded = await loader.load(name, parameters.get("version", ""))
-    return Answer.json({"name": name, "versions": [model.version for model in loaded], "state": READY})
+    versions = await loader.load(name, parameters.get("version", ""))
+    return Answer.json({"name": name, "versions": versions, "state": READY})
 
 
 def _check(parameters: Mapping[str, Any], known: str) -> None:

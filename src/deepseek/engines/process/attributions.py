@@ -1,0 +1,54 @@
+"""Explanations as arrays, as an engine process is asked for them and answers.
+
+    explain_rows(explainer, labels, {"features", "targets"})  ->  {"values", "base_value", "output", "about"}
+    read_rows(arrays)       ->  for each row the attribution that holds it, and its row there
+
+`features` are (N, F); `targets` (N,) are places in `labels`, -1 for what an explainer takes by itself; `about` is in
+each row what is equal for all rows of a target.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from deepseek.contracts import Arrays, Attribution, Explainer
+
+Explained = Sequence[tuple[Attribution, int]]
+
+
+def explain_rows(explainer: Explainer, labels: Sequence[str], arrays: Arrays) -> Arrays:
+    """Explain each row for its own target; rows of one target go together."""
+    features, targets = arrays["features"], arrays["targets"]
+    order, parts = [], []
+    for target in dict.fromkeys(targets.tolist()):
+        rows = np.flatnonzero(targets == target)
+        order.append(rows)
+        parts.append(_pack(explainer.explain(features[rows], target=labels[target] if target >= 0 else None)))
+    places = np.argsort(np.concatenate(order))
+    return {name: np.concatenate([part[name] for part in parts])[places] for name in parts[0]}
+
+
+def _pack(attribution: Attribution) -> Arrays:
+    about = [attribution.names, attribution.scale, attribution.method, attribution.target]
+    return {
+        "values": attribution.values,
+        "base_value": attribution.base_value,
+        "output": attribution.output,
+        "about": np.full(len(attribution.values), json.dumps(about).encode()),
+    }
+
+
+def read_rows(arrays: Arrays) -> Explained:
+    """The attributions of explained rows."""
+    found: dict[int, tuple[Attribution, int]] = {}
+    about = arrays["about"]
+    for text in dict.fromkeys(about.tolist()):
+        names, scale, method, target = json.loads(text)
+        rows = np.flatnonzero(about == text)
+        values, base_value, output = (arrays[name][rows] for name in ("values", "base_value", "output"))
+        attribution = Attribution(tuple(names), values, base_value, output, scale, method, target)
+        found |= {row: (attribution, at) for at, row in enumerate(rows.tolist())}
+    return [found[row] for row in range(len(about))]
