@@ -97,7 +97,7 @@ class Channel:
             if kind == FOUND:
                 told.set_result(content)
             else:
-                told.set_exception(raised(content) or DeepseekError(f"{content['kind']}: {content['message']}"))
+                told.set_exception(raised(content) or unknown(content))
 
     async def _answer(self, number: int, what: str, content: Any) -> None:
         try:
@@ -127,6 +127,15 @@ def raised(wrong: Mapping[str, str]) -> DeepseekError | None:
     if kind is None or kind.__init__ is not DeepseekError.__init__:
         return None
     return kind(wrong["message"], expected=wrong.get("expected", ""), fix=wrong.get("fix", ""))
+
+
+def unknown(wrong: Mapping[str, str]) -> DeepseekError:
+    """The error for one that is none of ours."""
+    return DeepseekError(
+        f"{wrong['kind']}: {wrong['message']}",
+        expected="that the other process does what it is asked",
+        fix="see what it has logged",
+    )
 
 
 def _kinds(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
