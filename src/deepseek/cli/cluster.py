@@ -219,6 +219,6 @@ def _kept_by_ray() -> Any:
     """A replica can only say what it has answered itself, which would pass for the whole."""
     raise MissingError(
         "one replica of a cluster does not know what the others have answered",
-        expected="the metrics of Ray Serve, such as ray_serve_num_http_requests",
+        expected="the metrics of Ray Serve, such as serve_num_http_requests",
         fix="let Prometheus ask the metrics port of each node of the cluster",
     )

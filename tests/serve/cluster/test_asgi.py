@@ -53,6 +53,7 @@ FRONT = {"date", "server", "connection", "transfer-encoding", "x-request-id"}
 
 @asynccontextmanager
 async def behind_uvicorn(app: App) -> AsyncIterator[str]:
+    await app.start()
     config = uvicorn.Config(Door(app), host="127.0.0.1", port=0, lifespan="on", log_level="error")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())

@@ -6,6 +6,7 @@ Only the server needs Ray: where it is not installed beside the tests, the envir
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -22,7 +23,9 @@ import httpx
 import psutil
 import pytest
 
+from deepseek.bundle import write_bundle
 from deepseek.cli import main
+from deepseek.engines import Runtime
 from deepseek.extras import has
 from serving import Server, started
 
@@ -188,6 +191,18 @@ def test_it_stops_with_what_it_has_accepted_answered_and_leaves_no_process(clust
     assert set(statuses) <= {200, 404, 503}  # 404: the application is no more, the proxy still is
     _, alive = psutil.wait_procs(processes, timeout=20)
     assert not alive
+
+
+def test_replicas_that_cannot_start_say_why(python: Path, loans: Path, tmp_path: Path) -> None:
+    with Runtime.open(loans, lazy=True) as runtime:
+        manifest = runtime.manifest
+    files = {name: (loans / name).read_bytes() for name in manifest.files} | {"model.onnx": b"garbage"}
+    broken = write_bundle(tmp_path / "broken", dataclasses.replace(manifest, name="broken", files={}), files).path
+    command = [python, "-m", "deepseek", "serve", broken, "--cluster", "ray", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 3, done.stderr
+    assert "model.onnx cannot be loaded" in done.stderr
+    assert not done.stdout
 
 
 def test_ray_takes_the_configuration_that_is_written(python: Path, loans: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """An App behind ASGI: scopes to calls, answers to messages. What is checked, computed and said stays the App's.
 
-    door = Door(app)      # an ASGI 3 application: its lifespan starts and closes the App, its requests are the App's
+    await app.start()
+    door = Door(app)      # an ASGI 3 application; the end of its lifespan closes the App
 
 Our own front end speaks HTTP itself, because an ASGI server costs more than the answer (docs/decisions/0005). Behind a
 proxy that speaks ASGI anyway there is nothing to save, and nothing of what it costs is spent twice.
@@ -41,13 +42,8 @@ class Door:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """Start the App, and close it when the server stops."""
+        """Close the App when the server stops. It was started before, by who can say what went wrong with it."""
         await receive()
-        try:
-            await self.app.start()
-        except DeepseekError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.app.drain()

@@ -20,13 +20,14 @@ OpenApp = Callable[[Mapping[str, Any]], App]
 
 
 class Replica:
-    """Opens the models when it is made: what is wrong with them stands in the state of the deployment then."""
+    """Opens the models and starts their engines when it is made: what goes wrong then, the deployment's state says."""
 
     def __init__(self, open_app: OpenApp, args: Mapping[str, Any]) -> None:
         self._app = open_app(args)
 
-    def __serve_build_asgi_app__(self) -> Door:
+    async def __serve_build_asgi_app__(self) -> Door:
         """What answers requests; Ray Serve asks for it once the replica is made."""
+        await self._app.start()
         return Door(self._app)
 
     def check_health(self) -> None:
