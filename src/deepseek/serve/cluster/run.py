@@ -59,6 +59,8 @@ def run(plan: Plan, application: Callable[[], Any], address: str | None) -> None
     except KeyboardInterrupt:
         if signals.num > 1:
             raise
+    except SystemExit:
+        return  # by Ray's own handler, for a signal that came while Ray started
 
 
 def serve_until(signals: Signals, plan: Plan, application: Callable[[], Any], *, own: bool) -> None:
