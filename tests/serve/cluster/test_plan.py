@@ -131,10 +131,15 @@ def test_what_does_not_hold_on_a_cluster_is_refused_by_name(
 
 @pytest.mark.parametrize(("variable", "value"), [("GRPC_PORT", "0"), ("FRONT_ENDS", "2")])
 def test_so_is_what_stands_in_the_environment(
-    variable: str, value: str, loans: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    variable: str,
+    value: str,
+    loans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(variable, value)
-    assert f"{variable} does not hold on a cluster" in refused(capsys, loans, "--config-out", "c.yaml")
+    assert f"{variable} does not hold on a cluster" in refused(capsys, loans, "--config-out", tmp_path / "c.yaml")
 
 
 def test_options_of_a_cluster_are_not_taken_without_one(loans: Path, capsys: pytest.CaptureFixture[str]) -> None:
