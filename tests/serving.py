@@ -49,9 +49,11 @@ class Server:
 
 
 @contextmanager
-def started(*args: str | Path, environ: dict[str, str] | None = None) -> Iterator[Server]:
+def started(
+    *args: str | Path, environ: dict[str, str] | None = None, python: str | Path = sys.executable
+) -> Iterator[Server]:
     """`deepseek serve` on a free port, killed at the end if it still runs."""
-    command = [sys.executable, "-m", "deepseek", "serve", *map(str, args)]
+    command = [str(python), "-m", "deepseek", "serve", *map(str, args)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PORT": "0", "DEEPSEEK_LOG_LEVEL": "error"} | (environ or {}),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deepseek.cli.cluster import cluster_options
 from deepseek.cli.options import FILE, FOLDER
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
+@cluster_options
 def command(
     bundles: tuple[str, ...],
     host: str | None,

@@ -111,10 +111,10 @@ class Settings:
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], **given: Any) -> Settings:
+    def read(cls, environ: Mapping[str, str], *, auto_workers: int | None = None, **given: Any) -> Settings:
         """Settings from the environment, then from the options that are given (None counts as not given).
 
-        WORKERS is one process a core unless told otherwise, dealt out among the front ends.
+        WORKERS is one process a core unless told otherwise, dealt out among the front ends; or `auto_workers`.
 
         >>> Settings.read({"PORT": "8123", "BATCH_SIZE": ""}).port
         8123
@@ -131,7 +131,7 @@ class Settings:
                 found[name] = _whole_number(variable, name, text) if is_number else text
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
-            found["workers"] = max(1, num_cores() // found.get("front_ends", 1))
+            found["workers"] = auto_workers or max(1, num_cores() // found.get("front_ends", 1))
         if "log_level" in found:
             found["log_level"] = found["log_level"].lower()
         return cls(**found)

@@ -9,11 +9,15 @@ from urllib.parse import quote, unquote
 
 import httptools
 
-from deepseek.serve.call import Answer, Call, Stream
+from deepseek.serve.call import Answer, Call, Header, Stream
 
-_SECURITY = (
-    "x-content-type-options: nosniff\r\nx-frame-options: DENY\r\ncache-control: no-store\r\n"
-    "referrer-policy: no-referrer\r\ncross-origin-resource-policy: same-origin\r\n"
+#: What every answer carries.
+SECURITY: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 _SLASH = re.compile("%2[fF]")
 
@@ -58,10 +62,16 @@ def head_of(call: Call, answer: Answer | Stream, date: bytes, more: bytes, keeps
 @lru_cache(1_024)
 def _version_line(version: str) -> bytes:
     """Who answered, as it stands in a URL: a version may be named in any script."""
-    return b"x-model-version: %b\r\n" % quote(version).encode()
+    return b"x-model-version: %b\r\n" % version_header(version)
+
+
+def version_header(version: str) -> bytes:
+    """A version as it stands in a header."""
+    return quote(version).encode()
 
 
 @cache
 def _first(status: int) -> bytes:
     """The status line and the headers that every answer has."""
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{_SECURITY}".encode()
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    return first + b"".join(b"%b: %b\r\n" % header for header in SECURITY)

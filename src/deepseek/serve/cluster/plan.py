@@ -1,0 +1,185 @@
+"""What a cluster is told: how many replicas, where requests come in, how much each takes.
+
+    plan = Plan(models, settings, Replicas(1, 4), "deepseek.cli.cluster:build")
+    to_yaml(plan.config())          # a file for `serve deploy`
+    settings_of(args["settings"])   # in a replica: the same settings again
+
+A replica takes in what keeps its engines busy. While a batch of BATCH_SIZE rows is computed, the next one gathers: so
+twice as many requests of a row each are worked on at most, and BATCH_SIZE of them on average is what Ray Serve scales
+for. What is above that waits at the proxy, where a replica that is started later can take it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from deepseek.errors import InputError
+from deepseek.plugins import did_you_mean
+from deepseek.serve.config import Settings
+
+APPLICATION = "deepseek"  # as Ray Serve calls it
+DEPLOYMENT = "Replica"
+MAX_REPLICAS = 10_000
+KEEP_ALIVE_S = 75  # as our own front end keeps idle connections
+ANSWER_S = 1.0  # that an answer may travel, after the server's own limit
+#: What a replica is told of the settings; the rest is for the proxies, or does not hold on a cluster.
+OF_A_REPLICA = (
+    "batch_size", "workers", "api_keys_file", "log_level", "max_body_bytes", "max_rows", "max_explain_rows",
+    "max_queued_rows", "timeout_s", "body_timeout_s", "engine_timeout_s", "drain_s",
+)  # fmt: skip
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many there are at least and at most."""
+
+    least: int = 1
+    most: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Replicas:
+        """MIN:MAX, or a number that stays.
+
+        >>> Replicas.parse("1:4"), Replicas.parse("2")
+        (Replicas(least=1, most=4), Replicas(least=2, most=2))
+        """
+        words = text.split(":")
+        if len(words) > 2 or not all(word.isascii() and word.isdigit() and len(word) < 6 for word in words):
+            raise _wrong_number(text)
+        least, most = int(words[0]), int(words[-1])
+        if not 1 <= least <= most <= MAX_REPLICAS:
+            raise _wrong_number(text)
+        return cls(least, most)
+
+
+def _wrong_number(text: str) -> InputError:
+    return InputError(
+        f"{text[:40]!r} is not a number of replicas",
+        expected=f"MIN:MAX or one number, from 1 to {MAX_REPLICAS}",
+        fix="write for example --replicas 1:4",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`models`: name, absolute path and digest of each. `build`: what makes the application, as MODULE:FUNCTION."""
+
+    models: Sequence[Mapping[str, str]]
+    settings: Settings
+    replicas: Replicas
+    build: str
+
+    def config(self) -> dict[str, Any]:
+        """What `serve deploy` takes, once it is YAML."""
+        settings = self.settings
+        application = {
+            "name": APPLICATION,
+            "route_prefix": "/",
+            "import_path": self.build,
+            "args": {
+                "models": [dict(model) for model in self.models],
+                "settings": {name: getattr(settings, name) for name in OF_A_REPLICA},
+            },
+            "deployments": [{"name": DEPLOYMENT} | self.deployment()],
+        }
+        return {"proxy_location": self.proxies, "http_options": self.http(), "applications": [application]}
+
+    @property
+    def proxies(self) -> str:
+        """Where requests come in. At a loopback address each node could be reached from itself alone: one is enough."""
+        return "HeadOnly" if self.settings.host in LOOPBACK else "EveryNode"
+
+    def http(self) -> dict[str, Any]:
+        """Of the proxies."""
+        settings = self.settings
+        return {
+            "host": settings.host,
+            "port": settings.port,
+            # Above the server's own limit, which has the better words; this one counts what waits at the proxy, too.
+            "request_timeout_s": settings.timeout_s + ANSWER_S,
+            "keep_alive_timeout_s": KEEP_ALIVE_S,
+        }
+
+    def deployment(self) -> dict[str, Any]:
+        """Of the replicas."""
+        num_engines = max(1, self.settings.workers)
+        target = self.settings.batch_size * num_engines
+        return {
+            "max_ongoing_requests": 2 * target,
+            "max_queued_requests": self.settings.max_queued_rows,
+            "autoscaling_config": {
+                "min_replicas": self.replicas.least,
+                "max_replicas": self.replicas.most,
+                "target_ongoing_requests": target,
+            },
+            "health_check_period_s": 5.0,
+            "health_check_timeout_s": 15.0,
+            "graceful_shutdown_timeout_s": self.settings.drain_s,
+            "ray_actor_options": {"num_cpus": num_engines},
+        }
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """The settings of a replica, from a configuration that somebody may have changed. InputError names the fault."""
+    for name in given:
+        if name not in OF_A_REPLICA:
+            raise InputError(
+                f"settings.{name} is not known.{did_you_mean(name, OF_A_REPLICA)}",
+                expected=", ".join(OF_A_REPLICA),
+                fix="correct the configuration, or write it again with --config-out",
+            )
+    kinds = {field.name: str(field.type) for field in fields(Settings)}
+    for name, value in given.items():
+        kind = kinds[name]
+        good = {
+            "int": type(value) is int,
+            "float": type(value) in (int, float),
+            "str": isinstance(value, str),
+            "str | None": value is None or isinstance(value, str),
+        }[kind]
+        if not good:
+            raise InputError(
+                f"settings.{name} is {value!r}", expected=kind.replace("None", "null"), fix="correct the configuration"
+            )
+    return Settings(**given)
+
+
+def to_yaml(value: Any) -> str:
+    r"""YAML of what JSON can hold. Each scalar is written as JSON has it, which YAML reads the same way.
+
+    >>> print(to_yaml({"port": 8000, "applications": [{"name": "deepseek", "args": {}}, 2]}), end="")
+    port: 8000
+    applications:
+    - name: "deepseek"
+      args: {}
+    - 2
+    """
+    return "".join(line + "\n" for line in _lines(value))
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict) and value:
+        found = []
+        for key, item in value.items():
+            found += _under(f"{key}:", item, "  " if isinstance(item, dict) else "")
+        return found
+    if isinstance(value, list) and value:
+        found = []
+        for item in value:
+            first, *rest = _lines(item)
+            found += [f"- {first}", *(f"  {line}" for line in rest)]
+        return found
+    text = json.dumps(value, ensure_ascii=False)
+    # YAML takes no character that cannot be printed, and has no pairs of \\u for one character.
+    return ["".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)]
+
+
+def _under(key: str, value: Any, indent: str) -> list[str]:
+    lines = _lines(value)
+    if not isinstance(value, (dict, list)) or not value:
+        return [f"{key} {lines[0]}"]
+    return [key, *(indent + line for line in lines)]

@@ -1,0 +1,199 @@
+"""Runs a plan on Ray Serve until a signal, from a cluster of its own or on one that is there.
+
+    run(plan, application, address=None)     # the first line on stdout: {"event": "ready", ...}
+
+Without an address Ray is started on this machine and ends with us. Its own ports cannot be kept to the loopback
+address; so it is started with a token, without which they answer nobody. A cluster that is there is left as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from deepseek.errors import CheckError, InputError
+from deepseek.extras import need
+from deepseek.serve.cluster.plan import APPLICATION, Plan
+from deepseek.serve.cores import num_cores
+from deepseek.serve.run import bind, print_ready, url_of
+
+STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through
+_ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
+
+
+class ClusterError(CheckError):
+    """The cluster did not start what it was told to."""
+
+    code = "cluster"
+
+
+def check_address(address: str) -> None:
+    """InputError for an address that Ray would take for something else."""
+    if not _ADDRESS.fullmatch(address):
+        raise InputError(
+            f"{address[:100]!r} is no address of a Ray cluster that can be served on",
+            expected="auto, or HOST:PORT of its head node",
+            fix="run this on a node of the cluster with --address auto",
+        )
+
+
+def run(plan: Plan, application: Callable[[], Any], address: str | None) -> None:
+    """Serve until a signal. `application` makes what is served; it is called once Ray is there."""
+    if address is None:
+        own_cluster(plan)
+    need("ray.serve", extra="ray")
+    signals = Signals()
+    signals.take()
+    try:
+        with joined(address):
+            signals.take()  # Ray has put a handler of its own there
+            serve_until(signals, plan, application, own=address is None)
+    except KeyboardInterrupt:
+        if signals.num > 1:
+            raise
+    except SystemExit:
+        return  # by Ray's own handler, for a signal that came while Ray started
+
+
+def serve_until(signals: Signals, plan: Plan, application: Callable[[], Any], *, own: bool) -> None:
+    """Start what is served, and stop it after a signal. `own`: Ray itself ends afterwards."""
+    from ray import serve
+
+    if serve.status().proxies:
+        raise InputError(
+            "Ray Serve runs on this cluster already, at an address and with limits that somebody else chose",
+            expected="a cluster without it",
+            fix="end it with `serve shutdown`, or write the configuration with --config-out and deploy that",
+        )
+    try:
+        start(plan, application)
+        print_ready(ready_line(plan))
+        signals.wait()
+    finally:
+        if signals.serving or not own:  # actors that are being started are slow to end in order
+            end()
+
+
+def end() -> None:
+    """Stop Ray Serve: first the application, so that each replica answers what it has accepted."""
+    from ray import serve
+    from ray.exceptions import RayError
+
+    try:
+        if APPLICATION in serve.status().applications:
+            serve.delete(APPLICATION)
+        serve.shutdown()
+    except (RayError, TimeoutError) as error:
+        raise ClusterError(
+            f"Ray Serve did not stop as it should: {_last_line(str(error))}",
+            expected="a cluster that answers",
+            fix="see that nothing runs any more: `serve status`, `serve shutdown`",
+        ) from error
+
+
+class Signals:
+    """SIGTERM and SIGINT. One that comes before anything is served, and a second one, ends all at once."""
+
+    def __init__(self) -> None:
+        self.num = 0
+        self.serving = False
+        self._come = threading.Event()
+
+    def take(self) -> None:
+        """From now on they come here."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._heard)
+
+    def wait(self) -> None:
+        """Return after the first signal."""
+        self.serving = True
+        self._come.wait()
+
+    def _heard(self, _: int, __: FrameType | None) -> None:
+        self.num += 1
+        self._come.set()
+        if self.num > 1 or not self.serving:
+            raise KeyboardInterrupt
+
+
+def own_cluster(plan: Plan) -> None:
+    """What must stand in the environment before Ray is imported, and what can be known to go wrong by then."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "0"  # it would listen at every interface
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    bind(plan.settings.host, plan.settings.port).close()
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[None]:
+    """Connected to a cluster: that at the address, or one of our own on this machine."""
+    import ray
+
+    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    if address is None:
+        options |= {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        try:
+            ray.init("local" if address is None else address, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise no_cluster(address, error) from error
+        yield
+    finally:
+        ray.shutdown()
+
+
+def no_cluster(address: str | None, error: Exception) -> ClusterError:
+    """Ray was not started, or not found."""
+    told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if address is None:
+        return ClusterError(
+            f"Ray did not start: {told}",
+            expected="memory, and room in /tmp and /dev/shm",
+            fix="see the logs in /tmp/ray/session_latest/logs",
+        )
+    return ClusterError(
+        f"there is no Ray cluster at {address}: {told}",
+        expected="one that runs, of the same versions of Ray and Python, whose token stands in RAY_AUTH_TOKEN",
+        fix="ray start --head, on a machine of the cluster; or leave --address out for one on this machine",
+    )
+
+
+def start(plan: Plan, application: Callable[[], Any]) -> None:
+    """Start Ray Serve and what it serves. Returns when every replica that there is at least answers."""
+    from ray import serve
+
+    serve.start(proxy_location=plan.proxies, http_options=plan.http())
+    try:
+        serve.run(application(), name=APPLICATION, route_prefix="/")
+    except RuntimeError as error:
+        found = serve.status().applications.get(APPLICATION)
+        deployments = found.deployments.values() if found is not None else ()
+        told = [deployment.message for deployment in deployments if deployment.message] or [str(error)]
+        raise ClusterError(
+            f"the replicas did not start: {_last_line(told[0])}",
+            expected="the models at the same place on every node, and room for the replicas there",
+            fix="see the logs of Ray, and that every node has the files and this package",
+        ) from error
+
+
+def ready_line(plan: Plan) -> dict[str, Any]:
+    """As a server on one machine prints it."""
+    settings = plan.settings
+    with bind(settings.host, 0) as probe:
+        url = url_of(probe, settings.host).rpartition(":")[0] + f":{settings.port}"
+    return {"event": "ready", "url": url, "models": [model["name"] for model in plan.models], "pid": os.getpid()}
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback: what went wrong."""
+    return (text.strip().splitlines() or ["no reason was told"])[-1]
