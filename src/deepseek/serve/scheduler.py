@@ -111,7 +111,7 @@ class Scheduler:
 
     def wait_s(self, num_rows: int) -> float:
         """Seconds until `num_rows` more would be computed."""
-        units = self._cost + round(num_rows * self._usual)
+        units = self._cost + (round(num_rows * self._usual) if self._differ else num_rows)
         return self.pace.wait(units, batch_units=self._batch_units, num_workers=self._pool.num_workers or 1)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import pytest
 import uvloop
@@ -77,6 +78,16 @@ def test_each_answer_is_counted_once_it_is_whole(pieces: tuple[bytes, ...]) -> N
     assert set(client.statuses) == {200}
     assert client.statuses[200] == len(client.latencies_s) > 3
     assert min(client.latencies_s) > 0.001 * len(pieces)
+
+
+def test_a_closed_load_counts_what_is_answered_in_its_time_whenever_it_was_sent() -> None:
+    client, now_s = Client(Plan("127.0.0.1", 1, REQUEST, 1, 1.0, 0.0, None)), perf_counter()
+    client._start_s, client._stop_s = now_s - 1, now_s + 1_000
+    client.answered(200, came_s=now_s - 5, sent_s=now_s - 5)
+    assert client.statuses.total() == 1
+    client._stop_s = now_s - 0.5
+    client.answered(200, came_s=now_s - 0.9, sent_s=now_s - 0.9)
+    assert client.statuses.total() == 1
 
 
 def test_other_statuses_are_counted_apart_and_have_no_latency() -> None:

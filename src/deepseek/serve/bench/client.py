@@ -112,9 +112,10 @@ class Client:
             self._free.append(connection)
 
     def answered(self, status: int, came_s: float, sent_s: float) -> None:
-        """An answer is there. An open load counts what came in its time, a closed one what was answered in it."""
+        """An answer is there. An open load counts what came in its time, a closed one what was answered in it: also
+        what was sent before, for as much is on its way at the end."""
         now_s = perf_counter()
-        if came_s < self._start_s or (not self._open and now_s > self._stop_s):
+        if came_s < self._start_s if self._open else not self._start_s <= now_s <= self._stop_s:
             return
         self.statuses[status] += 1
         if status == 200:
