@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,22 @@ class Lanes:
         """The lane whose turn it is."""
         first, second, third = self._lanes
         return first or second or third
+
+    def nearest(self, job: Job, num_seen: int) -> list[Job]:
+        """Of the first `num_seen` in the lane whose turn it is, those first whose rows cost about what the job's do."""
+        unit = job.cost / job.num_rows
+        return sorted(islice(self.first(), num_seen), key=lambda other: abs(other.cost / other.num_rows - unit))
+
+    def take(self, jobs: list[Job]) -> None:
+        """Take jobs out of the lane whose turn it is; the others keep their places."""
+        lane, left, kept = self.first(), set(jobs), []
+        while left:
+            job = lane.popleft()
+            if job in left:
+                left.discard(job)
+            else:
+                kept.append(job)
+        lane.extendleft(reversed(kept))
 
     @property
     def oldest_s(self) -> float:

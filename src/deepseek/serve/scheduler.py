@@ -35,8 +35,8 @@ from deepseek.serve.workers import MAX_DEATHS, EngineLostError, LostWorkerError,
 #: A slice of a large request may take as long; a row that comes meanwhile waits no longer than this for its turn.
 BATCH_S = 0.02
 JOINED_S = 0.005
-#: Among so many times the rows of a batch those of like length are looked for.
-WINDOW = 8
+#: Among so many times the rows of a batch those of like length are looked for: so many batches may go before.
+WINDOW = 3
 FADE = 0.05  # what the newest request counts in the usual cost of a row
 SPARE = 32  # the share of a batch's time that rows may wait for company before they are prepared
 SWEEP_S = 0.05  # between two looks for requests that wait in vain
@@ -98,7 +98,7 @@ class Scheduler:
         """
         num_rows = job.num_rows
         if self.num_rows:
-            wait_s = self.wait_s(num_rows)
+            wait_s = self.wait_s(num_rows) + self._passed_over_s
             if self.num_rows + num_rows > self._limit_rows or job.queued_s + wait_s > job.deadline_s:
                 raise BusyError(
                     f"{self.num_rows} rows wait already, an answer would take {wait_s:.1f} s",
@@ -113,6 +113,13 @@ class Scheduler:
         """Seconds until `num_rows` more would be computed."""
         units = self._cost + (round(num_rows * self._usual) if self._differ else num_rows)
         return self.pace.wait(units, batch_units=self._batch_units, num_workers=self._pool.num_workers or 1)
+
+    @property
+    def _passed_over_s(self) -> float:
+        """Seconds that rows may wait longer than those which came with them, because others are nearer in length."""
+        if not self._differ or self.num_rows <= WINDOW * self.batch_rows:
+            return 0.0
+        return (WINDOW - 1) * self.pace.seconds(self._batch_units) / (self._pool.num_workers or 1)
 
     @property
     def _batch_units(self) -> int:
@@ -212,23 +219,17 @@ class Scheduler:
         return batch
 
     def _near(self, first: Job, room: int, soonest_s: float) -> list[Slice]:
-        """Up to `room` rows of requests whose rows are about as long as those of `first`, which has waited longest. The
-        others keep their places, so each is the first one in its turn."""
-        lane = self._waiting.first()
-        seen = [lane.popleft() for _ in range(min(len(lane), WINDOW * self.batch_rows))]
-        length, units = first.cost / first.num_rows, first.cost
-        batch: list[Slice] = []
-        taken: set[Job] = set()
-        for job in sorted(seen, key=lambda job: abs(job.cost / job.num_rows - length)):
+        """Up to `room` rows of requests whose rows are about as long as those of `first`, which has waited longest."""
+        units, taken = first.cost, []
+        for job in self._waiting.nearest(first, WINDOW * self.batch_rows):
             if job.num_rows <= room and units + job.cost <= self._limit_units and not self._vain(job, soonest_s):
-                batch.append((job, 0, job.num_rows))
-                taken.add(job)
+                taken.append(job)
                 room -= job.num_rows
                 units += job.cost
                 if not room:
                     break
-        lane.extendleft(job for job in reversed(seen) if job not in taken)
-        return batch
+        self._waiting.take(taken)
+        return [(job, 0, job.num_rows) for job in taken]
 
     def _slices(self, job: Job, lane: deque[Job], soonest_s: float) -> list[Slice]:
         """The next rows of a large request, and of those behind it that fit whole into the same short time."""
