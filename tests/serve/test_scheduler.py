@@ -239,6 +239,21 @@ def test_rows_of_like_length_are_computed_together_and_none_is_left_behind() -> 
     assert engine.values == [10, 11, 90, 91, 12, 13, 92, 93]
 
 
+def test_workers_share_what_waits_where_batches_are_long() -> None:
+    engine = Engine(delay_s=0.05)
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=8, row_units=100, num_workers=2)
+        jobs = [asking.job(number, cost=10) for number in range(8)]
+        for job, _ in jobs:
+            asking.scheduler.admit(job)
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        await asyncio.gather(*(told for _, told in jobs))
+
+    run(work)
+    assert engine.batches[:2] == [4, 2]
+
+
 def test_who_waits_longest_is_in_the_next_batch_however_long_its_rows_are() -> None:
     engine = Engine()
 
@@ -266,7 +281,7 @@ def test_a_batch_costs_no_more_than_its_rows_are_laid_out_for() -> None:
         await asyncio.gather(*(told for _, told in jobs))
 
     run(work)
-    assert engine.batches == [2, 2, 1, 1, 1]
+    assert engine.batches == [3, 2, 1, 1]  # 30 + 30 + 1, 30 + 30, 30, and the one that fits into no batch
 
 
 def test_the_more_urgent_go_first() -> None:

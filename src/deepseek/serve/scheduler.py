@@ -7,9 +7,9 @@ batch. So a lone request never waits for company, and load makes batches by itse
 
 What is budgeted are rows, and tokens where rows differ in length, never requests. A batch holds rows of several
 requests up to the batch size; where rows differ in length, it is filled with those nearest to the one that waits
-longest, because a batch costs what its longest row costs. A request with more rows than the batch size goes in slices
-as large as BATCH_S allows, and joins the queue again after each, so that single rows need not wait behind it; several
-such requests go together while that takes no longer than JOINED_S.
+longest, because a batch costs what its longest row costs, and while little waits each worker takes its share of it. A
+request with more rows than the batch size goes in slices as large as BATCH_S allows, and joins the queue again after
+each, so that single rows need not wait behind it; several such requests go together for up to JOINED_S.
 
 When a batch of several requests fails, each of them is tried once more by itself; when a worker dies with it, too, on
 whichever worker is free. A request whose deadline has passed is not computed, and none is answered after it.
@@ -117,9 +117,8 @@ class Scheduler:
     @property
     def _passed_over_s(self) -> float:
         """Seconds that rows may wait longer than those which came with them, because others are nearer in length."""
-        if not self._differ or self.num_rows <= WINDOW * self.batch_rows:
-            return 0.0
-        return (WINDOW - 1) * self.pace.seconds(self._batch_units) / (self._pool.num_workers or 1)
+        is_full = self._differ and self.num_rows > WINDOW * self.batch_rows
+        return (WINDOW - 1) * self.pace.seconds(self._batch_units) / (self._pool.num_workers or 1) if is_full else 0.0
 
     @property
     def _batch_units(self) -> int:
@@ -203,8 +202,9 @@ class Scheduler:
     def _fill(self, first: Job, soonest_s: float) -> list[Slice]:
         """Small requests up to the size of a batch, `first` among them."""
         batch, room, units = [(first, 0, first.num_rows)], self.batch_rows - first.num_rows, first.cost
-        if self._differ and len(self._waiting) > room:
-            return batch + self._near(first, room, soonest_s)
+        if self._differ:  # long batches: another worker that will be free soon gets its share
+            share = -(-(1 + len(self._waiting)) // (self._pool.num_workers or 1))
+            return batch + self._near(first, min(room, share - 1), soonest_s)
         while room and self._waiting:
             lane = self._waiting.first()
             job = lane[0]
@@ -222,12 +222,12 @@ class Scheduler:
         """Up to `room` rows of requests whose rows are about as long as those of `first`, which has waited longest."""
         units, taken = first.cost, []
         for job in self._waiting.nearest(first, WINDOW * self.batch_rows):
+            if not room:
+                break
             if job.num_rows <= room and units + job.cost <= self._limit_units and not self._vain(job, soonest_s):
                 taken.append(job)
                 room -= job.num_rows
                 units += job.cost
-                if not room:
-                    break
         self._waiting.take(taken)
         return [(job, 0, job.num_rows) for job in taken]
 
