@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from load import Load, engines_of
+from load import Load
 from serving import Server, started
 
 MINUTES = 10
@@ -19,14 +20,14 @@ SETTLED = 0.25  # of the time, after which memory is compared
 OTHER = "/v2/repository/models/other"
 
 
-def own_bytes(server: Server) -> dict[int, int]:
-    """What the front end and each engine process hold for themselves."""
-    return {pid: private_bytes(pid) for pid in (server.process.pid, *engines_of(server))}
+def resident(server: Server) -> dict[int, int]:
+    """Bytes of the front end and of each process that it has started."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return {pid: resident_bytes(pid) for pid in (server.process.pid, *map(int, children))}
 
 
-def private_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.slow
@@ -48,7 +49,7 @@ def test_ten_minutes_of_load_and_of_models_that_come_and_go_leave_no_memory_behi
             answer = httpx.post(f"{server.url}/v1/models/other:explain", json=body, timeout=60)
             assert answer.status_code == 200
             httpx.get(f"{server.url}/metrics").raise_for_status()
-            sizes.append((time.monotonic() - begun_s, own_bytes(server)))
+            sizes.append((time.monotonic() - begun_s, resident(server)))
             time.sleep(0.5)
         load.end()
         settled = next(found for at_s, found in sizes if at_s > 60 * MINUTES * SETTLED)
