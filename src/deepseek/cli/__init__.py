@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "evaluate": "Measure a bundle on labelled data.",
     "predict": "Score the rows of a file.",
     "explain": "Say why: attributions as JSON and as a page.",
+    "convert": "Make a text model servable without torch.",
     "serve": "Answer over HTTP.",
     "bench": "Measure a server under load.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",

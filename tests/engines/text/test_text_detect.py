@@ -50,11 +50,23 @@ def test_bundles_and_files_are_known(tmp_path: Path) -> None:
         assert describe(tmp_path / name).kind == kind
 
 
-@pytest.mark.parametrize("config", [{"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, {}])
-def test_another_architecture_is_refused_by_name(tmp_path: Path, config: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=r"T5ForConditionalGeneration|without a name") as raised:
+@pytest.mark.parametrize(
+    ("config", "can_be_converted"),
+    [
+        ({"model_type": "deberta-v2", "architectures": ["DebertaV2ForSequenceClassification"]}, True),
+        ({"model_type": "modernbert"}, True),
+        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, False),
+        ({"model_type": "t5", "architectures": ["T5Model"], "is_encoder_decoder": True}, False),
+        ({"model_type": "electra", "architectures": ["ElectraForQuestionAnswering"]}, False),
+        ({}, False),
+    ],
+)
+def test_another_architecture_is_refused_by_name(
+    tmp_path: Path, config: dict[str, object], can_be_converted: bool
+) -> None:
+    with pytest.raises(InputError, match=r"Deberta|modernbert|T5|Electra|without a name") as raised:
         describe(folder_with(tmp_path / "model", "config.json", config))
-    assert "deepseek convert" in raised.value.fix
+    assert ("`deepseek convert HF_FOLDER --out DIR`" in raised.value.fix) == can_be_converted
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Text models from plain Hugging Face folders, without torch: BERT, DistilBERT, RoBERTa and XLM-RoBERTa in OpenVINO.
+"""Text models from plain Hugging Face folders, without torch: BERT, DistilBERT, RoBERTa and XLM-RoBERTa in OpenVINO,
+and other encoders where `deepseek convert` (convert.py) has made one graph of them.
 
 what = describe("./all-MiniLM")                        "text" | "causal-lm" | "bundle" | ..., reads no weights
 model = TextModel.open("./all-MiniLM")                 texts -> ids, outputs -> JSON rows; never imports openvino

@@ -41,7 +41,10 @@ CAUSAL = ("ForCausalLM", "LMHeadModel")
 ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "relu": "relu"}
 MAX_LAYERS, MAX_LABELS, MAX_LABEL_LETTERS = 256, 10_000, 1_000
 _PREFIXES = ("", "bert.", "distilbert.", "roberta.")
-_OUTSIDE = "outside of this server, `deepseek convert` makes a bundle of other architectures"
+_OUTSIDE = (
+    "where torch and transformers are, outside of a container: `deepseek convert HF_FOLDER --out DIR` writes a folder "
+    "that is served without them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Architecture:
             return int(take(config, key, int, where, most=most, **other))
 
         distil = family == "distilbert"
-        labels = _labels(config, where) if task != "embedding" else ()
+        labels = read_labels(config, where) if task != "embedding" else ()
         found = cls(
             family=family,
             task=task,
@@ -190,21 +193,25 @@ def family_and_task(config: Mapping[str, Any]) -> tuple[str, TextTask]:
     family = FAMILIES.get(kind)
     if family is None:
         words = " of the model_type ".join(repr(name) for name in (named, kind) if name) or "without a name"
+        can_be = task_of(named) is not None and kind and not config.get("is_encoder_decoder")
         raise InputError(
             f"the architecture {words} is not run here",
             expected=f"model_type one of {', '.join(FAMILIES)}",
-            fix=_OUTSIDE,
+            fix=_OUTSIDE if can_be else "give an encoder that embeds or classifies",
         )
-    if not named:
-        return family, "embedding"
-    task = next((task for end, task in TASKS.items() if named.endswith(end)), None)
+    task = task_of(named)
     if task is None:
         raise InputError(
             f"the architecture {named!r} has a head that is not run here",
             expected=f"one that ends in {', '.join(TASKS)}",
-            fix=_OUTSIDE,
+            fix="give a model with one of these",
         )
     return family, task
+
+
+def task_of(named: str) -> TextTask | None:
+    """The task of a class by its name, embedding for one without a name."""
+    return next((task for end, task in TASKS.items() if named.endswith(end)), None) if named else "embedding"
 
 
 def architecture_of(config: Mapping[str, Any]) -> tuple[str, str]:
@@ -222,7 +229,7 @@ def _check_variant(config: Mapping[str, Any], where: str) -> None:
         raise InputError(
             f"{where}: {what} makes this a variant that is not run here",
             expected="an encoder with absolute positions, not quantised",
-            fix=_OUTSIDE,
+            fix="give a model without it",
         )
 
 
@@ -234,7 +241,8 @@ def _activation(name: str, where: str) -> str:
     return ACTIVATIONS[name]
 
 
-def _labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
+def read_labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
+    """id2label in its order, checked; InputError for a model that gives a number instead."""
     given = take(config, "id2label", dict, where, {"0": "LABEL_0", "1": "LABEL_1"})
     labels = tuple(given.get(str(index)) for index in range(len(given)))
     good = all(isinstance(label, str) and 0 < len(label) <= MAX_LABEL_LETTERS for label in labels)
@@ -248,7 +256,7 @@ def _labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
         raise InputError(
             f"{where}: a model that gives one number instead of labels is not run here",
             expected="at least two labels in id2label, and no regression",
-            fix=_OUTSIDE,
+            fix="serve a classifier, or export the model to ONNX and serve that file",
         )
     return tuple(str(label) for label in labels)
 

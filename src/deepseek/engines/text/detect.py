@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from deepseek.engines.text.architecture import CAUSAL, CONFIG, architecture_of, family_and_task
+from deepseek.engines.text.converted import Converted, is_converted
 from deepseek.engines.text.folder import has_file, read_object
 from deepseek.errors import InputError, MissingError
 
@@ -38,6 +39,9 @@ def describe(path: str | Path) -> Description:
         return Description(_SUFFIXES[place.suffix.casefold()])
     if is_folder and has_file(place, "bundle.json"):
         return Description("bundle")
+    if is_folder and is_converted(place):
+        converted = Converted.read(place)
+        return Description("text", converted.named, converted.architecture.task)
     if is_folder and has_file(place, CONFIG):
         config = read_object(place, CONFIG)
         kind, named = architecture_of(config)

@@ -20,6 +20,7 @@ from deepseek.contracts import Arrays
 from deepseek.engines.memory import give_back
 from deepseek.engines.openvino import core, cpu_settings, has_bf16
 from deepseek.engines.text.architecture import Architecture, Names
+from deepseek.engines.text.converted import is_converted
 from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.graph import GROUPS, PREFIX, build
 from deepseek.engines.text.parts import groups, width_of
@@ -78,11 +79,23 @@ class TextEngine:
             raise InputError(
                 f"precision is {repr(precision)[:40]}", expected=", ".join(PRECISIONS), fix="give one of these"
             )
+        if is_converted(folder):
+            return cls._converted(folder, precision, num_threads)
         if precision == "int8" and ranges is None:
             from deepseek.engines.text.calibrate import calibrate
 
             ranges = calibrate(folder, num_threads=num_threads)
         return cls(folder, precision=precision, num_threads=num_threads, ranges=ranges if precision == "int8" else None)
+
+    @staticmethod
+    def _converted(folder: Path, precision: Precision, num_threads: int) -> TextEngine:
+        from deepseek.engines.text.converted_engine import ConvertedEngine
+
+        if precision == "int8":
+            raise InputError(
+                f"{folder} was converted, and there is no int8 of such a graph", expected="f32, bf16", fix="give bf16"
+            )
+        return ConvertedEngine(folder, precision=precision, num_threads=num_threads)
 
     @classmethod
     def from_options(cls, path: str | Path, options: Mapping[str, Any]) -> TextEngine:

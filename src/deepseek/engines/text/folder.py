@@ -125,12 +125,17 @@ def digest_of(folder: Path, names: list[str]) -> str:
     """sha256 over the names and the bytes of these files. A file that has not changed since is not read again."""
     whole = hashlib.sha256()
     for name in sorted(names):
-        try:
-            found = (folder / name).stat()
-        except OSError as error:
-            raise MissingError(f"{name} is missing", expected=f"a file in {folder}", fix=_AGAIN) from error
-        whole.update(f"{name}\0{_sha256(folder, name, found.st_size, found.st_mtime_ns)}\n".encode())
+        whole.update(f"{name}\0{digest_of_file(folder, name)}\n".encode())
     return whole.hexdigest()
+
+
+def digest_of_file(folder: Path, name: str) -> str:
+    """sha256 of one file in hex, as digest_of() reads it."""
+    try:
+        found = (folder / name).stat()
+    except OSError as error:
+        raise MissingError(f"{name} is missing", expected=f"a file in {folder}", fix=_AGAIN) from error
+    return _sha256(folder, name, found.st_size, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=1_000)

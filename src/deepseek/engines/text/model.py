@@ -4,7 +4,8 @@
     tokens = model.prepare(["a text", "another"])
     model.answers(engine.run(model.join(tokens)), tokens)     # [{"embedding": [...]}, {"embedding": [...]}]
 
-Opening checks every file: config, tokenizer, and the headers of the weights. It imports tokenizers, never openvino.
+Opening checks every file: config, tokenizer, and the headers of the weights (all
+bytes where it was converted). It imports tokenizers, never openvino.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.text.architecture import CONFIG, Architecture, Names
+from deepseek.engines.text.converted import Converted, is_converted
 from deepseek.engines.text.entities import entities
 from deepseek.engines.text.folder import check_folder, digest_of, read_object, take
 from deepseek.engines.text.pooling import Pooling
-from deepseek.engines.text.tokens import TOKENIZER, TextTokenizer, TokenRow, Tokens
+from deepseek.engines.text.tokens import SETTINGS, TOKENIZER, TextTokenizer, TokenRow, Tokens
 from deepseek.engines.text.weights import Weights
 from deepseek.errors import InputError
 
-_SETTINGS = "tokenizer_config.json"
 _UNBOUNDED = 10**30  # transformers writes an int of this size where a tokenizer has no limit
 
 
@@ -36,14 +37,16 @@ class TextModel:
     example = {"text": "The delivery came a day late, but the support was kind."}  # noqa: RUF012
 
     def __init__(self, folder: Path) -> None:
-        self.architecture = Architecture.read(folder)
+        converted = Converted.read(folder) if is_converted(folder) else None
+        self.architecture = converted.architecture if converted else Architecture.read(folder)
         self.pooling = Pooling.read(folder)
-        weights = Weights.open(folder)
-        Names.find(self.architecture, weights)
+        if converted:
+            converted.check(folder, self.pooling)
+        names = converted.names if converted else self._checked(folder)
         self.max_tokens = self._limit(folder)
         self._tokenizer = TextTokenizer(folder, vocab_size=self.architecture.vocab_size, max_tokens=self.max_tokens)
         self.path = folder
-        self.digest = digest_of(folder, [CONFIG, TOKENIZER, *weights.files, *self._read_besides])
+        self.digest = digest_of(folder, names)
 
     @classmethod
     def open(cls, path: str | Path) -> TextModel:
@@ -143,14 +146,16 @@ class TextModel:
 
     def _limit(self, folder: Path) -> int:
         """sentence-transformers' limit, else the tokenizer's own, never more than there are positions."""
-        settings = read_object(folder, _SETTINGS, {})
-        own = take(settings, "model_max_length", float, f"{_SETTINGS} in {folder}", _UNBOUNDED, most=10 * _UNBOUNDED)
+        settings = read_object(folder, SETTINGS, {})
+        own = take(settings, "model_max_length", float, f"{SETTINGS} in {folder}", _UNBOUNDED, most=10 * _UNBOUNDED)
         return min(self.pooling.max_tokens or int(own), self.architecture.max_tokens)
 
-    @property
-    def _read_besides(self) -> list[str]:
-        """Further files that decide the answers."""
-        return list(self.pooling.files) if self.task == "embedding" else []
+    def _checked(self, folder: Path) -> list[str]:
+        """The files that decide the answers; errors for weights that do not fit."""
+        weights = Weights.open(folder)
+        Names.find(self.architecture, weights)
+        besides = self.pooling.files if self.task == "embedding" else ()
+        return [CONFIG, TOKENIZER, *weights.files, *besides]
 
 
 def _softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deepseek.bundle.paths import path_problem
 from deepseek.engines.text.folder import has_file, read_json, read_object, take
 from deepseek.errors import InputError, IntegrityError
@@ -27,7 +29,7 @@ _KEYS = {
 }
 _SETTINGS = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json")
 _MAX_PROMPT_LETTERS = 10_000
-_FIX = "outside of this server, `deepseek convert` makes a bundle of it"
+_FIX = "give a model whose embedding is made of these; `deepseek convert` leaves modules and pooling as they are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,20 @@ class Pooling:
             prompt=prompt,
             files=(*files, *prompt_files),
         )
+
+
+def pool(rows: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], pooling: Pooling) -> np.ndarray[Any, Any]:
+    """(N, L, H) float32 and (N, L), 1 for a token -> (N, number of modes * H). graph.py does the same in its graph."""
+    seen = mask[:, :, None] != 0
+    total = (rows * seen).sum(axis=1)
+    length = np.maximum(seen.sum(axis=1), 1).astype(np.float32)
+    made = {"cls": rows[:, 0], "mean": total / length, "mean_sqrt_len_tokens": total / np.sqrt(length)}
+    if "max" in pooling.modes:
+        made["max"] = np.where(seen, rows, -np.inf).max(axis=1)
+    found = np.concatenate([made[mode] for mode in pooling.modes], axis=1)
+    if pooling.normalize:
+        found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    return np.asarray(found, np.float32)
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
 
 TOKENIZER = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
 MAX_TOKENIZER_BYTES = 64 * 2**20
 MAX_TEXT_LETTERS = 4 * 2**20
 #: A long text is tokenized as far as it is read: this many letters for a token, then twice as many, and so on.

@@ -21,7 +21,8 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.text.calibrate import calibrate
-from deepseek.engines.text.engine import Precision, TextEngine, precisions
+from deepseek.engines.text.converted import is_converted
+from deepseek.engines.text.engine import PRECISIONS, Precision, TextEngine, precisions
 from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.model import TextModel
 from deepseek.engines.text.quantize import Range
@@ -125,7 +126,8 @@ def choose(
 def _lossy(folder: Path, texts: Sequence[str]) -> dict[Candidate, Mapping[str, Range] | None]:
     """What this machine has besides float32. Most of the loss of int8 is in the layer behind the activation."""
     found: dict[Candidate, Mapping[str, Range] | None] = {}
-    for kind in precisions():
+    kinds: tuple[Precision, ...] = ("f32", "bf16") if is_converted(folder) else PRECISIONS
+    for kind in precisions(kinds):
         if kind == "bf16":
             found[kind, ""] = None
         if kind == "int8":
