@@ -76,6 +76,14 @@ def test_what_was_converted_answers_as_transformers_do(tmp_path: Path, kind: str
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
 
+def test_a_variant_of_bert_that_is_not_built_here_is_converted(tmp_path: Path) -> None:
+    source = make_convertible(tmp_path / "source", "bert", hidden_act="silu")
+    with pytest.raises(InputError, match="silu") as raised:
+        TextModel.open(source)
+    assert "deepseek convert" in raised.value.fix
+    assert convert(source, tmp_path / "out").parity.difference < 1e-4
+
+
 def test_pooling_limits_and_prompts_are_those_of_the_source(converted: Path) -> None:
     model, engine = TextModel.open(converted), TextEngine.open(converted)
     assert model.max_tokens == 20

