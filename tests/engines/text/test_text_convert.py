@@ -84,6 +84,16 @@ def test_a_variant_of_bert_that_is_not_built_here_is_converted(tmp_path: Path) -
     assert convert(source, tmp_path / "out").parity.difference < 1e-4
 
 
+def test_a_distance_whose_logarithm_is_a_whole_number_falls_into_the_bucket_of_torch(tmp_path: Path) -> None:
+    changes = {"max_position_embeddings": 512, "hidden_size": 64, "initializer_range": 0.1}
+    source = make_convertible(tmp_path / "source", "deberta-v2", "sequence-classification", **changes)
+    convert(source, tmp_path / "out")
+    ids = np.random.default_rng(0).integers(5, 60, (1, 512))
+    found = TextEngine.open(tmp_path / "out").run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["logits"]
+    exact = expected(source, "sequence-classification", ids[0])
+    np.testing.assert_allclose(found[0], exact, atol=1e-5 * np.abs(exact).max())
+
+
 def test_pooling_limits_and_prompts_are_those_of_the_source(converted: Path) -> None:
     model, engine = TextModel.open(converted), TextEngine.open(converted)
     assert model.max_tokens == 20

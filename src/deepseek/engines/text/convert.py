@@ -27,6 +27,7 @@ from deepseek import __version__
 from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
 from deepseek.engines.text.architecture import CONFIG, TextTask
 from deepseek.engines.text.convert_source import Source
+from deepseek.engines.text.convert_tables import tabled
 from deepseek.engines.text.converted import GRAPH, INPUTS, OUTPUT, is_converted, write_note
 from deepseek.engines.text.converted_parity import Parity, compare
 from deepseek.engines.text.folder import has_file
@@ -90,7 +91,7 @@ def convert(
         sizes = opener.run(lambda: _sizes(source, model, max_tokens, said))
         _copy(source, opener, temporary, sizes)
         say("recording the graph", 0.2)
-        opener.run(lambda: _export(torch, model, temporary / GRAPH))
+        opener.run(lambda: _export(torch, model, temporary / GRAPH, sizes["max_tokens"]))
         del model
         note = {"task": source.task, "architecture": source.named, **sizes, "source": source.digest}
         note["versions"] = {
@@ -201,14 +202,14 @@ def _recorded(torch: Any, model: Any) -> Any:
     return Recorded().eval()
 
 
-def _export(torch: Any, model: Any, path: Path) -> None:
+def _export(torch: Any, model: Any, path: Path, max_tokens: int) -> None:
     ids = torch.arange(1, 34).reshape(3, 11) % int(model.get_input_embeddings().weight.shape[0])
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0
     mask[2, 3:] = 0
     axes = {name: {0: "N", 1: "L"} for name in INPUTS} | {OUTPUT: {0: "N"}}
-    axes[OUTPUT] |= {} if _is_sequence(torch, model, ids, mask) else {1: "L"}
-    with _silent_stdout():
+    with tabled(torch, max(max_tokens, ids.shape[1])), _silent_stdout():
+        axes[OUTPUT] |= {} if _is_sequence(torch, model, ids, mask) else {1: "L"}
         torch.onnx.export(
             _recorded(torch, model), (ids, mask), str(path), input_names=list(INPUTS), output_names=[OUTPUT],
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
