@@ -37,6 +37,8 @@ def test_a_server_takes_what_it_has_written(tmp_path: Path, capfd: pytest.Captur
     tokens = model.prepare(TEXTS)
     expected = engine.run(model.join(tokens))["embedding"]
     with started(out, tmp_path / "deberta", "--workers", "1") as server:
+        said = {row["id"]: row["digest"] for row in httpx.get(f"{server.url}/v1/models").json()["data"]}
+        assert said["mpnet"] == result["digest"]
         body = httpx.post(f"{server.url}/v1/embeddings", json={"model": "mpnet", "input": TEXTS}).json()
         found = np.array([row["embedding"] for row in body["data"]])
         np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -30,7 +30,7 @@ from deepseek.engines.text.convert_source import Source
 from deepseek.engines.text.convert_tables import tabled
 from deepseek.engines.text.converted import GRAPH, INPUTS, OUTPUT, is_converted, write_note
 from deepseek.engines.text.converted_parity import Parity, compare
-from deepseek.engines.text.folder import has_file
+from deepseek.engines.text.folder import digest_of, has_file
 from deepseek.engines.text.tokens import SETTINGS, TOKENIZER, TextTokenizer
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
@@ -58,7 +58,7 @@ class Done:
     """What was written."""
 
     out: Path
-    digest: str
+    digest: str  # what a server calls it by
     task: str
     architecture: str
     max_tokens: int
@@ -104,7 +104,8 @@ def convert(
         parity = opener.run(
             lambda: compare(temporary, _reference(torch, model), lambda share: say("comparing the answers", share))
         )
-        digest = write_note(temporary, note | {"parity": asdict(parity)})
+        names = write_note(temporary, note | {"parity": asdict(parity)})
+        digest = digest_of(temporary, names)
         size_bytes = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
         _check_target(source.folder, out, overwrite=overwrite)
         put_in_place(temporary, target)

@@ -113,13 +113,13 @@ def digest_of_note(note: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def write_note(folder: Path, note: Mapping[str, Any]) -> str:
-    """Write converted.json, with the digests of the files that are there. Its own digest."""
+def write_note(folder: Path, note: Mapping[str, Any]) -> list[str]:
+    """Write converted.json, with the digests of the files that are there. The names of all of them."""
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != NOTE)
     said = {"format": FORMAT, **note, "files": {name: digest_of_file(folder, name) for name in names}}
-    digest = digest_of_note(said)
-    (folder / NOTE).write_text(json.dumps({**said, "digest": digest}, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return digest
+    whole = {**said, "digest": digest_of_note(said)}
+    (folder / NOTE).write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return [NOTE, *names]
 
 
 def _is_sha256(found: object) -> bool:
