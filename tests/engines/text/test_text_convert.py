@@ -18,6 +18,7 @@ from deepseek.engines.text import TextEngine, TextModel, Tolerance, choose, desc
 from deepseek.engines.text.convert import convert
 from deepseek.engines.text.converted import write_note
 from deepseek.engines.text.converted_parity import batches_of
+from deepseek.engines.text.tokens import TextTokenizer
 from deepseek.errors import CheckError, DeepseekError, InputError, IntegrityError, MissingError, TooLargeError
 from textfolders import POSITIONS, change_json, make_text_folder, sentence_transformer, write_json
 
@@ -92,6 +93,17 @@ def test_a_distance_whose_logarithm_is_a_whole_number_falls_into_the_bucket_of_t
     found = TextEngine.open(tmp_path / "out").run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["logits"]
     exact = expected(source, "sequence-classification", ids[0])
     np.testing.assert_allclose(found[0], exact, atol=1e-5 * np.abs(exact).max())
+
+
+def test_a_tokenizer_in_older_files_is_written_as_tokenizer_json(tmp_path: Path) -> None:
+    source = make_convertible(tmp_path / "source", "electra")
+    with_json = TextTokenizer(source, vocab_size=1_000, max_tokens=POSITIONS).encode(TEXTS)
+    vocab = json.loads((source / "tokenizer.json").read_text())["model"]["vocab"]
+    (source / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.get)) + "\n", "utf-8")
+    (source / "tokenizer.json").unlink()
+    convert(source, tmp_path / "out", max_tokens=16)
+    found = TextTokenizer(tmp_path / "out", vocab_size=1_000, max_tokens=POSITIONS).encode(TEXTS)
+    assert [row.ids.tolist() for row in found] == [row.ids.tolist() for row in with_json]
 
 
 def test_pooling_limits_and_prompts_are_those_of_the_source(converted: Path) -> None:
