@@ -28,13 +28,16 @@ QUICK = ("--trials", "1", "--candidates", "linear")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with rows and a bundle."""
+    """A folder with rows, a bundle and a model of transformers."""
+    from convertible import make_convertible  # brings torch
+
     folder = tmp_path_factory.mktemp("outputs")
     for_task(make_loans(120), "binary").to_csv(folder / "loans.csv", index=False)
     inputs = np.random.default_rng(0).normal(size=(64, 4))
     np.savez(folder / "rows.npz", x=inputs, y=inputs[:, :3].argmax(1))
     (folder / "net.py").write_text(NET)
     (folder / "run.toml").write_text(RUN)
+    make_convertible(folder / "encoder", "albert")
     words = [str(folder / "loans.csv"), "--target", "default", "--out", str(folder / "loans"), *QUICK]
     assert main(["ship", *words, "--json"]) == 0
     return folder
@@ -50,6 +53,7 @@ ARGUMENTS = {
     "explain": ("loans", "loans.csv", "--row", "1"),
     "serve": ("loans", "--port", "0"),
     "bench": ("serve", "loans", "--seconds", "0.1", "--concurrency", "1", "--workers", "1"),
+    "convert": ("encoder", "--out", "KEY"),
     "plan": ("100b", "--gpus", "H100x8"),
     "keygen": ("KEY",),
     "migrate": ("loans",),
