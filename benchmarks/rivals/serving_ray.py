@@ -27,7 +27,7 @@ class Rival:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": setting("PORT")})
     serve.run(Rival.bind(), route_prefix="/predict")
     signal.sigwait([signal.SIGTERM, signal.SIGINT])

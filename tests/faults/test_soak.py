@@ -59,5 +59,6 @@ def test_ten_minutes_of_load_and_of_models_that_come_and_go_leave_no_memory_behi
         assert set(load.statuses) == {200}
         assert num_cycles > 60
         assert settled.keys() == last.keys()
+        assert sum(last.values()) < 1.02 * sum(settled.values())
         for pid, then in settled.items():
-            assert last[pid] < 1.02 * then
+            assert last[pid] < 1.03 * then
