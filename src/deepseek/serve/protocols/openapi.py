@@ -69,9 +69,10 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     predict = {"oneOf": forms if graph is None else openapi_graph.bodies(graph)}
     tensors = array(_tensor(model) if graph is None else openapi_graph.tensor(graph))
     explain = _body({"instances": instances} | _target(model))
+    takers = ":predict takes" if model.face.runtime is None else ":predict and :explain take"
     return {
         v1: get_of(f"{model.name}: what it is", object_of({"id": TEXT, "version": TEXT, "task": TEXT})),
-        f"{v1}/example": get_of("A body that :predict and :explain take", object_of({"instances": array(record)})),
+        f"{v1}/example": get_of(f"A body that {takers}", object_of({"instances": array(record)})),
         f"{v1}:predict": _predict(model, predict, example),
         f"{v1}:explain": post_of("Why: additive contributions by column", explain, _explanations(), example),
         v2: get_of("Metadata, Open Inference Protocol", object_of({"name": TEXT, "versions": array(TEXT)})),
