@@ -63,4 +63,6 @@ def cpu_settings(num_threads: int, *, bf16: bool, extra: str = "text") -> dict[s
         "NUM_STREAMS": 1,
         # every process would pin itself to the same first core
         "ENABLE_CPU_PINNING": False,
+        # kernels that are kept for sizes which were seen: as fast as with the usual 5,000, and memory stays flat
+        "CPU_RUNTIME_CACHE_CAPACITY": 300,
     }
