@@ -163,8 +163,9 @@ class GenerativeModel:
             if self.ready:
                 pause_s = FIRST_PAUSE_S
                 continue
-            self._emit(Event("server", fields={"state": "a generating process died", "model": self.name}))
             dead, self._process = self._process, None
+            fields = {"state": "a generating process died", "model": self.name, "engine_pid": dead.pid if dead else 0}
+            self._emit(Event("server", fields=fields))
             if dead is not None:
                 await asyncio.get_running_loop().run_in_executor(None, dead.close)
             await asyncio.sleep(pause_s)
