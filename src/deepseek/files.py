@@ -3,6 +3,8 @@
 check_place(Path("report.html"))            # before any work
 with whole(Path("report.html")) as part:
     part.write_text("...")
+
+And a file of the user's, read as far as it may be: read_bounded(path, 2**20, what="an ONNX file", smaller="...").
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepseek.errors import InputError
+from deepseek.errors import InputError, MissingError, TooLargeError
 
 
 def check_place(out: Path) -> None:
@@ -49,6 +51,19 @@ def whole(out: Path) -> Iterator[Path]:
         part.replace(_real(out))
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_bounded(path: Path, most_bytes: int, *, what: str, smaller: str) -> bytes:
+    """All of a file that should be `what`. MissingError when it cannot be read; TooLargeError above `most_bytes`, which
+    says how to make it `smaller`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except OSError as error:
+        raise MissingError(f"{path} cannot be read: {error.strerror}", expected=what, fix="check the path") from error
+    if len(data) > most_bytes:
+        raise TooLargeError(f"{path} is too large", expected=f"at most {most_bytes} bytes", fix=smaller)
+    return data
 
 
 def _part(out: Path) -> Path:

@@ -33,7 +33,8 @@ from deepseek.engines.parity import check_parity, differences
 from deepseek.engines.registry import REFERENCE, Source
 from deepseek.engines.tune import autotune
 from deepseek.engines.ubjson import read_ubjson
-from deepseek.errors import CheckError, InputError, IntegrityError, MissingError, TooLargeError
+from deepseek.errors import CheckError, InputError, IntegrityError, TooLargeError
+from deepseek.files import read_bounded
 from deepseek.nn.model import Model, Part
 from deepseek.train.convert import from_learner
 
@@ -62,7 +63,7 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
 
     MissingError, TooLargeError, IntegrityError (cut or changed) or InputError (a kind of model that is not run here).
     """
-    data = _bytes(path)
+    data = read_bounded(path, MAX_BYTES, what="a model that xgboost has saved", smaller="use fewer trees")
     target = folder / f"{hashlib.sha256(data).hexdigest()}-{_name(path)}-{VERSION}"
     if (target / MANIFEST).is_file():
         return open_bundle(target)
@@ -73,19 +74,6 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
         raise _broken(f"a field is missing or of another kind ({type(error).__name__}: {str(error)[:80]})") from error
     manifest, files = _contents(learner, path)
     return write_bundle(target, manifest, files, overwrite=True)  # two may make it at once: they make the same
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise MissingError(
-            f"{path} cannot be read: {error.strerror}", expected="a model that xgboost has saved", fix="check the path"
-        ) from error
-    if len(data) > MAX_BYTES:
-        raise TooLargeError(f"{path} is too large", expected=f"at most {MAX_BYTES} bytes", fix="use fewer trees")
-    return data
 
 
 def _learner(data: bytes, path: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from deepseek.engines.onnx_file.proto import Value, fields, message, text
-from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
+from deepseek.errors import InputError, IntegrityError, MissingError
+from deepseek.files import read_bounded
 
 MAX_BYTES = 2**31  # no message of protocol buffers is longer; weights may stand in files beside it
 #: The standard, and what every build of onnxruntime has besides.
@@ -37,7 +38,7 @@ class Contents:
 def examine(path: Path) -> Contents:
     """MissingError, TooLargeError, IntegrityError (no ONNX, or cut) or InputError (what is not run here): all of them
     name the file."""
-    data = _bytes(path)
+    data = read_bounded(path, MAX_BYTES, what="an ONNX file", smaller="save its weights as external data")
     found = Contents()
     try:
         _read_model(memoryview(data), found)
@@ -60,21 +61,6 @@ def examine(path: Path) -> Contents:
         digest.update(f"\0{location}\0".encode() + _digest_of(_beside(path, location)))
     found.digest = f"sha256:{digest.hexdigest()}"
     return found
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise MissingError(
-            f"{path} cannot be read: {error.strerror}", expected="an ONNX file", fix="check the path"
-        ) from error
-    if len(data) > MAX_BYTES:
-        raise TooLargeError(
-            f"{path} is too large", expected=f"at most {MAX_BYTES} bytes", fix="save its weights as external data"
-        )
-    return data
 
 
 def _beside(path: Path, location: str) -> Path:
