@@ -41,8 +41,8 @@ test-docker: ## Run the tests of the container image
 	@$(MAKE) $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q tests/docker $(ARGS)
 
-test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests of --cluster ray, Ray in an environment of its own
-	@$(BIN)/python -m pytest -q tests/serve/cluster $(ARGS)
+test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
+	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py $(ARGS)
 
 check: $(VENV)/dev.stamp ## Lint, formatting, types and floors
 	$(BIN)/ruff check .
@@ -86,7 +86,7 @@ $(VENV)/dev.stamp: pyproject.toml
 .venv-ray/ray.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
-	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,ray]'
+	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,ray]' 'ray[train]'
 	@touch $@
 
 define python
