@@ -8,6 +8,8 @@ lines, spaces before a colon, bare line feeds. What it lets through of that kind
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import httptools
 
 from deepseek.errors import DeepseekError
@@ -26,7 +28,7 @@ SINGLE = frozenset(
 )  # fmt: skip
 
 
-class Reader:
+class Reader(ABC):
     """The state of a connection that is read. The methods without a body are its connection's."""
 
     def __init__(self, app: App) -> None:
@@ -47,17 +49,17 @@ class Reader:
         self._deaf = False  # what still comes is dropped
         self._working: Call | None = None  # which is being answered
 
-    def _queue(self, call: Call) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _queue(self, call: Call) -> None: ...
 
-    def _refuse(self, call: Call, error: DeepseekError) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _refuse(self, call: Call, error: DeepseekError) -> None: ...
 
-    def _wait(self, patience_s: float) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _wait(self, patience_s: float) -> None: ...
 
-    def _write(self, data: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, data: bytes) -> None: ...
 
     def on_message_begin(self) -> None:
         self._reading = True

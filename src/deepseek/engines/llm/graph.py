@@ -19,6 +19,7 @@ al. 2021, equation 34); OpenVINO documentation, "Stateful models and State API".
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,7 +57,7 @@ def quantize_rows(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
     return np.rint(weight / scales).astype(np.int8), scales.astype(np.float32)
 
 
-class Decoder:
+class Decoder(ABC):
     """What both families share: inputs, mask, cached attention, output."""
 
     def __init__(self, config: DecoderConfig, weights: Tensors, *, quantized: bool) -> None:
@@ -81,17 +82,17 @@ class Decoder:
         inputs = [self.input_ids, self.attention_mask, self.position_ids, self.beam_idx]
         return self.ov.Model([logits.output(0)], [node.output(0) for node in self.assigns], inputs, "decoder")
 
+    @abstractmethod
     def embed(self) -> Node:
         """Token ids (B, S) -> (B, S, E)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def layer(self, x: Node, index: int, mask: Node) -> Node:
         """(B, S, E) -> (B, S, E)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, x: Node) -> Node:
         """(B, S, E) -> logits (B, S, V)."""
-        raise NotImplementedError
 
     def matrix(self, weight: Float32) -> Node:
         """A weight (O, I), as int8 with scales when the graph is quantized."""
