@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from deepseek.bundle.fields import parse
 from deepseek.bundle.paths import MANIFEST, paths_problem
@@ -28,10 +28,15 @@ MAX_MANIFEST_BYTES = 2**20
 SEAL = "manifest_sha256"
 
 #: The same words as contracts.Task, whose module would bring numpy.
-Task = Literal["binary", "multiclass", "regression"]
+TableTask = Literal["binary", "multiclass", "regression"]
+#: Of a model that reads no table: a graph of tensors, a text model. Its files lie as another tool would write them.
+PlainTask = Literal["tensors", "embedding", "sequence-classification", "token-classification"]
+Task = Literal[TableTask, PlainTask]
+PLAIN_TASKS: tuple[PlainTask, ...] = get_args(PlainTask)
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DIGEST_FILES = ("preprocess.json", "model.json", "model.onnx", "decision.json")
+_SAID_OF_IT = ("card.json", "example.json", "README.md")  # of a model that reads no table
 _DIGEST_FIELDS = ("inputs", "outputs", "labels", "threshold", "task", "target")
 _DAMAGED = "copy the bundle again from where it was made, or make it again"
 
@@ -142,11 +147,15 @@ class Manifest:
 
     def model_digest(self) -> str:
         """What `digest` has to be: sha256 over the files and fields that change an answer."""
-        files = {
-            name: sha256 for name, sha256 in self.files.items() if name in _DIGEST_FILES or name.startswith("weights/")
-        }
+        files = {name: sha256 for name, sha256 in self.files.items() if self._decides(name)}
         fields = dataclasses.asdict(self)
         return _sha256(canonical({"files": files, **{name: fields[name] for name in _DIGEST_FIELDS}}))
+
+    def _decides(self, name: str) -> bool:
+        """Whether a file can change an answer."""
+        if self.task in PLAIN_TASKS:
+            return not name.startswith("evidence/") and name not in _SAID_OF_IT
+        return name in _DIGEST_FILES or name.startswith("weights/")
 
 
 def now() -> str:
@@ -253,7 +262,8 @@ def _check(manifest: Manifest) -> None:
 def _check_labels(manifest: Manifest) -> None:
     num_labels = len(manifest.labels)
     _need(len(set(manifest.labels)) == num_labels, "labels", manifest.labels, "each label once")
-    good = {"binary": num_labels == 2, "multiclass": num_labels >= 2, "regression": num_labels == 0}[manifest.task]
+    known = {"binary": num_labels == 2, "multiclass": num_labels >= 2, "regression": num_labels == 0}
+    good = known.get(manifest.task, True)
     _need(good, "labels", manifest.labels, f"the classes of a {manifest.task} task (two; two or more; none)")
     _need(
         manifest.threshold is None or manifest.task == "binary", "threshold", manifest.threshold, "none but for binary"

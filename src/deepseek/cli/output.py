@@ -109,7 +109,7 @@ def silence(stream: IO[str]) -> None:
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:
     """One line per fact: its name and its value."""
-    table = _table("", "", value_justify="left")
+    table = columns("", "", value_justify="left")
     table.show_header = False
     for name, value in rows:
         table.add_row(name, word(value))
@@ -118,7 +118,7 @@ def facts(rows: Iterable[tuple[str, object]]) -> Table:
 
 def figures(metrics: Mapping[str, Figures], baseline: Mapping[str, Figures]) -> Table:
     """Measured figures with their intervals; the baseline's in the same row where there is one."""
-    table = _table("", "this bundle", *(["baseline"] if baseline else []))
+    table = columns("", "this bundle", *(["baseline"] if baseline else []))
     for name, measured in metrics.items():
         row = [METRICS.get(name, name.replace("_", " ")), _figure(measured)]
         if baseline:
@@ -148,7 +148,7 @@ def word(value: object) -> str:
     return str(value)
 
 
-def _table(*names: str, value_justify: JustifyMethod = "right") -> Table:
+def columns(*names: str, value_justify: JustifyMethod = "right") -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

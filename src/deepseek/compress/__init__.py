@@ -5,3 +5,19 @@
 
 Nothing is returned that is slower or larger than what was given. Names are imported when they are first used.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek.extras import lazily
+
+if TYPE_CHECKING:
+    from deepseek.compress.limits import Limits
+    from deepseek.compress.search import Found, optimise
+
+__all__ = ["Found", "Limits", "optimise"]
+
+_MODULES = {"Found": "search", "Limits": "limits", "optimise": "search"}
+
+__getattr__ = lazily(__name__, _MODULES)

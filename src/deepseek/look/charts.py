@@ -198,6 +198,55 @@ def band(
     return frame.canvas.svg()
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several things to choose from, by two numbers of which more is better."""
+
+    name: Words
+    x: float
+    y: float
+    is_good: bool  # whether it may be chosen
+
+
+def pareto(
+    choices: Sequence[Choice],
+    *,
+    title: Words,
+    width: float,
+    x_label: Words,
+    y_label: Words,
+    limits: Point | None = None,
+) -> Html:
+    """Choices by name, those that no other beats in both numbers joined by a line; `limits` are the least of x and y."""
+    xs, ys = [one.x for one in choices], [one.y for one in choices]
+    ends = ([limits[0]], [limits[1]]) if limits else ([], [])
+    x_range, y_range = bounds([*xs, *ends[0]], margin=0.12), bounds([*ys, *ends[1]], margin=0.12)
+    names: list[_Key] = [(Text("accepted", "已接受"), "big accent"), (Text("refused", "被拒绝"), "big neutral")]
+    frame = _frame(width, title, x_range, y_range, x_label, y_label, names)
+    if limits:
+        _line(frame, ((limits[0], y_range[0]), (limits[0], y_range[1])), "guide")
+        _line(frame, ((x_range[0], limits[1]), (x_range[1], limits[1])), "guide")
+    front = [one for one in choices if one.is_good and not any(_beats(other, one) for other in choices)]
+    _line(frame, sorted((one.x, one.y) for one in front), "curve thin s1")
+    placed: list[tuple[float, float, float]] = []  # left, right and baseline of the names that stand
+    for one in sorted(choices, key=lambda one: -one.y):
+        x, y = frame.x(one.x), frame.y(one.y)
+        frame.canvas.dots([(x, y)], "big accent" if one.is_good else "big neutral")
+        shown = shorten_words(one.name, width / 2)
+        size = text_width(shown)
+        left = min(max(x - size / 2, 0.0), width - size)
+        line = y - 9
+        while any(abs(line - other) < 13 and left < right and start < left + size for start, right, other in placed):
+            line += 13
+        placed.append((left, left + size, line))
+        frame.canvas.text(left, line, shown, cls="tick", full=one.name)
+    return frame.canvas.svg()
+
+
+def _beats(one: Choice, other: Choice) -> bool:
+    return one.is_good and one.x >= other.x and one.y >= other.y and (one.x, one.y) != (other.x, other.y)
+
+
 def sparkline(values: Sequence[float], *, title: Words, width: float = 120, height: float = 24) -> Html:
     """A line without axes that stands beside its number in a table."""
     canvas = Canvas(width, height, title)

@@ -6,7 +6,6 @@ float32, whole numbers int64.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deepseek.data.npz import read_npz
 from deepseek.errors import InputError, MissingError
 from deepseek.extras import need
 from deepseek.plugins import did_you_mean
@@ -25,7 +25,7 @@ def read_arrays(key: str, path: Path, target: str) -> tuple[Any, ...]:
         raise MissingError(
             f"{key}: there is no file {path}", expected="a .npz or .parquet file", fix="check the name and the folder"
         )
-    arrays = _npz(key, path) if path.suffix == ".npz" else _parquet(key, path, target)
+    arrays = read_npz(path, key) if path.suffix == ".npz" else _parquet(key, path, target)
     if target not in arrays:
         raise InputError(
             f"{path} has no {target!r}.{did_you_mean(target, arrays)}", expected=f"one of {', '.join(arrays)}",
@@ -44,21 +44,6 @@ def read_arrays(key: str, path: Path, target: str) -> tuple[Any, ...]:
             expected="as many rows in both, and at least one", fix="write the file anew",
         )  # fmt: skip
     return _tensor(path, name, inputs), _tensor(path, target, wanted)
-
-
-def _npz(key: str, path: Path) -> dict[str, NDArray[Any]]:
-    found = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as file:
-                    found[name.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise InputError(
-            f"{key}: {path} cannot be read: {error}", expected="a file that numpy.savez wrote, without objects",
-            fix="write it anew",
-        ) from error  # fmt: skip
-    return found
 
 
 def _parquet(key: str, path: Path, target: str) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,127 @@
+"""`deepseek compress`: a smaller, faster model that keeps what the user says it must, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepseek.cli import output
+from deepseek.cli.options import FILE, FOLDER
+from deepseek.errors import CheckError
+
+if TYPE_CHECKING:
+    from deepseek.compress.search import Found
+
+EPILOG = """\b
+Examples:
+  deepseek compress resnet.onnx --data validation.npz --out small
+  deepseek compress ./all-MiniLM --data texts.csv --keep 0.998 --max-mb 23 --min-speedup 2
+  deepseek compress net.py:build --data validation.npz --methods prune,int8 --json
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Make a model smaller and faster, within limits.")
+@click.argument("model", metavar="BUNDLE|FILE.onnx|HF_FOLDER|FILE.py:NAME")
+@click.option("--data", type=FILE, help="Rows to judge on, which the model has not been trained on.")
+@click.option("--keep", default=0.99, show_default=True, help="Share of the score that must remain, 0 to 1.")
+@click.option("--max-mb", type=float, help="Most megabytes of all files that are needed to answer.")
+@click.option("--min-speedup", type=float, help="Times as fast as the given model in its fastest exact engine.")
+@click.option("--methods", metavar="A,B", help="Only these: int8, fp8, int4, prune, distill.  [default: all that fit]")
+@click.option("--out", type=FOLDER, help="Folder of the bundle; without it nothing is written.")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
+@output.json_option
+def command(
+    model: str,
+    data: Path | None,
+    keep: float,
+    max_mb: float | None,
+    min_speedup: float | None,
+    methods: str | None,
+    out: Path | None,
+    overwrite: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Try ways to make a model smaller and faster, measure each here, and keep only what meets the limits.
+
+    DATA: for ONNX files and modules a .npz with an array for each input and the true answers as "y"; for text models a
+    table with the columns text and label, or one text a line; for bundles rows with the target. Without answers
+    variants are held to those of the given model. A search that was interrupted goes on where it stopped.
+
+    Nothing is written that is slower or larger than what was given. Exit code 3: nothing met the limits.
+    """
+    from deepseek.cli.opening import cache_folder
+    from deepseek.cli.progress import Progress
+    from deepseek.compress import Limits, optimise
+
+    limits = Limits(keep, max_mb, min_speedup)
+    asked = [name.strip() for name in methods.split(",") if name.strip()] if methods else None
+    progress = Progress()
+    try:
+        found = optimise(
+            model, data, limits, methods=asked, out=out, overwrite=overwrite, cache=cache_folder(), seed=seed,
+            tell=progress,
+        )  # fmt: skip
+    finally:
+        progress.close()
+    output.emit(result(found), as_json, lambda: list(report(found, out)))
+    output.warn(found.warnings)
+    if found.chosen is None:
+        raise CheckError(
+            "nothing that was tried meets the limits, so nothing is written",
+            expected=f"keep {keep:g}, at most {max_mb or 'any'} MB, at least {min_speedup or 1:g}x as fast",
+            fix="see the reasons in the table; loosen the limit that fails by the least",
+        )
+
+
+def result(found: Found) -> Mapping[str, Any]:
+    """As --json prints it."""
+    from deepseek.compress.report import to_dict
+
+    chosen = found.chosen
+    score = {} if chosen is None or chosen.score is None else {found.metric: chosen.score.to_dict()}
+    given = found.given[0].score
+    return {
+        "bundle": None if found.bundle is None else str(found.bundle),
+        "digest": found.digest or None,
+        "task": None,
+        "target": None,
+        "model": None if chosen is None else chosen.variant,
+        "engine": None if chosen is None else chosen.engine,
+        "metrics": score,
+        "baseline": {} if given is None else {found.metric: given.to_dict()},
+        "size_bytes": None if chosen is None else chosen.size_bytes,
+        "cpu_s": found.cpu_s,
+        "wall_s": found.wall_s,
+        "seed": found.seed,
+        "warnings": list(found.warnings),
+        **to_dict(found),
+    }
+
+
+def report(found: Found, out: Path | None) -> Any:
+    """The table, then what was chosen."""
+    from deepseek.compress.report import cells
+    from deepseek.compress.timing import BATCHES
+
+    latencies = [f"p50 / p99 ms at {batch}" for batch in BATCHES]
+    drawn = output.columns("variant", "engine", "MB", found.metric, "left", "x", *latencies, "verdict")
+    for one in found.given:
+        drawn.add_row(*map(str, cells(one)), "given")
+    for row in found.rows:
+        drawn.add_row(*map(str, cells(row.measured)), row.refused or "accepted")
+    yield drawn
+    if found.chosen is None:
+        return
+    yield output.facts(
+        [
+            ("chosen", f"{found.chosen.variant} in {found.chosen.engine}"),
+            ("judged on", f"{found.num_rows:,} rows"),
+            *([("wrote", str(out)), ("digest", found.digest)] if found.bundle else []),
+        ]
+    )
+    yield f"deepseek serve {out}" if found.bundle else "give --out DIR to write it"

@@ -1,0 +1,112 @@
+"""How good answers are, and how much of it is left: one score, with paired bootstrap intervals.
+
+    judge = Judge.labels(answers)                       # accuracy on labelled rows
+    judge = Judge.fidelity(outputs_of_the_given_model)  # agreement or cosine, where nobody knows the answers
+    judge.score(outputs), judge.kept(given, outputs)    # Figure, Figure
+
+The resamples are drawn once, so that two models are compared on the same ones (Efron and Tibshirani 1993, chapter 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Figure, Float64
+
+NUM_RESAMPLES = 400
+#: Truth (N, ...), outputs (N, ...) and the weight of each row (N,) to one number.
+Measure = Callable[[NDArray[Any], NDArray[Any], Float64], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Of one data set. `name` is what is measured against `truth`, whose first axis is the rows."""
+
+    name: str
+    truth: NDArray[Any]
+    measure: Measure
+    higher_is_better: bool = True
+    seed: int = 0
+    _weights: list[Float64] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def labels(cls, target: NDArray[np.int64], seed: int = 0) -> Judge:
+        """Accuracy: the share of rows whose largest output (N, C) is that of the class `target` (N,)."""
+        return cls("accuracy", target, _share_equal, seed=seed)
+
+    @classmethod
+    def fidelity(cls, given: NDArray[Any], *, are_classes: bool, seed: int = 0) -> Judge:
+        """Where nobody knows the answers: the share of rows whose largest output is the given model's, or the mean
+        cosine between outputs (N, ...) and the given model's."""
+        if are_classes:
+            return cls("agreement", given.reshape(len(given), -1).argmax(axis=1), _share_equal, seed=seed)
+        return cls("cosine", _unit(given), _mean_cosine, seed=seed)
+
+    @classmethod
+    def values(cls, target: NDArray[Any], seed: int = 0) -> Judge:
+        """Root of the mean squared error of values (N, 1), in the target's units: lower is better."""
+        return cls("rmse", target.astype(np.float64), _rmse, higher_is_better=False, seed=seed)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.truth)
+
+    def first(self, num_rows: int) -> Judge:
+        """Of the first rows alone."""
+        return replace(self, truth=self.truth[:num_rows], _weights=[])
+
+    def score(self, outputs: NDArray[Any]) -> Figure:
+        """The score on all rows, with the middle 95 % of its resamples."""
+        resampled = [self.measure(self.truth, outputs, weight) for weight in self._resamples()]
+        return _figure(self.measure(self.truth, outputs, np.ones(self.num_rows)), resampled)
+
+    def kept(self, given: NDArray[Any], found: NDArray[Any]) -> Figure:
+        """The share of the given model's score that is left, 1.0 for equal ones, on the same resamples."""
+        resampled = [self._share(given, found, weight) for weight in self._resamples()]
+        return _figure(self._share(given, found, np.ones(self.num_rows)), resampled)
+
+    def _share(self, given: NDArray[Any], found: NDArray[Any], weight: Float64) -> float:
+        before, after = (self.measure(self.truth, one, weight) for one in (given, found))
+        above, below = (after, before) if self.higher_is_better else (before, after)
+        if below == 0:
+            return 1.0 if above == 0 or not self.higher_is_better else float("inf")
+        return above / below
+
+    def _resamples(self) -> list[Float64]:
+        if not self._weights:
+            rng = np.random.default_rng(self.seed)
+            draws = rng.integers(0, self.num_rows, (NUM_RESAMPLES, self.num_rows))
+            self._weights.extend(np.bincount(draw, minlength=self.num_rows).astype(np.float64) for draw in draws)
+        return self._weights
+
+
+def _figure(value: float, resampled: list[float]) -> Figure:
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return Figure(value, float(low), float(high))
+
+
+def _share_equal(truth: NDArray[Any], outputs: NDArray[Any], weight: Float64) -> float:
+    return _mean(outputs.reshape(len(truth), -1).argmax(axis=1) == truth, weight)
+
+
+def _mean_cosine(truth: NDArray[Any], outputs: NDArray[Any], weight: Float64) -> float:
+    return _mean((_unit(outputs) * truth).sum(axis=1), weight)
+
+
+def _rmse(truth: NDArray[Any], outputs: NDArray[Any], weight: Float64) -> float:
+    return float(np.sqrt(_mean((outputs.reshape(len(truth), -1)[:, 0] - truth) ** 2, weight)))
+
+
+def _mean(values: NDArray[Any], weight: Float64) -> float:
+    return float(values @ weight / weight.sum())
+
+
+def _unit(rows: NDArray[Any]) -> Float64:
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    unit: Float64 = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    return unit

@@ -1,0 +1,83 @@
+"""How fast each variant is beside the others: interleaved rounds, CPU time on one thread, wall time for the latency.
+
+    found = compare({"given": run_a, "int8": run_b}, rows_of, batch=16, budget_s=5.0)
+    found["int8"].speedup                 # over the first, as a Figure: median of the rounds and their middle 95 %
+
+Every round calls each once or more with the same new rows, in an order that turns (A B C, B C A, ...): what else the
+machine does meanwhile falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Figure
+
+BATCHES = (1, 16)
+MIN_ROUNDS, MAX_ROUNDS = 7, 200
+#: A call below this is repeated until a round's part takes so long: the clock of CPU time is coarse.
+LEAST_S = 0.004
+
+Run = Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Of one variant at one batch size."""
+
+    cpu_ms: float  # median CPU time of a call
+    p50_ms: float  # of a call by the clock on the wall
+    p99_ms: float
+    speedup: Figure  # ratio of CPU time, the first's over this one's, by rounds
+    num_rounds: int
+
+
+def compare(
+    runs: Mapping[str, Run], rows_of: Callable[[int, int], Any], *, batch: int, budget_s: float = 5.0
+) -> dict[str, Timing]:
+    """Timings by name; the first of `runs` is what the others are held against. `rows_of(number, batch)` gives inputs
+    of `batch` rows, others for each number. It ends after `budget_s`, never before MIN_ROUNDS."""
+    names = list(runs)
+    repeats = {name: _repeats(runs[name], rows_of, batch) for name in names}
+    cpu: dict[str, list[float]] = {name: [] for name in names}
+    wall: dict[str, list[float]] = {name: [] for name in names}
+    started_s, number = perf_counter(), 0
+    for turn in range(MAX_ROUNDS):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            calls = [rows_of(number + call, batch) for call in range(repeats[name])]
+            start_cpu_s = process_time()
+            for rows in calls:
+                start_s = perf_counter()
+                runs[name](rows)
+                wall[name].append(perf_counter() - start_s)
+            cpu[name].append((process_time() - start_cpu_s) / repeats[name])
+        number += max(repeats.values())
+        if turn + 1 >= MIN_ROUNDS and perf_counter() - started_s > budget_s:
+            break
+    first = np.array(cpu[names[0]])
+    return {name: _timing(np.array(cpu[name]), np.array(wall[name]), first) for name in names}
+
+
+def _repeats(run: Run, rows_of: Callable[[int, int], Any], batch: int) -> int:
+    """Calls of a round, after one that warms up."""
+    run(rows_of(0, batch))
+    start_s = perf_counter()
+    run(rows_of(1, batch))
+    return int(np.clip(np.ceil(LEAST_S / max(perf_counter() - start_s, 1e-6)), 1, 1_000))
+
+
+def _timing(cpu: np.ndarray[Any, Any], wall: np.ndarray[Any, Any], first: np.ndarray[Any, Any]) -> Timing:
+    ratios = first / cpu
+    low, middle, high = np.quantile(ratios, [0.025, 0.5, 0.975])
+    return Timing(
+        cpu_ms=float(np.median(cpu)) * 1e3,
+        p50_ms=float(np.median(wall)) * 1e3,
+        p99_ms=float(np.quantile(wall, 0.99)) * 1e3,
+        speedup=Figure(float(middle), float(low), float(high)),
+        num_rounds=len(cpu),
+    )
