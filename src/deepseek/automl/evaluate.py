@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from deepseek.automl.demands import row_weights
 from deepseek.automl.evidence import segments, too_few
+from deepseek.contracts import Task
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime
 from deepseek.errors import MissingError
@@ -35,6 +36,7 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
                 expected=f"a column {manifest.target!r} with the true answers",
                 fix="add the true answers, or use predict",
             )
+        task = cast("Task", manifest.task)
         target = encode_target(table, manifest.target, manifest.labels)
         asked = manifest.lineage.config.get("weights")
         column = asked if asked in table.names else None
@@ -49,9 +51,7 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
             "digest": runtime.bundle.digest,
             "num_rows": table.num_rows,
             "warnings": too_few(table, by),
-            "metrics": {
-                name: f.to_dict() for name, f in figures(manifest.task, target, output, weight, seed=seed).items()
-            },
+            "metrics": {name: f.to_dict() for name, f in figures(task, target, output, weight, seed=seed).items()},
         }
         if column:
             answer["weights"] = column
@@ -67,7 +67,7 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
                     "coverage": float(np.mean(np.abs(output[:, 0] - target) <= half)),
                 }
         if by:
-            answer["segments"] = segments(manifest.task, table, by, target, output)
+            answer["segments"] = segments(task, table, by, target, output)
         return answer
 
 

@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64
+from deepseek.errors import InputError
 
 NUM_RESAMPLES = 400
+CALIBRATION_ROWS = 300
+MIN_ROWS = 16
 #: Truth (N, ...), outputs (N, ...) and the weight of each row (N,) to one number.
 Measure = Callable[[NDArray[Any], NDArray[Any], Float64], float]
 
@@ -83,6 +86,19 @@ class Judge:
             draws = rng.integers(0, self.num_rows, (NUM_RESAMPLES, self.num_rows))
             self._weights.extend(np.bincount(draw, minlength=self.num_rows).astype(np.float64) for draw in draws)
         return self._weights
+
+
+def split_rows(num_rows: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that show the ranges of activations, and rows to judge on: none is both. InputError for too few."""
+    if num_rows < MIN_ROWS:
+        raise InputError(
+            f"the data has {num_rows} rows",
+            expected=f"at least {MIN_ROWS}: a quarter of them, up to {CALIBRATION_ROWS}, calibrate, the others judge",
+            fix="give more rows that the model has not been trained on",
+        )
+    order = np.random.default_rng(seed).permutation(num_rows)
+    size = min(CALIBRATION_ROWS, num_rows // 4)
+    return np.sort(order[:size]), np.sort(order[size:])
 
 
 def _figure(value: float, resampled: list[float]) -> Figure:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
-from deepseek.compress.judge import Judge
+from deepseek.compress.judge import Judge, split_rows
 from deepseek.compress.post_training import quantize_onnx
 from deepseek.compress.subject import Plan, Variant, Way
 from deepseek.contracts import Arrays, Tensors
@@ -28,8 +28,6 @@ from deepseek.engines.onnx_file.engine import LOSSY, call, kinds, open_kind
 from deepseek.errors import InputError
 
 TARGET = "y"
-CALIBRATION_ROWS = 300
-MIN_ROWS = 16
 CALL_ROWS = 64  # of a call when outputs are gathered
 FILE = "model.onnx"
 
@@ -133,19 +131,6 @@ class OnnxSubject:
         way.close()
         return Judge.fidelity(outputs, are_classes=outputs.ndim == 2 and outputs.shape[1] in range(2, 10_001),
                               seed=self.seed)  # fmt: skip
-
-
-def split_rows(num_rows: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that show the ranges of activations, and rows to judge on: none is both. InputError for too few."""
-    if num_rows < MIN_ROWS:
-        raise InputError(
-            f"the data has {num_rows} rows",
-            expected=f"at least {MIN_ROWS}: a quarter of them, up to {CALIBRATION_ROWS}, calibrate, the others judge",
-            fix="give more rows that the model has not been trained on",
-        )
-    order = np.random.default_rng(seed).permutation(num_rows)
-    size = min(CALIBRATION_ROWS, num_rows // 4)
-    return np.sort(order[:size]), np.sort(order[size:])
 
 
 def check_inputs(file: OnnxFile, arrays: dict[str, NDArray[Any]], data: Path) -> Arrays:

@@ -181,7 +181,7 @@ class _Work:
         try:
             variant = self.variant(plan)
             found = [self._prove(way, variant, limits) for way in self._subject.ways(variant)]
-        except InputError as error:
+        except DeepseekError as error:
             found = [Measured(plan.name, "", 0, failed=error.message)]
         with whole(place) as part:
             part.write_text(json.dumps([one.to_dict() for one in found]))

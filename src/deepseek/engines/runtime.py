@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from deepseek.bundle import Bundle, Manifest, open_bundle
-from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores
+from deepseek.bundle.manifest import PLAIN_TASKS
+from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
 from deepseek.engines.decide import Decision
 from deepseek.engines.registry import REFERENCE, Source, open_engine
@@ -32,6 +33,12 @@ class Runtime:
     def __init__(self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False) -> None:
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
+        if self.manifest.task in PLAIN_TASKS:
+            raise InputError(
+                f"{bundle.path} holds a model that reads no table ({self.manifest.task})",
+                expected="a bundle that ship has made",
+                fix=f"deepseek serve {bundle.path}",
+            )
         self.preprocessor = Preprocessor.from_bytes(bundle.read("preprocess.json"))
         self._num_features = len(self.preprocessor.feature_names)
         self._source = Source(
@@ -41,7 +48,7 @@ class Runtime:
             num_threads=num_threads,
         )
         self._decision = Decision.from_bytes(
-            bundle.read("decision.json"), task=self.manifest.task, labels=tuple(self.manifest.labels)
+            bundle.read("decision.json"), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
         )
         # A bundle without a graph, made of a model of another library, names the one engine that it runs in.
         entries = self.manifest.engines
