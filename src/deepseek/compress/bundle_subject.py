@@ -126,6 +126,9 @@ class BundleSubject:
         )  # fmt: skip
         return manifest, files
 
+    def close(self) -> None:
+        self.runtime.close()
+
     def _calibrated(self, model: Model) -> Model:
         """Chances that mean what they say again."""
         if self.task == "regression":

@@ -1,6 +1,6 @@
 """The guard: what was measured of a variant against the limits, in one verdict with its reason.
 
-    verdict(measured, limits, given_bytes=98_000_000)     # ("accepted", "") or ("refused", "2.1 % of accuracy lost ...")
+    verdict(measured, limits, given_bytes=98_000_000)     # "", or why it is refused and by how much
 
 A variant that is slower or larger than what was given is refused whatever the limits are.
 """

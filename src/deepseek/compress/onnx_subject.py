@@ -67,7 +67,7 @@ class OnnxSubject:
         return [Plan((method,)) for method in methods]
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        quantize_onnx(self.file.path, self.calibration(), folder / FILE, seed=self.seed)
+        quantize_onnx(self.file.path, self.calibration(), folder / FILE)
         return Variant(plan.name, folder, (folder / FILE).stat().st_size)
 
     def calibration(self) -> list[Arrays]:
@@ -117,6 +117,9 @@ class OnnxSubject:
             ),
         )  # fmt: skip
         return manifest, {FILE: (variant.folder / FILE).read_bytes()}
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
 
     def _call(self, arrays: Arrays) -> Arrays:
         """One row as the graph takes it."""

@@ -23,9 +23,7 @@ MIN_OPSET = 13  # of per-channel quantisation in ONNX
 _ATTENTION = frozenset(["Softmax", "LayerNormalization"])
 
 
-def quantize_onnx(
-    path: Path, calibration: Sequence[Arrays], out: Path, *, exact: Sequence[str] = (), seed: int = 0
-) -> None:
+def quantize_onnx(path: Path, calibration: Sequence[Arrays], out: Path, *, exact: Sequence[str] = ()) -> None:
     """Write the graph at `path` in int8 to `out`. `calibration`: inputs of single calls; `exact`: names of nodes that
     stay as they are.
 

@@ -91,10 +91,11 @@ def png(found: Found) -> bytes:
 
     picture = Picture(figsize=(7.2, 4.6), dpi=130, layout="constrained")
     axes = picture.subplots()
-    for one in choices(found):
+    for number, one in enumerate(sorted(choices(found), key=lambda one: one.x)):
         colour = "#2563eb" if one.is_good else "#a1a1aa"
         axes.scatter([one.x], [one.y], s=46, color=colour, marker="o" if one.is_good else "x", zorder=3)
-        axes.annotate(str(one.name), (one.x, one.y), textcoords="offset points", xytext=(0, 7), ha="center", size=8)
+        away = (7, -14)[number % 2]  # neighbours' names would lie on each other
+        axes.annotate(str(one.name), (one.x, one.y), textcoords="offset points", xytext=(0, away), ha="center", size=8)
     axes.axvline(found.limits.min_speedup or 1.0, color="#71717a", linewidth=0.8, linestyle="--")
     axes.axhline(found.limits.keep, color="#71717a", linewidth=0.8, linestyle="--")
     axes.set_xlabel("times as fast as the given model")
@@ -126,14 +127,19 @@ def _answer(found: Found) -> Text:
 def _table(found: Found) -> Any:
     score = SCORES.get(found.metric, Text(found.metric, found.metric))
     columns = [
-        Column(Text("variant", "变体"), "text"), Column(Text("engine", "引擎"), "text"), Column("MB"), Column(score),
+        Column(Text("variant", "变体"), "text"), Column(Text("engine", "引擎"), "text"),
+        Column(Text("verdict", "结论"), "text"), Column("MB"), Column(score),
         Column(Text("left", "保留")), Column(Text("times as fast", "速度倍数")),
         *(Column(Text(f"p50 / p99 ms, batch {batch}", f"p50 / p99 毫秒，批 {batch}")) for batch in BATCHES),
-        Column(Text("verdict", "结论"), "text"),
     ]  # fmt: skip
-    given = [[*cells(one), Text("given", "原模型")] for one in found.given]
-    rows = [[*cells(row.measured), row.refused or Text("accepted", "已接受")] for row in found.rows]
+    given = [_told(one, Text("given", "原模型")) for one in found.given]
+    rows = [_told(row.measured, row.refused or Text("accepted", "已接受")) for row in found.rows]
     return table(columns, [*given, *rows], data=to_dict(found))
+
+
+def _told(one: Any, word: Cell) -> list[Cell]:
+    variant, engine, *rest = cells(one)
+    return [variant, engine, word, *rest]
 
 
 def cells(one: Any) -> list[Cell]:

@@ -17,7 +17,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def optimise(
     cache: Path | None = None,
     seed: int = 0,
     budget_s: float = 6.0,
-    tell: Tell = lambda message, share: None,
+    tell: Tell | None = None,
 ) -> Found:
     """Compress `model`, judged on `data`. `methods`: only these; `out`: where the bundle is written, if anything meets
     the limits; `cache`: where measurements are kept; `budget_s`: of timing, for each variant; `tell` hears of progress.
@@ -92,8 +92,22 @@ def optimise(
     InputError for a model, data, limits or methods that cannot be used, before any long work.
     """
     start_s, start_cpu_s = time.monotonic(), time.process_time()
-    limits = limits or Limits()
-    subject = open_subject(model, data, seed=seed)
+    limits, tell = limits or Limits(), tell or (lambda *_: None)
+    with closing(open_subject(model, data, seed=seed)) as subject:
+        found = _search(subject, limits, methods, None if out is None else Path(out), overwrite, cache, budget_s, tell)
+    return replace(found, cpu_s=time.process_time() - start_cpu_s, wall_s=time.monotonic() - start_s)
+
+
+def _search(
+    subject: Subject,
+    limits: Limits,
+    methods: Sequence[str] | None,
+    out: Path | None,
+    overwrite: bool,
+    cache: Path | None,
+    budget_s: float,
+    tell: Tell,
+) -> Found:
     chosen_methods = check_methods(methods or subject.methods(), subject.methods(), subject.name)
     limits.check(subject.given.size_bytes, chosen_methods)
     if out is not None:
@@ -104,15 +118,16 @@ def optimise(
     plans = subject.plans(chosen_methods)
     for number, plan in enumerate(plans):
         tell(f"{plan.name}{_so_far(rows)}", (number + 1) / (len(plans) + 1))
-        for measured in work.measured(plan, limits):
-            rows.append(Row(measured, verdict(measured, limits, given_bytes=subject.given.size_bytes)))
+        rows += [
+            Row(one, verdict(one, limits, given_bytes=subject.given.size_bytes)) for one in work.measured(plan, limits)
+        ]
     accepted = [row.measured for row in rows if not row.refused]
     chosen = best(accepted) if accepted else None
-    found = Found(given, tuple(rows), chosen, None, limits, subject.judge.name, subject.judge.num_rows, seed)
+    found = Found(given, tuple(rows), chosen, None, limits, subject.judge.name, subject.judge.num_rows, subject.seed)
     if chosen is not None and out is not None:
-        found = _write(subject, work, found, Path(out), overwrite=overwrite)
+        found = _write(subject, work, found, out, overwrite=overwrite)
         work.forget()
-    return replace(found, cpu_s=time.process_time() - start_cpu_s, wall_s=time.monotonic() - start_s)
+    return found
 
 
 def _so_far(rows: Sequence[Row]) -> str:

@@ -59,6 +59,7 @@ class Subject(Protocol):
 
     kind: str
     name: str
+    seed: int
     digest: str  # of the model and the data: what measurements hold for
     judge: Judge
     given: Variant
@@ -85,6 +86,10 @@ class Subject(Protocol):
 
     def rows(self, number: int, batch: int) -> Any:
         """Inputs of `batch` rows for timing, others for each number."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
         ...
 
     def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:

@@ -217,7 +217,7 @@ def pareto(
     y_label: Words,
     limits: Point | None = None,
 ) -> Html:
-    """Choices by name, those that no other beats in both numbers joined by a line; `limits` are the least of x and y."""
+    """Choices by name, a line through those that no other beats in both numbers; `limits` are the least of x and y."""
     xs, ys = [one.x for one in choices], [one.y for one in choices]
     ends = ([limits[0]], [limits[1]]) if limits else ([], [])
     x_range, y_range = bounds([*xs, *ends[0]], margin=0.12), bounds([*ys, *ends[1]], margin=0.12)
@@ -235,9 +235,15 @@ def pareto(
         shown = shorten_words(one.name, width / 2)
         size = text_width(shown)
         left = min(max(x - size / 2, 0.0), width - size)
-        line = y - 9
-        while any(abs(line - other) < 13 and left < right and start < left + size for start, right, other in placed):
-            line += 13
+        lines = [y - 9, y + 18, *(y + 18 + 13 * step for step in range(1, len(choices)))]
+        line = next(
+            line
+            for line in lines
+            if not any(
+                abs(line - other) < 13 and left < right and start < left + size for start, right, other in placed
+            )
+            or line == lines[-1]
+        )
         placed.append((left, left + size, line))
         frame.canvas.text(left, line, shown, cls="tick", full=one.name)
     return frame.canvas.svg()

@@ -1,0 +1,93 @@
+"""A torch module as an ONNX file whose first axis is the rows, held to the module's own answers.
+
+export_module(module, example, Path("model.onnx"))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepseek.engines.onnx import open_session
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+INPUT, OUTPUT = "x", "output"
+#: Largest difference to the module, as a share of the largest answer.
+TOLERANCE = 1e-4
+PARITY_ROWS = (1, 3, 8)  # an axis that was baked in shows at another number of rows
+#: What torch.export and the exporter raise about a module that cannot be traced.
+_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, KeyError, AssertionError)
+
+
+def export_module(module: nn.Module, example: Tensor, out: Path) -> None:
+    """Write `module`, which takes rows (N, ...) such as `example` and gives one tensor (N, ...), to `out`.
+
+    InputError for a module that cannot be traced, or whose graph gives other answers; ExtraError without onnxscript.
+    """
+    need("onnxscript", extra="compress")
+    module = module.eval()
+    rows = torch.cat([example] * 8)[: max(PARITY_ROWS)]
+    try:
+        with torch.inference_mode():
+            answer = module(rows)
+    except _FAULTS as error:
+        raise InputError(
+            f"the module does not take rows of the data: {_said(error)}",
+            expected=f"one tensor {list(example.shape)} in",
+            fix="check the data's shape, or give the module a forward() of one tensor",
+        ) from error
+    if not isinstance(answer, Tensor) or not answer.ndim or len(answer) != len(rows):
+        what = f"a tensor of the shape {list(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
+        raise InputError(
+            f"the module answers {len(rows)} rows with {what}",
+            expected="one tensor with a row of answers for each row",
+            fix="wrap it in a module that gives that",
+        )
+    _write(module, rows[:2], out)
+    _check(module, rows, out)
+
+
+def _write(module: nn.Module, rows: Tensor, out: Path) -> None:
+    said = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module, (rows,), out, dynamo=True, dynamic_shapes=({0: torch.export.Dim("rows")},),
+                input_names=[INPUT], output_names=[OUTPUT], external_data=False, verbose=False,
+            )  # fmt: skip
+    except (*_FAULTS, torch.onnx.errors.OnnxExporterError) as error:
+        raise InputError(
+            f"the module cannot be traced: {_said(error)}",
+            expected="a forward() whose way does not hang on the values of its input",
+            fix="write such branches with torch.where, or give an ONNX file of your own",
+        ) from error
+
+
+def _check(module: nn.Module, rows: Tensor, out: Path) -> None:
+    session: Any = open_session(str(out), "the exported module", num_threads=1)
+    for num_rows in PARITY_ROWS:
+        with torch.inference_mode():
+            expected = module(rows[:num_rows]).numpy()
+        found = session.run(None, {INPUT: rows[:num_rows].numpy()})[0]
+        largest = float(np.abs(expected).max(initial=1e-6))
+        if found.shape != expected.shape or not float(np.abs(found - expected).max()) <= TOLERANCE * largest:
+            raise InputError(
+                f"the exported module gives other answers for {num_rows} rows than the module itself",
+                expected=f"a difference of at most {TOLERANCE:g} of the largest answer",
+                fix="look for shapes or values that forward() takes from the example",
+            )
+
+
+def _said(error: BaseException) -> str:
+    """The first sentence of what torch says, which may go on for pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

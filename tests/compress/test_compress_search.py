@@ -1,0 +1,225 @@
+"""The whole search on real models: what is written, what is refused, what an interrupted one keeps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepseek.bundle import open_bundle, verify_bundle
+from deepseek.compress import Limits, optimise
+from deepseek.compress.thin import first_trees, num_trees, thinned
+from deepseek.engines import Runtime
+from deepseek.errors import InputError, MissingError
+
+pytest.importorskip("nncf")
+FAST = {"budget_s": 0.2}
+
+
+@pytest.fixture
+def inside(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(digits)
+    return digits
+
+
+def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tmp_path: Path) -> None:
+    found = optimise(
+        digits / "net.onnx",
+        digits / "validation.npz",
+        Limits(keep=0.98),
+        out=tmp_path / "small",
+        cache=tmp_path,
+        **FAST,
+    )
+    assert found.chosen is not None
+    assert found.chosen.variant == "int8"
+    assert found.metric == "accuracy"
+    assert found.chosen.size_bytes < 0.4 * (digits / "net.onnx").stat().st_size
+    assert found.num_rows == 598  # of 797, a quarter of which calibrates
+    assert not verify_bundle(tmp_path / "small")
+    bundle = open_bundle(tmp_path / "small")
+    told = json.loads(bundle.read("evidence/compression.json"))
+    assert told["chosen"] == {"variant": "int8", "engine": found.chosen.engine}
+    assert bundle.manifest.digest == found.digest
+    assert bundle.manifest.task == "tensors"
+    assert b"Compression report" in bundle.read("evidence/compression.html")
+    assert bundle.read("evidence/compression.png")[:4] == b"\x89PNG"
+    # the accuracy in the table is that of the file that was written
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "small" / "model.onnx"))
+    arrays = np.load(digits / "validation.npz")
+    answers = session.run(None, {"x": arrays["x"]})[0].argmax(axis=1)
+    low, high = found.chosen.score.low, found.chosen.score.high
+    assert low - 0.01 <= (answers == arrays["y"]).mean() <= high + 0.01
+
+
+def test_what_meets_no_limit_is_not_written(digits: Path, tmp_path: Path) -> None:
+    limits = Limits(min_speedup=500)
+    found = optimise(
+        digits / "net.onnx", digits / "validation.npz", limits, out=tmp_path / "small", cache=tmp_path, **FAST
+    )
+    assert found.chosen is None
+    assert found.bundle is None
+    assert not (tmp_path / "small").exists()
+    assert all("below the limit of 500x" in row.refused or "slower" in row.refused for row in found.rows)
+
+
+def test_without_answers_a_variant_is_held_to_the_given_model(digits: Path, tmp_path: Path) -> None:
+    arrays = np.load(digits / "validation.npz")
+    np.savez(tmp_path / "rows.npz", x=arrays["x"][:200])
+    found = optimise(digits / "net.onnx", tmp_path / "rows.npz", cache=tmp_path, **FAST)
+    assert found.metric == "agreement"
+    assert found.given[0].score.value == 1.0
+    assert all(row.measured.score.value > 0.9 for row in found.rows)
+
+
+def test_int8_that_is_slower_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Depth-wise convolutions: onnxruntime's int8 kernels take several times as long as those in float32."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    layers = [one for _ in range(4) for one in (nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.SiLU())]\n"
+        "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5))\n"
+    )
+    np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).standard_normal((32, 64, 16, 16)).astype(np.float32))
+    found = optimise(
+        "deep.py:build", tmp_path / "rows.npz", Limits(keep=0.1), out=tmp_path / "out", cache=tmp_path, **FAST
+    )
+    slow = next(row for row in found.rows if row.measured.engine == "onnxruntime")
+    assert "slower at batch 1" in slow.refused
+    assert found.chosen is None or found.chosen.speedup >= 1.0
+
+
+def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_path: Path) -> None:
+    found = optimise(
+        "net.py:build", "validation.npz", Limits(keep=0.98), out=tmp_path / "small", cache=tmp_path, **FAST
+    )
+    assert {one.engine for one in found.given} >= {"torch", "onnxruntime"}
+    scores = {one.score.value for one in found.given}
+    assert len(scores) == 1
+    assert found.chosen is not None
+    assert not verify_bundle(tmp_path / "small")
+
+
+def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path) -> None:
+    from deepseek.data.examples import example
+
+    with Runtime.open(cancer_bundle) as runtime:
+        before, target = num_trees(runtime.model), runtime.manifest.target
+    columns = example("cancer").table.columns
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(columns))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = optimise(
+        cancer_bundle, tmp_path / "rows.csv", Limits(keep=0.3), out=tmp_path / "small", cache=tmp_path, **FAST
+    )
+    assert found.chosen is not None
+    assert found.chosen.variant.startswith("prune-")
+    with Runtime.open(tmp_path / "small") as runtime, Runtime.open(cancer_bundle) as given:
+        assert num_trees(runtime.model) < before
+        assert runtime.manifest.lineage.parent == given.manifest.digest != runtime.manifest.digest
+        rows = [{name: value for name, value in row.items() if name != target} for row in rows]
+        same = (runtime.predict(rows).labels == given.predict(rows).labels).mean()
+    assert same > 0.95
+    assert not verify_bundle(tmp_path / "small")
+
+
+def test_the_first_trees_of_a_table_score_as_their_part_of_the_sum(cancer_bundle: Path) -> None:
+    with Runtime.open(cancer_bundle) as runtime:
+        model = runtime.model
+        features = runtime.prepare([runtime.example]).features
+    assert thinned(model, 1.0).score(features).margin == pytest.approx(model.score(features).margin, abs=1e-6)
+    for part in model.parts:
+        if hasattr(part.weights, "num_trees") and part.weights.num_trees > 2:
+            whole, first = part.weights, first_trees(part.weights, 2)
+            first.check()
+            assert first.num_trees == 2
+            rest = first_trees(whole, 2, worth=2.0)
+            assert (rest.margin(features) - rest.bias) == pytest.approx(
+                2 * (first.margin(features) - first.bias), rel=1e-5
+            )
+
+
+def _bad(folder: Path, **arrays: object) -> Path:
+    np.savez(folder / "bad.npz", **arrays)
+    return folder / "bad.npz"
+
+
+def test_bad_data_is_refused_before_any_work(digits: Path, tmp_path: Path) -> None:
+    arrays = dict(np.load(digits / "validation.npz"))
+    x, y = arrays["x"], arrays["y"]
+    nan = x.copy()
+    nan[7] = np.nan
+    for given, said in (
+        ({"x": nan, "y": y}, "not finite in row 7"),
+        ({"x": x[:8], "y": y[:8]}, "at least 16"),
+        ({"x": x, "y": y[:9]}, "one class number or value for each of 797 rows"),
+        ({"y": y}, "no arrays"),
+        ({"x": x, "z": x, "y": y}, "arrays for the inputs x"),
+        ({"x": x[:, :, :4], "y": y}, "shape"),
+        ({"x": x, "y": np.where(y > 4, np.nan, 1.0)}, "not finite"),
+    ):
+        with pytest.raises(InputError, match=said):
+            optimise(digits / "net.onnx", _bad(tmp_path, **given), cache=tmp_path, **FAST)
+    (tmp_path / "cut.npz").write_bytes((digits / "validation.npz").read_bytes()[:999])
+    with pytest.raises(InputError, match="cannot be read"):
+        optimise(digits / "net.onnx", tmp_path / "cut.npz", cache=tmp_path, **FAST)
+    objects = np.empty(1, object)
+    objects[0] = Path
+    with pytest.raises(InputError, match="without objects"):
+        optimise(digits / "net.onnx", _bad(tmp_path, x=objects), cache=tmp_path, **FAST)
+
+
+def test_bad_models_are_refused(inside: Path, tmp_path: Path) -> None:
+    data = inside / "validation.npz"
+    with pytest.raises(InputError, match="no data to judge on"):
+        optimise("net.onnx", None)
+    with pytest.raises(MissingError, match="no model at"):
+        optimise("absent.onnx", data)
+    with pytest.raises(InputError, match="cannot be traced"):
+        optimise("net.py:branching", data, cache=tmp_path)
+    with pytest.raises(InputError, match="gives int"):
+        optimise("net.py:no_module", data, cache=tmp_path)
+    with pytest.raises(InputError, match="can be compressed"):
+        optimise(tmp_path, data, cache=tmp_path)
+    with pytest.raises(InputError, match="cannot be compressed by 'destill'"):
+        optimise("net.onnx", data, methods=["destill"], cache=tmp_path)
+
+
+def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_path: Path) -> None:
+    """SIGKILL once the first plan is made; the second run takes it from the disk, and makes anew what is not whole."""
+    code = (
+        "from deepseek.compress import optimise, Limits; import sys;"
+        "optimise(sys.argv[1], sys.argv[2], Limits(keep=.5), cache=__import__('pathlib').Path(sys.argv[3]), budget_s=.2)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, digits / "net.onnx", digits / "validation.npz", tmp_path],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    deadline = time.monotonic() + 120
+    while not (made := list(tmp_path.glob("compress/*/int8.variant.json"))) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert made
+    model = made[0].parent / "int8" / "model.onnx"
+    written = model.stat().st_mtime_ns
+    found = optimise(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
+    assert found.chosen is not None
+    assert model.stat().st_mtime_ns == written
+    model.write_bytes(model.read_bytes()[:-1])  # but what is not whole is
+    (made[0].parent / "int8.json").unlink()
+    optimise(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
+    assert model.stat().st_mtime_ns != written
