@@ -116,7 +116,7 @@ def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path)
 
     with Runtime.open(cancer_bundle) as runtime:
         before, target = num_trees(runtime.model), runtime.manifest.target
-    columns = example("cancer").table.columns
+    columns = example("cancer")[0].columns
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(columns))
@@ -201,8 +201,8 @@ def test_bad_models_are_refused(inside: Path, tmp_path: Path) -> None:
 def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_path: Path) -> None:
     """SIGKILL once the first plan is made; the second run takes it from the disk, and makes anew what is not whole."""
     code = (
-        "from deepseek.compress import optimise, Limits; import sys;"
-        "optimise(sys.argv[1], sys.argv[2], Limits(keep=.5), cache=__import__('pathlib').Path(sys.argv[3]), budget_s=.2)"
+        "import sys; from pathlib import Path; from deepseek.compress import optimise, Limits;"
+        "optimise(sys.argv[1], sys.argv[2], Limits(keep=.5), cache=Path(sys.argv[3]), budget_s=.2)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, digits / "net.onnx", digits / "validation.npz", tmp_path],
