@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from deepseek.compress.quantize.fp8 import Packed, pack, unpack
     from deepseek.compress.quantize.grid import QuantizeConfig
     from deepseek.compress.quantize.qat import QatResult, quantize_weights, train_quantized
+    from deepseek.compress.quantize.scaled import use_scaled_mm
     from deepseek.compress.quantize.sensitivity import LayerChange, scan, worst
 
 __all__ = [
     "LayerChange", "Packed", "QatResult", "QuantizeConfig", "Quantized", "convert", "fake_quantize", "fold_batchnorm",
-    "pack", "quantize_weights", "scan", "train_quantized", "unpack", "worst",
+    "pack", "quantize_weights", "scan", "train_quantized", "unpack", "use_scaled_mm", "worst",
 ]  # fmt: skip
 
 _MODULES = {
@@ -40,6 +41,7 @@ _MODULES = {
     "scan": "sensitivity",
     "train_quantized": "qat",
     "unpack": "fp8",
+    "use_scaled_mm": "scaled",
     "worst": "sensitivity",
 }
 
