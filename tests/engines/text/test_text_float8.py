@@ -95,7 +95,11 @@ HOSTILE: list[tuple[Callable[[Path], object], type[DeepseekError], str]] = [
     (config_with(quant_method="gptq"), InputError, "gptq"),
     (config_with(format="pack-quantized"), InputError, "pack-quantized"),
     (config_with(config_groups=[]), InputError, "config_groups"),
-    (config_with(config_groups={"a": {"weights": {"num_bits": 4}}}), InputError, "config_groups"),
+    (
+        config_with(config_groups={"a": {"weights": {"num_bits": 4, "type": "float", "strategy": "channel"}}}),
+        InputError,
+        "config_groups",
+    ),
 ]
 
 

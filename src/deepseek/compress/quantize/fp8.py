@@ -76,12 +76,12 @@ def pack(
     if dtype not in _METHODS:
         raise InputError(f"dtype is {repr(dtype)[:60]}", expected=", ".join(_METHODS), fix="give one of these")
     folder = None if isinstance(source, Mapping) else check_folder(source)
+    target = Path(out).resolve()
+    _check_target(target, folder, overwrite=overwrite)
     given = _read(folder) if folder else {name: torch.as_tensor(each) for name, each in source.items()}  # type: ignore[union-attr]
     stay = _kept(given, tuple(keep))
     tensors = _packed(given, stay, dtype)
     packed = tuple(name for name in given if name + SCALE in tensors)
-    target = Path(out).resolve()
-    _check_target(target, folder, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     with alone(target), unfinished(target) as temporary:
         safetensors.torch.save_file(tensors, temporary / SINGLE, {"format": "pt"})
