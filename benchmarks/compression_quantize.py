@@ -96,28 +96,31 @@ def bert_base(folder: Path) -> Path:
     import safetensors.torch
 
     draw = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(shape, generator=draw) * 0.04 for name, shape in bert_base_shapes().items()}
+    folder.mkdir()
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
+    return folder
+
+
+def bert_base_shapes() -> dict[str, tuple[int, ...]]:
+    """As transformers names and shapes them."""
     hidden, wide = BERT_BASE["hidden"], BERT_BASE["wide"]
     tables = {"word": BERT_BASE["vocab"], "position": BERT_BASE["positions"], "token_type": 2}
-    shapes: dict[str, tuple[int, ...]] = {
-        f"embeddings.{name}_embeddings.weight": (num, hidden) for name, num in tables.items()
-    }
-    dense = {"pooler.dense": (hidden, hidden)}
-    norms = ["embeddings.LayerNorm"]
+    dense, norms = {"pooler.dense": (hidden, hidden)}, ["embeddings.LayerNorm"]
     for index in range(BERT_BASE["layers"]):
         layer = f"encoder.layer.{index}"
         dense |= {f"{layer}.attention.self.{part}": (hidden, hidden) for part in ("query", "key", "value")}
         dense |= {f"{layer}.attention.output.dense": (hidden, hidden)}
         dense |= {f"{layer}.intermediate.dense": (wide, hidden), f"{layer}.output.dense": (hidden, wide)}
         norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+    shapes: dict[str, tuple[int, ...]] = {}
+    shapes |= {f"embeddings.{name}_embeddings.weight": (num, hidden) for name, num in tables.items()}
     for name, shape in dense.items():
         shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
     for name in norms:
         shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
-    tensors = {name: torch.randn(shape, generator=draw) * 0.04 for name, shape in shapes.items()}
-    folder.mkdir()
-    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
-    return folder
+    return shapes
 
 
 def load_claims(rounds: int = 7) -> list[dict[str, Any]]:
