@@ -145,3 +145,18 @@ def test_a_text_model_is_served_in_this_process_too(folders: dict[str, Path]) ->
             return [answer.status_code for answer in await asyncio.gather(*asked)]
 
     assert asyncio.run(work()) == [200] * 20
+
+
+def test_a_folder_of_8_bit_floats_is_served_by_its_path(folders: dict[str, Path], tmp_path: Path) -> None:
+    from deepseek.compress.quantize import pack
+
+    small = tmp_path / "small"
+    pack(folders["sequence-classification"], small)
+    model, engine = TextModel.open(small), TextEngine.open(small)
+    tokens = model.prepare(TEXTS)
+    expected = model.answers(engine.run(model.join(tokens)), tokens)
+    with started(small) as running:
+        found = ask(running, "small", {"instances": [{"text": text} for text in TEXTS]}).json()["predictions"]
+    assert [row["label"] for row in found] == [row["label"] for row in expected]
+    for row, other in zip(found, expected, strict=True):
+        assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)

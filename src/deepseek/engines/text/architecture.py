@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from deepseek.engines.text.float8 import note_problem
 from deepseek.engines.text.folder import read_object, take
 from deepseek.engines.text.weights import Weights
 from deepseek.errors import InputError, IntegrityError
@@ -224,12 +225,19 @@ def architecture_of(config: Mapping[str, Any]) -> tuple[str, str]:
 def _check_variant(config: Mapping[str, Any], where: str) -> None:
     """Variants of the family whose graph is another one."""
     positions = config.get("position_embedding_type", "absolute")
-    if positions not in ("absolute", None) or config.get("is_decoder") or config.get("quantization_config"):
-        what = "quantization_config" if config.get("quantization_config") else "is_decoder or position_embedding_type"
+    if positions not in ("absolute", None) or config.get("is_decoder"):
         raise InputError(
-            f"{where}: {what} makes this a variant that is not run here",
-            expected="an encoder with absolute positions, not quantised",
+            f"{where}: is_decoder or position_embedding_type makes this a variant that is not run here",
+            expected="an encoder with absolute positions",
             fix="give a model without it",
+        )
+    quantised = config.get("quantization_config")
+    problem = note_problem(quantised) if quantised else None
+    if problem:
+        raise InputError(
+            f"{where}: quantization_config names {problem}, which is not run here",
+            expected="weights that are not quantised, or 8-bit floats with one scale per channel",
+            fix="give the model that it was made of, or pack that with deepseek.compress.quantize.pack",
         )
 
 

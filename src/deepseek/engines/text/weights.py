@@ -3,6 +3,8 @@
     weights = Weights.open(Path("all-MiniLM"))        # reads and checks headers only
     weights.array("embeddings.LayerNorm.bias", (384,))  # float32, a view of the mapped file where it is float32 there
 
+8-bit floats (float8.py) are multiplied out: such a file is small on the disk, and as large as any other in memory.
+
 The format: https://huggingface.co/docs/safetensors (8 bytes of length, a JSON header, then the tensors without gaps).
 Nothing but safetensors is ever read: pytorch_model.bin is a pickle.
 """
@@ -12,12 +14,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.paths import path_problem
 from deepseek.contracts import Float32
+from deepseek.engines.text.float8 import FLOAT8, SCALE, decode
 from deepseek.engines.text.folder import has_file, open_plain, read_object
 from deepseek.errors import InputError, IntegrityError, MissingError
 
@@ -68,6 +72,14 @@ class Weights:
     def shape(self, name: str) -> tuple[int, ...]:
         return self._tensors[name][2]
 
+    def dtype(self, name: str) -> str:
+        """As the header writes it: F32, F8_E4M3, I64."""
+        return self._tensors[name][1]
+
+    def is_float(self, name: str) -> bool:
+        """Whether array() gives it."""
+        return self.dtype(name) in FLOAT8 or self.dtype(name) in _FLOATS
+
     def check(self, name: str, shape: tuple[int, ...]) -> None:
         """IntegrityError unless the tensor is there, holds numbers with a fraction and has this shape."""
         if name not in self._tensors:
@@ -83,24 +95,19 @@ class Weights:
                 expected=f"{list(shape)}, by config.json",
                 fix="take config.json and weights of one and the same model",
             )
-        if dtype not in _FLOATS:
+        if dtype in FLOAT8:
+            self._check_scales(name, shape)
+        elif dtype not in _FLOATS:
             raise InputError(
                 f"the tensor {name!r} is of type {dtype}",
-                expected=", ".join(_FLOATS),
+                expected=", ".join([*_FLOATS, *sorted(FLOAT8)]),
                 fix="save the model unquantised; deepseek serve lowers the precision itself where it is asked to",
             )
 
     def array(self, name: str, shape: tuple[int, ...]) -> Float32:
         """One tensor as float32. IntegrityError as check(), and for a value that is not finite."""
         self.check(name, shape)
-        file, dtype, _, first, size_bytes = self._tensors[name]
-        raw = self._map(file)[first : first + size_bytes]
-        if len(raw) != size_bytes:
-            raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_AGAIN)
-        found = raw.view(_FLOATS[dtype]).reshape(shape)
-        if dtype == "BF16":
-            found = (found.astype(np.uint32) << 16).view(np.float32)
-        array = np.require(found, np.float32, ["C", "ALIGNED"])
+        array = np.require(self._read(name), np.float32, ["C", "ALIGNED"])
         if not np.isfinite(array).all():
             raise IntegrityError(
                 f"the tensor {name!r} holds NaN or infinity",
@@ -108,6 +115,33 @@ class Weights:
                 fix="train or save the model again; such a model answers with nothing but NaN",
             )
         return array
+
+    def _read(self, name: str) -> np.ndarray[Any, Any]:
+        file, dtype, shape, first, size_bytes = self._tensors[name]
+        raw = self._map(file)[first : first + size_bytes]
+        if len(raw) != size_bytes:
+            raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_AGAIN)
+        if dtype in FLOAT8:
+            scales = self.array(name + SCALE, self.shape(name + SCALE))
+            if not (scales > 0).all():
+                raise IntegrityError(
+                    f"the tensor {name + SCALE!r} holds a scale that is not above 0",
+                    expected="a positive scale for each channel", fix=_AGAIN,
+                )  # fmt: skip
+            return decode(raw.reshape(shape), scales, dtype)
+        found = raw.view(_FLOATS[dtype]).reshape(shape)
+        return (found.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else found
+
+    def _check_scales(self, name: str, shape: tuple[int, ...]) -> None:
+        """IntegrityError unless there is one float for each first index of the tensor."""
+        _, dtype, found, _, _ = self._tensors.get(name + SCALE, ("", "", (), 0, 0))
+        if dtype not in _FLOATS or not shape or found not in ((shape[0],), (shape[0], 1)):
+            raise IntegrityError(
+                f"the tensor {name!r} holds 8-bit floats, and {name + SCALE!r} "
+                + (f"is {dtype} {list(found)}" if dtype else "is not there"),
+                expected=f"one float for each of its {shape[0] if shape else 0} channels",
+                fix="pack the model again with deepseek.compress.quantize.pack",
+            )
 
     def _map(self, file: str) -> np.memmap[tuple[int], np.dtype[np.uint8]]:
         if file not in self._maps:  # copy on write: OpenVINO takes no array that is read-only

@@ -1,0 +1,48 @@
+"""Weights in 8-bit floats and low integers: a container, training that rounds, and which layers bear it.
+
+    packed = pack(Path("minilm"), Path("minilm-fp8"))         # a quarter of the bytes; deepseek serve opens it
+    done = train_quantized(module, loader, QuantizeConfig("int4"), TrainConfig(epochs=1, lr=2e-5), loss=loss)
+    found = scan(module, accuracy, QuantizeConfig("int4"))    # what each layer alone costs
+
+Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek.extras import lazily
+
+if TYPE_CHECKING:
+    from deepseek.compress.quantize.fake import Quantized, convert, fake_quantize
+    from deepseek.compress.quantize.fold import fold_batchnorm
+    from deepseek.compress.quantize.fp8 import Packed, pack, unpack
+    from deepseek.compress.quantize.grid import QuantizeConfig
+    from deepseek.compress.quantize.qat import QatResult, quantize_weights, train_quantized
+    from deepseek.compress.quantize.scaled import use_scaled_mm
+    from deepseek.compress.quantize.sensitivity import LayerChange, scan, worst
+
+__all__ = [
+    "LayerChange", "Packed", "QatResult", "QuantizeConfig", "Quantized", "convert", "fake_quantize", "fold_batchnorm",
+    "pack", "quantize_weights", "scan", "train_quantized", "unpack", "use_scaled_mm", "worst",
+]  # fmt: skip
+
+_MODULES = {
+    "LayerChange": "sensitivity",
+    "Packed": "fp8",
+    "QatResult": "qat",
+    "QuantizeConfig": "grid",
+    "Quantized": "fake",
+    "convert": "fake",
+    "fake_quantize": "fake",
+    "fold_batchnorm": "fold",
+    "pack": "fp8",
+    "quantize_weights": "qat",
+    "scan": "sensitivity",
+    "train_quantized": "qat",
+    "unpack": "fp8",
+    "use_scaled_mm": "scaled",
+    "worst": "sensitivity",
+}
+
+__getattr__ = lazily(__name__, _MODULES)

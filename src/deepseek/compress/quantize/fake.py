@@ -1,0 +1,184 @@
+"""Training that feels the rounding: weights are rounded on the way in, and the gradient passes as if they were not.
+
+    fake_quantize(module, QuantizeConfig("int4"))    # in place; then train with deepseek.train.fit
+    weights = convert(module)                        # in place: plain layers again, whose weights lie on the grid
+
+The straight-through estimator (Bengio et al. 2013, https://arxiv.org/abs/1308.3432, section 3.1): the backward pass
+takes d round(w) / dw as 1. Nothing of the backward pass is in 8 bits, so that no small gradient is flushed to 0: that
+is how fp8 training comes to a standstill elsewhere. Scales follow the weights: the largest of a channel at each step,
+times the share that erred least at the start (grid.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from deepseek.compress.quantize.grid import Grid, QuantizeConfig, best_shares, channel_scales, round_to
+from deepseek.errors import InputError
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
+_HOOK = "_deepseek_fake_input"
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A weight as it is stored: codes (out, ...), int8 or an 8-bit float, times scales (out, 1, ...)."""
+
+    codes: Tensor
+    scales: Tensor
+    num_bits: int
+
+    def dequantized(self) -> Tensor:
+        """float32."""
+        return self.codes.float() * self.scales
+
+    @property
+    def size_bytes(self) -> int:
+        """With two 4-bit codes in a byte, and float32 scales."""
+        return (self.codes.numel() * self.num_bits + 7) // 8 + 4 * self.scales.numel()
+
+
+class _Straight(torch.autograd.Function):
+    """round(x / scales) * scales forward; the gradient as it is backward."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor, scales: Tensor, grid: Grid) -> Tensor:
+        return (round_to(x.float() / scales, grid) * scales).to(x.dtype)
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0], None, None
+
+
+class FakeWeight(nn.Module):
+    """A parametrization (torch.nn.utils.parametrize) of a weight (out, ...)."""
+
+    shares: Tensor
+
+    def __init__(self, grid: Grid, shares: Tensor) -> None:
+        super().__init__()
+        self.grid = grid
+        self.register_buffer("shares", shares)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        rounded: Tensor = _Straight.apply(weight, self.scales(weight), self.grid)  # type: ignore[no-untyped-call]
+        return rounded
+
+    def scales(self, weight: Tensor) -> Tensor:
+        return channel_scales(weight, self.grid, self.shares)
+
+
+def fake_quantize(module: nn.Module, config: QuantizeConfig) -> tuple[str, ...]:
+    """Round the weights of the Linear, Conv and Embedding layers in `module`, in place; the names of those weights.
+
+    InputError when none is left to round, when one is rounded already or not finite, and for a name in `keep` that is
+    not there.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+    >>> fake_quantize(net, QuantizeConfig("int8", keep=("2",)))
+    ('0.weight',)
+    """
+    chosen = list(weights_of(module, config))
+    if not chosen:
+        raise InputError(
+            "there is no layer to quantise", expected="a Linear, Conv or Embedding layer that `keep` does not name",
+            fix="give a module with such layers",
+        )  # fmt: skip
+    for name, layer, kind in chosen:
+        _check(name, layer, kind)
+    for _, layer, kind in chosen:
+        round_layer(layer, kind, config)
+    return tuple(name for name, _, _ in chosen)
+
+
+def round_layer(layer: nn.Module, kind: str, config: QuantizeConfig) -> None:
+    """fake_quantize() of the weight `kind` of one layer."""
+    weight = getattr(layer, kind)
+    shares = best_shares(weight, config.grid) if config.clip == "mse" else torch.ones((), device=weight.device)
+    parametrize.register_parametrization(layer, kind, FakeWeight(config.grid, shares))
+    if config.activations != "none" and isinstance(layer, _LAYERS):
+        setattr(layer, _HOOK, layer.register_forward_pre_hook(_rounds_input(config)))
+
+
+def convert(module: nn.Module) -> dict[str, Quantized]:
+    """End the rounding, in place: layers are plain again and hold what fake_quantize() made of their weights, to the
+    bit. What an engine for such weights loads, by the names of the weights. InputError without fake_quantize()."""
+    found: dict[str, Quantized] = {}
+    rounded = [
+        (f"{prefix}.{kind}".lstrip("."), layer, kind, fake)
+        for prefix, layer in module.named_modules()
+        for kind, fake in _fakes(layer)
+    ]
+    for name, layer, kind, fake in rounded:  # all before any is changed: two layers may share one weight
+        weight = layer.parametrizations[kind].original
+        with torch.no_grad():
+            scales = fake.scales(weight)
+            codes = round_to(weight.float() / scales, fake.grid).to(fake.grid.dtype)
+        found[name] = Quantized(codes, scales, fake.grid.num_bits)
+    for name, layer, kind, _ in rounded:
+        parametrize.remove_parametrizations(layer, kind, leave_parametrized=False)
+        with torch.no_grad():
+            getattr(layer, kind).copy_(found[name].dequantized())
+        if hasattr(layer, _HOOK):
+            getattr(layer, _HOOK).remove()
+            delattr(layer, _HOOK)
+    if not found:
+        raise InputError(
+            "no layer of this module is rounded", expected="a module after fake_quantize()", fix="call that first"
+        )
+    return found
+
+
+def weights_of(module: nn.Module, config: QuantizeConfig) -> Iterator[tuple[str, nn.Module, str]]:
+    """(name of the weight, its layer, its name there) of all that `config` rounds."""
+    names = [name for name, _ in module.named_modules()]
+    unknown = next((each for each in config.keep if each not in names), None)
+    if unknown is not None:
+        raise InputError(
+            f"quantize.keep names {unknown[:100]!r}, which is no part of this module",
+            expected=", ".join(names[1:6]) or "nothing", fix="correct the name",
+        )  # fmt: skip
+    kinds = (*_LAYERS, *_TABLES) if config.embeddings else _LAYERS
+    for name, layer in module.named_modules():
+        if any(name == each or name.startswith(f"{each}.") for each in config.keep):
+            continue
+        if isinstance(layer, kinds):
+            yield f"{name}.weight".lstrip("."), layer, "weight"
+        elif isinstance(layer, nn.MultiheadAttention) and layer.in_proj_weight is not None:
+            yield f"{name}.in_proj_weight".lstrip("."), layer, "in_proj_weight"
+
+
+def _check(name: str, layer: nn.Module, kind: str) -> None:
+    if next(_fakes(layer), None) is not None:
+        raise InputError(f"{name} is rounded already", expected="a plain layer", fix="call convert() first")
+    if not getattr(layer, kind).isfinite().all():
+        raise InputError(
+            f"the weight {name!r} holds NaN or infinity", expected="finite weights", fix="train the model again"
+        )
+
+
+def _fakes(layer: nn.Module) -> Iterator[tuple[str, FakeWeight]]:
+    if parametrize.is_parametrized(layer):
+        for kind, found in layer.parametrizations.items():  # type: ignore[union-attr, operator]
+            if isinstance(found[0], FakeWeight):
+                yield kind, found[0]
+
+
+def _rounds_input(config: QuantizeConfig) -> Any:
+    grid, each = config.grid, config.activations
+
+    def hook(_layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = given[0]
+        largest = x.detach().float().abs()
+        largest = largest.amax(-1, keepdim=True) if each == "token" else largest.amax()
+        scales = torch.where(largest > 0, (largest / grid.top).clamp_min(torch.finfo(torch.float32).tiny), 1.0)
+        return (_Straight.apply(x, scales, grid), *given[1:])  # type: ignore[no-untyped-call]
+
+    return hook

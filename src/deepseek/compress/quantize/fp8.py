@@ -1,0 +1,197 @@
+"""Weights as 8-bit floats in a safetensors file, embeddings included: a quarter of the bytes of float32.
+
+    packed = pack(Path("minilm"), Path("minilm-fp8"))      # a Hugging Face folder; or a state dict
+    packed.ratio                                           # float32 bytes / bytes now
+    module.load_state_dict(unpack(Path("minilm-fp8")))     # float32 again
+
+Every tensor of two or more axes becomes float8_e4m3fn (or e5m2) with one float32 scale for each first index; biases and
+norms stay. The layout is the one in engines/text/float8.py, which reads it without torch. Memory while it is served is
+that of float32: what is saved is disk, image and transfer.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
+from deepseek.compress.quantize.grid import GRIDS, channel_scales, round_to
+from deepseek.engines.text.architecture import CONFIG
+from deepseek.engines.text.float8 import FLOAT8, SCALE, note
+from deepseek.engines.text.folder import check_folder, has_file, read_object
+from deepseek.engines.text.weights import INDEX, SINGLE, Weights
+from deepseek.errors import InputError
+
+Dtype = Literal["e4m3fn", "e5m2"]
+_METHODS = {"e4m3fn": "fp8", "e5m2": "fp8_e5m2"}
+_HEADERS = {"e4m3fn": "F8_E4M3", "e5m2": "F8_E5M2"}
+#: Of a source folder, what goes along: settings and tokenizers, and the modules of sentence-transformers.
+_BESIDES = frozenset({".json", ".txt", ".model", ".jinja", ".md"})
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was written."""
+
+    out: Path
+    packed: tuple[str, ...]  # tensors that are 8-bit floats now
+    kept: tuple[str, ...]  # the others
+    size_bytes: int  # of model.safetensors
+    float32_bytes: int  # of the tensors alone, in float32
+
+    @property
+    def ratio(self) -> float:
+        return self.float32_bytes / self.size_bytes
+
+
+def pack(
+    source: Mapping[str, Any] | str | Path,
+    out: str | Path,
+    *,
+    dtype: Dtype = "e4m3fn",
+    keep: Iterable[str] = (),
+    overwrite: bool = False,
+) -> Packed:
+    """Write the folder `out`: model.safetensors and, from a folder, config.json, the tokenizer and what goes with it.
+
+    source: a state dict (tensors or arrays by name), or a Hugging Face folder with safetensors.
+    keep: layers that stay, in bfloat16: names of tensors, or of modules that hold them.
+
+    InputError for a weight that is not finite or packed already, for a name in `keep` that is not there, and for a
+    target that is not free; MissingError and IntegrityError for a source that is not whole.
+
+    >>> import tempfile
+    >>> packed = pack({"up.weight": torch.ones(64, 64), "up.bias": torch.zeros(64)}, tempfile.mkdtemp())
+    >>> packed.packed, packed.kept
+    (('up.weight',), ('up.bias',))
+    """
+    if dtype not in _METHODS:
+        raise InputError(f"dtype is {repr(dtype)[:60]}", expected=", ".join(_METHODS), fix="give one of these")
+    folder = None if isinstance(source, Mapping) else check_folder(source)
+    target = Path(out).resolve()
+    _check_target(target, folder, overwrite=overwrite)
+    given = _read(folder) if folder else {name: torch.as_tensor(each) for name, each in source.items()}  # type: ignore[union-attr]
+    stay = _kept(given, tuple(keep))
+    tensors = _packed(given, stay, dtype)
+    packed = tuple(name for name in given if name + SCALE in tensors)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(target), unfinished(target) as temporary:
+        safetensors.torch.save_file(tensors, temporary / SINGLE, {"format": "pt"})
+        if folder:
+            layers = sorted(name.removesuffix(".weight") for name in stay if given[name].dim() > 1)
+            _copy(folder, temporary, note(_HEADERS[dtype], layers))
+        size_bytes = (temporary / SINGLE).stat().st_size
+        _check_target(target, folder, overwrite=overwrite)
+        put_in_place(temporary, target)
+    numbers = sum(4 * each.numel() if each.is_floating_point() else each.nbytes for each in given.values())
+    return Packed(target, packed, tuple(name for name in given if name not in packed), size_bytes, numbers)
+
+
+def unpack(folder: str | Path) -> dict[str, Tensor]:
+    """All tensors of a folder that pack() wrote, floats as float32, for load_state_dict(). IntegrityError for a file
+    that is not whole, a scale that is missing or not above 0, and a value that is not finite."""
+    weights = Weights.open(check_folder(folder))
+    scales = {name + SCALE for name in weights.names if weights.dtype(name) in FLOAT8}
+    whole = {name for name in weights.names if not weights.is_float(name)}
+    found = {
+        name: torch.from_numpy(weights.array(name, weights.shape(name)).copy())
+        for name in weights.names
+        if name not in scales | whole
+    }
+    return found | (_load(weights, whole) if whole else {})
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    weights = Weights.open(folder)
+    return _load(weights, set(weights.names))
+
+
+def _load(weights: Weights, names: set[str]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for file in weights.files:
+        if file != INDEX:
+            with safetensors.safe_open(weights.folder / file, "pt") as opened:
+                found |= {name: opened.get_tensor(name) for name in opened.keys() if name in names}  # noqa: SIM118
+    return found
+
+
+def _kept(given: Mapping[str, Tensor], keep: tuple[str, ...]) -> set[str]:
+    """The tensors that `keep` names."""
+    found: set[str] = set()
+    for each in keep:
+        named = {name for name in given if name == each or name.startswith(f"{each}.")}
+        if not named:
+            raise InputError(
+                f"keep names {each[:100]!r}, of which there is no tensor",
+                expected=f"the name of a tensor or of its module, such as {next(iter(given), '')!r}",
+                fix="correct the name",
+            )
+        found |= named
+    return found
+
+
+def _packed(given: Mapping[str, Tensor], stay: set[str], dtype: Dtype) -> dict[str, Tensor]:
+    grid = GRIDS[_METHODS[dtype]]
+    made: dict[str, Tensor] = {}
+    for name, each in given.items():
+        _check_tensor(name, each, given)
+        tensor = each.detach().cpu()
+        if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.numel() == 0:
+            made[name] = tensor.contiguous().clone()
+        elif name in stay:
+            made[name] = tensor.to(torch.bfloat16).contiguous()
+        else:
+            scales = channel_scales(tensor, grid)
+            made[name] = round_to(tensor.float() / scales, grid).to(grid.dtype)
+            made[name + SCALE] = scales.flatten(1)
+    return made
+
+
+def _check_tensor(name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> None:
+    if name + SCALE in given or (tensor.is_floating_point() and tensor.itemsize == 1) or tensor.is_complex():
+        raise InputError(
+            f"the tensor {name[:100]!r} is {str(tensor.dtype).removeprefix('torch.')}"
+            + (" and has scales" if name + SCALE in given else ""),
+            expected="weights in float32, bfloat16 or float16",
+            fix="give the model that this one was made of",
+        )
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        raise InputError(
+            f"the tensor {name[:100]!r} holds NaN or infinity",
+            expected="finite weights",
+            fix="train or save the model again; such a model answers with nothing but NaN",
+        )
+
+
+def _check_target(target: Path, source: Path | None, *, overwrite: bool) -> None:
+    here = Path.cwd()
+    if source is not None and target == source.resolve():
+        raise InputError(f"{target} is the source itself", expected="a folder of its own", fix="give another name")
+    if target == here or target in here.parents or (target.exists() and not target.is_dir()):
+        raise InputError(f"{target} cannot be replaced", expected="the name of a new folder", fix="give another name")
+    if not is_free(target) and not (overwrite and has_file(target, SINGLE)):
+        raise InputError(
+            f"{target} is not empty", expected="a new folder", fix="choose another, or give overwrite=True for a model"
+        )
+
+
+def _copy(folder: Path, out: Path, quantised: dict[str, Any]) -> None:
+    """Everything of a Hugging Face folder but its weights; links are followed, for Hugging Face's cache is made of
+    them. The note goes into config.json."""
+    for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")):
+        inner = path.relative_to(folder)
+        is_weight = path.suffix == ".safetensors" and len(inner.parts) > 1  # of a module beside the transformer
+        hidden = any(part.startswith(".") for part in inner.parts)
+        if path.is_file() and not hidden and (is_weight or path.suffix in _BESIDES) and path.name != INDEX:
+            (out / inner).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, out / inner)
+    config = read_object(folder, CONFIG) | {"quantization_config": quantised}
+    (out / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")

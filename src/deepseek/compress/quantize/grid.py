@@ -1,0 +1,108 @@
+"""The values that a quantised weight may have, and the scale of each channel.
+
+    grid = GRIDS["int4"]
+    scales = channel_scales(weight, grid)               # (out, 1, ...)
+    codes = round_to(weight / scales, grid)             # whole numbers -8..7, still as float32
+    weight_as_served = codes * scales
+
+Integers are symmetric about 0, without a zero point. The 8-bit floats are those of Micikevicius et al. 2022, "FP8
+Formats for Deep Learning" (https://arxiv.org/abs/2209.05433).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from deepseek.errors import InputError
+
+Method = Literal["int8", "int4", "fp8", "fp8_e5m2"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`top` is what the largest weight of a channel becomes; `low` the least code there is."""
+
+    dtype: torch.dtype  # of the codes in a file
+    top: float
+    low: float
+    num_bits: int
+
+
+GRIDS: dict[str, Grid] = {
+    "int8": Grid(torch.int8, 127, -128, 8),
+    "int4": Grid(torch.int8, 7, -8, 4),
+    "fp8": Grid(torch.float8_e4m3fn, 448, -448, 8),
+    "fp8_e5m2": Grid(torch.float8_e5m2, 57344, -57344, 8),
+}
+#: Shares of a channel's largest weight that are tried as its end: with few bits finer steps gain more than a cut costs.
+SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """What is rounded, and to what."""
+
+    method: Method = "int8"
+    activations: Literal["none", "token", "tensor"] = "none"  # what goes into Linear and Conv: one scale per token (the
+    # last axis) or for all of it, measured anew on each batch
+    embeddings: bool = True
+    clip: Literal["max", "mse"] = "mse"  # the end of a channel's range: its largest weight, or what errs least
+    keep: tuple[str, ...] = ()  # layers (their names, or those of what holds them) that stay as they are
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("method", tuple(GRIDS)), ("activations", ("none", "token", "tensor")), ("clip", ("max", "mse")),
+        ):  # fmt: skip
+            given = getattr(self, name)
+            if given not in allowed:
+                raise InputError(
+                    f"quantize.{name} is {repr(given)[:60]}", expected=", ".join(allowed), fix="give one of these"
+                )
+
+    @property
+    def grid(self) -> Grid:
+        return GRIDS[self.method]
+
+
+def channel_scales(weight: Tensor, grid: Grid, shares: Tensor | float = 1.0) -> Tensor:
+    """(out, ...) -> (out, 1, ...), float32 and above 0: what the codes of each first index are multiplied with.
+
+    >>> channel_scales(torch.tensor([[1.0, -14.0], [0.0, 0.0]]), GRIDS["int4"]).flatten().tolist()
+    [2.0, 1.0]
+    """
+    largest = weight.detach().float().abs().flatten(1).amax(1).reshape(-1, *[1] * (weight.dim() - 1)) * shares
+    scales = (largest / grid.top).clamp_min(torch.finfo(torch.float32).tiny)
+    return torch.where(largest > 0, scales, 1.0)
+
+
+def round_to(scaled: Tensor, grid: Grid) -> Tensor:
+    """The nearest values of the grid (to even at a tie), as float32; what lies outside becomes its end.
+
+    >>> round_to(torch.tensor([0.4, 1.5, 9.0, -9.0]), GRIDS["int4"]).tolist()
+    [0.0, 2.0, 7.0, -8.0]
+    >>> round_to(torch.tensor([0.3, 17.2, 500.0]), GRIDS["fp8"]).tolist()
+    [0.3125, 18.0, 448.0]
+    """
+    inside = scaled.clamp(grid.low, grid.top)
+    return inside.round() if grid.dtype == torch.int8 else inside.to(grid.dtype).float()
+
+
+def best_shares(weight: Tensor, grid: Grid, tried: Sequence[float] = SHARES) -> Tensor:
+    """The share of each channel's largest weight, (out, 1, ...), at which its squared error is least. Floats are as
+    fine wherever the end is, and keep all of it."""
+    weight = weight.detach().float()
+    shares = torch.ones(len(weight), *[1] * (weight.dim() - 1), device=weight.device)
+    if grid.dtype != torch.int8:
+        return shares
+    least = torch.full_like(shares, torch.inf)
+    for share in tried:
+        scales = channel_scales(weight, grid, share)
+        error = (round_to(weight / scales, grid) * scales - weight).square().flatten(1).sum(1).reshape(shares.shape)
+        better = error < least
+        least, shares = torch.where(better, error, least), torch.where(better, share, shares)
+    return shares

@@ -1,0 +1,38 @@
+"""What the claims about quantisation are made of: pairs by seed, the worst against the best, BERT-base's shapes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from compression_quantize import bert_base_shapes, seed_claims
+
+FOUND = [
+    {
+        "loss": 0.10, "fp32": 0.90, "fp8_file": 0.897, "fp8_ratio": 3.92, "int8_loss": 0.10, "int4_loss": 0.20,
+        "fp8_loss": 0.10, "int8_post": 0.90, "int8_qat": 0.90, "int4_post": 0.80, "int4_qat": 0.85, "fp8_post": 0.89,
+        "fp8_qat": 0.90,
+    },
+    {
+        "loss": 0.10, "fp32": 0.92, "fp8_file": 0.92, "fp8_ratio": 3.94, "int8_loss": 0.10, "int4_loss": 0.20,
+        "fp8_loss": 0.12, "int8_post": 0.90, "int8_qat": 0.90, "int4_post": 0.86, "int4_qat": 0.89, "fp8_post": 0.90,
+        "fp8_qat": 0.895,
+    },
+]  # fmt: skip
+
+
+def test_claims_are_of_pairs_and_a_lucky_seed_helps_nobody() -> None:
+    made = {each["claim"]: each for group in seed_claims("sst2", FOUND).values() for each in group}
+    assert made["fp8_accuracy_kept"]["ratio"] == pytest.approx(0.897 / 0.90)
+    assert made["int4_qat_gain"]["ours"] == pytest.approx(4.0)
+    assert made["int4_qat_worst_over_post_best"]["ours"] == pytest.approx(-1.0)
+    assert made["int4_qat_worst_over_post_best"]["holds"] is False
+    assert made["fp8_qat_gain"]["ours"] == pytest.approx(0.25)
+    assert "worst pair -0.50" in made["fp8_qat_gain"]["note"]
+    assert made["fp8_qat_loss"]["ratio"] == pytest.approx(1.1)
+    assert made["fp8_qat_loss"]["holds"] is False
+    assert all(each["num_seeds"] == 2 for each in made.values())
+
+
+def test_the_second_size_is_of_bert_bases_shapes() -> None:
+    assert sum(map(math.prod, bert_base_shapes().values())) == 109_482_240  # BertModel of bert-base-uncased
