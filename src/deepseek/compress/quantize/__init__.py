@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
+    from deepseek.compress.quantize.container import Packed, pack, unpack
     from deepseek.compress.quantize.fake import Quantized, convert, fake_quantize
     from deepseek.compress.quantize.fold import fold_batchnorm
-    from deepseek.compress.quantize.fp8 import Packed, pack, unpack
     from deepseek.compress.quantize.grid import QuantizeConfig
     from deepseek.compress.quantize.qat import QatResult, quantize_weights, train_quantized
     from deepseek.compress.quantize.scaled import use_scaled_mm
@@ -29,18 +29,18 @@ __all__ = [
 
 _MODULES = {
     "LayerChange": "sensitivity",
-    "Packed": "fp8",
+    "Packed": "container",
     "QatResult": "qat",
     "QuantizeConfig": "grid",
     "Quantized": "fake",
     "convert": "fake",
     "fake_quantize": "fake",
     "fold_batchnorm": "fold",
-    "pack": "fp8",
+    "pack": "container",
     "quantize_weights": "qat",
     "scan": "sensitivity",
     "train_quantized": "qat",
-    "unpack": "fp8",
+    "unpack": "container",
     "use_scaled_mm": "scaled",
     "worst": "sensitivity",
 }

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepseek.engines.text.float8 import note_problem
 from deepseek.engines.text.folder import read_object, take
+from deepseek.engines.text.packed import note_problem
 from deepseek.engines.text.weights import Weights
 from deepseek.errors import InputError, IntegrityError
 

@@ -3,7 +3,7 @@
     weights = Weights.open(Path("all-MiniLM"))        # reads and checks headers only
     weights.array("embeddings.LayerNorm.bias", (384,))  # float32, a view of the mapped file where it is float32 there
 
-8-bit floats (float8.py) are multiplied out: such a file is small on the disk, and as large as any other in memory.
+Numbers of 8 bits (packed.py) are multiplied out: such a file is small on the disk, and as large as any other in memory.
 
 The format: https://huggingface.co/docs/safetensors (8 bytes of length, a JSON header, then the tensors without gaps).
 Nothing but safetensors is ever read: pytorch_model.bin is a pickle.
@@ -21,8 +21,8 @@ import numpy as np
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.paths import path_problem
 from deepseek.contracts import Float32
-from deepseek.engines.text.float8 import FLOAT8, SCALE, decode
 from deepseek.engines.text.folder import has_file, open_plain, read_object
+from deepseek.engines.text.packed import PACKED, SCALE, decode
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 SINGLE = "model.safetensors"
@@ -78,7 +78,7 @@ class Weights:
 
     def is_float(self, name: str) -> bool:
         """Whether array() gives it."""
-        return self.dtype(name) in FLOAT8 or self.dtype(name) in _FLOATS
+        return self.dtype(name) in PACKED or self.dtype(name) in _FLOATS
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
         """IntegrityError unless the tensor is there, holds numbers with a fraction and has this shape."""
@@ -95,12 +95,12 @@ class Weights:
                 expected=f"{list(shape)}, by config.json",
                 fix="take config.json and weights of one and the same model",
             )
-        if dtype in FLOAT8:
+        if dtype in PACKED:
             self._check_scales(name, shape)
         elif dtype not in _FLOATS:
             raise InputError(
                 f"the tensor {name!r} is of type {dtype}",
-                expected=", ".join([*_FLOATS, *sorted(FLOAT8)]),
+                expected=", ".join([*_FLOATS, *sorted(PACKED)]),
                 fix="save the model unquantised; deepseek serve lowers the precision itself where it is asked to",
             )
 
@@ -121,7 +121,7 @@ class Weights:
         raw = self._map(file)[first : first + size_bytes]
         if len(raw) != size_bytes:
             raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_AGAIN)
-        if dtype in FLOAT8:
+        if dtype in PACKED:
             scales = self.array(name + SCALE, self.shape(name + SCALE))
             if not (scales > 0).all():
                 raise IntegrityError(
@@ -137,7 +137,7 @@ class Weights:
         _, dtype, found, _, _ = self._tensors.get(name + SCALE, ("", "", (), 0, 0))
         if dtype not in _FLOATS or not shape or found not in ((shape[0],), (shape[0], 1)):
             raise IntegrityError(
-                f"the tensor {name!r} holds 8-bit floats, and {name + SCALE!r} "
+                f"the tensor {name!r} has 8 bits a number, and {name + SCALE!r} "
                 + (f"is {dtype} {list(found)}" if dtype else "is not there"),
                 expected=f"one float for each of its {shape[0] if shape else 0} channels",
                 fix="pack the model again with deepseek.compress.quantize.pack",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from deepseek.compress.quantize import pack, unpack
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.float8 import decode, note, note_problem, table
+from deepseek.engines.text.packed import decode, note, note_problem, table
 from deepseek.errors import DeepseekError, InputError, IntegrityError
 from textfolders import change_json, make_text_folder
 

@@ -1,12 +1,12 @@
-"""Weights as 8-bit floats in a safetensors file, embeddings included: a quarter of the bytes of float32.
+"""Weights of 8 bits in a safetensors file, embeddings included: a quarter of the bytes of float32.
 
     packed = pack(Path("minilm"), Path("minilm-fp8"))      # a Hugging Face folder; or a state dict
     packed.ratio                                           # float32 bytes / bytes now
     module.load_state_dict(unpack(Path("minilm-fp8")))     # float32 again
 
-Every tensor of two or more axes becomes float8_e4m3fn (or e5m2) with one float32 scale for each first index; biases and
-norms stay. The layout is the one in engines/text/float8.py, which reads it without torch. Memory while it is served is
-that of float32: what is saved is disk, image and transfer.
+Every tensor of two or more axes becomes float8_e4m3fn (or e5m2, or int8) with one float32 scale for each first index;
+biases and norms stay. The layout is the one in engines/text/packed.py, which reads it without torch. Memory while it is
+served is that of float32: what is saved is disk, image and transfer.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from torch import Tensor
 from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
 from deepseek.compress.quantize.grid import GRIDS, channel_scales, round_to
 from deepseek.engines.text.architecture import CONFIG
-from deepseek.engines.text.float8 import FLOAT8, SCALE, note
 from deepseek.engines.text.folder import check_folder, has_file, read_object
+from deepseek.engines.text.packed import PACKED, SCALE, note
 from deepseek.engines.text.weights import INDEX, SINGLE, Weights
 from deepseek.errors import InputError
 
-Dtype = Literal["e4m3fn", "e5m2"]
-_METHODS = {"e4m3fn": "fp8", "e5m2": "fp8_e5m2"}
-_HEADERS = {"e4m3fn": "F8_E4M3", "e5m2": "F8_E5M2"}
+Dtype = Literal["e4m3fn", "e5m2", "int8"]
+_METHODS = {"e4m3fn": "fp8", "e5m2": "fp8_e5m2", "int8": "int8"}
+_HEADERS = {"e4m3fn": "F8_E4M3", "e5m2": "F8_E5M2", "int8": "I8"}
 #: Of a source folder, what goes along: settings and tokenizers, and the modules of sentence-transformers.
 _BESIDES = frozenset({".json", ".txt", ".model", ".jinja", ".md"})
 
@@ -99,7 +99,7 @@ def unpack(folder: str | Path) -> dict[str, Tensor]:
     """All tensors of a folder that pack() wrote, floats as float32, for load_state_dict(). IntegrityError for a file
     that is not whole, a scale that is missing or not above 0, and a value that is not finite."""
     weights = Weights.open(check_folder(folder))
-    scales = {name + SCALE for name in weights.names if weights.dtype(name) in FLOAT8}
+    scales = {name + SCALE for name in weights.names if weights.dtype(name) in PACKED}
     whole = {name for name in weights.names if not weights.is_float(name)}
     found = {
         name: torch.from_numpy(weights.array(name, weights.shape(name)).copy())
@@ -156,7 +156,12 @@ def _packed(given: Mapping[str, Tensor], stay: set[str], dtype: Dtype) -> dict[s
 
 
 def _check_tensor(name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> None:
-    if name + SCALE in given or (tensor.is_floating_point() and tensor.itemsize == 1) or tensor.is_complex():
+    if (
+        name + SCALE in given
+        or tensor.dtype == torch.int8
+        or (tensor.is_floating_point() and tensor.itemsize == 1)
+        or tensor.is_complex()
+    ):
         raise InputError(
             f"the tensor {name[:100]!r} is {str(tensor.dtype).removeprefix('torch.')}"
             + (" and has scales" if name + SCALE in given else ""),

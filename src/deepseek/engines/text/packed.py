@@ -1,11 +1,12 @@
-"""Weights in 8-bit floats: the bytes of a safetensors file to float32, without a library that knows the type.
+"""Weights of 8 bits: the bytes of a safetensors file to float32, without a library that knows the type.
 
     decode(raw, scales, "F8_E4M3")    # (out, ...) bytes times (out,) scales -> (out, ...) float32
 
-numpy has no such type, but a byte has 256 values: they stand in a table. The layout in the file and in config.json is
-that of compressed-tensors (https://github.com/vllm-project/compressed-tensors, format "float-quantized"): NAME holds
-the bytes, NAME_scale (out, 1) what each output channel is multiplied with. The values: Micikevicius et al. 2022,
-"FP8 Formats for Deep Learning", table 1 (https://arxiv.org/abs/2209.05433).
+numpy has no 8-bit floats, but a byte has 256 values: they stand in a table. Whole numbers are symmetric about 0. The
+layout in the file and in config.json is that of compressed-tensors
+(https://github.com/vllm-project/compressed-tensors, formats "float-quantized" and "int-quantized"): NAME holds the
+bytes, NAME_scale (out, 1) what each output channel is multiplied with. The values of the floats: Micikevicius et al.
+2022, "FP8 Formats for Deep Learning", table 1 (https://arxiv.org/abs/2209.05433).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from deepseek.contracts import Float32
 SCALE = "_scale"  # NAME + SCALE holds the scales of NAME
 #: By the name of the type in a safetensors header: bits of the exponent, of the mantissa, and the exponent's bias.
 _LAYOUT = {"F8_E4M3": (4, 3, 7), "F8_E5M2": (5, 2, 15)}
-FLOAT8 = frozenset(_LAYOUT)
+#: Types of which each tensor has scales beside it.
+PACKED = frozenset([*_LAYOUT, "I8"])
 #: quant_method of config.json, by the type. e5m2 has no name in compressed-tensors.
-METHODS = {"F8_E4M3": "compressed-tensors", "F8_E5M2": "deepseek-float8"}
+METHODS = {"I8": "compressed-tensors", "F8_E4M3": "compressed-tensors", "F8_E5M2": "deepseek-float8"}
 
 
 @cache
@@ -52,18 +54,19 @@ def table(dtype: str) -> Float32:
 
 def decode(raw: NDArray[np.uint8], scales: Float32, dtype: str) -> Float32:
     """`raw` (out, ...) with `scales` (out,) or (out, 1), as float32. What is no number stays none."""
-    found: Float32 = np.take(table(dtype), raw)
+    found: Float32 = raw.view(np.int8).astype(np.float32) if dtype == "I8" else np.take(table(dtype), raw)
     with np.errstate(over="ignore"):  # the reader refuses what is infinite
         found *= scales.reshape(-1, *[1] * (raw.ndim - 1))
     return found
 
 
 def note(dtype: str, ignore: list[str]) -> dict[str, Any]:
-    """The quantization_config of a folder whose linear layers and embeddings are 8-bit floats, but for `ignore`."""
-    weights = {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": True, "dynamic": False}
+    """The quantization_config of a folder whose linear layers and embeddings have 8 bits a weight, but for `ignore`."""
+    kind = "int" if dtype == "I8" else "float"
+    weights = {"num_bits": 8, "type": kind, "strategy": "channel", "symmetric": True, "dynamic": False}
     return {
         "quant_method": METHODS[dtype],
-        "format": "float-quantized",
+        "format": f"{kind}-quantized",
         "quantization_status": "compressed",
         "config_groups": {"group_0": {"targets": ["Linear", "Embedding"], "weights": weights}},
         "ignore": ignore,
@@ -82,11 +85,11 @@ def note_problem(given: Any) -> str | None:
     method, form = given.get("quant_method"), given.get("format")
     if method not in METHODS.values():
         return f"quant_method {repr(method)[:60]}"
-    if form != "float-quantized":
+    if form not in ("float-quantized", "int-quantized"):
         return f"format {repr(form)[:60]}"
     groups = given.get("config_groups")
     if not isinstance(groups, Mapping) or not all(map(_is_decoded, groups.values())):
-        return "config_groups that are not of weights alone, 8-bit floats with one scale per channel"
+        return "config_groups that are not of weights alone, 8 bits with one scale per channel"
     return None
 
 
@@ -94,4 +97,7 @@ def _is_decoded(group: Any) -> bool:
     weights = group.get("weights") if isinstance(group, Mapping) else None
     if not isinstance(weights, Mapping) or group.get("input_activations") or group.get("output_activations"):
         return False
-    return [weights.get(key) for key in ("num_bits", "type", "strategy")] == [8, "float", "channel"]
+    kind, is_symmetric = weights.get("type"), weights.get("symmetric", True)
+    return kind in ("float", "int") and is_symmetric is True and (weights.get("num_bits"), weights.get("strategy")) == (
+        8, "channel",
+    )  # fmt: skip
