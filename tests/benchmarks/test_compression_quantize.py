@@ -5,30 +5,31 @@ from __future__ import annotations
 import math
 
 import pytest
-from compression_quantize import bert_base_shapes, seed_claims
+from compression_quantize import bert_base_shapes, fp8_claims, int4_claims
 
 FOUND = [
     {
-        "loss": 0.10, "fp32": 0.90, "fp8_file": 0.897, "fp8_ratio": 3.92, "int8_loss": 0.10, "int4_loss": 0.20,
-        "fp8_loss": 0.10, "int8_post": 0.90, "int8_qat": 0.90, "int4_post": 0.80, "int4_qat": 0.85, "fp8_post": 0.89,
-        "fp8_qat": 0.90,
+        "loss": 0.10, "fp32": 0.90, "fp8_ratio": 3.92, "int4_loss": 0.20, "fp8_loss": 0.10, "int4_post": 0.80,
+        "int4_post_max": 0.70, "int4_qat": 0.85, "fp8_post": 0.89, "fp8_qat": 0.90,
     },
     {
-        "loss": 0.10, "fp32": 0.92, "fp8_file": 0.92, "fp8_ratio": 3.94, "int8_loss": 0.10, "int4_loss": 0.20,
-        "fp8_loss": 0.12, "int8_post": 0.90, "int8_qat": 0.90, "int4_post": 0.86, "int4_qat": 0.89, "fp8_post": 0.90,
-        "fp8_qat": 0.895,
+        "loss": 0.10, "fp32": 0.92, "fp8_ratio": 3.94, "int4_loss": 0.20, "fp8_loss": 0.12, "int4_post": 0.86,
+        "int4_post_max": 0.79, "int4_qat": 0.89, "fp8_post": 0.92, "fp8_qat": 0.915,
     },
 ]  # fmt: skip
 
 
 def test_claims_are_of_pairs_and_a_lucky_seed_helps_nobody() -> None:
-    made = {each["claim"]: each for group in seed_claims("sst2", FOUND).values() for each in group}
-    assert made["fp8_accuracy_kept"]["ratio"] == pytest.approx(0.897 / 0.90)
-    assert made["int4_qat_gain"]["ours"] == pytest.approx(4.0)
-    assert made["int4_qat_worst_over_post_best"]["ours"] == pytest.approx(-1.0)
-    assert made["int4_qat_worst_over_post_best"]["holds"] is False
+    groups = {"int4": int4_claims("sst2", FOUND)} | fp8_claims("sst2", FOUND)
+    made = {each["claim"]: each for group in groups.values() for each in group}
+    assert made["fp8_accuracy_kept"]["ratio"] == pytest.approx(0.89 / 0.90)
+    assert made["fp8_accuracy_kept"]["holds"] is False
+    assert made["int4_qat_gain_sst2"]["ours"] == pytest.approx(4.0)
+    assert "least 3.00" in made["int4_qat_gain_sst2"]["note"]
+    assert made["int4_qat_apart_sst2"]["ours"] == pytest.approx(-1.0)
+    assert made["int4_qat_apart_sst2"]["holds"] is False
     assert made["fp8_qat_gain"]["ours"] == pytest.approx(0.25)
-    assert "worst pair -0.50" in made["fp8_qat_gain"]["note"]
+    assert "least -0.50" in made["fp8_qat_gain"]["note"]
     assert made["fp8_qat_loss"]["ratio"] == pytest.approx(1.1)
     assert made["fp8_qat_loss"]["holds"] is False
     assert all(each["num_seeds"] == 2 for each in made.values())
