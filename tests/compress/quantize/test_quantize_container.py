@@ -144,11 +144,12 @@ def test_a_file_that_was_cut_or_changed_is_refused(tmp_path: Path) -> None:
 
 def test_arrays_are_taken_as_tensors_are(tmp_path: Path) -> None:
     pack({"weight": np.eye(4, dtype=np.float32)}, tmp_path / "out")
-    assert torch.equal(unpack(tmp_path / "out")["weight"], torch.eye(4))
+    # to the width of a scale in float16, 2^-11
+    assert torch.allclose(unpack(tmp_path / "out")["weight"], torch.eye(4), atol=2**-11)
 
 
 def test_whole_numbers_of_8_bits_are_nearer_than_8_bit_floats(tmp_path: Path) -> None:
-    """Weights near a normal distribution lie denser around 0 than int8's even steps need: 127 steps a side against 8."""
+    """127 even steps a side, where e4m3 has 8 between a power of two and the next."""
     weight = torch.randn(64, 256, generator=torch.Generator().manual_seed(0))
     errors = {}
     for dtype in ("int8", "e4m3fn"):

@@ -89,7 +89,7 @@ HOSTILE: list[tuple[Callable[[Path], object], type[DeepseekError], str]] = [
     (put(f"{WORD}_scale", torch.zeros_like), IntegrityError, "not above 0"),
     (put(f"{WORD}_scale", torch.neg), IntegrityError, "not above 0"),
     (put(f"{WORD}_scale", lambda scale: scale * torch.nan), IntegrityError, "NaN"),
-    (put(f"{WORD}_scale", lambda scale: torch.full_like(scale, 1e38)), IntegrityError, "NaN or infinity"),
+    (put(f"{WORD}_scale", lambda scale: torch.full_like(scale.float(), 1e38)), IntegrityError, "NaN or infinity"),
     (put(WORD, lambda weight: as_bytes(weight, 0x7F)), IntegrityError, "NaN"),
     (put(WORD, lambda weight: weight[:-1].clone()), IntegrityError, "has the shape"),
     (config_with(quant_method="gptq"), InputError, "gptq"),

@@ -58,12 +58,14 @@ def pack(
     *,
     dtype: Dtype = "e4m3fn",
     keep: Iterable[str] = (),
+    drop: Iterable[str] = (),
     overwrite: bool = False,
 ) -> Packed:
     """Write the folder `out`: model.safetensors and, from a folder, config.json, the tokenizer and what goes with it.
 
     source: a state dict (tensors or arrays by name), or a Hugging Face folder with safetensors.
     keep: layers that stay, in bfloat16: names of tensors, or of modules that hold them.
+    drop: the same, of what no answer needs.
 
     InputError for a weight that is not finite or packed already, for a name in `keep` that is not there, and for a
     target that is not free; MissingError and IntegrityError for a source that is not whole.
@@ -79,6 +81,8 @@ def pack(
     target = Path(out).resolve()
     _check_target(target, folder, overwrite=overwrite)
     given = _read(folder) if folder else {name: torch.as_tensor(each) for name, each in source.items()}  # type: ignore[union-attr]
+    gone = _kept(given, tuple(drop))
+    given = {name: each for name, each in given.items() if name not in gone}
     stay = _kept(given, tuple(keep))
     tensors = _packed(given, stay, dtype)
     packed = tuple(name for name in given if name + SCALE in tensors)
@@ -149,10 +153,16 @@ def _packed(given: Mapping[str, Tensor], stay: set[str], dtype: Dtype) -> dict[s
         elif name in stay:
             made[name] = tensor.to(torch.bfloat16).contiguous()
         else:
-            scales = channel_scales(tensor, grid)
-            made[name] = round_to(tensor.float() / scales, grid).to(grid.dtype)
+            scales = _short(channel_scales(tensor, grid))
+            made[name] = round_to(tensor.float() / scales.float(), grid).to(grid.dtype)
             made[name + SCALE] = scales.flatten(1)
     return made
+
+
+def _short(scales: Tensor) -> Tensor:
+    """In float16 where all are normal numbers there: codes are rounded by what is stored, so nothing is lost."""
+    half = scales.to(torch.float16)
+    return half if bool((half >= torch.finfo(torch.float16).tiny).all() and half.isfinite().all()) else scales
 
 
 def _check_tensor(name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,286 @@
+"""A Hugging Face folder of a text model as a subject of compression.
+
+    subject = TextSubject.open(Path("./all-MiniLM"), Path("texts.csv"))     # columns text and, for classes, label
+
+Embeddings are held to the given model's own by cosine; classes to the labels, or to the given model's answers without
+any. A quarter of the texts shows the ranges of int8; the others judge. Each variant is a Hugging Face folder again:
+
+    fp8            8-bit floats with a scale per channel, computed in bfloat16 where the CPU can
+    int8-weights   whole numbers of 8 bits with a scale per channel, computed so, too
+    int8           the same file, its dense layers computed in int8 by the ranges in int8.safetensors
+    int8-but-K     the same, but for the K dense layers that lose most, which a scan finds; they are computed as above
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
+from deepseek.bundle.manifest import PlainTask
+from deepseek.compress.judge import Judge, split_rows
+from deepseek.compress.subject import Plan, Variant, Way
+from deepseek.compress.text_scan import worst_places
+from deepseek.contracts import Arrays
+from deepseek.data import read_table
+from deepseek.engines.openvino import has_bf16
+from deepseek.engines.text import TextEngine, TextModel
+from deepseek.engines.text.calibrate import calibrate
+from deepseek.engines.text.converted import is_converted
+from deepseek.engines.text.engine import Precision
+from deepseek.engines.text.gate import read_texts
+from deepseek.engines.text.quantize import Range, from_bytes, to_bytes
+from deepseek.engines.text.tokens import TokenRow
+from deepseek.engines.text.weights import Weights
+from deepseek.errors import InputError
+from deepseek.extras import has
+
+Stored = Literal["e4m3fn", "int8"]
+TEXT, LABEL = "text", "label"
+RANGES = "int8.safetensors"
+BATCH = 32
+#: Plan -> how weights are stored, and how many layers int8 leaves out; None: not computed in int8.
+PLANS: dict[str, tuple[Stored, int | None]] = {
+    "fp8": ("e4m3fn", None), "int8-weights": ("int8", None), "int8": ("int8", 0),
+    **{f"int8-but-{count}": ("int8", count) for count in (1, 2, 4, 8)},
+}  # fmt: skip
+METHODS = {method: tuple(name for name in PLANS if name.startswith(method)) for method in ("fp8", "int8")}
+#: Small, and added to every token: rounded to 8 bits they cost a fifth of the whole loss.
+_ADDED = ("position_embeddings.weight", "token_type_embeddings.weight")
+#: What no answer needs, by task.
+_UNUSED: Mapping[str, tuple[str, ...]] = {
+    "embedding": ("pooler.dense.weight", "pooler.dense.bias", "position_ids"),
+    "sequence-classification": ("position_ids",),
+}  # fmt: skip
+#: What lies in a folder and is not needed to answer.
+_NOT_NEEDED = (".md", ".txt", ".gitattributes", "data_config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    texts: list[str]
+    labels: list[str] | None
+    digest: str
+
+
+class TextSubject:
+    """See the module. Engines compute on one thread."""
+
+    kind = "text"
+
+    def __init__(self, model: TextModel, data: _Data, seed: int) -> None:
+        self.model, self.seed, self.name = model, seed, model.name
+        self.digest = f"{model.digest} {data.digest} {seed}"
+        self.data_digest = data.digest
+        calibrating, judged = split_rows(len(data.texts), seed)
+        self._calibrating = [data.texts[row] for row in calibrating]
+        self._rows: list[TokenRow] = list(model.prepare([data.texts[row] for row in judged]))
+        self._order = np.argsort([len(row) for row in self._rows], kind="stable")
+        self.given = Variant("given", model.path, _size(model.path))
+        target = None if data.labels is None else class_numbers([data.labels[row] for row in judged], model.labels)
+        self.judge = self._judge(target)
+
+    @classmethod
+    def open(cls, path: Path, data: Path, *, seed: int = 0) -> TextSubject:
+        """Errors as those of TextModel.open(); InputError for a model or texts that cannot be compressed or judged."""
+        model = TextModel.open(path)
+        if is_converted(path) or model.task == "token-classification":
+            what = "was converted" if is_converted(path) else "gives labels to tokens"
+            raise InputError(
+                f"{path} {what}, and such models are not compressed here",
+                expected="a folder of an encoder that embeds or classifies texts, as Hugging Face writes it",
+                fix="serve it with --lossy instead",
+            )
+        found = read_rows(data)
+        if model.task == "embedding" and found.labels is not None:
+            found = _Data(found.texts, None, found.digest)
+        return cls(model, found, seed)
+
+    def methods(self) -> tuple[str, ...]:
+        return tuple(METHODS)
+
+    def plans(self, methods: Sequence[str]) -> list[Plan]:
+        return [Plan((name,)) for method in methods for name in METHODS[method]]
+
+    def make(self, plan: Plan, folder: Path) -> Variant:
+        from deepseek.compress.quantize import pack
+
+        stored, num_exact = PLANS[plan.name]
+        pack(
+            self.model.path, folder, dtype=stored, keep=self._named(_ADDED), drop=self._named(_UNUSED[self.model.task])
+        )
+        notes: tuple[str, ...] = ()
+        if num_exact is not None:
+            ranges = self._ranges
+            left_out = self._worst[:num_exact] if num_exact else []
+            (folder / RANGES).write_bytes(to_bytes({key: one for key, one in ranges.items() if key not in left_out}))
+            notes = (f"not in int8: {', '.join(left_out) or 'none'} of {len(ranges)} dense layers",)
+        return Variant(plan.name, folder, _size(folder), notes)
+
+    def ways(self, variant: Variant) -> list[Way]:
+        if variant.name == "given":
+            eager = [_torch_way(self.model)] if has("torch") and has("transformers") else []
+            return [self._way("openvino-f32", variant.folder, "f32"), *eager]
+        if PLANS[variant.name][1] is not None:
+            return [self._way("openvino-int8", variant.folder, "int8")]
+        if has_bf16(extra="text"):
+            return [self._way("openvino-bf16", variant.folder, "bf16")]
+        return [self._way("openvino-f32", variant.folder, "f32")]
+
+    def outputs(self, way: Way, num_rows: int | None = None) -> NDArray[Any]:
+        size = len(self._rows) if num_rows is None else num_rows
+        chosen = [row for row in self._order if row < size]
+        parts = [
+            way.run(self.model.join([self._rows[row] for row in chosen[start : start + BATCH]]))
+            for start in range(0, size, BATCH)
+        ]
+        found: NDArray[Any] = np.concatenate([next(iter(part.values())) for part in parts])
+        return found[np.argsort(chosen)]
+
+    def rows(self, number: int, batch: int) -> Arrays:
+        """Neighbours in length, as a server's batches are."""
+        start = (number * batch * 7) % max(1, len(self._order) - batch + 1)
+        return self.model.join([self._rows[row] for row in self._order[start : start + batch]])
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
+    def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
+        size = self.model.size
+        output = Output("embedding", "float32", (size,)) if self.model.task == "embedding" else Output("label", "str")
+        paths = [path for path in sorted(variant.folder.rglob("*")) if path.is_file() and _is_needed(path)]
+        files = {path.relative_to(variant.folder).as_posix(): path.read_bytes() for path in paths}
+        manifest = Manifest(
+            name=_plain_name(self.name), version="1", created=now(), task=cast("PlainTask", self.model.task),
+            target=output.name, inputs=(Input(TEXT, "text", "str"),), outputs=(output,), labels=self.model.labels,
+            engines=(EngineEntry(engine, "model.safetensors", 0.0, len(self._rows)),),
+            lineage=Lineage(
+                parent=self.model.digest, data=self.data_digest, seed=self.seed, config={"compress": variant.name}
+            ),
+        )  # fmt: skip
+        return manifest, files
+
+    def _named(self, ends: Sequence[str]) -> list[str]:
+        """Tensors of the folder whose name ends so."""
+        return [name for name in Weights.open(self.model.path).names if name.endswith(tuple(ends))]
+
+    @cached_property
+    def _ranges(self) -> dict[str, Range]:
+        return calibrate(self.model.path, self._calibrating)
+
+    @cached_property
+    def _worst(self) -> list[str]:
+        return worst_places(self.model, self._ranges, self._calibrating)
+
+    def _way(self, engine: str, folder: Path, precision: Precision) -> Way:
+        ranges = from_bytes((folder / RANGES).read_bytes()) if precision == "int8" else None
+        opened = TextEngine.open(folder, precision=precision, ranges=ranges)
+        return Way(engine, precision == "f32", opened.run, opened.close)
+
+    def _judge(self, target: NDArray[np.int64] | None) -> Judge:
+        if target is not None:
+            return Judge.labels(target, self.seed)
+        way = self._way("openvino-f32", self.model.path, "f32")
+        given = self.outputs(way)
+        way.close()
+        return Judge.fidelity(given, are_classes=self.model.task != "embedding", seed=self.seed)
+
+
+def read_rows(path: Path) -> _Data:
+    """Texts and their labels: a table with the columns text and, where known, label; or a text on each line of a .txt.
+
+    InputError for a table without texts.
+    """
+    if path.suffix == ".txt":
+        texts = read_texts(path)
+        return _Data(texts, None, _digest(texts))
+    table = read_table(path)
+    if TEXT not in table.names:
+        raise InputError(
+            f"{path} has no column {TEXT!r}",
+            expected=f"a column {TEXT!r} and, where the answers are known, {LABEL!r}",
+            fix="rename the columns",
+        )
+    texts = [value if isinstance(value, str) else "" for value in table.column(TEXT).tolist()]
+    empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
+    if empty is not None:
+        raise InputError(f"{path}: row {empty} has no text", expected="a text in each row", fix="drop that row")
+    labels = None
+    if LABEL in table.names:
+        labels = [_word(value) for value in table.column(LABEL).tolist()]
+    return _Data(texts, labels, table.digest())
+
+
+def class_numbers(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Labels by name, or by number where no name fits. InputError for one that the model does not have.
+
+    >>> class_numbers(["no", "yes"], ["no", "yes"]).tolist(), class_numbers(["1", "0"], ["no", "yes"]).tolist()
+    ([0, 1], [1, 0])
+    """
+    place = {name: number for number, name in enumerate(known)}
+    if not set(labels) <= set(place):
+        place = {str(number): number for number in range(len(known))}
+    unknown = next((label for label in labels if label not in place), None)
+    if unknown is not None:
+        raise InputError(
+            f"the label {unknown[:60]!r} is none of the model's",
+            expected=", ".join(known[:20]),
+            fix="give labels by the names in its config.json (id2label), or by their numbers",
+        )
+    return np.array([place[label] for label in labels], np.int64)
+
+
+def _torch_way(model: TextModel) -> Way:
+    """The folder as transformers runs it: what users hold us against. Never with code of the folder."""
+    import torch
+    import transformers
+
+    kind = "AutoModel" if model.task == "embedding" else "AutoModelForSequenceClassification"
+    # BERT's pooler, which no embedding reads, may be missing from the file: transformers would make one up
+    loaded = getattr(transformers, kind).from_pretrained(
+        model.path, trust_remote_code=False, local_files_only=True, use_safetensors=True
+    )
+    loaded.eval()
+
+    @torch.inference_mode()
+    def run(arrays: Arrays) -> Arrays:
+        ids, mask = (torch.from_numpy(arrays[name]) for name in ("input_ids", "attention_mask"))
+        found = loaded(input_ids=ids, attention_mask=mask)
+        if model.task != "embedding":
+            return {"logits": found.logits.numpy()}
+        weight = mask.unsqueeze(-1).float()
+        pooled = (found.last_hidden_state * weight).sum(1) / weight.sum(1)
+        return {"embedding": torch.nn.functional.normalize(pooled, dim=1).numpy()}
+
+    return Way("torch", True, run, lambda: None)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and _is_needed(path))
+
+
+def _is_needed(path: Path) -> bool:
+    return not path.name.endswith(_NOT_NEEDED) and not path.name.startswith(".")
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _word(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _plain_name(name: str) -> str:
+    try:
+        check_name(name)
+    except InputError:
+        return "text"
+    return name
