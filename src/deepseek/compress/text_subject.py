@@ -225,7 +225,7 @@ def class_numbers(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int
     ([0, 1], [1, 0])
     """
     place = {name: number for number, name in enumerate(known)}
-    if not set(labels) <= set(place):
+    if not set(labels) <= set(place) and all(label.isdigit() for label in labels):
         place = {str(number): number for number in range(len(known))}
     unknown = next((label for label in labels if label not in place), None)
     if unknown is not None:
