@@ -104,12 +104,17 @@ def open_folder(
     # Its own threads would take the cores from the engines; a batch of sentences takes a millisecond without them.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from deepseek.engines.text import TextModel
+    from deepseek.engines.ways import has_gpu
     from deepseek.serve.text import TextFace
 
     model = TextModel.open(path)
-    if gate is None:
+    if gate is None and not has_gpu():
         return TextFace(model, {"precision": "f32"})
-    found = gate.choose(model)
+    from deepseek.engines.text.gate import Gate
+
+    # What torch compiles lies there, too, and not in the folder for temporary files, which everybody may write to.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))
+    found = (gate or Gate(None, None, cache_folder() / "lossy")).choose(model)
     return TextFace(model, found.options, found.table)
 
 
@@ -125,18 +130,28 @@ def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
         check_name(name)
     except InputError:  # which neither a route nor a folder can hold
         name = "model"
-    return GraphFace(open_file(file, cache_folder() / "onnx", tolerance=None if gate is None else gate.tolerance), name)
+    cache = cache_folder() / "onnx"
+    if gate is None:
+        return GraphFace(open_file(file, cache), name)
+    return GraphFace(open_file(file, cache, tolerance=gate.tolerance, rows=gate.rows), name)
 
 
-def gate_of(lossy: str | None, texts: Path | None) -> Gate | None:
-    """What --lossy and --lossy-texts allow; nothing without them."""
+def gate_of(lossy: str | None, texts: Path | None, rows: Path | None = None) -> Gate | None:
+    """What --lossy, --lossy-texts and --lossy-rows allow; nothing without them."""
     if lossy is None:
-        if texts is not None:
-            raise click.UsageError("--lossy-texts says what to measure on: give --lossy with the limits, too")
+        for option, given in (("--lossy-texts", texts), ("--lossy-rows", rows)):
+            if given is not None:
+                raise click.UsageError(f"{option} says what to measure on: give --lossy with the limits, too")
         return None
+    from deepseek.engines.onnx_file.rows import RowsFile
     from deepseek.engines.text.gate import Gate, parse_tolerance, read_texts
 
-    return Gate(parse_tolerance(lossy), None if texts is None else read_texts(texts), cache_folder() / "lossy")
+    return Gate(
+        parse_tolerance(lossy),
+        None if texts is None else read_texts(texts),
+        cache_folder() / "lossy",
+        None if rows is None else RowsFile.read(rows),
+    )
 
 
 def cache_folder() -> Path:

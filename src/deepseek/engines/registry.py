@@ -22,8 +22,16 @@ ENGINES: dict[str, str] = {
     "onnxruntime": "deepseek.engines.onnx:OnnxEngine",
     "trees": "deepseek.engines.trees:TreesEngine",
     "torch": "deepseek.engines.torch:TorchEngine",
+    "torch-cuda": "deepseek.engines.torch:CudaTorchEngine",
+    "torch-compile": "deepseek.engines.torch:CompiledTorchEngine",
+    "torch-bf16": "deepseek.engines.torch:Bf16TorchEngine",
+    "torch-cuda-bf16": "deepseek.engines.torch:CudaBf16TorchEngine",
 }
 REFERENCE = "onnxruntime"
+#: Not among those that autotune measures: they move the answers.
+LOSSY = frozenset(["torch-bf16", "torch-cuda-bf16"])
+#: Kinds that take long to open -> what they are built from: tried only where that is near the fastest.
+AFTER = {"torch-compile": "torch"}
 
 
 @dataclass(frozen=True, slots=True)
