@@ -42,6 +42,8 @@ def open_models(
         kind = kind_of(path)
         if kind == "bundle":
             runtime: Any = Runtime.open(path, key=key, lazy=lazy)
+            if gate is not None:
+                runtime = behind_gate(runtime, gate, lazy=lazy)
         elif kind == "xgboost":
             runtime = Runtime(imported(path, key), lazy=lazy)
         else:
@@ -53,6 +55,18 @@ def open_models(
             )
         found[name] = runtime
     return found
+
+
+def behind_gate(runtime: Runtime, gate: Gate, *, lazy: bool) -> Runtime:
+    """The same bundle with the engines that the gate lets pass on this machine."""
+    from deepseek.engines import Runtime
+    from deepseek.engines.gated import choose_gated
+
+    if gate.tolerance is None:
+        return runtime
+    found = choose_gated(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
+    runtime.close()
+    return Runtime(runtime.bundle, lazy=lazy, gated=found.to_spec() | {"table": list(found.table)})
 
 
 def kind_of(path: Path) -> str:
@@ -122,6 +136,7 @@ def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
     """A graph by itself: a file, or a folder with a model.onnx. Named after the file, or after the folder."""
     from deepseek.bundle import check_name
     from deepseek.engines.onnx_file import open_file
+    from deepseek.engines.onnx_file.rows import SUFFIX
     from deepseek.errors import InputError
     from deepseek.serve.graph import GraphFace
 
@@ -133,7 +148,8 @@ def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
     cache = cache_folder() / "onnx"
     if gate is None:
         return GraphFace(open_file(file, cache), name)
-    return GraphFace(open_file(file, cache, tolerance=gate.tolerance, rows=gate.rows), name)
+    rows = gate.rows if gate.rows is not None and gate.rows.path.suffix == SUFFIX else None
+    return GraphFace(open_file(file, cache, tolerance=gate.tolerance, rows=rows), name)
 
 
 def gate_of(lossy: str | None, texts: Path | None, rows: Path | None = None) -> Gate | None:

@@ -84,7 +84,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 @click.option("--lossy", metavar="LIMITS", help=LOSSY)
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
-@click.option("--lossy-rows", type=FILE, help="The same for ONNX files: .npz with an array for each input.")
+@click.option("--lossy-rows", type=FILE, help="Rows to measure that on: a table for bundles, .npz for ONNX files.")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
@@ -203,10 +203,8 @@ def answer(
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Pages, create_app
-    from deepseek.serve.graph import GraphFace
     from deepseek.serve.group import Child
     from deepseek.serve.run import run
-    from deepseek.serve.text import TextFace
 
     metrics, live = Metrics(), LiveStats()
     child = None
@@ -234,18 +232,31 @@ def answer(
         **life,
     )
     for name, model in models.items():
-        if isinstance(model, TextFace) and model.measured:
-            fields = {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
-            access.emit(Event("server", name, fields=fields))
-        if isinstance(model, GraphFace):
-            engines = [f"{kind} from {num_rows}" for kind, num_rows in model.file.engines]
-            fields = {"state": "engines were chosen", "engines": engines, "measured": list(model.file.table)}
+        if (fields := chosen(model)) is not None:
             access.emit(Event("server", name, fields=fields))
     try:
         run(app, listener, child)
     finally:
         for log in logs:
             log.close()
+
+
+def chosen(model: Runtime | TextFace | GraphFace | GenerativeModel) -> dict[str, Any] | None:
+    """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
+    from deepseek.serve.graph import GraphFace
+    from deepseek.serve.text import TextFace
+
+    if isinstance(model, TextFace):
+        if not model.measured:
+            return None
+        return {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
+    gated = getattr(model, "gated", None)
+    if isinstance(model, GraphFace):
+        gated = {"engines": model.file.engines, "table": model.file.table}
+    if not gated:
+        return None
+    engines = [f"{kind} from {num_rows}" for kind, num_rows in gated["engines"]]
+    return {"state": "engines were chosen", "engines": engines, "measured": list(gated["table"])}
 
 
 def life_of(

@@ -46,7 +46,7 @@ def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, bu
     [('onnxruntime', 1), ('trees', 1024)]
     """
     passing = [kind for kind, found in parity["engines"].items() if found["passes"]]
-    seconds = {kind: _measure(kind, source, features, budget_s / len(passing)) for kind in passing}
+    seconds = {kind: measure(kind, source, features, budget_s / len(passing)) for kind in passing}
     late = _late(source, parity["num_rows"], features, seconds, budget_s / len(passing))
     parity = {**parity, "engines": {**parity["engines"], **late}}
     entries = tuple(
@@ -74,7 +74,7 @@ def _late(
         model, rows = source.load_model(), features[:num_rows]
         found[kind] = differences(model, model.score(rows), rows, kind, source)
         if found[kind]["passes"]:
-            seconds[kind] = _measure(kind, source, features, budget_s)
+            seconds[kind] = measure(kind, source, features, budget_s)
     return found
 
 
@@ -99,7 +99,7 @@ def _parity(parity: Mapping[str, Any], kind: str) -> float:
     return largest
 
 
-def _measure(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
+def measure(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
     """Seconds of a call for each size that fits into the budget, going by the cost of the size before."""
     engine = open_engine(kind, source)
     # A call on one thread runs in the caller's; its CPU time is the same whatever else the machine does.
