@@ -33,13 +33,24 @@ def test_the_compiled_engine_gives_the_twins_scores(name: str, models: dict[str,
     engine.close()
 
 
-def test_nothing_is_compiled_again_for_another_number_of_rows(models: dict[str, tuple[Model, Float32]]) -> None:
+def test_one_program_is_compiled_for_all_numbers_of_rows(
+    models: dict[str, tuple[Model, Float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, rows = models["perceptron"]
     engine = open_engine("torch-compile", source_of(model, rows))
-    counted = torch._dynamo.utils.counters["frames"]
-    before = dict(counted)
+    strict = torch.compiler.set_stance
+    monkeypatch.setattr(torch.compiler, "set_stance", lambda _: strict("fail_on_recompile"))
     for size in (2, 9, 33, 200):
         engine.score(rows[:size])
+
+
+def test_what_would_be_compiled_again_is_computed_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = compiled(lambda x: x * 2 + 1, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
+    counted = torch._dynamo.utils.counters["frames"]
+    before = dict(counted)
+    with torch.inference_mode():
+        found = call(torch.ones(3, 2, dtype=torch.float64))
+    assert found.tolist() == [[3.0, 3.0]] * 3  # numbers of another kind
     assert dict(counted) == before
 
 
@@ -84,7 +95,7 @@ def test_a_machine_without_a_compiler_is_told_in_words(tmp_path: Path, monkeypat
         return torch.sin(x) * 1.2345
 
     with pytest.raises(MissingError, match="torch cannot compile here"):
-        compiled(scaled, [(torch.ones(3, 2),), (torch.ones(5, 4),)])
+        compiled(scaled, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
 
 
 def test_compiling_is_tried_where_eager_torch_is_near_and_kept_where_it_wins(

@@ -119,16 +119,24 @@ def open_folder(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from deepseek.engines.text import TextModel
     from deepseek.engines.ways import has_gpu
+    from deepseek.errors import DeepseekError
+    from deepseek.extras import has
     from deepseek.serve.text import TextFace
 
     model = TextModel.open(path)
-    if gate is None and not has_gpu():
-        return TextFace(model, {"precision": "f32"})
+    exact = TextFace(model, {"precision": "f32"})
+    if gate is None and not (has_gpu() and has("torch") and has("transformers")):
+        return exact
     from deepseek.engines.text.gate import Gate
 
     # What torch compiles lies there, too, and not in the folder for temporary files, which everybody may write to.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))
-    found = (gate or Gate(None, None, cache_folder() / "lossy")).choose(model)
+    try:
+        found = (gate or Gate(None, None, cache_folder() / "lossy")).choose(model)
+    except DeepseekError:
+        if gate is None:  # nobody has asked for more than what runs anywhere
+            return exact
+        raise
     return TextFace(model, found.options, found.table)
 
 

@@ -62,7 +62,8 @@ def kinds_for(model: Model) -> list[str]:
     """The exact engines that are installed here and can run the model, the reference first; without those that are
     tried after others."""
     found = []
-    for kind in sorted(set(ENGINES) - LOSSY - set(AFTER), key=lambda kind: (kind != REFERENCE, kind)):
+    checked = [kind for kind in ENGINES if kind not in LOSSY and kind not in AFTER]
+    for kind in sorted(checked, key=lambda kind: kind != REFERENCE):
         try:
             if engine_class(kind).supports(model):
                 found.append(kind)

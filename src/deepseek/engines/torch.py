@@ -94,7 +94,9 @@ class TorchEngine:
         self._many: dict[int, Callable[[Tensor], Tensor]] = dict(self._modules)  # what computes two rows or more
         if self._way.compiled:
             # two numbers of rows that differ, so that one program holds for all; of one row it would be another
-            examples = [(torch.zeros(rows, num_features, device=self._way.device),) for rows in (3, 5)]
+            def examples() -> list[tuple[Tensor]]:
+                return [(torch.zeros(rows, num_features, device=self._way.device),) for rows in (3, 5)]
+
             self._many = {index: compiled(module, examples) for index, module in self._modules.items()}
 
     @classmethod

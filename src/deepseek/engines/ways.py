@@ -1,7 +1,7 @@
 """How torch may compute: on which device, compiled or not, in which numbers.
 
     ways = names(); way_of("torch-compile")         # Way(device="cpu", compiled=True, bf16=False)
-    call = compiled(module, examples)               # MissingError where torch cannot compile
+    call = compiled(module, lambda: examples)       # MissingError where torch cannot compile
 
 The ways on a GPU are there where torch finds one. They were written without one at hand, so no test has run them; like
 every kind they must give the answers of the reference before they serve.
@@ -67,8 +67,9 @@ def way_of(name: str) -> Way:
     return way
 
 
-def compiled(module: Callable[..., Any], examples: Sequence[tuple[Any, ...]]) -> Callable[..., Any]:
-    """`module` compiled for all sizes over 1, on `examples`, of which there should be two that differ in every size.
+def compiled(module: Callable[..., Any], examples: Callable[[], Sequence[tuple[Any, ...]]]) -> Callable[..., Any]:
+    """`module` compiled for all sizes over 1, on what `examples` makes: two inputs that differ in every size. It is
+    called in inference mode, whose tensors are of a kind of their own, and so has to be whoever calls what comes back.
     What would have to be compiled again later is computed eagerly instead: no request waits for a compiler.
 
     MissingError where torch cannot compile: it needs a C++ compiler, and a folder that can be written to.
@@ -77,7 +78,7 @@ def compiled(module: Callable[..., Any], examples: Sequence[tuple[Any, ...]]) ->
     made = torch.compile(module, dynamic=True)
     try:
         with torch.inference_mode():
-            for example in examples:
+            for example in examples():
                 made(*example)
     except (RuntimeError, OSError, ImportError, subprocess.SubprocessError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -59,7 +59,7 @@ class TorchTextEngine(PaddedEngine):
             return model(input_ids=ids, attention_mask=mask)[0]
 
         self._eager: Callable[[Any, Any], Any] = eager
-        self._many = compiled(eager, self._examples()) if way.compiled else eager
+        self._many = compiled(eager, self._examples) if way.compiled else eager
 
     def _examples(self) -> list[tuple[Any, Any]]:
         """Two batches that differ in both sizes. Some texts are shorter than others, as in those to come."""
