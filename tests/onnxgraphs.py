@@ -85,3 +85,29 @@ def centered(path: Path) -> Path:
 def scalars(path: Path) -> Path:
     """Two numbers without an axis to their sum."""
     return save(path, [node("Add", "a b", "c")], [("a", INT64, []), ("b", INT64, [])], [("c", INT64, [])])
+
+
+def convnet(path: Path, *, seed: int = 0) -> Path:
+    """Pictures (N, 3, 32, 32) to four scores: three convolutions whose int8 is clearly faster than their float32."""
+    rng, weights, nodes, last = np.random.default_rng(seed), dict[str, Any](), [], "x"
+    for number, (few, many, step) in enumerate(((3, 32, 1), (32, 64, 1), (64, 64, 2))):
+        scale = np.sqrt(2 / (few * 9))
+        weights[f"w{number}"] = (scale * rng.normal(size=(many, few, 3, 3))).astype(np.float32)
+        weights[f"b{number}"] = (0.1 * rng.normal(size=many)).astype(np.float32)
+        put = f"{last} w{number} b{number}"
+        nodes.append(node("Conv", put, f"c{number}", kernel_shape=[3, 3], pads=[1] * 4, strides=[step] * 2))
+        nodes.append(node("Relu", f"c{number}", f"r{number}"))
+        last = f"r{number}"
+    weights["w"] = (0.1 * rng.normal(size=(64, 4))).astype(np.float32)
+    nodes += [node("GlobalAveragePool", last, "mean"), node("Flatten", "mean", "flat"), node("MatMul", "flat w", "y")]
+    return save(path, nodes, [("x", FLOAT, ["N", 3, 32, 32])], [("y", FLOAT, ["N", 4])], weights)
+
+
+def pictures(path: Path, num_rows: int = 128, *, seed: int = 1) -> Path:
+    """Rows for convnet(), as a user saves them. Each has a brightness and a slant of its own."""
+    rng = np.random.default_rng(seed)
+    slope = np.linspace(-1, 1, 32)[:, None] * rng.normal(size=(num_rows, 3, 1, 1)) + rng.normal(
+        size=(num_rows, 3, 1, 1)
+    )
+    np.savez(path, x=(slope + 0.3 * rng.normal(size=(num_rows, 3, 32, 32))).astype(np.float32))
+    return path

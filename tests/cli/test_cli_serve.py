@@ -12,6 +12,7 @@ import pytest
 import xgboost
 
 from deepseek.cli import main
+from onnxgraphs import convnet, pictures
 from serving import started
 from textfolders import make_text_folder
 
@@ -83,12 +84,29 @@ def test_a_text_model_runs_in_what_the_gate_lets_pass(tmp_path: Path) -> None:
     assert list((tmp_path / "deepseek" / "lossy").glob("*.json"))
 
 
+def test_an_onnx_file_runs_in_the_int8_that_the_gate_lets_pass(tmp_path: Path) -> None:
+    path, rows = convnet(tmp_path / "seen.onnx"), pictures(tmp_path / "rows.npz")
+    options = ("--lossy", "cosine=0.9,difference=1,agreement=0.5", "--lossy-rows", rows, "--workers", "1")
+    with started(path, *options, "--log-level", "info", environ={"XDG_CACHE_HOME": str(tmp_path)}) as server:
+        x = np.load(rows)["x"][:1].tolist()
+        found = asked(f"{server.url}/v1/models/seen:predict", {"instances": [{"x": x[0]}]})
+        assert len(found["predictions"][0]["y"]) == 4
+        assert server.stop() == 0
+        assert server.process.stderr is not None
+        told = [json.loads(line) for line in server.process.stderr if "engines were chosen" in line]
+    passed = {row["kind"] for row in told[0]["deepseek"]["measured"] if row["passes"]}
+    assert {"onnxruntime-int8", "openvino-int8"} <= passed
+    assert list((tmp_path / "deepseek" / "onnx").glob("*.int8.onnx"))
+
+
 def test_texts_without_a_tolerance_and_words_that_are_none_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "texts").write_text("one")
     assert main(["serve", str(tmp_path), "--port", "0", "--lossy-texts", str(tmp_path / "texts")]) == 2
     assert "--lossy" in capsys.readouterr().err
+    assert main(["serve", str(tmp_path), "--port", "0", "--lossy-rows", str(tmp_path / "texts")]) == 2
+    assert "--lossy-rows" in capsys.readouterr().err
     assert main(["serve", str(tmp_path), "--port", "0", "--lossy", "much"]) == 2
     assert "cosine=0.99" in capsys.readouterr().err
 

@@ -81,7 +81,7 @@ def test_no_call_of_a_measurement_gets_the_rows_of_the_one_before(monkeypatch: p
 
     monkeypatch.setattr(tune, "open_engine", lambda *_: Recorder())
     source = Source(dict, bytes, 1)  # type: ignore[arg-type]
-    seconds = tune._measure("onnxruntime", source, np.arange(300, dtype=np.float32)[:, None], 0.2)
+    seconds = tune.measure("onnxruntime", source, np.arange(300, dtype=np.float32)[:, None], 0.2)
     assert list(seconds) == [size for size in SIZES if size in seconds]
     assert all(before != after for before, after in itertools.pairwise(seen))
     assert {len(rows) for rows in seen} == set(seconds)

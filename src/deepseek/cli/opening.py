@@ -42,6 +42,8 @@ def open_models(
         kind = kind_of(path)
         if kind == "bundle":
             runtime: Any = Runtime.open(path, key=key, lazy=lazy)
+            if gate is not None:
+                runtime = behind_gate(runtime, gate, lazy=lazy)
         elif kind == "xgboost":
             runtime = Runtime(imported(path, key), lazy=lazy)
         else:
@@ -53,6 +55,18 @@ def open_models(
             )
         found[name] = runtime
     return found
+
+
+def behind_gate(runtime: Runtime, gate: Gate, *, lazy: bool) -> Runtime:
+    """The same bundle with the engines that the gate lets pass on this machine."""
+    from deepseek.engines import Runtime
+    from deepseek.engines.gated import choose_gated
+
+    if gate.tolerance is None:
+        return runtime
+    found = choose_gated(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
+    runtime.close()
+    return Runtime(runtime.bundle, lazy=lazy, gated=found.to_spec() | {"table": list(found.table)})
 
 
 def kind_of(path: Path) -> str:
@@ -104,12 +118,25 @@ def open_folder(
     # Its own threads would take the cores from the engines; a batch of sentences takes a millisecond without them.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from deepseek.engines.text import TextModel
+    from deepseek.engines.ways import has_gpu
+    from deepseek.errors import DeepseekError
+    from deepseek.extras import has
     from deepseek.serve.text import TextFace
 
     model = TextModel.open(path)
-    if gate is None:
-        return TextFace(model, {"precision": "f32"})
-    found = gate.choose(model)
+    exact = TextFace(model, {"precision": "f32"})
+    if gate is None and not (has_gpu() and has("torch") and has("transformers")):
+        return exact
+    from deepseek.engines.text.gate import Gate
+
+    # What torch compiles lies there, too, and not in the folder for temporary files, which everybody may write to.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))
+    try:
+        found = (gate or Gate(None, None, cache_folder() / "lossy")).choose(model)
+    except DeepseekError:
+        if gate is None:  # nobody has asked for more than what runs anywhere
+            return exact
+        raise
     return TextFace(model, found.options, found.table)
 
 
@@ -117,6 +144,7 @@ def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
     """A graph by itself: a file, or a folder with a model.onnx. Named after the file, or after the folder."""
     from deepseek.bundle import check_name
     from deepseek.engines.onnx_file import open_file
+    from deepseek.engines.onnx_file.rows import SUFFIX
     from deepseek.errors import InputError
     from deepseek.serve.graph import GraphFace
 
@@ -125,18 +153,29 @@ def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
         check_name(name)
     except InputError:  # which neither a route nor a folder can hold
         name = "model"
-    return GraphFace(open_file(file, cache_folder() / "onnx", tolerance=None if gate is None else gate.tolerance), name)
+    cache = cache_folder() / "onnx"
+    if gate is None:
+        return GraphFace(open_file(file, cache), name)
+    rows = gate.rows if gate.rows is not None and gate.rows.path.suffix == SUFFIX else None
+    return GraphFace(open_file(file, cache, tolerance=gate.tolerance, rows=rows), name)
 
 
-def gate_of(lossy: str | None, texts: Path | None) -> Gate | None:
-    """What --lossy and --lossy-texts allow; nothing without them."""
+def gate_of(lossy: str | None, texts: Path | None, rows: Path | None = None) -> Gate | None:
+    """What --lossy, --lossy-texts and --lossy-rows allow; nothing without them."""
     if lossy is None:
-        if texts is not None:
-            raise click.UsageError("--lossy-texts says what to measure on: give --lossy with the limits, too")
+        for option, given in (("--lossy-texts", texts), ("--lossy-rows", rows)):
+            if given is not None:
+                raise click.UsageError(f"{option} says what to measure on: give --lossy with the limits, too")
         return None
+    from deepseek.engines.onnx_file.rows import RowsFile
     from deepseek.engines.text.gate import Gate, parse_tolerance, read_texts
 
-    return Gate(parse_tolerance(lossy), None if texts is None else read_texts(texts), cache_folder() / "lossy")
+    return Gate(
+        parse_tolerance(lossy),
+        None if texts is None else read_texts(texts),
+        cache_folder() / "lossy",
+        None if rows is None else RowsFile.read(rows),
+    )
 
 
 def cache_folder() -> Path:

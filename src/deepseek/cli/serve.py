@@ -37,10 +37,7 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 """
 
 
-LOSSY = (
-    "Let text models run in bf16 or int8, ONNX files in bf16, where answers move no further, "
-    "e.g. cosine=0.99,difference=0.1,agreement=0.99."
-)
+LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -87,6 +84,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 @click.option("--lossy", metavar="LIMITS", help=LOSSY)
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
+@click.option("--lossy-rows", type=FILE, help="Rows to measure that on: a table for bundles, .npz for ONNX files.")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
@@ -110,6 +108,7 @@ def command(
     engine_timeout: float | None,
     lossy: str | None,
     lossy_texts: Path | None,
+    lossy_rows: Path | None,
     llm_precision: ModelPrecision | None,
     key: Path | None,
     repository: Path | None,
@@ -146,9 +145,8 @@ def command(
         else:
             from deepseek.cli.opening import gate_of, open_models
 
-            gate = gate_of(lossy, lossy_texts)
-            precision = llm_precision or "auto"
-            models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=precision)
+            lazy, gate = settings.workers > 0, gate_of(lossy, lossy_texts, lossy_rows)
+            models = open_models(chosen, key, lazy=lazy, gate=gate, llm_precision=llm_precision or "auto")
             answer(models, settings, listener, audit_log, membership, life)
 
 
@@ -205,10 +203,8 @@ def answer(
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Pages, create_app
-    from deepseek.serve.graph import GraphFace
     from deepseek.serve.group import Child
     from deepseek.serve.run import run
-    from deepseek.serve.text import TextFace
 
     metrics, live = Metrics(), LiveStats()
     child = None
@@ -236,18 +232,31 @@ def answer(
         **life,
     )
     for name, model in models.items():
-        if isinstance(model, TextFace) and model.measured:
-            fields = {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
-            access.emit(Event("server", name, fields=fields))
-        if isinstance(model, GraphFace):
-            engines = [f"{kind} from {num_rows}" for kind, num_rows in model.file.engines]
-            fields = {"state": "engines were chosen", "engines": engines, "measured": list(model.file.table)}
+        if (fields := chosen(model)) is not None:
             access.emit(Event("server", name, fields=fields))
     try:
         run(app, listener, child)
     finally:
         for log in logs:
             log.close()
+
+
+def chosen(model: Runtime | TextFace | GraphFace | GenerativeModel) -> dict[str, Any] | None:
+    """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
+    from deepseek.serve.graph import GraphFace
+    from deepseek.serve.text import TextFace
+
+    if isinstance(model, TextFace):
+        if not model.measured:
+            return None
+        return {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
+    gated = getattr(model, "gated", None)
+    if isinstance(model, GraphFace):
+        gated = {"engines": model.file.engines, "table": model.file.table}
+    if not gated:
+        return None
+    engines = [f"{kind} from {num_rows}" for kind, num_rows in gated["engines"]]
+    return {"state": "engines were chosen", "engines": engines, "measured": list(gated["table"])}
 
 
 def life_of(

@@ -8,6 +8,7 @@ A process gives back what several engines take, and a library that crashes takes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -68,14 +69,25 @@ def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
 
 
 def machine(*libraries: str) -> str:
-    """What a timing holds for: the processor, and the libraries that compute."""
+    """What a timing holds for: the processor, GPUs, and the libraries that compute."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     shown = "".join(f", {library} {_version(library)}" for library in libraries)
-    return f"{platform.machine()} {cpu or platform.processor()}{shown}"
+    gpus = "".join(f", GPU {found}" for found in _gpus())
+    return f"{platform.machine()} {cpu or platform.processor()}{gpus}{shown}"
+
+
+def _gpus() -> list[str]:
+    """What NVIDIA's driver says of each, in the order of their places."""
+    found = []
+    for place in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            first = place.read_text(errors="replace").partition("\n")[0]
+            found.append(first.partition(":")[2].strip())
+    return found
 
 
 def _version(library: str) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from deepseek.contracts import Engine, Float32, Scores
 from deepseek.engines.memory import give_back
 from deepseek.engines.registry import Source
-from deepseek.errors import IntegrityError
+from deepseek.errors import IntegrityError, MissingError
 from deepseek.extras import need
+from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model
 
 _INPUT = "features"
@@ -49,6 +50,28 @@ class OnnxEngine:
         """Let the session go; score() fails afterwards."""
         self._run = _closed
         self._session = None
+
+
+class Int8Engine(OnnxEngine):
+    """The same graph in int8, which is lossy: see gated.py, which makes it."""
+
+    kind = "onnxruntime-int8"
+
+    @classmethod
+    def open(cls, source: Source) -> Engine:
+        """MissingError where no copy was made."""
+        if source.load_int8 is None:
+            raise MissingError(
+                "there is no int8 of this model",
+                expected="a copy that was made on this machine",
+                fix="serve with --lossy",
+            )
+        return cls(source.load_int8(), num_threads=source.num_threads)
+
+    @staticmethod
+    def supports(model: Model) -> bool:
+        """Whether there are matrices to multiply: a perceptron."""
+        return any(isinstance(part.weights, Perceptron) for part in model.parts)
 
 
 def open_session(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32, Scores
-from deepseek.engines.registry import ENGINES, REFERENCE, Source, engine_class
+from deepseek.engines.registry import AFTER, ENGINES, LOSSY, REFERENCE, Source, engine_class
 from deepseek.errors import CheckError, DeepseekError, ExtraError
 from deepseek.nn.model import Model
 
@@ -59,9 +59,11 @@ def check_parity(
 
 
 def kinds_for(model: Model) -> list[str]:
-    """The engines that are installed here and can run the model, the reference first."""
+    """The exact engines that are installed here and can run the model, the reference first; without those that are
+    tried after others."""
     found = []
-    for kind in sorted(ENGINES, key=lambda kind: kind != REFERENCE):
+    checked = [kind for kind in ENGINES if kind not in LOSSY and kind not in AFTER]
+    for kind in sorted(checked, key=lambda kind: kind != REFERENCE):
         try:
             if engine_class(kind).supports(model):
                 found.append(kind)

@@ -22,8 +22,17 @@ ENGINES: dict[str, str] = {
     "onnxruntime": "deepseek.engines.onnx:OnnxEngine",
     "trees": "deepseek.engines.trees:TreesEngine",
     "torch": "deepseek.engines.torch:TorchEngine",
+    "onnxruntime-int8": "deepseek.engines.onnx:Int8Engine",
+    "torch-cuda": "deepseek.engines.torch:CudaTorchEngine",
+    "torch-compile": "deepseek.engines.torch:CompiledTorchEngine",
+    "torch-bf16": "deepseek.engines.torch:Bf16TorchEngine",
+    "torch-cuda-bf16": "deepseek.engines.torch:CudaBf16TorchEngine",
 }
 REFERENCE = "onnxruntime"
+#: Not among those that autotune measures: they move the answers.
+LOSSY = frozenset(["onnxruntime-int8", "torch-bf16", "torch-cuda-bf16"])
+#: Kinds that take long to open -> what they are built from: tried only where that is near the fastest.
+AFTER = {"torch-compile": "torch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,7 @@ class Source:
     load_graph: Callable[[], bytes]  # the ONNX graph of the same model
     num_features: int
     num_threads: int = 1  # of one call
+    load_int8: Callable[[], bytes] | None = None  # the graph's copy in int8, where one was made
 
 
 class EngineClass(Protocol):

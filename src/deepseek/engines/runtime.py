@@ -9,9 +9,11 @@ A server's front end, whose engines run in other processes, opens it `lazy`: the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +32,9 @@ from deepseek.nn.model import Model
 class Runtime:
     """An open bundle. score() may be called from several threads at once; `num_threads` is for one call."""
 
-    def __init__(self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False) -> None:
+    def __init__(
+        self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False, gated: Mapping[str, Any] | None = None
+    ) -> None:
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
         if self.manifest.task in PLAIN_TASKS:
@@ -46,7 +50,10 @@ class Runtime:
             load_graph=lambda: bundle.read("model.onnx"),
             num_features=self._num_features,
             num_threads=num_threads,
+            load_int8=None if not gated or gated["int8"] is None else lambda: _read_int8(*gated["int8"]),
         )
+        #: What the gate has let pass on this machine instead of the bundle's own choice: gated.Gated.to_spec().
+        self.gated = dict(gated or {})
         self._decision = Decision.from_bytes(
             bundle.read("decision.json"), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
         )
@@ -56,8 +63,30 @@ class Runtime:
         self._first = named[0] if named and REFERENCE not in {entry.kind for entry in entries} else REFERENCE
         self._engines: dict[str, Engine] = {} if lazy else {self._first: open_engine(self._first, self._source)}
         # (first number of rows, kind), the largest first
-        self._choices = sorted(((entry.from_rows, entry.kind) for entry in self.manifest.engines), reverse=True)
+        choices = [(entry.from_rows, entry.kind) for entry in entries]
+        if gated:
+            choices = [(int(size), str(kind)) for kind, size in gated["engines"]]
+        self._choices = sorted(choices, reverse=True)
         self._opening = threading.Lock()
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Runtime:
+        """What a front end describes to another process."""
+        return cls(open_bundle(Path(spec["path"])), gated=spec.get("gated"))
+
+    @property
+    def sizes(self) -> list[int]:
+        """From how many rows on each of its engines computes."""
+        return sorted({1, *(max(1, size) for size, _ in self._choices)})
+
+    @property
+    def reference(self) -> str:
+        """The kind of the engine that runs without a choice."""
+        return self._first
+
+    def source(self, load_int8: Callable[[], bytes] | None = None) -> Source:
+        """Where its engines take what they need."""
+        return replace(self._source, load_int8=load_int8)
 
     @classmethod
     def open(cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False) -> Runtime:
@@ -166,3 +195,17 @@ class Runtime:
                 except (ExtraError, MissingError):
                     self._engines[kind] = self._engines[self._first]
             return self._engines[kind]
+
+
+def _read_int8(path: str, digest: str) -> bytes:
+    """The copy of the graph; IntegrityError unless it is the one that was measured."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error.strerror}", expected=digest, fix=_RESTART) from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise IntegrityError(f"{path} was changed", expected=digest, fix=_RESTART)
+    return data
+
+
+_RESTART = "start the server again, which makes it anew"

@@ -1,14 +1,20 @@
 """The engine for perceptrons in torch, for machines that have it: each part a small module made from its arrays.
 
+    open_engine("torch-compile", source)        # a kind for each way of engines/ways.py
+
 Linear parts run in numpy, tree parts are not supported.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 import numpy as np
 
 from deepseek.contracts import Engine, Float32, Float64, Scores
 from deepseek.engines.registry import Source
+from deepseek.engines.ways import compiled, way_of
 from deepseek.extras import need
 from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model, combine
@@ -73,42 +79,77 @@ def _layer(weight: Float32, bias: Float32) -> nn.Linear:
 
 
 class TorchEngine:
-    """Safe to share between threads: inference changes nothing in the modules."""
+    """Safe to share between threads: inference changes nothing in the modules. MissingError where this machine lacks
+    what the kind needs."""
 
     kind = "torch"
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, *, num_features: int = 0) -> None:
+        self._model, self._way = model, way_of(self.kind)
         self._modules: dict[int, PerceptronModule] = {
-            index: PerceptronModule(part.weights).eval()
+            index: PerceptronModule(part.weights).eval().to(self._way.device)
             for index, part in enumerate(model.parts)
             if isinstance(part.weights, Perceptron)
         }
+        self._many: dict[int, Callable[[Tensor], Tensor]] = dict(self._modules)  # what computes two rows or more
+        if self._way.compiled:
+            # two numbers of rows that differ, so that one program holds for all; of one row it would be another
+            def examples() -> list[tuple[Tensor]]:
+                return [(torch.zeros(rows, num_features, device=self._way.device),) for rows in (3, 5)]
+
+            self._many = {index: compiled(module, examples) for index, module in self._modules.items()}
 
     @classmethod
     def open(cls, source: Source) -> Engine:
         """Torch takes its threads from the process (torch.set_num_threads), not from `source`."""
-        return cls(source.load_model())
+        return cls(source.load_model(), num_features=source.num_features)
 
-    @staticmethod
-    def supports(model: Model) -> bool:
-        """Whether there is a perceptron and no tree part."""
+    @classmethod
+    def supports(cls, model: Model) -> bool:
+        """Whether there is a perceptron and no tree part, and the device."""
         kinds = {type(part.weights) for part in model.parts}
-        return Perceptron in kinds and TreeTable not in kinds
+        return Perceptron in kinds and TreeTable not in kinds and ("cuda" not in cls.kind or torch.cuda.is_available())
 
     @torch.inference_mode()
     def score(self, features: Float32) -> Scores:
         """Scores for prepared features (N, F)."""
-        rows = torch.as_tensor(features)
+        rows = torch.as_tensor(features).to(self._way.device)
         raw = {index: self._raw(index, rows, features) for index in range(len(self._model.parts))}
         return combine(self._model, raw)
 
     def _raw(self, index: int, rows: Tensor, features: Float32) -> Float64:
-        if index in self._modules:
-            raw: Float32 = self._modules[index](rows).numpy()
-            return raw.astype(np.float64)
-        return self._model.parts[index].weights.margin(features)
+        if index not in self._modules:
+            return self._model.parts[index].weights.margin(features)
+        call = self._many[index] if len(rows) > 1 else self._modules[index]
+        narrow = torch.autocast(self._way.device, torch.bfloat16) if self._way.bf16 else contextlib.nullcontext()
+        with narrow:
+            raw: Float32 = call(rows).float().cpu().numpy()
+        return raw.astype(np.float64)
 
     def close(self) -> None:
         """Let the modules go."""
-        self._modules = {}
+        self._modules, self._many = {}, {}
+
+
+class CompiledTorchEngine(TorchEngine):
+    """Exact; opening it takes seconds."""
+
+    kind = "torch-compile"
+
+
+class Bf16TorchEngine(TorchEngine):
+    """Lossy: dense layers in bfloat16."""
+
+    kind = "torch-bf16"
+
+
+class CudaTorchEngine(TorchEngine):
+    """Exact, on a GPU."""
+
+    kind = "torch-cuda"
+
+
+class CudaBf16TorchEngine(TorchEngine):
+    """Lossy, on a GPU."""
+
+    kind = "torch-cuda-bf16"

@@ -6,7 +6,7 @@ Timings differ from run to run, so the result stays outside a bundle's digest; e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter, thread_time
 from typing import Any
@@ -15,7 +15,9 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.engines.measuring import usual_s
-from deepseek.engines.registry import REFERENCE, Source, open_engine
+from deepseek.engines.parity import differences
+from deepseek.engines.registry import AFTER, REFERENCE, Source, open_engine
+from deepseek.engines.ways import NEAR
 
 SIZES = (1, 8, 32, 64, 96, 256, 1_024, 16_384)  # rows of one call
 MAX_CELLS = 8_000_000  # rows x features of one call: 32 MB
@@ -29,11 +31,12 @@ class Tuning:
 
     entries: tuple[dict[str, Any], ...]  # the fields of bundle.EngineEntry, in rising order of from_rows, first from 1
     seconds: dict[str, dict[int, float]]  # of one call, by kind and number of rows; sizes that did not fit are left out
+    late: dict[str, Any] = field(default_factory=dict)  # parity of the kinds that were tried after the others
 
     def to_dict(self) -> dict[str, Any]:
         """For evidence/."""
         timings = {kind: {str(size): s for size, s in by_size.items()} for kind, by_size in self.seconds.items()}
-        return {"entries": list(self.entries), "seconds": timings}
+        return {"entries": list(self.entries), "seconds": timings} | ({"parity": self.late} if self.late else {})
 
 
 def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, budget_s: float = 2.0) -> Tuning:
@@ -43,7 +46,9 @@ def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, bu
     [('onnxruntime', 1), ('trees', 1024)]
     """
     passing = [kind for kind, found in parity["engines"].items() if found["passes"]]
-    seconds = {kind: _measure(kind, source, features, budget_s / len(passing)) for kind in passing}
+    seconds = {kind: measure(kind, source, features, budget_s / len(passing)) for kind in passing}
+    late = _late(source, parity["num_rows"], features, seconds, budget_s / len(passing))
+    parity = {**parity, "engines": {**parity["engines"], **late}}
     entries = tuple(
         {
             "kind": kind,
@@ -54,7 +59,23 @@ def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, bu
         }
         for kind, from_rows in choose(seconds)
     )
-    return Tuning(entries, seconds)
+    return Tuning(entries, seconds, late)
+
+
+def _late(
+    source: Source, num_rows: int, features: Float32, seconds: dict[str, dict[int, float]], budget_s: float
+) -> dict[str, Any]:
+    """Parity of the kinds of AFTER that have a chance, and their seconds among the others'."""
+    found: dict[str, Any] = {}
+    for kind, before in AFTER.items():
+        best = {size: min(other.get(size, np.inf) for other in seconds.values()) for size in SIZES}
+        if not any(s <= NEAR * best[size] for size, s in seconds.get(before, {}).items()):
+            continue
+        model, rows = source.load_model(), features[:num_rows]
+        found[kind] = differences(model, model.score(rows), rows, kind, source)
+        if found[kind]["passes"]:
+            seconds[kind] = measure(kind, source, features, budget_s)
+    return found
 
 
 def choose(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
@@ -78,7 +99,7 @@ def _parity(parity: Mapping[str, Any], kind: str) -> float:
     return largest
 
 
-def _measure(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
+def measure(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
     """Seconds of a call for each size that fits into the budget, going by the cost of the size before."""
     engine = open_engine(kind, source)
     # A call on one thread runs in the caller's; its CPU time is the same whatever else the machine does.

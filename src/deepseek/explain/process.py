@@ -8,7 +8,6 @@ A process of its own: explaining a row of a deep forest takes as long as a thous
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from deepseek.contracts import Arrays
@@ -30,7 +29,7 @@ class OpenedExplainer:
     def open(cls, spec: Mapping[str, Any]) -> OpenedExplainer:
         """IntegrityError when the folder no longer holds the bundle that is served; ExtraError where trees cannot be
         explained."""
-        runtime = Runtime.open(Path(spec["path"]))
+        runtime = Runtime.from_spec(spec)
         check_digest(runtime, spec)
         # The score of the engine that serves: then the residual covers the difference between engines too.
         explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)

@@ -136,6 +136,8 @@ class Servable(Protocol):
     def bundle(self) -> Bundle: ...
     @property
     def example(self) -> Record: ...
+    @property
+    def gated(self) -> Mapping[str, Any]: ...  # what an engine process is told of lossy engines; mostly nothing
     def prepare(self, records: Sequence[Record]) -> Batch: ...
     def score(self, features: Float32) -> Scores: ...
     def decide(self, scores: Scores, flags: Sequence[Flag]) -> Prediction: ...
@@ -163,7 +165,9 @@ class TableFace:
 
     @property
     def spec(self) -> dict[str, Any]:
-        return {"kind": "bundle", "path": str(self.runtime.bundle.path.absolute()), "digest": self.card.digest}
+        path = str(self.runtime.bundle.path.absolute())
+        more = {"gated": dict(self.runtime.gated)} if self.runtime.gated else {}
+        return {"kind": "bundle", "path": path, "digest": self.card.digest, **more}
 
     @property
     def typical(self) -> Prediction:

@@ -24,11 +24,14 @@ from deepseek.engines.onnx_file.contents import examine
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
 from deepseek.engines.openvino import core, cpu_settings, has_bf16, signal_stack
+from deepseek.engines.ways import has_gpu
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import has, need
 
 REFERENCE = "onnxruntime"
-LOSSY = frozenset(["openvino-bf16"])
+#: Kinds that run a copy of the graph in int8, which tune.py makes.
+INT8 = ("onnxruntime-int8", "openvino-int8")
+LOSSY = frozenset(["openvino-bf16", *INT8])
 _CPU = "CPUExecutionProvider"
 #: TF32 would round inputs to ten bits.
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
@@ -38,7 +41,6 @@ PROVIDERS: dict[str, tuple[Any, ...]] = {
     "onnxruntime-cuda": (_CUDA, _CPU),
     REFERENCE: (_CPU,),
 }
-_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg")  # of a driver: a server, a Jetson, Windows' own Linux
 MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, which is as wide as its longest
 
 
@@ -52,7 +54,7 @@ class GraphEngine(Protocol):
 def kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
     """What this machine has that may run such a graph, the reference first, then by rank."""
     there = set(need("onnxruntime", extra="serve").get_available_providers())
-    has_device = any(Path(place).exists() for place in _DEVICES)
+    has_device = has_gpu()
     found = [REFERENCE]
     for kind, providers in PROVIDERS.items():
         first = providers[0] if isinstance(providers[0], str) else providers[0][0]
@@ -63,13 +65,17 @@ def kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
         found.append("openvino-f32")
         if lossy and has_bf16(extra="text"):
             found.append("openvino-bf16")
+    if lossy:
+        found += [kind for kind in INT8 if kind == INT8[0] or (has("openvino") and not has_texts)]
     return found
 
 
 def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
-    """An engine of a kind. IntegrityError when it does not take the graph."""
+    """An engine of a kind; one of INT8 takes the path of the copy. IntegrityError when it does not take the graph."""
     if kind in PROVIDERS:
         return OnnxruntimeGraph(path, signature, PROVIDERS[kind])
+    if kind == INT8[0]:
+        return OnnxruntimeGraph(path, signature, PROVIDERS[REFERENCE])
     return OpenvinoGraph(path, signature, bf16=kind.endswith("bf16"))
 
 
@@ -134,9 +140,16 @@ class OpenvinoGraph:
 class GraphEngines:
     """The engines of one file, each from its number of rows on, for inputs within what was tried."""
 
-    def __init__(self, path: Path, signature: Signature, engines: Sequence[tuple[str, int]], tried: Tried) -> None:
+    def __init__(
+        self,
+        path: Path,
+        signature: Signature,
+        engines: Sequence[tuple[str, int]],
+        tried: Tried,
+        int8: Path | None = None,
+    ) -> None:
         self.signature = signature
-        self._path = path
+        self._path, self._int8 = path, int8
         self._tried = tried
         self._opened: dict[str, GraphEngine] = {}
         self._kinds = [(kind, size) for kind, size in engines]
@@ -147,13 +160,12 @@ class GraphEngines:
     def open(cls, spec: Mapping[str, Any]) -> GraphEngines:
         """What a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
         path, signature = Path(spec["path"]), Signature.from_dict(spec["signature"])
-        if examine(path).digest != spec["digest"]:
-            raise IntegrityError(
-                f"{path} now holds another model than the one that is served",
-                expected=spec["digest"],
-                fix="load the model again, so that the new one takes the place of the old one",
-            )
-        found = cls(path, signature, spec["engines"], Tried.from_dict(spec["tried"]))
+        _check_same(path, spec["digest"])
+        int8 = None
+        if spec.get("int8") is not None:
+            int8 = Path(spec["int8"][0])
+            _check_same(int8, spec["int8"][1])
+        found = cls(path, signature, spec["engines"], Tried.from_dict(spec["tried"]), int8)
         give_back()
         return found
 
@@ -168,7 +180,8 @@ class GraphEngines:
     def _engine(self, kind: str) -> GraphEngine:
         """The engine of a kind, opened when it is first needed: few models ever need the reference besides."""
         if kind not in self._opened:
-            self._opened[kind] = open_kind(kind, self._path, self.signature)
+            path = self._int8 if kind in INT8 and self._int8 is not None else self._path
+            self._opened[kind] = open_kind(kind, path, self.signature)
         return self._opened[kind]
 
     def close(self) -> None:
@@ -177,6 +190,16 @@ class GraphEngines:
         self._opened = {}
         self._kinds = []
         give_back()
+
+
+def _check_same(path: Path, digest: str) -> None:
+    """IntegrityError unless the file is the one that the front end has looked at."""
+    if examine(path).digest != digest:
+        raise IntegrityError(
+            f"{path} now holds another model than the one that is served",
+            expected=digest,
+            fix="load the model again, so that the new one takes the place of the old one",
+        )
 
 
 def call(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Arrays:

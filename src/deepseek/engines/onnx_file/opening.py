@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from deepseek.bundle.place import alone
 from deepseek.engines.measuring import MeasuringError, in_process, machine
 from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.onnx_file.rows import RowsFile
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
-from deepseek.errors import IntegrityError
+from deepseek.errors import DeepseekError, IntegrityError
 from deepseek.files import whole
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ BUDGET_S = 2.0  # of timing, beside opening
 TRY_S = 300.0  # that opening and timing may take
 WAIT_S = 1_000.0  # for another front end that measures the same
 #: Part of what a record is kept by: what another version has found is not used again.
-VERSION = 2
+VERSION = 3
 REFERENCE = "onnxruntime"
 
 
@@ -46,6 +47,7 @@ class OnnxFile:
     engines: tuple[tuple[str, int], ...]  # kind, and from how many rows on
     tried: Tried  # within which inputs others than the reference compute
     table: tuple[Mapping[str, Any], ...] = ()  # what was measured
+    int8: tuple[str, str] | None = None  # the copy of the graph in int8 that some engine runs: its path and digest
 
     def spec(self) -> dict[str, Any]:
         """What GraphEngines.open takes, in plain values."""
@@ -55,28 +57,33 @@ class OnnxFile:
             "signature": self.signature.to_dict(),
             "engines": [list(one) for one in self.engines],
             "tried": self.tried.to_dict(),
+            "int8": None if self.int8 is None else list(self.int8),
         }
 
 
-def open_file(path: Path, cache: Path | None = None, *, tolerance: Tolerance | None = None) -> OnnxFile:
-    """Errors as those of contents.examine() and tune.open_first(). `tolerance` lets lossy engines be measured, too."""
+def open_file(
+    path: Path, cache: Path | None = None, *, tolerance: Tolerance | None = None, rows: RowsFile | None = None
+) -> OnnxFile:
+    """Errors as those of contents.examine() and tune.open_first(). `tolerance` lets lossy engines be measured, too, on
+    `rows` where they are given."""
     path = path.absolute()
     digest = examine(path).digest
     limits = None if tolerance is None else asdict(tolerance)
-    asked = [VERSION, digest, machine("onnxruntime", "onnxruntime-gpu", "openvino"), limits]
+    libraries = machine("onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
+    asked = [VERSION, digest, libraries, limits, rows and rows.digest]
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     with contextlib.ExitStack() as stack:
         place = None
         if cache is not None:
             with contextlib.suppress(OSError):
-                place = cache / f"{name}.json"
-                if (found := _read(place, path, digest)) is not None:
+                if (found := _read(cache / f"{name}.json", path, digest)) is not None:
                     return found
                 cache.mkdir(parents=True, exist_ok=True)
+                place = cache / f"{name}.json"
                 stack.enter_context(alone(place, WAIT_S))  # side by side, measurements would slow each other down
         if place is not None and (found := _read(place, path, digest)) is not None:
             return found
-        record = _tried(path, limits)
+        record = _tried(path, limits, rows, place and place.with_suffix(".int8.onnx"))
         if examine(path).digest != digest:
             raise IntegrityError(
                 f"{path} was changed while it was opened", expected="a file that is whole", fix="start again"
@@ -87,8 +94,11 @@ def open_file(path: Path, cache: Path | None = None, *, tolerance: Tolerance | N
     return _file(record, path, digest)
 
 
-def _tried(path: Path, limits: Mapping[str, Any] | None) -> dict[str, Any]:
-    asked = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
+def _tried(
+    path: Path, limits: Mapping[str, Any] | None, rows: RowsFile | None, int8_file: Path | None
+) -> dict[str, Any]:
+    asked: dict[str, Any] = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
+    asked |= {"rows": rows and [str(rows.path), rows.digest], "int8_file": int8_file and str(int8_file)}
     module = "deepseek.engines.onnx_file.tune"
     try:
         found: dict[str, Any] = in_process(module, asked, limit_s=TRY_S)
@@ -108,7 +118,7 @@ def _read(place: Path, path: Path, digest: str) -> OnnxFile | None:
     """What was found before; None when there is nothing, or not all of it."""
     try:
         return _file(json.loads(place.read_bytes()), path, digest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DeepseekError):
         return None
 
 
@@ -117,4 +127,9 @@ def _file(record: Mapping[str, Any], path: Path, digest: str) -> OnnxFile:
     if not engines or engines[0][1] != 1:
         raise ValueError("no engine for one row")
     signature, tried = Signature.from_dict(record["signature"]), Tried.from_dict(record["tried"])
-    return OnnxFile(path, digest, signature, engines, tried, tuple(record["table"]))
+    int8 = None
+    if (copy := record.get("int8")) is not None:
+        int8 = (str(copy[0]), str(copy[1]))
+        if examine(Path(int8[0])).digest != int8[1]:
+            raise ValueError("the copy in int8 was changed")
+    return OnnxFile(path, digest, signature, engines, tried, tuple(record["table"]), int8)

@@ -4,12 +4,14 @@
 
 onnxruntime on the CPU, in float32, is the reference. An engine whose outputs move further from it than TOLERANCE, or
 whose labels, texts or booleans are not the same, serves nothing; lossy ones are held to what the user allows instead.
+For the int8 ones a copy of the graph is made, calibrated on one half of the user's rows and compared on the other.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -17,13 +19,26 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Arrays
+from deepseek.engines import int8
 from deepseek.engines.measuring import answer, usual_s
 from deepseek.engines.onnx import open_session
-from deepseek.engines.onnx_file.engine import LOSSY, REFERENCE, GraphEngine, OnnxruntimeGraph, call, kinds, open_kind
+from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.onnx_file.engine import (
+    INT8,
+    LOSSY,
+    REFERENCE,
+    GraphEngine,
+    OnnxruntimeGraph,
+    call,
+    kinds,
+    open_kind,
+)
+from deepseek.engines.onnx_file.rows import RowsFile, calls, halves
 from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Rows, Signature, TensorSpec
 from deepseek.engines.onnx_file.tried import Tried, probe
 from deepseek.engines.tune import GAIN, choose
 from deepseek.errors import DeepseekError, InputError
+from deepseek.files import whole
 
 #: The largest difference of a number, as a share of the largest number of its output.
 TOLERANCE = 1e-4
@@ -34,12 +49,52 @@ FREE = (32, 64, 16, 8, 128, 224, 256, 1)  # sizes tried for axes that are free, 
 TRIED = 3  # rows that are computed together and alone
 MAX_CELLS = 1 << 22  # of the inputs of a call that is timed
 MAX_ROW_CELLS = 1 << 26  # of one that can be asked for at all; no body is longer
-COMPARED = 4  # rows on which engines are compared
+COMPARED = 4  # rows on which exact engines are compared
+COMPARED_LOSSY = 32  # made-up rows for the others, where the user gives none
 
 
-def open_first(path: Path, *, limits: Mapping[str, float] | None, budget_s: float, only: str = "") -> dict[str, Any]:
-    """What OnnxFile keeps. IntegrityError for a graph that onnxruntime does not take, InputError for one that is not
-    served: no tensors, or none that it can be tried on."""
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the engines of a file are measured by."""
+
+    path: Path
+    reference: GraphEngine
+    signature: Signature
+    tried: Tried
+    limits: Mapping[str, float] | None
+    compared: Arrays | None  # the user's rows for lossy engines
+    int8: Path  # of the copy
+    no_int8: str  # why there is none
+
+    def sizes(self) -> tuple[int, ...]:
+        """Rows of the calls that are timed."""
+        cells = sum(array.size for array in self.signature.sample(1).values())
+        sizes = SIZES if self.signature.rows == "joined" else SIZES[:1]
+        return tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
+
+    def given(self, kind: str) -> list[Arrays]:
+        """What a kind is compared on. The first is what a lossy one is held to; the others have to be taken."""
+        more = [] if kind == REFERENCE else self.tried.extremes(self.signature)
+        if kind in LOSSY and self.compared is not None:
+            return [self.compared, *more]
+        most = COMPARED_LOSSY if kind in LOSSY else COMPARED
+        return [self.signature.sample(min(most, self.sizes()[-1]), seed=TRIED), *more]
+
+
+def open_first(
+    path: Path,
+    *,
+    limits: Mapping[str, float] | None,
+    budget_s: float,
+    only: str = "",
+    rows: RowsFile | None = None,
+    int8_file: Path | None = None,
+) -> dict[str, Any]:
+    """What OnnxFile keeps. With `limits`, lossy engines are measured too, on `rows` where they are given; the copy in
+    int8 stays in `int8_file` when it is chosen, and is not made without a place for it.
+
+    IntegrityError for a graph that onnxruntime does not take, InputError for one that is not served: no tensors, or
+    none that it can be tried on."""
     session = open_session(str(path), str(path), num_threads=1)
     signature = Signature(_specs(path, session.get_inputs()), _specs(path, session.get_outputs()))
     reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
@@ -48,16 +103,41 @@ def open_first(path: Path, *, limits: Mapping[str, float] | None, budget_s: floa
     tried = Tried()
     if len(names) > 1:
         tried = probe(lambda arrays: call(reference, signature, arrays), signature, budget_s)
+    given = None if rows is None or limits is None else halves(rows.arrays(signature))
+    no_int8 = ""
+    if set(names) & set(INT8):
+        no_int8 = _make_int8(path, int8_file, signature, None if given is None else given[0])
+    compared = None if given is None else given[1]
+    bench = Bench(path, reference, signature, tried, limits, compared, int8_file or path, no_int8)
     table: list[dict[str, Any]] = []
     seconds: dict[str, dict[int, float]] = {}
     for kind in names:
-        row = _measured(kind, path, reference, signature, tried, budget_s / len(names), limits)
+        row = _measured(kind, bench, budget_s / len(names))
         table.append({"kind": kind, **row})
         if row["passes"]:
             seconds[kind] = {int(size): s for size, s in row["seconds"].items()}
     first = min(seconds, key=lambda kind: seconds[kind][1] / (GAIN if kind == REFERENCE else 1.0))
     engines = choose(seconds, first)
-    return {"signature": signature.to_dict(), "engines": engines, "tried": tried.to_dict(), "table": table}
+    found = {"signature": signature.to_dict(), "engines": engines, "tried": tried.to_dict(), "table": table}
+    if int8_file is not None:
+        if any(kind in INT8 for kind, _ in engines):
+            return found | {"int8": [str(int8_file), examine(int8_file).digest]}
+        int8_file.unlink(missing_ok=True)
+    return found
+
+
+def _make_int8(path: Path, out: Path | None, signature: Signature, rows: Arrays | None) -> str:
+    """Make the copy; the reason where there is none."""
+    if out is None:
+        return "there is no folder to keep it in"
+    if rows is None and signature.rows == "joined":
+        return "ranges that are measured in each call let rows computed together change each other: give --lossy-rows"
+    try:
+        with whole(out) as part:
+            int8.quantize(path, part, None if rows is None else calls(signature, rows, SIZES[-1]))
+    except (DeepseekError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def _specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
@@ -170,19 +250,16 @@ def difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> f
     return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0) / max(scale, 1e-30))
 
 
-def _measured(
-    kind: str, path: Path, reference: GraphEngine, signature: Signature, tried: Tried, budget_s: float,
-    limits: Mapping[str, float] | None,
-) -> dict[str, Any]:  # fmt: skip
+def _measured(kind: str, bench: Bench, budget_s: float) -> dict[str, Any]:
     """Whether an engine gives the answers of the reference, and how long it takes for each size."""
-    sizes: tuple[int, ...] = SIZES if signature.rows == "joined" else SIZES[:1]
-    cells = sum(array.size for array in signature.sample(1).values())
-    sizes = tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
+    signature, limits, sizes = bench.signature, bench.limits, bench.sizes()
+    if kind in INT8 and bench.no_int8:
+        return {"passes": False, "says": bench.no_int8[:500]}
     try:
-        engine = open_kind(kind, path, signature)
-        given = [signature.sample(min(COMPARED, sizes[-1]), seed=TRIED)]
-        given += [] if kind == REFERENCE else tried.extremes(signature)
-        pairs = [(call(reference, signature, arrays), call(engine, signature, arrays)) for arrays in given]
+        engine = open_kind(kind, bench.int8 if kind in INT8 else bench.path, signature)
+        pairs = [
+            (call(bench.reference, signature, arrays), call(engine, signature, arrays)) for arrays in bench.given(kind)
+        ]
     except DeepseekError as error:
         return {"passes": False, "says": error.message[:300]}
     if kind in LOSSY and limits is not None:
@@ -226,7 +303,15 @@ def moved(expected: Arrays, found: Arrays) -> dict[str, Any]:
 
 
 def _answered(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return open_first(Path(asked["path"]), limits=asked["limits"], budget_s=asked["budget_s"], only=asked["only"])
+    rows, int8_file = asked["rows"], asked["int8_file"]
+    return open_first(
+        Path(asked["path"]),
+        limits=asked["limits"],
+        budget_s=asked["budget_s"],
+        only=asked["only"],
+        rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
+        int8_file=None if int8_file is None else Path(int8_file),
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ open_model({"path": "loans", "digest": "sha256:..."}).run({"features": features}
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deepseek.contracts import Arrays
@@ -36,10 +35,10 @@ class OpenedBundle:
     @classmethod
     def open(cls, spec: Mapping[str, Any]) -> OpenedBundle:
         """IntegrityError when the folder no longer holds the bundle that the front end has opened."""
-        runtime = Runtime.open(Path(spec["path"]))
+        runtime = Runtime.from_spec(spec)
         check_digest(runtime, spec)
         # No request shall wait until an engine for many rows is opened, too.
-        for num_rows in sorted({1, *(max(1, entry.from_rows) for entry in runtime.manifest.engines)}):
+        for num_rows in runtime.sizes:
             if num_rows <= WARM_ROWS:
                 runtime.score(runtime.prepare([runtime.example] * num_rows).features)
         return cls(runtime)

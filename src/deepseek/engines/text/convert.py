@@ -25,12 +25,13 @@ from typing import Any
 
 from deepseek import __version__
 from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
-from deepseek.engines.text.architecture import CONFIG, TextTask
+from deepseek.engines.text.architecture import CONFIG
 from deepseek.engines.text.convert_source import Source
 from deepseek.engines.text.convert_tables import tabled
 from deepseek.engines.text.converted import GRAPH, INPUTS, OUTPUT, is_converted, write_note
 from deepseek.engines.text.converted_parity import Parity, compare
 from deepseek.engines.text.folder import digest_of, has_file
+from deepseek.engines.text.library import SAFE, Library
 from deepseek.engines.text.tokens import SETTINGS, TOKENIZER, TextTokenizer
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
@@ -41,15 +42,6 @@ USUAL_TOKENS = 1024
 #: A message of protocol buffers holds less than 2 GiB; the graph itself needs little beside the weights.
 MAX_WEIGHT_BYTES = 2**31 - 2**26
 OPSET = 17
-_AUTO: dict[TextTask, str] = {
-    "embedding": "AutoModel",
-    "sequence-classification": "AutoModelForSequenceClassification",
-    "token-classification": "AutoModelForTokenClassification",
-}
-_RAISED = (
-    OSError, ValueError, ArithmeticError, RuntimeError, LookupError, TypeError, AttributeError, ImportError,
-    AssertionError,
-)  # fmt: skip
 Progress = Callable[[str, float], object]
 
 
@@ -120,12 +112,8 @@ class Opener:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.library = need("transformers", extra=EXTRA)
-        self.library.utils.logging.set_verbosity_error()
-        self.library.utils.logging.disable_progress_bar()
-        strict = need("huggingface_hub.errors", extra=EXTRA).StrictDataclassError  # a configuration of wrong types
-        self._raised = (*_RAISED, strict, need("safetensors", extra=EXTRA).SafetensorError)
-        self._safe = {"local_files_only": True, "trust_remote_code": False}
+        self._opener = Library(extra=EXTRA)
+        self.library = self._opener.module
 
     def open(self) -> Any:
         """In float32. InputError for what is not known, TooLargeError, or for weights that are not all there."""
@@ -144,7 +132,7 @@ class Opener:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a trace: the comparison judges it
                 return call()
-        except self._raised as error:
+        except self._opener.raised as error:
             reason = str(error).strip().splitlines() or ["no reason was given"]
             raise InputError(
                 f"{self.source.folder} cannot be converted: {type(error).__name__}: {reason[0][:300]}",
@@ -154,10 +142,9 @@ class Opener:
 
     def _opened(self) -> Any:
         torch, folder = need("torch", extra=EXTRA), self.source.folder
-        auto = getattr(self.library, _AUTO[self.source.task])
-        config = self.library.AutoConfig.from_pretrained(folder, **self._safe)
+        config = self.library.AutoConfig.from_pretrained(folder, **SAFE)
         with torch.device("meta"):  # no memory for what a hostile config asks for
-            shapes = auto.from_config(config, attn_implementation="eager")
+            shapes = self._opener.auto(self.source.task).from_config(config, attn_implementation="eager")
         size_bytes = sum(part.numel() for part in shapes.parameters()) * 4
         if size_bytes > MAX_WEIGHT_BYTES:
             raise TooLargeError(
@@ -165,25 +152,11 @@ class Opener:
                 expected=f"at most {MAX_WEIGHT_BYTES / 1e9:.1f} GB in one ONNX file",
                 fix="serve a smaller model of its kind",
             )
-        model, found = auto.from_pretrained(
-            folder, config=config, use_safetensors=True, dtype=torch.float32, attn_implementation="eager",
-            output_loading_info=True, **self._safe,
-        )  # fmt: skip
-        # The last hidden state has nothing of a pooler in it.
-        missing = sorted(
-            name for name in found["missing_keys"] if self.source.task != "embedding" or not name.startswith("pooler.")
-        )
-        if missing:
-            raise InputError(
-                f"the weights of {folder} have no {missing[0][:100]!r}, and {len(missing) - 1} others are missing",
-                expected=f"all tensors of {type(model).__name__}",
-                fix="take config.json and weights of one and the same model",
-            )
-        return model.eval()
+        return self._opener.load(folder, self.source.task, dtype=torch.float32, attention="eager")
 
     def write_tokenizer(self, path: Path) -> None:
         """tokenizer.json from the older files of a tokenizer."""
-        made = self.library.AutoTokenizer.from_pretrained(self.source.folder, **self._safe)
+        made = self.library.AutoTokenizer.from_pretrained(self.source.folder, **SAFE)
         if not made.is_fast:
             raise ValueError(f"{type(made).__name__} has no tokenizer.json")
         made.backend_tokenizer.save(str(path))

@@ -69,7 +69,7 @@ class Source:
                 expected=f"a class that ends in {', '.join(TASKS)}, with a model_type, and no decoder",
                 fix="export the model to ONNX and serve that file",
             )
-        _check_variant(folder, config)
+        check_variant(folder, config)
         where = f"{CONFIG} in {folder}"
         take(config, "num_hidden_layers", int, where, None, most=MAX_LAYERS)
         take(config, "vocab_size", int, where, most=2**24)  # pictures and sounds have none
@@ -93,7 +93,8 @@ def _is_run(folder: Path) -> bool:
     return True
 
 
-def _check_variant(folder: Path, config: Mapping[str, Any]) -> None:
+def check_variant(folder: Path, config: Mapping[str, Any]) -> None:
+    """InputError for a folder that transformers would make something else of than the encoder itself."""
     refused = next((key for key in _REFUSED if config.get(key)), None)
     if config.get("position_embedding_type") in _RELATIVE:
         refused = "position_embedding_type"

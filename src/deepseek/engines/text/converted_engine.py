@@ -1,10 +1,7 @@
 """Runs the graph of a converted folder in OpenVINO: padded ids in, embeddings or logits out.
 
-    engine = TextEngine.open("./deberta")                                   # a ConvertedEngine where it was converted
-    engine.run({"input_ids": ids, "attention_mask": mask})["embedding"]     # (N, D)
-
-The graph computes what stands behind the end of a text, too: rows of a batch are therefore computed in GROUPS of rows
-of like length, one call each.
+engine = TextEngine.open("./deberta")                                   # a ConvertedEngine where it was converted
+engine.run({"input_ids": ids, "attention_mask": mask})["embedding"]     # (N, D)
 """
 
 from __future__ import annotations
@@ -15,19 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Arrays
 from deepseek.engines.openvino import core, cpu_settings
 from deepseek.engines.text.converted import AGAIN, GRAPH, INPUTS, OUTPUT, Converted
-from deepseek.engines.text.engine import Precision, TextEngine
-from deepseek.engines.text.parts import groups, width_of
-from deepseek.engines.text.pooling import Pooling, pool
+from deepseek.engines.text.engine import Precision
+from deepseek.engines.text.padded import PaddedEngine
+from deepseek.engines.text.pooling import Pooling
 from deepseek.errors import IntegrityError
 
-#: Batches of mixed lengths run at .49 of sorted ones in one call, at .86 in three and at .92 in four.
-GROUPS = 4
 
-
-class ConvertedEngine(TextEngine):
+class ConvertedEngine(PaddedEngine):
     """Of float32 or bfloat16; there is no int8 of a graph that was not built here. Threads may share it."""
 
     def __init__(self, folder: Path, *, precision: Precision = "f32", num_threads: int = 1) -> None:
@@ -48,41 +41,10 @@ class ConvertedEngine(TextEngine):
         self._threads = threading.local()
         self._output = "embedding" if self.architecture.task == "embedding" else "logits"
 
-    def run(self, arrays: Arrays) -> Arrays:
-        """As TextEngine.run()."""
-        ids, mask = self._checked(arrays)
-        lengths = (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(1)
-        parts = [(rows, self._part(ids[rows], mask[rows], lengths[rows])) for rows in self._groups(lengths.tolist())]
-        if self.architecture.task == "token-classification":
-            found = np.zeros((*ids.shape, len(self.architecture.labels)), np.float32)
-            for rows, made in parts:
-                found[rows, : made.shape[1]] = made[:, : ids.shape[1]]
-        else:
-            found = np.empty((len(ids), parts[0][1].shape[1]), np.float32)
-            for rows, made in parts:
-                found[rows] = made
-        return {self._output: found}
-
-    def _groups(self, lengths: list[int]) -> list[Any]:
-        return list(groups(lengths, most=GROUPS))
-
-    def _part(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> Any:
-        """One call: (N, D), (N, C) or (N, L, C)."""
-        width = min(width_of(int(lengths.max())), self.architecture.max_tokens)
-        columns = min(width, ids.shape[1])
-        wide = np.full((len(ids), width), self.architecture.pad_id, np.int64)
-        wide[:, :columns] = ids[:, :columns]
-        seen = np.zeros((len(ids), width), np.int64)
-        seen[:, :columns] = mask[:, :columns]
+    def _infer(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         request = self._request()
-        request.infer(dict(zip(INPUTS, (wide, seen), strict=True)), share_inputs=True)
-        made = np.array(request.get_tensor(OUTPUT).data, np.float32)
-        task = self.architecture.task
-        last = self.architecture.hidden if task == "embedding" else len(self.architecture.labels)
-        shape = (len(ids), last) if task == "sequence-classification" else (len(ids), width, last)
-        if made.shape != shape:
-            raise self._unfit(f"its output is {list(made.shape)}, not {list(shape)}")
-        return pool(made, seen, self._pooling) if task == "embedding" else made
+        request.infer(dict(zip(INPUTS, (ids, mask), strict=True)), share_inputs=True)
+        return np.array(request.get_tensor(OUTPUT).data, np.float32)
 
     def _unfit(self, why: str) -> IntegrityError:
         return IntegrityError(

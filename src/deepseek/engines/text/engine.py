@@ -4,7 +4,7 @@
     engine.run({"input_ids": ids, "attention_mask": mask})["embedding"]      # (N, D)
 
 Precisions: "f32" is exact; "bf16" computes in bfloat16 where the CPU can; "int8" runs the dense layers in int8 and the
-rest as bf16 where the CPU can. The last two are lossy: see tune.py.
+rest as bf16 where the CPU can. The last two are lossy: see tune.py. Others run in torch: torch_engine.py.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ from deepseek.engines.text.quantize import Range, from_bytes, merge
 from deepseek.engines.text.weights import Weights
 from deepseek.errors import InputError
 
-Precision = Literal["f32", "bf16", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Precision = Literal[
+    "f32", "bf16", "int8", "torch", "torch-compile", "torch-bf16", "torch-cuda", "torch-cuda-bf16"
+]  # fmt: skip
+#: Those of OpenVINO. The others are ways of torch (engines/ways.py).
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
 #: Numbers of tokens are rounded up to this: for each new size OpenVINO prepares its kernels anew.
 TOKENS_STEP = 16
 
@@ -75,10 +78,14 @@ class TextEngine:
         openvino.
         """
         folder = check_folder(path)
-        if precision not in PRECISIONS:
+        if precision not in get_args(Precision):
             raise InputError(
-                f"precision is {repr(precision)[:40]}", expected=", ".join(PRECISIONS), fix="give one of these"
+                f"precision is {repr(precision)[:40]}", expected=", ".join(get_args(Precision)), fix="give one of these"
             )
+        if precision not in PRECISIONS:
+            from deepseek.engines.text.torch_engine import TorchTextEngine
+
+            return TorchTextEngine(folder, precision=precision, num_threads=num_threads)
         if is_converted(folder):
             return cls._converted(folder, precision, num_threads)
         if precision == "int8" and ranges is None:

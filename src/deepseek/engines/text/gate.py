@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.place import alone
 from deepseek.engines.measuring import answer, in_process, machine
@@ -22,6 +22,9 @@ from deepseek.engines.text.quantize import from_bytes, to_bytes
 from deepseek.engines.text.tune import Tolerance, choose
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from deepseek.files import whole
+
+if TYPE_CHECKING:
+    from deepseek.engines.onnx_file.rows import RowsFile
 
 MAX_TEXTS = 1_000
 MAX_TEXTS_BYTES = 4 * 2**20
@@ -42,16 +45,18 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a user has allowed. `texts` should be like those that will be asked; without any, built-in ones stand in."""
+    """What a user has allowed. `texts` should be like those that will be asked; without any, built-in ones stand in.
+    `rows`: the same for models of tables and tensors, where no stand-ins are as good."""
 
-    tolerance: Tolerance
+    tolerance: Tolerance | None  # None: only exact engines may take the place of OpenVINO in float32
     texts: Sequence[str] | None
     cache: Path
+    rows: RowsFile | None = None
 
     def choose(self, model: TextModel) -> Chosen:
         """The fastest precision that passes; measured when the cache does not know it. Errors as tune.choose()."""
         texts = list(self.texts or built_in_texts())
-        asked = [model.digest, machine("openvino"), asdict(self.tolerance), texts]
+        asked = [model.digest, machine("openvino", "torch", "transformers"), _plain(self.tolerance), texts]
         place = self.cache / hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         if (found := _read(place)) is not None:
             return found
@@ -142,15 +147,21 @@ def _read(place: Path) -> Chosen | None:
     return Chosen(options | {"ranges": ranges}, table)
 
 
-def _measured(path: Path, texts: Sequence[str], tolerance: Tolerance, place: Path) -> None:
+def _plain(tolerance: Tolerance | None) -> dict[str, Any] | None:
+    return None if tolerance is None else asdict(tolerance)
+
+
+def _measured(path: Path, texts: Sequence[str], tolerance: Tolerance | None, place: Path) -> None:
     """Measure in a process of its own, which gives back what four engines take, and write what it found."""
-    asked = {"path": str(path), "texts": texts, "tolerance": asdict(tolerance), "place": str(place)}
+    asked = {"path": str(path), "texts": texts, "tolerance": _plain(tolerance), "place": str(place)}
     in_process("deepseek.engines.text.gate", asked)
 
 
 def _write(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     place = Path(asked["place"])
-    choice = choose(asked["path"], asked["texts"], Tolerance(**asked["tolerance"]), budget_s=BUDGET_S)
+    given = asked["tolerance"]
+    tolerance = None if given is None else Tolerance(**given)
+    choice = choose(asked["path"], asked["texts"], tolerance, budget_s=BUDGET_S)
     if choice.ranges is not None:
         with whole(place.with_suffix(".safetensors")) as part:
             part.write_bytes(to_bytes(choice.ranges))

@@ -4,7 +4,8 @@
     choice.precision, choice.table          # "int8", a row of figures for each precision
     TextEngine.open("./all-MiniLM", precision=choice.precision, ranges=choice.ranges)
 
-Without a tolerance only the exact "f32" is used. Timings are of one thread on sorted batches of 32, in turn (A, B, A,
+Without a tolerance only exact kinds are used: "f32", and torch where it finds a GPU. A kind that cannot be opened is
+left out, with the reason in the table. Timings are of one thread on sorted batches of 32, in turn (A, B, A,
 B), and by CPU time: what else runs on the machine then weighs less.
 """
 
@@ -27,7 +28,9 @@ from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.model import TextModel
 from deepseek.engines.text.quantize import Range
 from deepseek.engines.text.tokens import TokenRow
-from deepseek.errors import InputError
+from deepseek.engines.ways import LOSSY_WAYS, NEAR, WAYS, has_gpu, names
+from deepseek.errors import DeepseekError, InputError
+from deepseek.extras import has
 
 Candidate = tuple[Precision, str]  # and the part that stays exact
 EXACT: Candidate = ("f32", "")
@@ -36,6 +39,10 @@ BATCH = 32
 #: A lossy precision must be clearly faster to be worth its loss.
 GAIN = 1.1
 MAX_ROUNDS = 20
+#: How far the answers of an exact kind may be from those of "f32", whatever the user allows.
+EXACT_DIFFERENCE = 1e-4
+EAGER: Candidate = ("torch", "")
+COMPILED: Candidate = ("torch-compile", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,52 @@ class Choice:
     precision: Precision
     table: tuple[Measured, ...]
     ranges: Mapping[str, Range] | None = field(default=None, repr=False)  # for "int8"
+    left_out: Mapping[str, str] = field(default_factory=dict)  # kind -> why it was not measured
 
     def to_dict(self) -> dict[str, Any]:
         """For a file or the log."""
-        return {"precision": self.precision, "table": [asdict(row) for row in self.table]}
+        left_out = [{"precision": kind, "passes": False, "says": why} for kind, why in self.left_out.items()]
+        return {"precision": self.precision, "table": [asdict(row) for row in self.table] + left_out}
+
+
+class _Bench:
+    """The engines of a folder on the same batches. Those of a kind stay open until all are compared."""
+
+    def __init__(self, folder: Path, texts: Sequence[str]) -> None:
+        self.folder, self.model = folder, TextModel.open(folder)
+        rows = sorted(self.model.prepare(texts), key=len)
+        self.num_texts = len(rows)
+        self.batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+        self.inputs = [self.model.join(batch) for batch in self.batches]
+        self.engines: dict[Candidate, TextEngine] = {}
+        self.outputs: dict[Candidate, list[Arrays]] = {}
+        self.opened_s: dict[Candidate, float] = {}
+        self.seconds: dict[Candidate, tuple[float, float]] = {}
+        self.left_out: dict[str, str] = {}
+
+    def open(self, key: Candidate, ranges: Mapping[str, Range] | None) -> None:
+        """Add a candidate and its answers. One that cannot be opened is left out; errors of EXACT are the folder's."""
+        started_s = perf_counter()
+        try:
+            engine = TextEngine.open(self.folder, precision=key[0], ranges=ranges)
+            self.outputs[key] = [engine.run(arrays) for arrays in self.inputs]
+        except DeepseekError as error:
+            if key == EXACT:
+                raise
+            self.left_out[key[0]] = str(error)[:500]
+            return
+        self.engines[key], self.opened_s[key] = engine, perf_counter() - started_s
+
+    def time(self, keys: Sequence[Candidate], budget_s: float) -> None:
+        """Take the times of some in turn."""
+        self.seconds |= _seconds({key: self.engines[key] for key in keys if key in self.engines}, self.inputs, budget_s)
+
+    def row(self, key: Candidate, tolerance: Tolerance | None) -> Measured:
+        """A row of the table."""
+        differences = compare(self.model, self.batches, self.outputs[EXACT], self.outputs[key])
+        cpu_s, wall_s = self.seconds[key]
+        rates = self.num_texts / cpu_s, self.num_texts / wall_s
+        return Measured(*key, *rates, self.opened_s[key], differences, _allowed(key, differences, tolerance))
 
 
 def choose(
@@ -98,29 +147,46 @@ def choose(
     Errors as TextModel.open and TextEngine.open.
     """
     folder = check_folder(path)
-    model = TextModel.open(folder)
-    rows = sorted(model.prepare(texts), key=len)
-    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    inputs = [model.join(batch) for batch in batches]
     candidates: dict[Candidate, Mapping[str, Range] | None] = {EXACT: None}
     if tolerance is not None:
         candidates |= _lossy(folder, texts)
-    engines, opened = {}, {}
+    candidates |= dict.fromkeys(_ways(folder, tolerance))
+    bench = _Bench(folder, texts)
     for key, ranges in candidates.items():
-        started_s = perf_counter()
-        engines[key] = TextEngine.open(folder, precision=key[0], ranges=ranges)
-        opened[key] = perf_counter() - started_s
-    outputs = {key: [engine.run(arrays) for arrays in inputs] for key, engine in engines.items()}
-    seconds = _seconds(engines, inputs, budget_s)
-    table = {}
-    for key in candidates:
-        differences = compare(model, batches, outputs[EXACT], outputs[key])
-        cpu_s, wall_s = seconds[key]
-        passes = key == EXACT or (tolerance is not None and _passes(differences, tolerance))
-        table[key] = Measured(*key, len(rows) / cpu_s, len(rows) / wall_s, opened[key], differences, passes)
-        engines[key].close()
+        if key != COMPILED:
+            bench.open(key, ranges)
+    bench.time(list(bench.engines), budget_s)
+    if COMPILED in candidates and EAGER in bench.engines:
+        _compile(bench, tolerance, budget_s)
+    table = {key: bench.row(key, tolerance) for key in bench.engines}
+    for engine in bench.engines.values():
+        engine.close()
     best = max((key for key in table if table[key].passes), key=lambda key: _worth(table[key]))
-    return Choice(best[0], tuple(table.values()), candidates[best])
+    return Choice(best[0], tuple(table.values()), candidates[best], bench.left_out)
+
+
+def _ways(folder: Path, tolerance: Tolerance | None) -> list[Candidate]:
+    """The ways of torch that may be worth opening. Float32 on a CPU was a third as fast as OpenVINO where it was
+    measured, so without a gate, which asks for measuring, only a GPU is tried."""
+    if is_converted(folder) or not (has("torch") and has("transformers")):
+        return []
+    found = names() if tolerance is not None or has_gpu() else []
+    return [
+        (name, "")  # type: ignore[misc]  # a Precision
+        for name in found
+        if tolerance is not None or (name not in LOSSY_WAYS and WAYS[name].device != "cpu")
+    ]
+
+
+def _compile(bench: _Bench, tolerance: Tolerance | None, budget_s: float) -> None:
+    """Measure the compiled torch, where eager torch leaves it a chance."""
+    fastest = min(bench.seconds[key][0] for key in bench.engines if bench.row(key, tolerance).passes)
+    behind = bench.seconds[EAGER][0] / fastest
+    if behind > NEAR:
+        bench.left_out[COMPILED[0]] = f"not tried: torch takes {behind:.1f} times as long as the fastest kind"
+        return
+    bench.open(COMPILED, None)
+    bench.time([COMPILED], budget_s / 4)
 
 
 def _lossy(folder: Path, texts: Sequence[str]) -> dict[Candidate, Mapping[str, Range] | None]:
@@ -170,6 +236,16 @@ def _seconds(
         if perf_counter() - started_s > budget_s:
             break
     return found
+
+
+def _allowed(key: Candidate, found: Differences, tolerance: Tolerance | None) -> bool:
+    """Exact kinds are held to EXACT_DIFFERENCE as well."""
+    if key == EXACT:
+        return True
+    is_exact = key[0] in WAYS and key[0] not in LOSSY_WAYS
+    if is_exact and not found.difference <= EXACT_DIFFERENCE:
+        return False
+    return is_exact if tolerance is None else _passes(found, tolerance)
 
 
 def _passes(found: Differences, tolerance: Tolerance) -> bool:

@@ -1,0 +1,79 @@
+"""Rows like those that will come, for an ONNX file: what int8 is calibrated and every lossy engine compared on.
+
+rows = RowsFile.read(Path("rows.npz"))            # an array for each input, the first axis is the rows
+arrays = rows.arrays(signature)               # InputError when they do not fit the graph
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepseek.contracts import Arrays, Tensors
+from deepseek.engines.onnx_file.signature import Signature
+from deepseek.errors import InputError
+from deepseek.files import read_bounded
+
+SUFFIX = ".npz"
+MAX_BYTES = 1 << 29
+MAX_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RowsFile:
+    """A file of rows, by its path and what it held."""
+
+    path: Path
+    digest: str
+
+    @classmethod
+    def read(cls, path: Path) -> RowsFile:
+        """MissingError, TooLargeError."""
+        return cls(path.absolute(), hashlib.sha256(_bytes(path)).hexdigest())
+
+    def arrays(self, signature: Signature) -> Arrays:
+        """The first MAX_ROWS of it. InputError for what is no such file, or does not fit."""
+        try:
+            with np.load(io.BytesIO(_bytes(self.path)), allow_pickle=False) as opened:
+                found = {name: opened[name][:MAX_ROWS] for name in opened.files}
+        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{self.path} holds no arrays: {str(error)[:200]}",
+                expected="what numpy.savez writes, an array for each input of the graph",
+                fix=f"numpy.savez({self.path.name!r}, {signature.inputs[0].name}=ROWS)",
+            ) from error
+        if not found or any(not array.ndim or not len(array) for array in found.values()):
+            raise InputError(
+                f"{self.path} holds no rows", expected="arrays whose first axis is the rows", fix="save some hundred"
+            )
+        signature.check(Tensors(found))
+        return found
+
+
+def calls(signature: Signature, arrays: Arrays, size: int) -> Iterator[Arrays]:
+    """The inputs of the calls by which the graph computes these rows, `size` at a time where it can."""
+    num_rows = len(next(iter(arrays.values())))
+    if signature.rows == "whole":
+        yield from ({name: array[row, ...] for name, array in arrays.items()} for row in range(num_rows))
+        return
+    step = size if signature.rows == "joined" else 1
+    for start in range(0, num_rows, step):
+        yield {name: array[start : start + step] for name, array in arrays.items()}
+
+
+def halves(arrays: Arrays) -> tuple[Arrays, Arrays]:
+    """Every second row, and the others: a file may be in some order. Both are all of it where there is one row."""
+    if len(next(iter(arrays.values()))) < 2:
+        return arrays, arrays
+    first, second = ({name: array[start::2] for name, array in arrays.items()} for start in (0, 1))
+    return first, second
+
+
+def _bytes(path: Path) -> bytes:
+    return read_bounded(path, MAX_BYTES, what="a file of rows", smaller="give some hundred rows")

@@ -1,0 +1,95 @@
+"""How torch may compute: on which device, compiled or not, in which numbers.
+
+    ways = names(); way_of("torch-compile")         # Way(device="cpu", compiled=True, bf16=False)
+    call = compiled(module, lambda: examples)       # MissingError where torch cannot compile
+
+The ways on a GPU are there where torch finds one. They were written without one at hand, so no test has run them; like
+every kind they must give the answers of the reference before they serve.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepseek.errors import MissingError
+from deepseek.extras import need
+
+#: Compiling joins what eager torch computes step by step. It was seen to gain a tenth to two thirds, and takes half a
+#: minute, so it is tried only where eager torch is within this factor of the fastest kind.
+NEAR = 2.0
+_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg")  # of a driver: a server, a Jetson, Windows' own Linux
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One of them. On a GPU float32 is whole: torch rounds to TF32 only when it is told to."""
+
+    device: str = "cpu"
+    compiled: bool = False
+    bf16: bool = False  # lossy
+
+
+WAYS: dict[str, Way] = {
+    "torch": Way(),
+    "torch-compile": Way(compiled=True),
+    "torch-bf16": Way(bf16=True),
+    "torch-cuda": Way("cuda"),
+    "torch-cuda-bf16": Way("cuda", bf16=True),
+}
+LOSSY_WAYS = frozenset(name for name, way in WAYS.items() if way.bf16)
+
+
+def has_gpu() -> bool:
+    """Whether the driver of a GPU is there, found without importing anything."""
+    return any(Path(place).exists() for place in _DEVICES)
+
+
+def names() -> list[str]:
+    """The ways of this machine; none without torch."""
+    if importlib.util.find_spec("torch") is None:
+        return []
+    cuda = has_gpu() and need("torch", extra="train").cuda.is_available()
+    return [name for name, way in WAYS.items() if way.device == "cpu" or cuda]
+
+
+def way_of(name: str) -> Way:
+    """The way of that name. MissingError where its device is not there."""
+    way = WAYS[name]
+    if way.device != "cpu" and not need("torch", extra="train").cuda.is_available():
+        raise MissingError(
+            f"{name} needs a GPU, and torch finds none", expected="a CUDA device", fix="serve with another engine"
+        )
+    return way
+
+
+def compiled(module: Callable[..., Any], examples: Callable[[], Sequence[tuple[Any, ...]]]) -> Callable[..., Any]:
+    """`module` compiled for all sizes over 1, on what `examples` makes: two inputs that differ in every size. It is
+    called in inference mode, whose tensors are of a kind of their own, and so has to be whoever calls what comes back.
+    What would have to be compiled again later is computed eagerly instead: no request waits for a compiler.
+
+    MissingError where torch cannot compile: it needs a C++ compiler, and a folder that can be written to.
+    """
+    torch = need("torch", extra="train")
+    made = torch.compile(module, dynamic=True)
+    try:
+        with torch.inference_mode():
+            for example in examples():
+                made(*example)
+    except (RuntimeError, OSError, ImportError, subprocess.SubprocessError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise MissingError(
+            f"torch cannot compile here: {reason[0][:200]}",
+            expected="a C++ compiler such as g++, and a folder for what it makes",
+            fix="install g++, or leave the model to another engine",
+        ) from error
+
+    def call(*given: Any) -> Any:
+        with torch.compiler.set_stance("eager_on_recompile"):
+            return made(*given)
+
+    return call
