@@ -32,6 +32,7 @@ def open_models(
 ) -> dict[str, Runtime | TextFace | GraphFace | GenerativeModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
+    from deepseek.cli.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
 
@@ -40,8 +41,10 @@ def open_models(
         name, path = split_name(str(bundle))
         check_there(str(bundle), path)
         kind = kind_of(path)
-        if kind == "bundle":
-            runtime: Any = Runtime.open(path, key=key, lazy=lazy)
+        if kind == "bundle" and is_plain(path):
+            runtime: Any = open_plain(path, key)
+        elif kind == "bundle":
+            runtime = Runtime.open(path, key=key, lazy=lazy)
             if gate is not None:
                 runtime = behind_gate(runtime, gate, lazy=lazy)
         elif kind == "xgboost":
@@ -211,6 +214,7 @@ def check_there(text: str, path: Path) -> None:
 def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace | GraphFace:
     """A model of a repository, once every byte of its bundle was found to be what it says."""
     from deepseek.bundle import verify_bundle
+    from deepseek.cli.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime
     from deepseek.errors import InputError, IntegrityError
 
@@ -223,7 +227,7 @@ def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextF
                 expected="the files as their maker wrote them",
                 fix="copy it again under another name, and rename it when it is whole",
             )
-        return Runtime.open(path, key=key, lazy=lazy)
+        return open_plain(path, key) if is_plain(path) else Runtime.open(path, key=key, lazy=lazy)
     if kind == "causal-lm":
         raise InputError(
             f"{path.name} writes text, and such models are not loaded while the server serves",

@@ -1,0 +1,70 @@
+"""Opens a bundle of a model that reads no table, as `compress` writes them: a graph, or a text model.
+
+    open_plain(Path("small"), None).name
+
+Every byte is held to the manifest first. It computes in the engine in which it was judged, where that is there.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepseek.bundle import Manifest, open_bundle, verify_bundle
+from deepseek.bundle.manifest import PLAIN_TASKS
+from deepseek.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from deepseek.serve.graph import GraphFace
+    from deepseek.serve.text import TextFace
+
+RANGES = "int8.safetensors"  # beside the weights of a text model
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the bundle at `path` reads no table. Errors as those of open_bundle()."""
+    return open_bundle(path).manifest.task in PLAIN_TASKS
+
+
+def open_plain(path: Path, key: Path | None) -> TextFace | GraphFace:
+    """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given."""
+    manifest = open_bundle(path, key=key).manifest
+    problems = verify_bundle(path, key=key)
+    if problems:
+        raise IntegrityError(
+            f"{path} is not a whole bundle: {problems[0]}",
+            expected="the files as their maker wrote them",
+            fix="take an unharmed copy, or compress the model again",
+        )
+    found = _graph(path, manifest) if manifest.task == "tensors" else _text(path, manifest)
+    found.name = manifest.name
+    found.version = manifest.version
+    found.card = replace(found.card, digest=manifest.digest, created=manifest.created)
+    return found
+
+
+def _graph(path: Path, manifest: Manifest) -> GraphFace:
+    from deepseek.cli.opening import ONNX_FILE, cache_folder
+    from deepseek.engines.onnx_file import open_file
+    from deepseek.engines.onnx_file.engine import kinds
+    from deepseek.serve.graph import GraphFace
+
+    file = open_file(path / ONNX_FILE, cache_folder() / "onnx")
+    judged = [entry.kind for entry in manifest.engines]
+    if judged and judged[0] in kinds(file.signature, lossy=True):
+        file = replace(file, engines=((judged[0], 1),))
+    return GraphFace(file, manifest.name)
+
+
+def _text(path: Path, manifest: Manifest) -> TextFace:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from deepseek.engines.text import TextModel
+    from deepseek.serve.text import TextFace
+
+    kind = manifest.engines[0].kind if manifest.engines else "openvino-f32"
+    options: dict[str, object] = {"precision": kind.removeprefix("openvino-")}
+    if kind == "openvino-int8":
+        options["ranges"] = (path / RANGES).read_bytes()
+    return TextFace(TextModel.open(path), options)
