@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from socket import socket
@@ -137,37 +138,34 @@ def command(
         from deepseek.serve.group import Membership
 
         membership = Membership.read(member)
-        settings = replace(settings, port=membership.port)
+        settings = replace(settings, port=membership.port, grpc_port=membership.grpc_port or None)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
-        try_grpc(settings, first=member is None)
         if shared and member is None:
             lead(settings, listener, life)
         else:
             from deepseek.cli.opening import gate_of, open_models
 
+            if settings.grpc_port and member is None:  # else gRPC itself would find it taken when the models are open
+                bind(settings.host, settings.grpc_port, option="--grpc-port").close()
             gate = gate_of(lossy, lossy_texts)
             precision = llm_precision or "auto"
             models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=precision)
             answer(models, settings, listener, audit_log, membership, life)
 
 
-def try_grpc(settings: Settings, *, first: bool) -> None:
-    """InputError when the port of gRPC is taken, which gRPC itself would find when the models are open."""
-    from deepseek.serve.run import bind
-
-    if first and settings.grpc_port:
-        bind(settings.host, settings.grpc_port, option="--grpc-port").close()
-
-
 def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
-    """Start the front ends of a group, which listen themselves, and keep them."""
+    """Start the front ends of a group, which listen themselves, and keep them, and the ports for them."""
     from deepseek.serve.group import Group, run_group
-    from deepseek.serve.run import print_ready
+    from deepseek.serve.run import bind, print_ready
 
     renews = bool(settings.api_keys_file or settings.tls_cert)
-    port = listener.getsockname()[1]
-    run_group(Group(port, settings.front_ends, print_ready, renews=renews, **life))
+    port, grpc_port = listener.getsockname()[1], 0
+    with ExitStack() as held:
+        if settings.grpc_port is not None:
+            grpc = held.enter_context(bind(settings.host, settings.grpc_port, option="--grpc-port"))
+            grpc_port = grpc.getsockname()[1]
+        run_group(Group(port, settings.front_ends, print_ready, grpc_port=grpc_port, renews=renews, **life))
 
 
 def read_settings(**given: Any) -> Settings:
@@ -214,8 +212,6 @@ def answer(
     child = None
     if membership is not None:
         child = Child(membership)
-        if membership.place:
-            settings = replace(settings, grpc_port=None)  # its port has one owner
         child.state = lambda: [metrics.exposition().decode(), live.state()]
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.place}")  # a chain has one writer
     access = AccessLog(settings.log_level)

@@ -47,17 +47,19 @@ class GroupError(DeepseekError):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a parent tells a front end that it starts: the socket between them, its place in the group, the port."""
+    """What a parent tells a front end that it starts: the socket between them, its place in the group, the port, and
+    that of gRPC where it is the one to speak it, else 0."""
 
     descriptor: int
     place: int
     port: int
+    grpc_port: int = 0
 
     @classmethod
     def read(cls, text: str) -> Membership:
-        """From the option --member DESCRIPTOR:PLACE:PORT. InputError for anything else."""
+        """From the option --member DESCRIPTOR:PLACE:PORT:GRPC_PORT. InputError for anything else."""
         parts = text.split(":")
-        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        if len(parts) != 4 or not all(part.isdecimal() for part in parts):
             raise InputError(
                 f"--member is {text!r}",
                 expected="what a group gives its members",
@@ -66,7 +68,7 @@ class Membership:
         return cls(*map(int, parts))
 
     def __str__(self) -> str:
-        return f"{self.descriptor}:{self.place}:{self.port}"
+        return f"{self.descriptor}:{self.place}:{self.port}:{self.grpc_port}"
 
 
 class Child:
@@ -116,17 +118,20 @@ class Group:
         num_front_ends: int,
         print_ready: Callable[[dict[str, Any]], None],
         *,
+        grpc_port: int = 0,
         renews: bool = False,
         repository: Repository | None = None,
         splits: Mapping[str, Split] = NOTHING,
     ) -> None:
-        """`renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
+        """`grpc_port`: that of the one child that speaks gRPC, the same for whichever takes its place; 0 for none.
+        `renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
         `splits`: what they load from, and deal requests by, as in create_app()."""
         self._renews = renews
         self._everyone = Everyone()
         self._loader = Loader(self._everyone, repository, splits) if repository is not None else None
         self._leading = None if self._loader is None else Leading(self._loader, self._everyone, num_front_ends)
         self._port = port
+        self._grpc_port = grpc_port
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
         self._members: dict[int, Member] = {}
@@ -208,7 +213,7 @@ class Group:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_s = loop.time()
-            member = self._members[place] = Member(place, self._port)
+            member = self._members[place] = Member(place, self._port, 0 if place else self._grpc_port)
             member.channel.told["taken"] = partial(self._tell_others, member, "taken")
             if self._leading is not None:
                 self._leading.answer(member)
@@ -239,11 +244,11 @@ class Group:
 class Member:
     """A child, seen from its parent."""
 
-    def __init__(self, place: int, port: int) -> None:
+    def __init__(self, place: int, port: int, grpc_port: int = 0) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                member_command(Membership(theirs.fileno(), place, port)),
+                member_command(Membership(theirs.fileno(), place, port, grpc_port)),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
