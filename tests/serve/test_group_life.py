@@ -214,10 +214,13 @@ def fails() -> Any:
     raise IntegrityError("a byte has changed", expected="those of its maker", fix="copy it again")
 
 
-def opened_by(*members: Member) -> tuple[str, str]:
+OPENED = ["9", "sha256:1", {"task": "binary"}]
+
+
+def opened_by(*members: Member) -> Any:
     """What a group of such members says of a model that it was told to open."""
 
-    async def run() -> tuple[str, str]:
+    async def run() -> Any:
         everyone = Everyone()
         listening = []
         for member in members:
@@ -235,7 +238,7 @@ def opened_by(*members: Member) -> tuple[str, str]:
 
 
 def test_when_one_cannot_open_a_version_all_close_it_and_the_error_is_told_as_it_was() -> None:
-    good, bad = Member(lambda: ["9", "sha256:1"]), Member(fails)
+    good, bad = Member(lambda: OPENED), Member(fails)
     with pytest.raises(IntegrityError, match="a byte has changed") as caught:
         opened_by(good, bad)
     assert caught.value.fix == "copy it again"
@@ -243,7 +246,7 @@ def test_when_one_cannot_open_a_version_all_close_it_and_the_error_is_told_as_it
 
 
 def test_when_the_folder_changed_between_two_front_ends_nobody_serves_it() -> None:
-    members = Member(lambda: ["9", "sha256:1"]), Member(lambda: ["9", "sha256:2"])
+    members = Member(lambda: OPENED), Member(lambda: ["9", "sha256:2", {}])
     with pytest.raises(CheckError, match="the same version"):
         opened_by(*members)
     assert [member.asked for member in members] == [["open", "close"]] * 2
@@ -252,7 +255,7 @@ def test_when_the_folder_changed_between_two_front_ends_nobody_serves_it() -> No
 def test_one_that_died_meanwhile_does_not_count_unless_nobody_is_left() -> None:
     dead = Member(None)
     dead.end()
-    assert opened_by(Member(lambda: ["9", "sha256:1"]), dead) == ("9", "sha256:1")
+    assert opened_by(Member(lambda: OPENED), dead) == tuple(OPENED)
     dead = Member(None)
     dead.end()
     with pytest.raises(DrainingError, match="no front end lives"):

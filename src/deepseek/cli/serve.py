@@ -141,17 +141,24 @@ def command(
         settings = replace(settings, port=membership.port, grpc_port=membership.grpc_port or None)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
+        try_grpc(settings, first=member is None)
         if shared and member is None:
             lead(settings, listener, life)
         else:
             from deepseek.cli.opening import gate_of, open_models
 
-            if settings.grpc_port and member is None:  # else gRPC itself would find it taken when the models are open
-                bind(settings.host, settings.grpc_port, option="--grpc-port").close()
             gate = gate_of(lossy, lossy_texts)
             precision = llm_precision or "auto"
             models = open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=precision)
             answer(models, settings, listener, audit_log, membership, life)
+
+
+def try_grpc(settings: Settings, *, first: bool) -> None:
+    """InputError when the port of gRPC is taken, which gRPC itself would find when the models are open."""
+    from deepseek.serve.run import bind
+
+    if first and settings.grpc_port:
+        bind(settings.host, settings.grpc_port, option="--grpc-port").close()
 
 
 def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
