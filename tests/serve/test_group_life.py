@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -167,6 +169,44 @@ def test_a_front_end_that_is_killed_during_a_load_leaves_no_two_states(
     assert answers(group, loan) == {(200, "9")}
     assert load(group, "10").status_code == 200
     assert answers(group, loan) == {(200, "10")}
+
+
+def test_a_load_waits_some_seconds_for_a_front_end_that_was_stopped_and_not_more(
+    folder: Path, loan: dict[str, Any]
+) -> None:
+    warn = {"DEEPSEEK_LOG_LEVEL": "warning"}
+    with started("--front-ends", "2", "--workers", "0", "--repository", folder, environ=warn) as group:
+        before = children(group.process.pid)
+        stopped, client = stop_one(group)
+        started_s = time.monotonic()
+        try:
+            with contextlib.closing(client):
+                found = client.post(f"{MODELS}/loans/load", json={"parameters": {"version": "9"}}, timeout=15)
+        finally:  # it would keep the server's log open
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stopped, signal.SIGKILL)
+        assert found.status_code == 200
+        assert time.monotonic() - started_s < 10
+        until(lambda: len(children(group.process.pid) - before) == 1 and num_listening(group) == 2)
+        until(lambda: answers(group, loan) == {(200, "9")})
+        assert group.stop() == 0
+        assert group.process.stderr is not None
+        assert f"process {stopped} was stopped" in group.process.stderr.read()
+
+
+def stop_one(group: Server) -> tuple[int, httpx.Client]:
+    """Stop a front end, and a client that is connected to another."""
+    while True:
+        for pid in children(group.process.pid):
+            client = httpx.Client(base_url=group.url)
+            client.get("/v2/health/live")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                client.get("/v2/health/live", timeout=0.5)
+                return pid, client
+            except httpx.TimeoutException:
+                os.kill(pid, signal.SIGCONT)
+                client.close()
 
 
 def test_a_watched_folder_is_followed_by_all_at_once(folder: Path, loans: Path, loan: dict[str, Any]) -> None:

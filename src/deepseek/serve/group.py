@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from deepseek.errors import DeepseekError, InputError
@@ -36,7 +37,8 @@ from deepseek.serve.routing import Split
 TELL_S = 1.0  # between two messages of a child
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that died is started again
 LOOK_S = 1.0  # between two looks for children that say nothing
-SILENCE_S = 20.0  # after which a child is killed: its event loop stands still, or it was stopped
+SILENCE_S = 20.0  # after which a child is killed: its event loop stands still
+STOPPED_S = 3.0  # the same of one that was stopped, as the system says: no change of models waits for it longer
 
 
 class GroupError(DeepseekError):
@@ -177,7 +179,11 @@ class Group:
             looked_s = loop.time()
             for member in self._members.values():
                 heard_s = member.channel.heard_s
-                if heard_s and looked_s - heard_s > SILENCE_S and not stood_still:
+                silent_s = looked_s - heard_s if heard_s and not stood_still else 0.0
+                if silent_s > SILENCE_S or (silent_s > STOPPED_S and member.stopped):
+                    what = "was stopped" if member.stopped else "says nothing any more"
+                    self._everyone.leave(member)
+                    self._everyone.say("a front end is killed", warning=f"process {member.pid} {what}")
                     member.kill()
 
     async def _all_ready(self, keepers: list[asyncio.Task[None]], leading: asyncio.Task[None]) -> None:
@@ -275,6 +281,14 @@ class Member:
         self._signalled = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped its process. False where the system does not say (elsewhere than on Linux)."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
 
     def kill(self) -> None:
         """It does not do what it must; another is started in its place."""
