@@ -38,7 +38,7 @@ GROUPS: dict[Callable[[Bench], Iterable[dict[str, Any]]], tuple[str, ...]] = {
     serving_text.ceiling: ("text_ceiling",),
     serving_text.half_load: ("text_p99_half_load",),
     serving_text.overload: ("overload_goodput", "overload_late", "overload_memory"),
-    serving_tree.null_rivals: tuple(f"null_{name}" for name in RIVALS),
+    serving_tree.null_rivals: tuple(f"null_{name}{end}" for name in RIVALS for end in ("", "_cpu")),
     serving_text.rivals: tuple(f"text_{name}{end}" for name in RIVALS for end in ("", "_cpu")),
 }
 CLAIMS = tuple(name for names in GROUPS.values() for name in names)

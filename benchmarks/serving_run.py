@@ -81,6 +81,11 @@ def failed(runs: Sequence[Measured]) -> int:
     return sum(run.num_failed for run in runs)
 
 
+def right_cpu_ms(run: Measured) -> float:
+    """Milliseconds of the server's CPU for each request that it answered right; infinite where it answered none."""
+    return 1e3 * sum((run.used_s or {}).values()) / run.num_right if run.num_right else float("inf")
+
+
 def told(runs: Sequence[Measured]) -> str:
     """The rounds, and who else used the machine's CPU."""
     rates = ", ".join(f"{run.per_s:,.0f}" for run in runs)

@@ -14,7 +14,7 @@ import httpx
 import serving_rivals
 import serving_texts
 from result import claim
-from serving_run import NUM_CORES, Bench, middle, told
+from serving_run import NUM_CORES, Bench, middle, right_cpu_ms, told
 from serving_tree import cold
 
 from deepseek.serve.bench import Ask, Measured, Server, measure, resident_bytes
@@ -186,10 +186,7 @@ def rivals(bench: Bench) -> Iterator[dict[str, Any]]:
             ratio=rates[0] / max(rates[1], 1e-9), unit="texts/s", op=None if bar is None else ">=", bar=bar,
             num_seeds=len(runs), note=note,
         )  # fmt: skip
-        cpu_ms = [
-            middle(each, lambda run: 1e3 * sum((run.used_s or {}).values()) / max(1, run.num_right))
-            for each in (runs, theirs)
-        ]
+        cpu_ms = [middle(each, right_cpu_ms) for each in (runs, theirs)]
         yield claim(
             f"text_{key}_cpu", ours=cpu_ms[0], rival=cpu_ms[1], rival_name=f"{rival.name}, {setting}",
             ratio=cpu_ms[1] / cpu_ms[0], unit="ms of server CPU per right answer", op=">=", bar=CPU_BAR,

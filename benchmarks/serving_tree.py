@@ -16,7 +16,7 @@ from typing import Any
 
 import serving_rivals
 from result import claim
-from serving_run import Bench, middle, told
+from serving_run import Bench, middle, right_cpu_ms, told
 
 from deepseek.serve.bench import Ask, Server, positional
 from deepseek.serve.bench.server import stop
@@ -91,24 +91,30 @@ def _url(server: Server) -> str:
 
 
 def null_rivals(bench: Bench) -> Iterator[dict[str, Any]]:
-    """Engines that return at once, behind other servers; ours still runs its stump. Shown, not judged, so quick leaves
-    them out."""
+    """Engines that return at once, behind other servers; ours still runs its stump, with keys, metrics and log.
+    They take minutes, so quick leaves them out."""
     if bench.quick and len(bench.asked) > 1:
         return
     for key, rival in serving_rivals.RIVALS.items():
-        if f"null_{key}" not in bench.asked or not serving_rivals.is_there():
+        names = (f"null_{key}", f"null_{key}_cpu")
+        if not set(names) & set(bench.asked) or not serving_rivals.is_there():
             continue
         with ExitStack() as stack:
-            load = bench.load(NULL_CONNECTIONS)
+            load = bench.load(NULL_CONNECTIONS, by_wrk=True)
             setting = serving_rivals.best(rival, "null", [1.5], load, quick=bench.quick)
             other = stack.enter_context(serving_rivals.started(rival, "null", setting))
             ours = stack.enter_context(bench.server(bench.stump.bundle, *ONE_EACH))
             runs, theirs = bench.rounds([(ours.ask_rows(1), load, ours.pid), (other.ask([1.5]), load, other.pid)])
         rates = [middle(each, lambda run: run.per_s) for each in (runs, theirs)]
+        cpu_ms = [middle(each, right_cpu_ms) for each in (runs, theirs)]
+        told_of = {"rival_name": f"{rival.name}, {setting}", "num_seeds": len(runs), "op": ">="}
         yield claim(
-            f"null_{key}", ours=rates[0], rival=rates[1], rival_name=f"{rival.name}, {setting}",
-            ratio=rates[0] / rates[1], unit="requests/s, own client", num_seeds=len(runs),
-            note=f"ours {told(runs)}; theirs {told(theirs)}",
+            names[0], ours=rates[0], rival=rates[1], ratio=rates[0] / max(rates[1], 1e-9), bar=1.0,
+            unit=f"requests/s, by {load.client}", note=f"ours {told(runs)}; theirs {told(theirs)}", **told_of,
+        )  # fmt: skip
+        yield claim(
+            names[1], ours=cpu_ms[0], rival=cpu_ms[1], ratio=cpu_ms[1] / cpu_ms[0], bar=1.0,
+            unit="ms of server CPU per right answer", **told_of,
         )  # fmt: skip
 
 

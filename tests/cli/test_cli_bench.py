@@ -103,8 +103,21 @@ def test_requests_that_fail_are_counted_and_said(cancer_bundle: Path, capsys: py
         code = main(["bench", "serve", "--url", small.url, *QUICK, "--concurrency", "1", "--rows", "9", "--json"])
     captured = capsys.readouterr()
     [run] = json.loads(captured.out)["runs"]
-    assert code == 0
+    assert code == 3
+    assert "9 rows" in run["refusal"]
+    assert run["refusal"] in captured.err
     assert run["num_answers"] == 0
     assert run["statuses"] == {"413": run["num_failed"]}
     assert run["p99_ms"] is None
     assert "not all requests were answered (413: " in captured.err
+
+
+def test_rows_beyond_the_limit_of_a_server_are_said_and_no_success(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "serve", "--url", server.url, *QUICK, "--concurrency", "1", "--rows", "100000"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.startswith("cancer: no request was answered right")
+    assert "16384" in captured.err
+    assert "To mend it" in captured.err
+    assert main(["bench", "serve", "--url", server.url, *QUICK, "--concurrency", "1", "--rows", "1"]) == 0

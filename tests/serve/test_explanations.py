@@ -21,6 +21,7 @@ from deepseek.engines import Runtime
 from deepseek.engines.process.attributions import explain_rows, read_rows
 from deepseek.errors import BusyError, DeadlineError, InputError
 from deepseek.serve import App, Settings, create_app
+from deepseek.serve import explanations as explanations_module
 from deepseek.serve.call import Call
 from deepseek.serve.explanations import Explainers, Explaining, Explanations
 from deepseek.serve.faces import face_of
@@ -187,6 +188,51 @@ def test_a_request_with_which_two_processes_die_is_given_up(
     found, events = ask(runtimes, work, module="dies")
     assert found == (503, "engine_lost")
     assert states(events).count("an engine process died") == 2
+
+
+HANGS = """
+import os, time
+from deepseek.engines.process.answering import answer
+from deepseek.explain.process import OpenedExplainer
+
+def open_model(spec):
+    if not os.path.exists(BEEN):
+        open(BEEN, "w").close()
+        time.sleep(600)
+    return OpenedExplainer.open(spec)
+
+answer(open_model)
+"""
+
+
+def test_a_process_that_hangs_while_it_opens_a_model_is_killed_and_another_explains(
+    runtimes: dict[str, Runtime], loan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    been = tmp_path / "been"
+    (tmp_path / "hangs.py").write_text(HANGS.replace("BEEN", repr(str(been))))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setattr(explanations_module, "OPEN_S", 2.0)
+    body = {"instances": [loan]}
+
+    async def work(app: App, client: httpx.AsyncClient) -> Any:
+        killed = asyncio.create_task(client.post(EXPLAIN, json=body))
+        late = await client.post(EXPLAIN, json=body, headers={"x-timeout-ms": "300"})
+        (pid,) = app.explainers.pids
+        predicted = {(await client.post(PREDICT, json=body)).status_code for _ in range(10)}
+        assert not killed.done()
+        found = [late, await killed]
+        monkeypatch.setattr(app.explainers._processes, "_open_s", 60.0)  # a busy machine
+        again = await client.post(EXPLAIN, json=body)
+        return predicted, [(each.status_code, each.json()["error"]["code"]) for each in found], again.status_code, pid
+
+    (predicted, told, again, pid), events = ask(runtimes, work, module="hangs")
+    assert predicted == {200}
+    assert told == [(504, "deadline"), (503, "engine_lost")]
+    assert again == 200
+    (said,) = [event.fields for event in events.all if "does not open a model" in str(event.fields.get("state"))]
+    assert said["engine_pid"] == pid
+    assert said["model"].startswith("loans@")
+    assert not Path(f"/proc/{pid}/exe").exists()
 
 
 LACKS = """

@@ -90,6 +90,29 @@ def test_one_that_is_killed_while_it_starts_again_is_started_once_more(group: Se
     assert _asks(group, loan)
 
 
+def test_grpc_comes_back_at_the_same_port_with_the_front_end_that_spoke_it(loans: Path) -> None:
+    grpc = pytest.importorskip("grpc")
+    with started(loans, "--front-ends", "2", "--workers", "0", "--grpc-port", "0") as server:
+
+        def answers() -> bool:
+            with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+                try:
+                    channel.unary_unary("/inference.GRPCInferenceService/ServerReady")(b"", timeout=5)
+                except grpc.RpcError:
+                    return False
+                return True
+
+        assert answers()
+        for _ in range(2):  # whichever of them speaks it
+            before = children(server.process.pid)
+            os.kill(min(before), signal.SIGKILL)
+            until(lambda before=before: len(children(server.process.pid) - before) == 1)
+            until(answers)
+        os.kill(max(children(server.process.pid)), signal.SIGKILL)
+        until(answers)
+        assert server.stop() == 0
+
+
 def test_front_ends_end_with_a_parent_that_was_killed(group: Server) -> None:
     members = children(group.process.pid)
     group.process.kill()
@@ -154,7 +177,7 @@ def test_the_rate_of_a_key_holds_for_all_front_ends_together(loans: Path, tmp_pa
         assert all(int(each.headers["retry-after"]) >= 1 for each in refused)
 
 
-@pytest.mark.parametrize("member", ["", "3", "3:1", "x:1:8000", "3:-1:8000"])
+@pytest.mark.parametrize("member", ["", "3", "3:1", "3:1:8000", "x:1:8000:0", "3:-1:8000:0"])
 def test_the_option_of_members_is_not_for_users(member: str) -> None:
     with pytest.raises(InputError, match="--member"):
         Membership.read(member)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -169,6 +171,44 @@ def test_a_front_end_that_is_killed_during_a_load_leaves_no_two_states(
     assert answers(group, loan) == {(200, "10")}
 
 
+def test_a_load_waits_some_seconds_for_a_front_end_that_was_stopped_and_not_more(
+    folder: Path, loan: dict[str, Any]
+) -> None:
+    warn = {"DEEPSEEK_LOG_LEVEL": "warning"}
+    with started("--front-ends", "2", "--workers", "0", "--repository", folder, environ=warn) as group:
+        before = children(group.process.pid)
+        stopped, client = stop_one(group)
+        started_s = time.monotonic()
+        try:
+            with contextlib.closing(client):
+                found = client.post(f"{MODELS}/loans/load", json={"parameters": {"version": "9"}}, timeout=15)
+        finally:  # it would keep the server's log open
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stopped, signal.SIGKILL)
+        assert found.status_code == 200
+        assert time.monotonic() - started_s < 10
+        until(lambda: len(children(group.process.pid) - before) == 1 and num_listening(group) == 2)
+        until(lambda: answers(group, loan) == {(200, "9")})
+        assert group.stop() == 0
+        assert group.process.stderr is not None
+        assert f"process {stopped} was stopped" in group.process.stderr.read()
+
+
+def stop_one(group: Server) -> tuple[int, httpx.Client]:
+    """Stop a front end, and a client that is connected to another."""
+    while True:
+        for pid in children(group.process.pid):
+            client = httpx.Client(base_url=group.url)
+            client.get("/v2/health/live")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                client.get("/v2/health/live", timeout=0.5)
+                return pid, client
+            except httpx.TimeoutException:
+                os.kill(pid, signal.SIGCONT)
+                client.close()
+
+
 def test_a_watched_folder_is_followed_by_all_at_once(folder: Path, loans: Path, loan: dict[str, Any]) -> None:
     with started("--front-ends", "2", "--workers", "0", "--repository", folder, "--watch", "0.1") as group:
         assert answers(group, loan) == {(200, "10")}
@@ -214,10 +254,13 @@ def fails() -> Any:
     raise IntegrityError("a byte has changed", expected="those of its maker", fix="copy it again")
 
 
-def opened_by(*members: Member) -> tuple[str, str]:
+OPENED = ["9", "sha256:1", {"task": "binary"}]
+
+
+def opened_by(*members: Member) -> Any:
     """What a group of such members says of a model that it was told to open."""
 
-    async def run() -> tuple[str, str]:
+    async def run() -> Any:
         everyone = Everyone()
         listening = []
         for member in members:
@@ -235,7 +278,7 @@ def opened_by(*members: Member) -> tuple[str, str]:
 
 
 def test_when_one_cannot_open_a_version_all_close_it_and_the_error_is_told_as_it_was() -> None:
-    good, bad = Member(lambda: ["9", "sha256:1"]), Member(fails)
+    good, bad = Member(lambda: OPENED), Member(fails)
     with pytest.raises(IntegrityError, match="a byte has changed") as caught:
         opened_by(good, bad)
     assert caught.value.fix == "copy it again"
@@ -243,7 +286,7 @@ def test_when_one_cannot_open_a_version_all_close_it_and_the_error_is_told_as_it
 
 
 def test_when_the_folder_changed_between_two_front_ends_nobody_serves_it() -> None:
-    members = Member(lambda: ["9", "sha256:1"]), Member(lambda: ["9", "sha256:2"])
+    members = Member(lambda: OPENED), Member(lambda: ["9", "sha256:2", {}])
     with pytest.raises(CheckError, match="the same version"):
         opened_by(*members)
     assert [member.asked for member in members] == [["open", "close"]] * 2
@@ -252,7 +295,7 @@ def test_when_the_folder_changed_between_two_front_ends_nobody_serves_it() -> No
 def test_one_that_died_meanwhile_does_not_count_unless_nobody_is_left() -> None:
     dead = Member(None)
     dead.end()
-    assert opened_by(Member(lambda: ["9", "sha256:1"]), dead) == ("9", "sha256:1")
+    assert opened_by(Member(lambda: OPENED), dead) == tuple(OPENED)
     dead = Member(None)
     dead.end()
     with pytest.raises(DrainingError, match="no front end lives"):

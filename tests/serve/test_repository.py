@@ -274,6 +274,33 @@ def test_versions_of_a_route_are_all_loaded_and_no_others(folder: Path) -> None:
     asyncio.run(check())
 
 
+def test_a_version_of_another_task_joins_no_route_unless_all_change_together(folder: Path, prices: Path) -> None:
+    events = Events()
+    split = {"loans": Split({"9": 0.5, "10": 0.5})}
+
+    async def check() -> None:
+        app = create_app({}, sinks=[events], repository=repository(folder), splits=split)
+        await app.start()
+        assert isinstance(app.loader, Loader)
+        other_version(prices, folder / "loans" / "9", "9")
+        with pytest.raises(InputError, match="the task of '10' is binary, of '9' is regression"):
+            await app.loader.load("loans", "9")
+        assert [model.task for model in app.models.all()] == ["binary"] * 2
+        assert "cannot share" in dict(await listed(app.loader))["loans", "9"]
+        with pytest.raises(InputError, match="cannot share"):
+            await app.loader.load("loans")
+        other_version(prices, folder / "loans" / "10", "10")
+        assert await app.loader.load("loans") == ["9", "10"]
+        assert [model.task for model in app.models.all()] == ["regression"] * 2
+        await app.close()
+
+    async def listed(loader: Loader) -> list[tuple[tuple[str, str], str]]:
+        return [((name, version), reason) for name, version, reason in await loader.others()]
+
+    asyncio.run(check())
+    assert len(events.refused()) == 3
+
+
 def test_a_model_of_the_command_line_is_not_replaced(folder: Path, runtimes: dict[str, Runtime]) -> None:
     events = Events()
 

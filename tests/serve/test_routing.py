@@ -19,6 +19,7 @@ from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.observe.metrics import Metrics
 from deepseek.serve import App, create_app
+from deepseek.serve.alike import check_alike
 from deepseek.serve.protocols.grpc import start_grpc
 from deepseek.serve.routing import Split, agree, read_split
 from serving import serving
@@ -212,6 +213,27 @@ def test_a_route_that_would_not_do_what_it_says_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=said):
         asyncio.run(create_app(models, splits={name: split}).start())
+
+
+@pytest.mark.parametrize("split", [Split({"v1": 0.5, "prices": 0.5}), Split({"prices": 1.0}, ("v1",))])
+def test_versions_of_different_tasks_share_no_requests(
+    models: dict[str, Runtime], runtimes: dict[str, Runtime], split: Split
+) -> None:
+    given = {"v1": models["v1"], "prices": runtimes["prices"]}
+    with pytest.raises(InputError, match=r"the task of .* (is binary|is regression), of .* is ") as caught:
+        create_app(given, splits={"loans": split})
+    assert caught.value.expected
+    assert caught.value.fix
+
+
+def test_labels_in_another_order_and_other_outputs_are_refused() -> None:
+    form = {"task": "binary", "labels": ["no", "yes"], "outputs": ["label BYTES [-1]", "probabilities FP32 [-1, 2]"]}
+    check_alike("loans", {"v1": form, "v2": dict(form)})
+    check_alike("loans", {})
+    with pytest.raises(InputError, match="the labels of 'v1' are no, yes, of 'v3' are yes, no"):
+        check_alike("loans", {"v1": form, "v2": form, "v3": form | {"labels": ["yes", "no"]}})
+    with pytest.raises(InputError, match=r"the outputs of 'v1' are .*, of 'v2' are none"):
+        check_alike("loans", {"v1": form, "v2": form | {"outputs": []}})
 
 
 @pytest.mark.parametrize(

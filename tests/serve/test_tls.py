@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import os
 import signal
 import socket
@@ -22,7 +24,7 @@ from certificates import make_certificate
 from deepseek.errors import InputError
 from deepseek.serve import Client
 from deepseek.serve.tls import Tls, context_of
-from serving import Server, started
+from serving import Server, started, until
 
 
 class Files:
@@ -32,8 +34,9 @@ class Files:
         self.certificate, self.key = folder / "cert.pem", folder / "key.pem"
         self.renew()
 
-    def renew(self) -> None:
-        for path, data in zip((self.certificate, self.key), make_certificate(), strict=True):
+    def renew(self, begin_days: float = 0, end_days: float = 1) -> None:
+        made = make_certificate(begin_days, end_days)
+        for path, data in zip((self.certificate, self.key), made, strict=True):
             path.write_bytes(data)
 
     @property
@@ -147,6 +150,40 @@ def test_renewed_files_are_shown_after_a_signal_and_broken_ones_never(loans: Pat
         assert shown_by(server.url) == second
         assert server.stop() == 0
         assert b"Traceback" not in (server.process.stderr.read().encode() if server.process.stderr else b"")
+
+
+def warnings(lines: str) -> list[str]:
+    found = [json.loads(line) for line in lines.splitlines()]
+    return [line["deepseek"]["warning"] for line in found if line["log.level"] == "warning"]
+
+
+def test_a_certificate_that_is_not_valid_now_is_served_with_a_warning_that_names_the_date(
+    loans: Path, own: Files
+) -> None:
+    own.renew(-3, -1)
+    ended = f"{dt.datetime.now(dt.UTC) - dt.timedelta(days=1):%Y-%m-%dT%H:}"
+    begins = f"{dt.datetime.now(dt.UTC) + dt.timedelta(days=1):%Y-%m-%dT%H:}"
+    with started(loans, *own.options, "--workers", "0", environ={"DEEPSEEK_LOG_LEVEL": "warning"}) as server:
+        assert shown_by(server.url) == own.certificate.read_bytes()
+        own.renew(1, 2)
+        os.kill(server.process.pid, signal.SIGHUP)
+        until(lambda: shown_by(server.url) == own.certificate.read_bytes())
+        own.renew()
+        os.kill(server.process.pid, signal.SIGHUP)
+        until(lambda: shown_by(server.url) == own.certificate.read_bytes())
+        assert server.stop() == 0
+        assert server.process.stderr is not None
+        expired, not_yet = warnings(server.process.stderr.read())
+    assert "CN=localhost" in expired
+    assert f"has expired at {ended}" in expired
+    assert f"is not valid before {begins}" in not_yet
+
+
+def test_the_chain_below_a_certificate_is_looked_at_too(own: Files) -> None:
+    now = dt.datetime.now(dt.UTC)
+    assert Tls.read(str(own.certificate), str(own.key)).warning(now) == ""
+    own.certificate.write_bytes(own.certificate.read_bytes() + make_certificate(-9, -7)[0])
+    assert "has expired at" in Tls.read(str(own.certificate), str(own.key)).warning(now)
 
 
 def test_both_files_or_neither(loans: Path, own: Files) -> None:

@@ -11,6 +11,7 @@ import click
 from deepseek.cli import output
 from deepseek.cli.options import FILE, duration
 from deepseek.cli.progress import Progress
+from deepseek.errors import CheckError
 from deepseek.look.numbers import count
 from deepseek.look.numbers import duration as shown
 
@@ -31,6 +32,7 @@ Examples:
 \b
 A client in a process of its own sends the model's example, the next when the last was answered; one row as a record,
 more as positional arrays. CPU is that of all processes of the server (Linux, not with --url).
+Exit code 3 where no request was answered right.
 """
 
 
@@ -62,7 +64,9 @@ def numbers(most: int) -> Any:
 @click.option("--client", type=click.Choice(("own", "wrk")), default="own", show_default=True,
               help="wrk takes less CPU, where it is installed.")  # fmt: skip
 @output.json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     bundle: str | None,
     concurrency: tuple[int, ...],
     rows: tuple[int, ...],
@@ -105,6 +109,8 @@ def command(
     result["warnings"] = warnings_of(result["runs"])
     output.warn(result["warnings"])
     output.emit(result, as_json, lambda: report(result))
+    if not all(run["num_answers"] for run in result["runs"]):
+        ctx.exit(CheckError.exit_code)
 
 
 def _one_of(bundle: str | None, url: str | None, started_only: dict[str, Any], running_only: dict[str, Any]) -> None:
@@ -122,7 +128,7 @@ def run_all(
     server: Server, concurrency: tuple[int, ...], rows: tuple[int, ...], seconds: float, client: Literal["own", "wrk"]
 ) -> list[dict[str, Any]]:
     """One measurement after the other."""
-    from deepseek.serve.bench import Load, measure
+    from deepseek.serve.bench import Load, measure, refusal_of
 
     progress = Progress()
     runs: list[dict[str, Any]] = []
@@ -134,6 +140,7 @@ def run_all(
                 progress(f"{count(num_rows)} rows a request, {count(num_connections)} connections", share)
                 load = Load(num_connections, seconds, warmup_s=min(1.0, seconds / 2), client=client)
                 runs.append(facts(measure(ask, load, server.pid), num_rows, num_connections))
+                runs[-1]["refusal"] = None if runs[-1]["num_answers"] else refusal_of(ask)
     finally:
         progress.close()
     return runs
@@ -166,6 +173,9 @@ def warnings_of(runs: list[dict[str, Any]]) -> list[str]:
     found = []
     for run in runs:
         where = f"{count(run['rows'])} rows, {count(run['connections'])} connections"
+        if run["refusal"] is not None:
+            why = run["refusal"] or "One alone is: give more --seconds, or fewer --rows."
+            found.append(f"{where}: no request was answered in time and right. {why}")
         if run["num_failed"]:
             by_status = ", ".join(
                 f"{name if name != '0' else 'broken connections'}: {count(number)}"
@@ -182,6 +192,8 @@ def report(result: dict[str, Any]) -> list[object]:
     """A sentence and the table."""
     runs = result["runs"]
     best = max(runs, key=lambda run: run["rows_per_s"])
+    if not best["num_answers"]:
+        return [f"{result['model']}: no request was answered right"]
     sentence = (
         f"{result['model']}: {count(best['rows_per_s'])} rows a second with {count(best['rows'])} a request on "
         f"{count(best['connections'])} connections, 99 % of them within {shown(best['p99_ms'] / 1e3)}"

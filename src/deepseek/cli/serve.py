@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from socket import socket
@@ -136,7 +137,7 @@ def command(
         from deepseek.serve.group import Membership
 
         membership = Membership.read(member)
-        settings = replace(settings, port=membership.port)
+        settings = replace(settings, port=membership.port, grpc_port=membership.grpc_port or None)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
         try_grpc(settings, first=member is None)
@@ -159,13 +160,17 @@ def try_grpc(settings: Settings, *, first: bool) -> None:
 
 
 def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
-    """Start the front ends of a group, which listen themselves, and keep them."""
+    """Start the front ends of a group, which listen themselves, and keep them, and the ports for them."""
     from deepseek.serve.group import Group, run_group
-    from deepseek.serve.run import print_ready
+    from deepseek.serve.run import bind, print_ready
 
     renews = bool(settings.api_keys_file or settings.tls_cert)
-    port = listener.getsockname()[1]
-    run_group(Group(port, settings.front_ends, print_ready, renews=renews, **life))
+    port, grpc_port = listener.getsockname()[1], 0
+    with ExitStack() as held:
+        if settings.grpc_port is not None:
+            grpc = held.enter_context(bind(settings.host, settings.grpc_port, option="--grpc-port"))
+            grpc_port = grpc.getsockname()[1]
+        run_group(Group(port, settings.front_ends, print_ready, grpc_port=grpc_port, renews=renews, **life))
 
 
 def read_settings(**given: Any) -> Settings:
@@ -210,8 +215,6 @@ def answer(
     child = None
     if membership is not None:
         child = Child(membership)
-        if membership.place:
-            settings = replace(settings, grpc_port=None)  # its port has one owner
         child.state = lambda: [metrics.exposition().decode(), live.state()]
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.place}")  # a chain has one writer
     access = AccessLog(settings.log_level)

@@ -16,6 +16,8 @@ from deepseek.contracts import Event
 
 _encode = msgspec.json.Encoder().encode
 _USUAL = frozenset(["route", "method", "request_id", "digest", "client", "flags"])
+#: What makes an event of the server a warning, if it has one of these.
+_WARNING = frozenset(["engine_pid", "warning"])
 
 
 def timestamp(epoch_s: float) -> str:
@@ -96,11 +98,11 @@ def _inner(value: dict[str, Any]) -> bytes:
 
 
 def level_of(event: Event) -> str:
-    """error for a bug of ours or a log that loses lines, warning for a refusal or a process that died, debug for probes
-    and scrapes, else info."""
+    """error for a bug of ours or a log that loses lines, warning for a refusal, a process that died or what is to be
+    mended soon, debug for probes and scrapes, else info."""
     if event.kind == "server" and "error" in event.fields:
         return "error"
-    if event.kind == "server" and "engine_pid" in event.fields:
+    if event.kind == "server" and not event.fields.keys().isdisjoint(_WARNING):
         return "warning"
     if event.status >= 500 and event.status not in (501, 503, 504):
         return "error"

@@ -19,6 +19,7 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError
+from deepseek.serve.alike import check_alike, form_of
 from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
 from deepseek.serve.channel import Channel
 from deepseek.serve.config import Settings
@@ -89,6 +90,8 @@ class App:
             if not isinstance(model, GenerativeModel):
                 for target in [target for target, split in splits.items() if name in split.versions] or [name]:
                     self.serve(self.models.make(target, model, name if target in splits else ""))
+        for name in splits.keys() & self.models.slots.keys():
+            check_alike(name, {each.version: form_of(each) for each in self.models.slots[name].versions.values()})
         self._post("/v1/embeddings", lambda call: openai_routes.embed(call, self.models))
         self._post("/v1/completions", lambda call: openai_routes.write(call, self.writers, "completion"))
         self._post("/v1/chat/completions", lambda call: openai_routes.write(call, self.writers, "chat"))

@@ -38,6 +38,7 @@ from deepseek.serve.workers import LocalWorker, Pool, Run
 #: Rows of several requests that are explained together at most: those behind them wait for all of them, and a row may
 #: take 0.1 s.
 BATCH_ROWS = 8
+OPEN_S = 120.0  # that opening a model's explainer may take; a process that hangs in it is killed, and another started
 
 
 class ReasonCodes(Protocol):
@@ -119,7 +120,7 @@ class Explainers:
     async def _started(self) -> Processes:
         async with self._starting:
             if self._processes is None:
-                processes = Processes(self.pool, 1, self._emit, self.explaining.module)
+                processes = Processes(self.pool, 1, self._emit, self.explaining.module, OPEN_S)
                 await processes.start({})
                 self._processes = processes
             return self._processes

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from deepseek.errors import DeepseekError, InputError
@@ -36,7 +37,8 @@ from deepseek.serve.routing import Split
 TELL_S = 1.0  # between two messages of a child
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that died is started again
 LOOK_S = 1.0  # between two looks for children that say nothing
-SILENCE_S = 20.0  # after which a child is killed: its event loop stands still, or it was stopped
+SILENCE_S = 20.0  # after which a child is killed: its event loop stands still
+STOPPED_S = 3.0  # the same of one that was stopped, as the system says: no change of models waits for it longer
 
 
 class GroupError(DeepseekError):
@@ -47,17 +49,19 @@ class GroupError(DeepseekError):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a parent tells a front end that it starts: the socket between them, its place in the group, the port."""
+    """What a parent tells a front end that it starts: the socket between them, its place in the group, the port, and
+    that of gRPC where it is the one to speak it, else 0."""
 
     descriptor: int
     place: int
     port: int
+    grpc_port: int = 0
 
     @classmethod
     def read(cls, text: str) -> Membership:
-        """From the option --member DESCRIPTOR:PLACE:PORT. InputError for anything else."""
+        """From the option --member DESCRIPTOR:PLACE:PORT:GRPC_PORT. InputError for anything else."""
         parts = text.split(":")
-        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        if len(parts) != 4 or not all(part.isdecimal() for part in parts):
             raise InputError(
                 f"--member is {text!r}",
                 expected="what a group gives its members",
@@ -66,7 +70,7 @@ class Membership:
         return cls(*map(int, parts))
 
     def __str__(self) -> str:
-        return f"{self.descriptor}:{self.place}:{self.port}"
+        return f"{self.descriptor}:{self.place}:{self.port}:{self.grpc_port}"
 
 
 class Child:
@@ -116,17 +120,20 @@ class Group:
         num_front_ends: int,
         print_ready: Callable[[dict[str, Any]], None],
         *,
+        grpc_port: int = 0,
         renews: bool = False,
         repository: Repository | None = None,
         splits: Mapping[str, Split] = NOTHING,
     ) -> None:
-        """`renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
+        """`grpc_port`: that of the one child that speaks gRPC, the same for whichever takes its place; 0 for none.
+        `renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
         `splits`: what they load from, and deal requests by, as in create_app()."""
         self._renews = renews
         self._everyone = Everyone()
         self._loader = Loader(self._everyone, repository, splits) if repository is not None else None
         self._leading = None if self._loader is None else Leading(self._loader, self._everyone, num_front_ends)
         self._port = port
+        self._grpc_port = grpc_port
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
         self._members: dict[int, Member] = {}
@@ -172,7 +179,11 @@ class Group:
             looked_s = loop.time()
             for member in self._members.values():
                 heard_s = member.channel.heard_s
-                if heard_s and looked_s - heard_s > SILENCE_S and not stood_still:
+                silent_s = looked_s - heard_s if heard_s and not stood_still else 0.0
+                if silent_s > SILENCE_S or (silent_s > STOPPED_S and member.stopped):
+                    what = "was stopped" if member.stopped else "says nothing any more"
+                    self._everyone.leave(member)
+                    self._everyone.say("a front end is killed", warning=f"process {member.pid} {what}")
                     member.kill()
 
     async def _all_ready(self, keepers: list[asyncio.Task[None]], leading: asyncio.Task[None]) -> None:
@@ -208,7 +219,7 @@ class Group:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_s = loop.time()
-            member = self._members[place] = Member(place, self._port)
+            member = self._members[place] = Member(place, self._port, 0 if place else self._grpc_port)
             member.channel.told["taken"] = partial(self._tell_others, member, "taken")
             if self._leading is not None:
                 self._leading.answer(member)
@@ -239,11 +250,11 @@ class Group:
 class Member:
     """A child, seen from its parent."""
 
-    def __init__(self, place: int, port: int) -> None:
+    def __init__(self, place: int, port: int, grpc_port: int = 0) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                member_command(Membership(theirs.fileno(), place, port)),
+                member_command(Membership(theirs.fileno(), place, port, grpc_port)),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -270,6 +281,14 @@ class Member:
         self._signalled = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped its process. False where the system does not say (elsewhere than on Linux)."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
 
     def kill(self) -> None:
         """It does not do what it must; another is started in its place."""

@@ -20,7 +20,7 @@ from deepseek.serve.channel import Channel, GoneError
 
 if TYPE_CHECKING:
     from deepseek.serve.loader import Loader
-    from deepseek.serve.stage import Stage
+    from deepseek.serve.stage import Opened, Stage
 
 
 class FrontEnd(Protocol):
@@ -46,12 +46,12 @@ class Everyone:
         if member in self._members:
             self._members.remove(member)
 
-    async def open(self, number: int, name: str, version: str, path: Path) -> tuple[str, str]:
+    async def open(self, number: int, name: str, version: str, path: Path) -> Opened:
         found = await self._ask("open", [number, name, version, str(path)])
         if not found:
             raise DrainingError("no front end lives", expected="at least one", fix="wait: they are being started again")
         wrong = next((each for each in found if isinstance(each, DeepseekError)), None)
-        if wrong is None and len({tuple(each) for each in found}) != 1:
+        if wrong is None and any(each != found[0] for each in found):
             wrong = CheckError(
                 f"the front ends have not opened the same version of {name!r}",
                 expected="a folder that does not change meanwhile",
@@ -60,8 +60,8 @@ class Everyone:
         if wrong is not None:
             await self.close(number)
             raise wrong
-        called, digest = found[0]
-        return called, digest
+        called, digest, form = found[0]
+        return called, digest, form
 
     async def place(self, numbers: Sequence[int]) -> None:
         await self._follow("place", list(numbers))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from deepseek.errors import CheckError, DeepseekError, DrainingError, InputError, MissingError
+from deepseek.serve.alike import Form, check_alike
 from deepseek.serve.repository import Held, Repository, Stamp, latest, missing, missing_version, stamp_of, sweep
 from deepseek.serve.routing import Split
 from deepseek.serve.stage import Stage
@@ -48,6 +49,7 @@ class Loaded:
     version: str  # what it is called by
     held: Held
     key: Key
+    form: Form
 
 
 @dataclass(slots=True)
@@ -192,6 +194,7 @@ class Loader:
         try:
             for key, folder in folders.items():
                 opened.append(await self._open(key, folder))
+            self._check_alike(opened)
             await self._stage.place([loaded.number for loaded in opened])
         except BaseException:
             for loaded in opened:
@@ -223,17 +226,32 @@ class Loader:
             split = self._splits.get(name)
             if split is not None and version not in split.versions:
                 raise _not_split(name, version, split.versions)
-            called, _ = await self._stage.open(number, name, version, held.path)
+            called, _, form = await self._stage.open(number, name, version, held.path)
         except BaseException as error:
             held.close()
             if isinstance(error, DrainingError):
                 seen.tried = None  # nobody has tried it
             elif isinstance(error, DeepseekError):
-                seen.reason = str(error)
-                self._stage.say("a model was refused", model=name, version=version, error=str(error))
+                self._refuse(key, error)
             raise
         seen.reason = ""
-        return Loaded(number, name, called, held, key)
+        return Loaded(number, name, called, held, key, form)
+
+    def _check_alike(self, opened: Sequence[Loaded]) -> None:
+        """InputError when the versions of a model that there would be do not all answer in one form."""
+        for name in {loaded.name for loaded in opened} & self._splits.keys():
+            staying = [each for each in self._loaded if not any(self._replaces(loaded, each) for loaded in opened)]
+            try:
+                check_alike(name, {each.version: each.form for each in (*staying, *opened) if each.name == name})
+            except InputError as error:
+                for loaded in opened:
+                    self._refuse(loaded.key, error)
+                raise
+
+    def _refuse(self, key: Key, error: DeepseekError) -> None:
+        """Leave behind why a model is not loaded."""
+        self._seen[key].reason = str(error)
+        self._stage.say("a model was refused", model=key[0], version=key[1], error=str(error))
 
     def _retire(self, loaded: Loaded) -> asyncio.Task[None]:
         """Close a model in time, and what is held of its folder after it."""

@@ -146,12 +146,21 @@ class ProcessWorker(asyncio.Protocol):
 class Processes:
     """All engine processes of one server."""
 
-    def __init__(self, pool: Pool, num_workers: int, emit: Callable[[Event], None], module: str = PREDICTING) -> None:
-        """`module`: what a process runs."""
+    def __init__(
+        self,
+        pool: Pool,
+        num_workers: int,
+        emit: Callable[[Event], None],
+        module: str = PREDICTING,
+        open_s: float | None = None,
+    ) -> None:
+        """`module`: what a process runs. `open_s`: that it may take to open a model, before it is killed; None for any
+        time, as a large model needs that is converted first."""
         self._module = module
         self._pool = pool
         self._num_workers = num_workers
         self._emit = emit
+        self._open_s = open_s
         self._specs: dict[str, Spec] = {}
         self._workers: set[ProcessWorker] = set()
         self._ready: set[ProcessWorker] = set()
@@ -204,10 +213,27 @@ class Processes:
     async def _open_in(self, worker: ProcessWorker, model: str, spec: Spec) -> None:
         await self._pool.take(worker)
         try:
-            await worker.open(model, spec)
+            await self._opened(worker, model, spec)
         finally:
             if worker in self._ready:
                 self._pool.free(worker)
+
+    async def _opened(self, worker: ProcessWorker, model: str, spec: Spec) -> None:
+        """Open a model in one process. EngineLostError, after it was killed, when that takes too long."""
+        try:
+            async with asyncio.timeout(self._open_s):
+                await worker.open(model, spec)
+        except TimeoutError:
+            fields = {"state": "an engine process does not open a model and is killed", "model": model}
+            self._emit(Event("server", fields=fields | {"engine_pid": worker.pid}))
+            worker.kill()
+            while worker.alive:  # until it is known to be gone, so that nobody is sent to it
+                await asyncio.sleep(0.01)
+            raise EngineLostError(
+                f"an engine process did not open {model} within {self._open_s:g} s and was killed",
+                expected="a model that opens in that time",
+                fix="ask again: another process is started; see what the log says of it",
+            ) from None
 
     async def close_model(self, model: str) -> None:
         """Give a model's memory back."""
@@ -234,7 +260,7 @@ class Processes:
             while differing := worker.models ^ self._specs.keys():
                 model = differing.pop()
                 if model in self._specs:
-                    await worker.open(model, self._specs[model])
+                    await self._opened(worker, model, self._specs[model])
                 else:
                     await worker.close_model(model)
         except BaseException:

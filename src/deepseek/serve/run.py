@@ -23,6 +23,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,7 @@ class Server:
         settings = self._app.settings
         if settings.tls_cert and settings.tls_key:
             self._tls = context_of(settings.tls_cert, settings.tls_key)
+            self._warn_of(Tls.read(settings.tls_cert, settings.tls_key))
         if settings.tls_cert or settings.api_keys_file:  # else a terminal that is closed ends the server, as usual
             loop.add_signal_handler(signal.SIGHUP, self._renew)
         make_room(settings.max_connections)
@@ -257,9 +259,15 @@ class Server:
         if self._tls is None or not settings.tls_cert or not settings.tls_key:
             return False
         renew(self._tls, settings.tls_cert, settings.tls_key)
+        tls = Tls.read(settings.tls_cert, settings.tls_key)
+        self._warn_of(tls)
         if self._grpc is not None:
-            self._grpc.renew(Tls.read(settings.tls_cert, settings.tls_key))
+            self._grpc.renew(tls)
         return True
+
+    def _warn_of(self, tls: Tls) -> None:
+        if warning := tls.warning(datetime.now(UTC)):
+            self._app.emit(Event("server", fields={"state": "the certificate is not valid now", "warning": warning}))
 
     def _stop(self) -> None:
         self._signals += 1

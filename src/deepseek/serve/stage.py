@@ -1,6 +1,6 @@
 """Where models of a repository are opened, take their place, and are closed again: in this front end.
 
-    version, digest = await stage.open(7, "loans", "2", path)   # warm in every engine process; nobody asks it yet
+    version, digest, form = await stage.open(7, "loans", "2", path)   # warm in every engine process; nobody asks it yet
     await stage.place([7])                  # from now on it answers; who had its place is asked no more
     await stage.close(6)                    # returns when it has answered everything and its memory was given back
     await stage.withdraw([7])               # it is asked no more, although nothing takes its place
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from deepseek.contracts import Event
 from deepseek.engines.memory import give_back
 from deepseek.errors import CheckError, DeepseekError, InputError
+from deepseek.serve.alike import Form, form_of
 from deepseek.serve.faces import face_of
 from deepseek.serve.processes import EngineError
 from deepseek.serve.repository import OpenModel
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
     from deepseek.serve.app import App
     from deepseek.serve.models import ServedModel
 
+Opened = tuple[str, str, Form]  # version, digest, and what its answers look like
 IDLE_S = 0.02  # between two looks whether a model that was replaced has answered everything
 
 
 class Stage(Protocol):
     """Does what a loader decides."""
 
-    async def open(self, number: int, name: str, version: str, path: Path) -> tuple[str, str]:
-        """Open a model, beside what is served. Its version and digest; raises why it cannot be served."""
+    async def open(self, number: int, name: str, version: str, path: Path) -> Opened:
+        """Open a model, beside what is served. Raises why it cannot be served."""
         ...
 
     async def place(self, numbers: Sequence[int]) -> None:
@@ -67,13 +69,13 @@ class LocalStage:
         self._open_model = open_model
         self._models: dict[int, ServedModel] = {}
 
-    async def open(self, number: int, name: str, version: str, path: Path) -> tuple[str, str]:
+    async def open(self, number: int, name: str, version: str, path: Path) -> Opened:
         """CheckError, or what opening raised."""
         try:
             model = self._models[number] = await self._opened(name, version, path)
         except Exception as error:
             raise _refused(name, path, error) from error
-        return model.version, model.digest
+        return model.version, model.digest, form_of(model)
 
     async def place(self, numbers: Sequence[int]) -> None:
         for number in numbers:

@@ -3,6 +3,8 @@
     tls = Tls.read("cert.pem", "key.pem")        # InputError for files that are no pair
     context = context_of("cert.pem", "key.pem")  # for HTTP; the same, loaded again: renew(context, ...)
 
+    tls.warning(now)                             # an expired certificate is served, and said
+
 TLS 1.2 and 1.3. Whoever comes after a renewal gets the new certificate; connections that are open live on.
 """
 
@@ -10,9 +12,11 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from deepseek.errors import InputError
+from deepseek.extras import need
 
 HANDSHAKE_S = 10.0  # that a client may take for it
 FIX = "--tls-cert fullchain.pem --tls-key privkey.pem, as an ACME client writes them"
@@ -37,6 +41,22 @@ class Tls:
             )
         _load(_empty(), certificate, key)
         return found
+
+    def warning(self, now: datetime) -> str:
+        """Which certificate, of the server or of its chain, is not valid `now`, and since or until when; "" when all
+        are. It is served all the same: a clock may be wrong, and clients decide whom they trust."""
+        x509 = need("cryptography.x509", extra="serve")
+        try:
+            chain = x509.load_pem_x509_certificates(self.certificate)
+            for each in chain:
+                name, begins, ends = each.subject.rfc4514_string(), each.not_valid_before_utc, each.not_valid_after_utc
+                if ends < now:
+                    return f"the certificate of {name} has expired at {ends.isoformat()}"
+                if begins > now:
+                    return f"the certificate of {name} is not valid before {begins.isoformat()}"
+        except ValueError as error:  # OpenSSL has taken it
+            return f"it cannot be told until when the certificate is valid: {error}"
+        return ""
 
 
 def context_of(certificate: str, key: str) -> ssl.SSLContext:

@@ -339,6 +339,49 @@ def test_a_server_that_says_nothing_is_given_up_in_time(make: Any, scripted: Any
     assert time.perf_counter() - started_s < 1
 
 
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_an_answer_that_comes_in_drops_is_given_up_in_time(
+    make: Any, scripted: Any, tmp_path: Path, encrypted: bool
+) -> None:
+    """The limit is that of the whole call: each drop comes well within it."""
+    pem, key = make_certificate()
+    (tmp_path / "cert.pem").write_bytes(pem)
+    (tmp_path / "key.pem").write_bytes(key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    def talk(connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):
+            peer = context.wrap_socket(connection, server_side=True) if encrypted else connection
+            hear(peer)
+            for letter in b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b" " * 1_000:
+                peer.sendall(bytes([letter]))
+                time.sleep(0.02)
+
+    url = scripted(talk)
+    if encrypted:
+        url = url.replace("http://127.0.0.1", "https://localhost")
+    started_s = time.perf_counter()
+    with (
+        make(url, ca_file=str(tmp_path / "cert.pem") if encrypted else None) as client,
+        pytest.raises(DeadlineError, match=r"within 0\.5 s"),
+    ):
+        client.predict([[1]], model="m", timeout_s=0.5)
+    assert 0.5 <= time.perf_counter() - started_s < 1.5
+
+
+def test_a_body_that_is_taken_in_drops_is_given_up_in_time(make: Any, scripted: Any) -> None:
+    def talk(connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):
+            while connection.recv(65_536):
+                time.sleep(0.1)
+
+    started_s = time.perf_counter()
+    with make(scripted(talk)) as client, pytest.raises(DeadlineError):
+        client.predict({"a": np.zeros(4_000_000)}, model="m", timeout_s=0.5)
+    assert time.perf_counter() - started_s < 2
+
+
 def test_a_page_of_something_else_and_no_server_at_all_are_said(make: Any, scripted: Any) -> None:
     def talk(connection: socket.socket, number: int) -> None:
         hear(connection)

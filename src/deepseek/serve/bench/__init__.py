@@ -12,10 +12,10 @@ server's CPU is read from /proc (Linux); it is the sum over all threads of all o
 from __future__ import annotations
 
 from deepseek.serve.bench.measure import Ask, Load, Measured, measure
-from deepseek.serve.bench.server import Server, own_server, positional, server_at
+from deepseek.serve.bench.server import Server, own_server, positional, refusal_of, server_at
 from deepseek.serve.bench.usage import ENGINES, FRONT_ENDS, resident_bytes
 
 __all__ = [
     "ENGINES", "FRONT_ENDS", "Ask", "Load", "Measured", "Server", "measure", "own_server", "positional",
-    "resident_bytes", "server_at",
+    "refusal_of", "resident_bytes", "server_at",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-from deepseek.errors import InputError, MissingError
+from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.bench.measure import Ask
 from deepseek.serve.client.attempts import split_url
@@ -105,16 +105,27 @@ def key_header(file: Path) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def get(url: str, headers: Mapping[str, str]) -> Any:
-    """A page as JSON. What the server refuses is raised as the class that it raised; UnreachableError otherwise."""
+def refusal_of(ask: Ask) -> str:
+    """Why a request like those of a measurement is not answered with 200, in the server's own words; "" when it is."""
+    headers = {"content-type": "application/json", **ask.headers}
+    try:
+        get(ask.url, headers, ask.bodies[0])
+    except DeepseekError as error:
+        return str(error)
+    return ""
+
+
+def get(url: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
+    """A page as JSON, or the answer to a body. What the server refuses is raised as the class that it raised;
+    UnreachableError otherwise."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_S)
     try:
-        connection.request("GET", parts.path, headers=dict(headers))
+        connection.request("GET" if body is None else "POST", parts.path, body, dict(headers))
         answer = connection.getresponse()
-        body = answer.read()
+        found = answer.read()
         if answer.status == 200:
-            return json.loads(body)
+            return json.loads(found)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(
             f"{url} cannot be read: {error}",
@@ -123,7 +134,7 @@ def get(url: str, headers: Mapping[str, str]) -> Any:
         ) from error
     finally:
         connection.close()
-    raise error_of(answer.status, body, url)
+    raise error_of(answer.status, found, url)
 
 
 def _not_started(error: Mapping[str, str], log: str) -> InputError:

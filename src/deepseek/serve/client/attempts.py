@@ -29,13 +29,13 @@ class Attempts:
             raise InputError(f"timeout_s is {timeout_s}", expected="seconds", fix="give a long time for no limit")
         self._url = url
         self._limit_s = timeout_s
-        self._due_s = perf_counter() + timeout_s
+        self.due_s = perf_counter() + timeout_s  # when the time of all attempts is up
         self._retries = max_retries
         self._lost = False
 
     def left_s(self) -> float:
         """Seconds until the time is up. DeadlineError when it is."""
-        left = self._due_s - perf_counter()
+        left = self.due_s - perf_counter()
         if left <= 0:
             raise self.late()
         return left
@@ -47,7 +47,7 @@ class Attempts:
         error = error_of(response.status, response.body, self._url)
         wait = response.headers.get("retry-after", "1")
         wait_s = float(wait) if wait.isdigit() else 1.0
-        if response.status != 429 or self._retries <= 0 or perf_counter() + wait_s >= self._due_s:
+        if response.status != 429 or self._retries <= 0 or perf_counter() + wait_s >= self.due_s:
             raise error
         self._retries -= 1
         return wait_s

@@ -13,6 +13,7 @@ from deepseek.contracts import Attribution, Float32
 from deepseek.errors import DeepseekError
 from deepseek.serve.client.answers import Answers
 from deepseek.serve.client.attempts import MAX_RETRIES, TIMEOUT_S, Attempts, checked_key, headers_of, split_url, trust
+from deepseek.serve.client.timed import TimedConnection
 from deepseek.serve.client.verbs import Request, Response, Steps, Verbs
 
 Result = TypeVar("Result")
@@ -21,8 +22,8 @@ Result = TypeVar("Result")
 class Client:
     """Asks the server at `url`. Safe to use from several threads.
 
-    `timeout_s` bounds a call with all that is tried again; a server that is too busy is asked again after the seconds
-    that it names, `max_retries` times. `ca_file` holds the certificates to trust instead of the system's.
+    `timeout_s` bounds a call as a whole, with all that is tried again; a server that is too busy is asked again after
+    the seconds that it names, `max_retries` times. `ca_file` holds the certificates to trust instead of the system's.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Client:
         self._timeout_s = timeout_s
         self._max_retries = max_retries
         self._verbs = Verbs()
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[TimedConnection] = []
         self._lock = threading.Lock()
 
     def predict(
@@ -102,7 +103,7 @@ class Client:
     def _ask(self, request: Request, tries: Attempts) -> Response:
         while True:
             try:
-                response = self._send(request, tries.left_s())
+                response = self._send(request, tries)
             except TimeoutError as error:
                 raise tries.late() from error
             except (OSError, http.client.HTTPException) as error:
@@ -113,8 +114,10 @@ class Client:
                 return response
             time.sleep(wait_s)
 
-    def _send(self, request: Request, left_s: float) -> Response:
-        connection = self._connection(left_s)
+    def _send(self, request: Request, tries: Attempts) -> Response:
+        left_s = tries.left_s()
+        connection = self._connection()
+        connection.due_s = tries.due_s
         try:
             headers = headers_of(request, self._api_key, left_s)
             connection.request(request.method, self._parts.path + request.path, request.body or None, headers)
@@ -131,16 +134,8 @@ class Client:
                 self._idle.append(connection)
         return response
 
-    def _connection(self, left_s: float) -> http.client.HTTPConnection:
+    def _connection(self) -> TimedConnection:
         with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            host, port = self._parts.hostname or "", self._parts.port
-            if self._tls is not None:
-                connection = http.client.HTTPSConnection(host, port, context=self._tls)
-            else:
-                connection = http.client.HTTPConnection(host, port)
-        connection.timeout = left_s
-        if connection.sock is not None:
-            connection.sock.settimeout(left_s)
-        return connection
+            if self._idle:
+                return self._idle.pop()
+        return TimedConnection(self._parts.hostname or "", self._parts.port, self._tls)

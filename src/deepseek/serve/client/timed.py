@@ -1,0 +1,103 @@
+"""Connections of http.client that end every wait at one time, which each call sets anew.
+
+    connection = TimedConnection("127.0.0.1", 8000, tls=None)
+    connection.due_s = perf_counter() + 30
+    connection.request(...); connection.getresponse().read()      # TimeoutError when 30 s have passed
+
+A socket's own timeout is that of a single read, so that a server which sends a byte now and then could hold a call for
+hours. Here it is set before each read and write to what is left. Only the search for a host's address has no limit: the
+system offers none.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import ssl
+from collections.abc import Callable
+from http.client import HTTPConnection, HTTPSConnection
+from time import perf_counter
+from typing import Any
+
+
+class TimedConnection(HTTPConnection):
+    """To a host, encrypted where there is a `tls`. `due_s`: on the clock of perf_counter."""
+
+    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
+        self.default_port = HTTPConnection.default_port if tls is None else HTTPSConnection.default_port
+        super().__init__(host, port or self.default_port)
+        self.due_s = 0.0
+        self._tls = tls
+
+    def left_s(self) -> float:
+        """Seconds until the time is up. TimeoutError when it is."""
+        left = self.due_s - perf_counter()
+        if left <= 0:
+            raise TimeoutError("the time is up")
+        return left
+
+    def connect(self) -> None:
+        """To the first address of the host that answers."""
+        found = self._connected()
+        try:
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                found.settimeout(self.left_s())  # of the whole handshake
+                found = self._tls.wrap_socket(found, server_hostname=self.host)
+        except BaseException:
+            found.close()
+            raise
+        self.sock = _TimedSocket(found, self.left_s)
+
+    def _connected(self) -> socket.socket:
+        wrong: OSError = OSError(f"{self.host} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            found = socket.socket(family, kind, protocol)
+            try:
+                found.settimeout(self.left_s())
+                found.connect(address)
+                return found
+            except OSError as error:
+                found.close()
+                wrong = error
+        raise wrong
+
+
+class _TimedSocket:
+    """A socket as far as http.client uses one."""
+
+    def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:
+        self._inner = inner
+        self._left_s = left_s
+
+    def sendall(self, data: Any) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._inner.settimeout(self._left_s())
+            rest = rest[self._inner.send(rest) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._inner, self._left_s))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _TimedReader(io.RawIOBase):
+    """The socket stays open while this is, also once its connection has let it go."""
+
+    def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:
+        self._inner = inner
+        self._file = inner.makefile("rb", buffering=0)
+        self._left_s = left_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._inner.settimeout(self._left_s())
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
