@@ -34,6 +34,7 @@ from deepseek.engines.registry import LOSSY, Source, engine_class
 from deepseek.engines.runtime import Runtime
 from deepseek.engines.text.tune import Tolerance
 from deepseek.engines.tune import GAIN, choose, measure
+from deepseek.engines.ways import names, pin
 from deepseek.errors import DeepseekError, InputError
 from deepseek.files import whole
 
@@ -217,6 +218,8 @@ def _largest(apart: np.ndarray[Any, Any]) -> float:
 
 
 def _answered(asked: Mapping[str, Any]) -> dict[str, Any]:
+    if names():
+        pin()
     rows = None if asked["rows"] is None else Path(asked["rows"])
     tolerance, int8_file = Tolerance(**asked["tolerance"]), Path(asked["int8_file"])
     return measure_gated(Path(asked["path"]), tolerance, rows=rows, int8_file=int8_file, budget_s=asked["budget_s"])

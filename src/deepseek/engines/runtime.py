@@ -80,6 +80,11 @@ class Runtime:
         return sorted({1, *(max(1, size) for size, _ in self._choices)})
 
     @property
+    def kinds(self) -> set[str]:
+        """Of the engines that it may open."""
+        return {self._first, *(kind for _, kind in self._choices)}
+
+    @property
     def reference(self) -> str:
         """The kind of the engine that runs without a choice."""
         return self._first

@@ -67,6 +67,12 @@ def way_of(name: str) -> Way:
     return way
 
 
+def pin() -> None:
+    """One thread for all of torch in this process, which has to be our own: two threads that wait for each other beside
+    other work took 30 ms for eight rows."""
+    need("torch", extra="train").set_num_threads(1)
+
+
 def compiled(module: Callable[..., Any], examples: Callable[[], Sequence[tuple[Any, ...]]]) -> Callable[..., Any]:
     """`module` compiled for all sizes over 1, on what `examples` makes: two inputs that differ in every size. It is
     called in inference mode, whose tensors are of a kind of their own, and so has to be whoever calls what comes back.

@@ -45,7 +45,7 @@ class RowsFile:
         try:
             with zipfile.ZipFile(io.BytesIO(_bytes(self.path))) as opened:
                 found = {name.removesuffix(".npy"): _array(opened, name)[:MAX_ROWS] for name in opened.namelist()}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile, RuntimeError) as error:
             raise InputError(
                 f"{self.path} holds no arrays: {str(error)[:200]}",
                 expected="what numpy.savez writes, an array for each input of the graph",

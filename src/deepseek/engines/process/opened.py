@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from deepseek.contracts import Arrays
 from deepseek.engines.runtime import Runtime
+from deepseek.engines.ways import names, pin
 from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class OpenedBundle:
         """IntegrityError when the folder no longer holds the bundle that the front end has opened."""
         runtime = Runtime.from_spec(spec)
         check_digest(runtime, spec)
+        if any(kind.startswith("torch") for kind in runtime.kinds) and names():
+            pin()
         # No request shall wait until an engine for many rows is opened, too.
         for num_rows in runtime.sizes:
             if num_rows <= WARM_ROWS:
