@@ -8,7 +8,8 @@ Rounds alternate and medians are judged. The client runs on the same cores: its 
 where it is installed, else by our own client, which needs more CPU; texts and open loads always by our own.
 
 null: a tree with one split, the smallest bundle there is, against engines that return at once. row, rows: XGBoost, 15
-columns, 100 trees, depth 6. text: all-MiniLM-L6-v2 in float32, single texts, against the same engine.
+columns, 100 trees, depth 6. text: all-MiniLM-L6-v2, single texts, against the same engine: in float32, and where a
+claim's name says so in int8.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,14 @@ GROUPS: dict[Callable[[Bench], Iterable[dict[str, Any]]], tuple[str, ...]] = {
     serving_tree.row: ("row_rate", "row_p99"),
     serving_tree.rows: ("rows_100_json", "rows_1000_json", "rows_100_arrow", "rows_1000_arrow"),
     serving_text.ceiling: ("text_ceiling",),
+    partial(serving_text.ceiling, lossy=True): ("text_ceiling_int8",),
     serving_text.half_load: ("text_p99_half_load",),
     serving_text.overload: ("overload_goodput", "overload_late", "overload_memory"),
     serving_tree.null_rivals: tuple(f"null_{name}{end}" for name in RIVALS for end in ("", "_cpu")),
     serving_text.rivals: tuple(f"text_{name}{end}" for name in RIVALS for end in ("", "_cpu")),
+    partial(serving_text.rivals, lossy=True): tuple(
+        f"text_{name}_int8{end}" for name in RIVALS for end in ("", "_cpu")
+    ),
 }
 CLAIMS = tuple(name for names in GROUPS.values() for name in names)
 

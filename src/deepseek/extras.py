@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "automl": ("optuna",),
     "engines": ("onnxruntime",),
     "explain": ("xgboost",),
-    "serve": ("httptools", "msgspec"),
+    "serve": ("httptools", "msgspec", "orjson"),
     "observe": ("prometheus_client",),
     "bundle": ("cryptography",),
 }

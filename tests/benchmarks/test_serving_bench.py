@@ -10,7 +10,6 @@ import pytest
 import serving_rivals
 import serving_text
 import serving_texts
-import serving_tree
 
 BENCHMARKS = Path(serving_rivals.__file__).parent
 
@@ -29,11 +28,17 @@ def claims() -> tuple[str, ...]:
 def test_every_claim_is_made_by_one_group(claims: tuple[str, ...]) -> None:
     assert len(set(claims)) == len(claims)
     assert {f"null_{name}{end}" for name in serving_rivals.RIVALS for end in ("", "_cpu")} <= set(claims)
-    assert {f"text_{name}_cpu" for name in serving_text.BARS} <= set(claims)
+    assert {f"text_{name}{end}_cpu" for name in serving_text.BARS for end in ("", "_int8")} <= set(claims)
+
+
+def test_a_lossy_engine_has_claims_of_its_own_and_says_its_ranges() -> None:
+    exact, lossy = serving_texts.EXACT, serving_texts.Computing("int8", Path("r.safetensors"), ("--lossy", "x"))
+    assert (exact.end, exact.arguments, exact.words) == ("", ["f32"], ())
+    assert (lossy.end, lossy.arguments) == ("_int8", ["int8", "r.safetensors"])
 
 
 def test_every_rival_has_its_server_and_a_bar() -> None:
-    assert set(serving_text.BARS) == set(serving_tree.NULL_BARS) == set(serving_rivals.RIVALS)
+    assert set(serving_text.BARS) == set(serving_rivals.RIVALS)
     for rival in serving_rivals.RIVALS.values():
         script = next(word for word in rival.command if word.startswith("serving_")).partition(":")[0]
         assert (serving_rivals.SCRIPTS / f"{script.removesuffix('.py')}.py").is_file()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import select
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import Settings, connection, create_app
 from deepseek.serve.run import SPARE_FILES, make_room
@@ -109,3 +112,37 @@ def test_the_system_s_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (hard, 10**6 + SPARE_FILES)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Looking:
+    """A sink that counts the clients whose answer has come, each time that one is answered."""
+
+    def __init__(self, clients: list[socket.socket]) -> None:
+        self.seen: list[int] = []
+        self._clients = clients
+
+    def emit(self, event: Event) -> None:
+        if event.kind == "request":
+            self.seen.append(len(select.select(self._clients, [], [], 0)[0]))
+
+
+def test_answers_of_one_turn_are_sent_in_a_row_after_all_of_them_were_made(runtimes: dict[str, Runtime]) -> None:
+    clients: list[socket.socket] = []
+    looking = Looking(clients)
+
+    async def run() -> list[bytes]:
+        async with serving(create_app({"loans": runtimes["loans"]}, sinks=[looking])) as url:
+            for _ in range(4):
+                clients.append(socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))))
+            await asyncio.sleep(0.1)
+            for client in clients:
+                client.sendall(LIVE)
+            await asyncio.sleep(0.1)
+            return [client.recv(4_096) for client in clients]
+
+    try:
+        assert all(told.startswith(b"HTTP/1.1 200") for told in asyncio.run(run()))
+    finally:
+        for client in clients:
+            client.close()
+    assert looking.seen == [0, 0, 0, 0]

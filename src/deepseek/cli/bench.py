@@ -86,7 +86,7 @@ def command(
     _one_of(bundle, url, started_only, running_only)
     from deepseek.extras import need
 
-    for module in ("httptools", "msgspec", "prometheus_client"):
+    for module in ("httptools", "msgspec", "orjson", "prometheus_client"):
         need(module, extra="serve")
     from deepseek.serve.bench import own_server, server_at
     from deepseek.serve.bench.server import key_header

@@ -177,7 +177,7 @@ def read_settings(**given: Any) -> Settings:
     """Settings from the environment and the options that are given; says what the server lacks before any work."""
     from deepseek.extras import need
 
-    for module in ("httptools", "prometheus_client"):
+    for module in ("httptools", "orjson", "prometheus_client"):
         need(module, extra="serve")
     from deepseek.serve import Settings
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from deepseek.extras import lazily, need
 
-need("msgspec", extra="serve")
+for module in ("msgspec", "orjson"):
+    need(module, extra="serve")
 
 from deepseek.serve.app import App, create_app  # noqa: E402  (after the check, so that its message is the one seen)
 from deepseek.serve.config import Settings  # noqa: E402

@@ -23,7 +23,7 @@ from deepseek.engines.process.opened import Opened
 from deepseek.engines.process.wire import Frames, pack
 from deepseek.errors import DeepseekError
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 16  # of a larger one the memory would be asked for, and given back, each time
 OpenModel = Callable[[Mapping[str, Any]], Opened]
 
 

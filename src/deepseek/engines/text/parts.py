@@ -1,6 +1,6 @@
 """The rows of a batch in groups of like length: the attention pays for each row what the longest of its group is long.
 
-groups([5, 60, 6, 58], most=2)     # [[0, 2], [1, 3]]: 2 x 8 and 2 x 64 cells instead of 4 x 64
+groups([5, 60, 6, 58], most=2)     # [[0, 2], [1, 3]]: 2 x 16 and 2 x 64 cells instead of 4 x 64
 
 The dense layers see the tokens alone, whatever stands beside them (graph.py), so only the cells (rows x longest row)
 of the attention are weighed. The least sum is found by going over the lengths in order, as in Bellman's optimal
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: Lengths are rounded up to this: for each new size OpenVINO prepares its kernels anew.
-LENGTH_STEP = 8
+#: Lengths are rounded up to this: for each new size OpenVINO prepares its kernels anew, and they compute in blocks of
+#: 16. Steps of 8 have fewer cells, and cost 1 % more in float32, 4 % in bf16, 6 % in int8.
+LENGTH_STEP = 16
 
 
 def width_of(length: int) -> int:

@@ -3,13 +3,13 @@
     tokenizer = TextTokenizer(folder, vocab_size=30522, max_tokens=256)
     tokens = tokenizer.encode(["a text", "another"])       # Tokens: .lengths (2,), [0].ids, [0].truncated
 
-Only `tokenizers` is needed (Rust; the GIL is released meanwhile). The tokenizer's own truncation and padding are left
-out: the files of all-MiniLM would pad every text to 128 tokens.
+Only `tokenizers` is needed (Rust; the GIL is released meanwhile); plain text is mostly looked up (words.py). The
+tokenizer's own truncation and padding are left out: the files of all-MiniLM would pad every text to 128 tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.engines.text.folder import read_file
+from deepseek.engines.text.words import Words
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
 
@@ -69,6 +70,9 @@ class Tokens(Sequence[TokenRow]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __iter__(self) -> Iterator[TokenRow]:
+        return iter(self.rows)  # Sequence's own asks for one number after the other
+
 
 class TextTokenizer:
     """Safe to share between threads: nothing is changed after opening."""
@@ -93,26 +97,37 @@ class TextTokenizer:
                 fix="correct max_seq_length or max_position_embeddings",
             )
         self._tokenizer.enable_truncation(max_tokens)
+        self._words = _guarded(folder, Words.of, self._tokenizer)
 
     def encode(self, texts: Sequence[str], *, with_offsets: bool = False) -> Tokens:
         """Tokens of `texts`. InputError, which gives the text's number from 0, for one that is no text of whole
         letters, or longer than MAX_TEXT_LETTERS."""
         for number, text in enumerate(texts):
             _check(text, number)
-        encode = self._tokenizer.encode_batch if with_offsets else self._tokenizer.encode_batch_fast
-        most = self.max_tokens * LETTERS_PER_TOKEN + EDGE_LETTERS
-        short = [text for text in texts if len(text) <= most]
-        encoded = iter(_guarded(self._folder, encode, short) if short else [])
+        words = None if with_offsets else self._words
+        found = [None if words is None else words.encode(text, self.max_tokens) for text in texts]
+        rest = self._encodings([text for text, ids in zip(texts, found, strict=True) if ids is None], with_offsets)
         rows = []
-        for number, text in enumerate(texts):
-            found = next(encoded) if len(text) <= most else self._head(text, most)
-            row = _row(found, text, with_offsets=with_offsets)
+        for number, (text, known) in enumerate(zip(texts, found, strict=True)):
+            if known is None:
+                row = _row(next(rest), text, with_offsets=with_offsets)
+            else:
+                row = TokenRow(np.array(known[0], np.int64), known[1])
             if not len(row):
                 raise InputError(
                     f"text {number} gives no token", expected="a text with letters", fix="leave empty texts out"
                 )
             rows.append(row)
         return Tokens(rows)
+
+    def _encodings(self, texts: Sequence[str], with_offsets: bool) -> Iterator[Any]:
+        """What the tokenizer makes of texts."""
+        encode = self._tokenizer.encode_batch if with_offsets else self._tokenizer.encode_batch_fast
+        most = self.max_tokens * LETTERS_PER_TOKEN + EDGE_LETTERS
+        short = [text for text in texts if len(text) <= most]
+        encoded = iter(_guarded(self._folder, encode, short) if short else [])
+        for text in texts:
+            yield next(encoded) if len(text) <= most else self._head(text, most)
 
     def _head(self, text: str, most: int) -> Any:
         """The encoding of a long text, of which only the beginning is read: it is cut anyway."""
@@ -141,6 +156,8 @@ def _check(text: object, number: int) -> None:
             expected=f"at most {MAX_TEXT_LETTERS}",
             fix="split it into several texts",
         )
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -18,6 +18,7 @@ import numpy as np
 from deepseek.contracts import Float32
 from deepseek.errors import DeepseekError, InputError
 from deepseek.serve.protocols.json_body import encode
+from deepseek.serve.protocols.json_numbers import numbers
 from deepseek.serve.protocols.openai_params import ParamError, check_keys, check_tokens, get, labels, model_name, shown
 
 MAX_TEXTS = 2_048  # of one request
@@ -86,7 +87,7 @@ def embeddings(request: EmbeddingsRequest, vectors: Float32, num_tokens: int) ->
     data = [
         {
             "object": "embedding", "index": index,
-            "embedding": base64.b64encode(row.tobytes()).decode() if request.as_base64 else row.tolist(),
+            "embedding": base64.b64encode(row.tobytes()).decode() if request.as_base64 else numbers(row),
         }
         for index, row in enumerate(rows)
     ]  # fmt: skip

@@ -33,6 +33,7 @@ from deepseek.serve.protocols.graph_rows import (
     read_positional,
 )
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
+from deepseek.serve.protocols.json_numbers import numbers
 from deepseek.serve.protocols.rows import INLINE_BYTES as ROWS_INLINE_BYTES
 from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, holds_rows, read_numbers
 
@@ -192,7 +193,7 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
         lists = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
         rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
     elif prediction.embeddings is not None:
-        rows = [{"embedding": embedding} for embedding in prediction.embeddings.tolist()]
+        rows = [{"embedding": numbers(embedding)} for embedding in prediction.embeddings]
     else:
         rows = [{"entities": entities} for entities in prediction.entities or ()]
     if prediction.intervals is not None:

@@ -25,6 +25,7 @@ from deepseek.data.columns import Columns
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.protocols.json_body import encode, kind_of
+from deepseek.serve.protocols.json_numbers import numbers
 
 KEYS = {"columns", "rows", "reasons"}
 FORM = '{"columns": [name, ...], "rows": [[value, ...], ...]}, where "columns" may be left out'
@@ -128,7 +129,7 @@ def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes
     elif prediction.values is not None:
         found["values"] = prediction.values.tolist()
     elif prediction.embeddings is not None:
-        found["embeddings"] = prediction.embeddings.tolist()
+        found["embeddings"] = numbers(prediction.embeddings)
     elif prediction.tensors is not None:
         found["outputs"] = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
     elif prediction.entities is not None:
