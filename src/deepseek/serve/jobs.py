@@ -38,6 +38,16 @@ class Job:
         self.counted = 0  # units of the pace that stand for it among what waits; 0 while it is not counted
         self.gone = False  # whether it was answered, or nobody waits for it any more
 
+    def finish(self, told: Part | Exception) -> None:
+        """Tell whoever waits, once."""
+        self.gone = True
+        done, self.done = self.done, _nobody  # who is told and the job know each other: a cycle would wait for the gc
+        done(told)
+
+
+def _nobody(_: Part | Exception) -> None:
+    """Who is told of a job that is finished."""
+
 
 class Part:
     """A job's share of what was computed for a batch. `batch` is shared by all jobs of the batch."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.place import alone
 from deepseek.engines.measuring import MeasuringError, in_process, machine
-from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.onnx_file.contents import Contents, examine
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
 from deepseek.errors import IntegrityError
@@ -46,6 +46,7 @@ class OnnxFile:
     engines: tuple[tuple[str, int], ...]  # kind, and from how many rows on
     tried: Tried  # within which inputs others than the reference compute
     table: tuple[Mapping[str, Any], ...] = ()  # what was measured
+    is_random: bool = False  # whether the same inputs may get other answers
 
     def spec(self) -> dict[str, Any]:
         """What GraphEngines.open takes, in plain values."""
@@ -61,7 +62,8 @@ class OnnxFile:
 def open_file(path: Path, cache: Path | None = None, *, tolerance: Tolerance | None = None) -> OnnxFile:
     """Errors as those of contents.examine() and tune.open_first(). `tolerance` lets lossy engines be measured, too."""
     path = path.absolute()
-    digest = examine(path).digest
+    contents = examine(path)
+    digest = contents.digest
     limits = None if tolerance is None else asdict(tolerance)
     asked = [VERSION, digest, machine("onnxruntime", "onnxruntime-gpu", "openvino"), limits]
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -70,11 +72,11 @@ def open_file(path: Path, cache: Path | None = None, *, tolerance: Tolerance | N
         if cache is not None:
             with contextlib.suppress(OSError):
                 place = cache / f"{name}.json"
-                if (found := _read(place, path, digest)) is not None:
+                if (found := _read(place, path, contents)) is not None:
                     return found
                 cache.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(alone(place, WAIT_S))  # side by side, measurements would slow each other down
-        if place is not None and (found := _read(place, path, digest)) is not None:
+        if place is not None and (found := _read(place, path, contents)) is not None:
             return found
         record = _tried(path, limits)
         if examine(path).digest != digest:
@@ -84,7 +86,7 @@ def open_file(path: Path, cache: Path | None = None, *, tolerance: Tolerance | N
         if place is not None:
             with contextlib.suppress(OSError), whole(place) as part:
                 part.write_text(json.dumps(record))
-    return _file(record, path, digest)
+    return _file(record, path, contents)
 
 
 def _tried(path: Path, limits: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -104,17 +106,18 @@ def _tried(path: Path, limits: Mapping[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def _read(place: Path, path: Path, digest: str) -> OnnxFile | None:
+def _read(place: Path, path: Path, contents: Contents) -> OnnxFile | None:
     """What was found before; None when there is nothing, or not all of it."""
     try:
-        return _file(json.loads(place.read_bytes()), path, digest)
+        return _file(json.loads(place.read_bytes()), path, contents)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _file(record: Mapping[str, Any], path: Path, digest: str) -> OnnxFile:
+def _file(record: Mapping[str, Any], path: Path, contents: Contents) -> OnnxFile:
     engines = tuple((str(kind), int(size)) for kind, size in record["engines"])
     if not engines or engines[0][1] != 1:
         raise ValueError("no engine for one row")
     signature, tried = Signature.from_dict(record["signature"]), Tried.from_dict(record["tried"])
-    return OnnxFile(path, digest, signature, engines, tried, tuple(record["table"]))
+    table = tuple(record["table"])
+    return OnnxFile(path, contents.digest, signature, engines, tried, table, is_random=contents.is_random)
