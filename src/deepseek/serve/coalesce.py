@@ -7,7 +7,8 @@
 What is compared are the prepared rows, byte by byte, within one version of one model: a dict whose keys are the bytes
 themselves cannot take one input for another. Each request is still admitted, counted and limited by itself, and waits
 for as long as its own deadline says. For the scheduler there is one job for all of them: as urgent as the most urgent
-of them, worth computing until the last deadline, and cancelled when nobody waits for it any more.
+of them, worth computing until the last deadline, and cancelled when nobody waits for it any more. Who joins takes no
+time of the engines, but room in the queue: what it sent stays in memory until it is answered.
 
 Nothing is kept after it was answered: this is no cache.
 """
@@ -85,11 +86,11 @@ class Coalescer:
         """What is computed for a job and those that join it. It takes the job's place among what is counted."""
         shared = Job(job.num_rows, job.deadline_s, partial(self._told, key), priority=job.priority)
         shared.rows, shared.cost, shared.queued_s = job.rows, job.cost, job.queued_s
-        shared.counted, job.counted = job.counted, 0
+        shared.counted, job.counted = job.counted, None
         return shared
 
     def _join(self, job: Job, shared: Job) -> None:
-        self._scheduler.release(job)
+        self._scheduler.spare(job)
         job.rows = shared.rows  # one copy is enough
         shared.deadline_s = max(shared.deadline_s, job.deadline_s)
         if job.priority < shared.priority:
@@ -102,15 +103,13 @@ class Coalescer:
             del self._group_of[job]
         now_s = perf_counter()
         for job in group.waiters:
-            if job.gone:  # a moment ago, because another was told
-                continue
             if isinstance(found, Exception):
-                job.finish(found)
+                self._scheduler.finish(job, found)
             elif job.deadline_s < now_s:
-                job.finish(late())
+                self._scheduler.finish(job, late())
             else:
                 job.started_s = max(group.shared.started_s, job.queued_s)
-                job.finish(Part(job, found.batch, found.start, found.stop))
+                self._scheduler.finish(job, Part(job, found.batch, found.start, found.stop))
 
     def _watch(self) -> None:
         """The scheduler knows the last deadline of a group alone: the others are looked after here."""

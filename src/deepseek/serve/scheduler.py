@@ -110,12 +110,10 @@ class Scheduler:
         self.num_rows += num_rows
         self._cost += job.counted
 
-    def release(self, job: Job) -> None:
-        """A job does not count among what waits any more."""
-        if job.counted:
-            self.num_rows -= job.num_rows
-            self._cost -= job.counted
-            job.counted = 0
+    def spare(self, job: Job) -> None:
+        """Nothing will be computed for a job that was admitted. Its rows still take room among those that wait."""
+        self._cost -= job.counted or 0
+        job.counted = 0
 
     def wait_s(self, num_rows: int) -> float:
         """Seconds until `num_rows` more would be computed."""
@@ -157,13 +155,13 @@ class Scheduler:
     def _weigh(self, job: Job) -> None:
         """Its cost is known now."""
         self._usual += FADE * (job.cost / job.num_rows - self._usual)
-        if job.counted and not job.gone:
+        if job.counted is not None and not job.gone:
             self._cost += job.cost - job.counted
             job.counted = job.cost
 
     def cancel(self, job: Job, reason: Exception) -> None:
         """Tell the reason; what is not computed yet will not be."""
-        self._finish(job, reason)
+        self.finish(job, reason)
 
     @property
     def oldest_s(self) -> float:
@@ -268,7 +266,7 @@ class Scheduler:
         if job.gone:
             return True
         if job.deadline_s < soonest_s:
-            self._finish(job, late())
+            self.finish(job, late())
             return True
         return False
 
@@ -290,9 +288,9 @@ class Scheduler:
             num_rows = stop - start
             cost += cost_of((job, start, stop))
             if job.deadline_s < now_s:
-                self._finish(job, late())
+                self.finish(job, late())
             elif num_rows == job.num_rows:
-                self._finish(job, Part(job, computed, at, at + num_rows))
+                self.finish(job, Part(job, computed, at, at + num_rows))
             elif not job.gone:
                 self._gather(job, start, {name: array[at : at + num_rows] for name, array in found.items()})
             at += num_rows
@@ -305,12 +303,12 @@ class Scheduler:
         job.parts.append((start, outputs))
         job.num_left -= len(next(iter(outputs.values())))
         if not job.num_left:
-            self._finish(job, whole_of(job, self._concat))
+            self.finish(job, whole_of(job, self._concat))
 
     def _failed(self, batch: list[Slice], error: Exception) -> None:
         """The engine raised: each of several is tried by itself, so that one poisoned row fails no other request."""
         if len(batch) == 1:
-            self._finish(batch[0][0], error)
+            self.finish(batch[0][0], error)
         else:
             self._alone.extend(batch)
             self._call()
@@ -320,17 +318,19 @@ class Scheduler:
         for each in batch:
             each[0].num_deaths += 1
             if each[0].num_deaths >= MAX_DEATHS:
-                self._finish(each[0], engine_lost())
+                self.finish(each[0], engine_lost())
             else:
                 self._alone.append(each)
         if self._alone:
             self._call()
 
-    def _finish(self, job: Job, told: Part | Exception) -> None:
-        if job.gone:
-            return
-        self.release(job)
-        job.finish(told)
+    def finish(self, job: Job, told: Part | Exception) -> None:
+        """Tell who waits, once."""
+        if not job.gone:
+            if job.counted is not None:
+                self.num_rows -= job.num_rows
+                self._cost -= job.counted
+            job.finish(told)
 
     def _call(self) -> None:
         """There is work. What nobody takes at once may come to wait in vain."""
@@ -345,7 +345,7 @@ class Scheduler:
         late_ones = self.waiting.drop(lambda job: job.gone or job.deadline_s < now_s)
         late_ones += [each[0] for each in self._alone if each[0].deadline_s < now_s]
         for job in late_ones:
-            self._finish(job, late())
+            self.finish(job, late())
         self._alone = deque(each for each in self._alone if not each[0].gone)
         self._sweeping = bool(self.waiting or self._alone)
         if self._sweeping:
