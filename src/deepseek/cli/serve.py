@@ -79,6 +79,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
 @click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
 @click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
+@click.option("--coalesce", is_flag=True, default=None, help="Compute identical requests once.  [env: COALESCE]")
 @click.option("--repository", type=FOLDER, help="Load from this folder's NAME or NAME/VERSION while serving, too.")
 @click.option("--watch", type=float, metavar="SECONDS", help="Look into the repository so often for what has changed.")
 @click.option("--route", "routes", multiple=True, metavar="M=V:SHARE,...", help="Deal M's requests to its versions.")
@@ -107,6 +108,7 @@ def command(
     max_rows: int | None,
     max_connections: int | None,
     engine_timeout: float | None,
+    coalesce: bool | None,
     lossy: str | None,
     lossy_texts: Path | None,
     lossy_rows: Path | None,
@@ -122,8 +124,8 @@ def command(
     """
     settings = read_settings(
         host=host, port=port, grpc_port=grpc_port, batch_size=batch_size, workers=workers, front_ends=front_ends,
-        log_level=log_level, timeout_s=timeout, max_rows=max_rows,
-        max_connections=max_connections, engine_timeout_s=engine_timeout,
+        log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
+        engine_timeout_s=engine_timeout, coalesce=coalesce,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())

@@ -70,11 +70,16 @@ class Metrics:
             "deepseek_shadow_requests", "Requests that a shadow answered too, and whether its answer was the same",
             (*MODEL, "same"), registry=self.registry,
         )  # fmt: skip
+        self.coalesced_requests = Counter(
+            "deepseek_coalesced_requests", "Requests that were answered with what was computed for another one", MODEL,
+            registry=self.registry,
+        )  # fmt: skip
         self.lost_lines = Gauge(
             "deepseek_lost_log_lines", "Lines that a log could not write", ("log",), registry=self.registry
         )
         self._take = {
             "batch": self._batch, "explain": self._explain, "model": self._model, "shadow": self._shadow,
+            "coalesced": self._coalesced,
         }  # fmt: skip
 
     def emit(self, event: Event) -> None:
@@ -125,6 +130,9 @@ class Metrics:
 
     def _shadow(self, event: Event) -> None:
         self.shadow_requests.labels(event.model_name, event.model_version, event.fields["same"]).inc()
+
+    def _coalesced(self, event: Event) -> None:
+        self.coalesced_requests.labels(event.model_name, event.model_version).inc(event.fields["requests"])
 
     def _model(self, event: Event) -> None:
         digest = event.fields.get("digest", "")

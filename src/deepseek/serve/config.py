@@ -2,8 +2,8 @@
 
     settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
 
-MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, DEEPSEEK_API_KEYS_FILE and
-DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
+MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
+DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ ENVIRONMENT = {
     "DEEPSEEK_API_KEYS_FILE": "api_keys_file",
     "TLS_CERT": "tls_cert",
     "TLS_KEY": "tls_key",
+    "COALESCE": "coalesce",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
+#: What a switch of the environment may say.
+SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 #: Whole numbers and the range of each.
 RANGES = {
     "port": (0, 65_535),
@@ -76,6 +79,7 @@ class Settings:
     max_connections: int = 4_096  # of HTTP, at a time; further ones are answered with 503 and closed
     tls_cert: str | None = None  # file of a certificate and its chain, PEM; None: not encrypted
     tls_key: str | None = None  # file of its key, PEM
+    coalesce: bool = False  # whether identical requests that wait at the same time are computed once
     drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
 
     def __post_init__(self) -> None:
@@ -129,6 +133,8 @@ class Settings:
             if text:
                 is_number = name in RANGES and (name, text) != ("workers", AUTO)
                 found[name] = _whole_number(variable, name, text) if is_number else text
+        if "coalesce" in found:
+            found["coalesce"] = _switch("COALESCE", found["coalesce"])
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
             found["workers"] = auto_workers or max(1, num_cores() // found.get("front_ends", 1))
@@ -141,6 +147,14 @@ def _expected(name: str) -> str:
     low, high = RANGES[name]
     hint = f" ({HINTS[name]})" if name in HINTS else ""
     return (f"a whole number from {low} to {high}" if low < high else f"{low}") + hint
+
+
+def _switch(variable: str, text: str) -> bool:
+    if text.lower() not in SWITCHES:
+        raise InputError(
+            f"{variable} is {text!r}", expected=", ".join(SWITCHES), fix=f"set {variable} to 1 or 0, or unset it"
+        )
+    return SWITCHES[text.lower()]
 
 
 def _whole_number(variable: str, name: str, text: str) -> int:

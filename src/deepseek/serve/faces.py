@@ -8,7 +8,7 @@ The engine itself is opened from `spec`, by whoever computes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -70,6 +70,15 @@ class Face(Protocol):
 
     def fits(self, rows: Any, others: Any) -> bool:
         """Whether these may, where any may. Called between two requests of a batch."""
+        ...
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the same rows always get the same answers."""
+        ...
+
+    def identity(self, features: Any) -> Hashable:
+        """Equal for prepared rows that are the same to the bit, and whose answers therefore are; for no others."""
         ...
 
     @property
@@ -148,6 +157,7 @@ class TableFace:
     """Of a bundle that reads columns."""
 
     joins = True
+    repeats = True
     row_units = 1
 
     def __init__(self, runtime: Servable) -> None:
@@ -180,6 +190,9 @@ class TableFace:
 
     def fits(self, rows: Any, others: Any) -> bool:
         return True
+
+    def identity(self, features: Float32) -> bytes:
+        return features.tobytes()  # rows of one model have one width
 
     def cost(self, features: Float32) -> int:
         return len(features)

@@ -118,6 +118,16 @@ class GraphFace:
         gains nothing, and no long text makes the others as wide as itself."""
         return all(_fit(array, others.arrays[name]) for name, array in rows.arrays.items())
 
+    @property
+    def repeats(self) -> bool:
+        return not self.file.is_random
+
+    def identity(self, features: Tensors) -> tuple[tuple[str, str, tuple[int, ...], bytes], ...]:
+        arrays = features.arrays
+        return tuple(
+            (name, arrays[name].dtype.str, arrays[name].shape, arrays[name].tobytes()) for name in sorted(arrays)
+        )
+
     def cost(self, features: Tensors) -> int:
         return len(features)
 

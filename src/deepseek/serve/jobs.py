@@ -35,8 +35,20 @@ class Job:
         self.num_left = num_rows  # rows without an answer
         self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several
         self.num_deaths = 0
-        self.counted = 0  # units of the pace that stand for it among what waits; 0 while it is not counted
+        #: Units of the pace that stand for it among what waits: 0 when another job is computed for it, None while it is
+        #: not counted.
+        self.counted: int | None = None
         self.gone = False  # whether it was answered, or nobody waits for it any more
+
+    def finish(self, told: Part | Exception) -> None:
+        """Tell whoever waits."""
+        self.gone = True
+        done, self.done = self.done, _nobody  # who is told and the job know each other: a cycle would wait for the gc
+        done(told)
+
+
+def _nobody(_: Part | Exception) -> None:
+    """Who is told of a job that is finished."""
 
 
 class Part:

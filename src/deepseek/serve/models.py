@@ -26,6 +26,7 @@ from deepseek.contracts import Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
+from deepseek.serve.coalesce import Coalescer
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explainers, Explanations
 from deepseek.serve.faces import Face, Prepared, Servable, face_of
@@ -76,6 +77,9 @@ class ServedModel:
             row_units=face.row_units, engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
             join=face.join, concat=face.concat, fits=face.fits,
         )  # fmt: skip
+        self._queue: Scheduler | Coalescer = self.scheduler
+        if settings.coalesce and face.repeats:
+            self._queue = Coalescer(self.scheduler, face.identity, self._coalesced)
         self.explanations = Explanations(self.key, face, explainers, settings, partial(self._computed, "explain"))
         self._arrived: list[Job] = []  # and not prepared yet
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
@@ -125,7 +129,7 @@ class ServedModel:
         """
         num_rows = call.take_rows(len(records))
         job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
-        self.scheduler.admit(job)
+        self._queue.admit(job)
         call.model = self
         call.cancel = partial(self._abandon, job)
         num_cells = num_rows * self.face.row_cells
@@ -151,9 +155,9 @@ class ServedModel:
         told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
         job = Job(num_rows, call.deadline_s, partial(_resolve, told), priority=call.priority)
         job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.face.cost(prepared.features)
-        self.scheduler.admit(job)
+        self._queue.admit(job)
         call.model, call.cancel = self, partial(self._abandon, job)
-        self.scheduler.submit(job)
+        self._queue.submit(job)
         part = await told
         learn(call, job)
         return prepared, self.decided(part)
@@ -178,7 +182,8 @@ class ServedModel:
             batch.rows = render(self.face.decide(batch.outputs, batch.inputs, ()))
         rows: list[Any] = batch.rows[part.start : part.stop]
         for flag in part.job.flags:
-            rows[flag.row].setdefault("flags", []).append({"column": flag.column, "what": flag.what})
+            row = rows[flag.row]  # others may have the same, without the flag
+            rows[flag.row] = row | {"flags": [*row.get("flags", ()), {"column": flag.column, "what": flag.what}]}
         return rows
 
     async def offload(self, num_cells: int, work: Callable[..., Result], *args: Any) -> Result:
@@ -188,7 +193,7 @@ class ServedModel:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
 
     def _abandon(self, job: Job) -> None:
-        self.scheduler.cancel(job, DisconnectedError("the client went away"))
+        self._queue.cancel(job, DisconnectedError("the client went away"))
 
     def _prepare_arrived(self) -> None:
         """Prepare what arrived, together when that succeeds."""
@@ -214,26 +219,26 @@ class ServedModel:
         for flag in batch.flags:
             at = bisect_right(starts, flag.row) - 1
             jobs[at].flags += (Flag(flag.row - starts[at], flag.column, flag.what),)
-        self.scheduler.submit(*jobs)
+        self._queue.submit(*jobs)
 
     def _prepare(self, job: Job) -> None:
         try:
             batch = self.face.prepare(job.records)
         except Exception as error:  # noqa: BLE001  (a column's coder may raise what it likes; the request is told)
-            self.scheduler.cancel(job, error)
+            self._queue.cancel(job, error)
             return
         job.rows, job.flags, job.cost = batch.features, batch.flags, self.face.cost(batch.features)
-        self.scheduler.submit(job)
+        self._queue.submit(job)
 
     async def _prepare_large(self, job: Job) -> None:
         try:
             loop = asyncio.get_running_loop()
             batch = await loop.run_in_executor(self._threads, self.face.prepare, job.records)
         except Exception as error:  # noqa: BLE001  (as above)
-            self.scheduler.cancel(job, error)
+            self._queue.cancel(job, error)
             return
         job.rows, job.flags, job.cost = batch.features, batch.flags, self.face.cost(batch.features)
-        self.scheduler.submit(job)
+        self._queue.submit(job)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -248,6 +253,9 @@ class ServedModel:
 
     def _computed(self, kind: Literal["batch", "explain"], num_rows: int, duration_s: float) -> None:
         self._emit(Event(kind, self.name, self.version, num_rows=num_rows, duration_s=duration_s))
+
+    def _coalesced(self, num_requests: int) -> None:
+        self._emit(Event("coalesced", self.name, self.version, fields={"requests": num_requests}))
 
 
 def learn(call: Call, job: Job) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
@@ -63,6 +64,13 @@ class Lanes:
 
     def append(self, job: Job) -> None:
         self._lanes[job.priority].append(job)
+
+    def move(self, job: Job, priority: int) -> None:
+        """Give a job another priority, at the end of whose lane it waits, if it waits."""
+        lane, job.priority = self._lanes[job.priority], priority
+        with suppress(ValueError):  # it is computed already
+            lane.remove(job)
+            self.append(job)
 
     def drop(self, unwanted: Callable[[Job], bool]) -> list[Job]:
         """Take out those that are not wanted, and return them."""

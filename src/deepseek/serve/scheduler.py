@@ -21,6 +21,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -74,6 +75,7 @@ class Scheduler:
         self.behind_s = 0.0  # so much later than its age says is its turn among the models
         self.pace = Pace()
         self.num_rows = 0  # that wait or are computed
+        self.waiting = Lanes()
         self._cost = 0  # of those, in units of the pace
         self._usual = 1.0  # units of a row, of late
         self._model = model
@@ -86,7 +88,6 @@ class Scheduler:
         self._join = join
         self._concat = concat
         self._fits = fits
-        self._waiting = Lanes()
         self._alone: deque[Slice] = deque()  # of batches that failed
         self._sweeping = False
 
@@ -108,6 +109,11 @@ class Scheduler:
         job.counted = max(1, round(num_rows * self._usual)) if self._differ else num_rows
         self.num_rows += num_rows
         self._cost += job.counted
+
+    def spare(self, job: Job) -> None:
+        """Nothing will be computed for a job that was admitted. Its rows still take room among those that wait."""
+        self._cost -= job.counted or 0
+        job.counted = 0
 
     def wait_s(self, num_rows: int) -> float:
         """Seconds until `num_rows` more would be computed."""
@@ -143,23 +149,23 @@ class Scheduler:
             if self._differ:
                 self._weigh(job)
             if not job.gone:
-                self._waiting.append(job)
+                self.waiting.append(job)
         self._call()
 
     def _weigh(self, job: Job) -> None:
         """Its cost is known now."""
         self._usual += FADE * (job.cost / job.num_rows - self._usual)
-        if job.counted and not job.gone:
+        if job.counted is not None and not job.gone:
             self._cost += job.cost - job.counted
             job.counted = job.cost
 
     def cancel(self, job: Job, reason: Exception) -> None:
         """Tell the reason; what is not computed yet will not be."""
-        self._finish(job, reason)
+        self.finish(job, reason)
 
     @property
     def oldest_s(self) -> float:
-        return self.behind_s + (self._alone[0][0].queued_s if self._alone else self._waiting.oldest_s)
+        return self.behind_s + (self._alone[0][0].queued_s if self._alone else self.waiting.oldest_s)
 
     def dispatch(self, worker: Worker) -> bool:
         """Give the worker a batch, if there is one."""
@@ -179,20 +185,18 @@ class Scheduler:
     def _patience_s(self, cost: int) -> float:
         """After how long a worker that has not answered a batch is taken for one that never will."""
         foreseen_s = self.pace.seconds(cost)
-        if not foreseen_s:
-            return self._engine_timeout_s
-        return min(self._engine_timeout_s, max(PATIENCE_S, SLOWER * foreseen_s))
+        return min(self._engine_timeout_s, max(PATIENCE_S, SLOWER * foreseen_s) if foreseen_s else inf)
 
     def _take(self) -> list[Slice]:
         """The next batch. Who comes too late is told so, not computed."""
-        waiting = min(self._batch_units, round(len(self._waiting) * self._usual))
+        waiting = min(self._batch_units, round(len(self.waiting) * self._usual))
         soonest_s = perf_counter() + self.pace.seconds(max(1, waiting))
         while self._alone:
             alone = self._alone.popleft()
             if not self._vain(alone[0], soonest_s):
                 return [alone]
-        while self._waiting:
-            lane = self._waiting.first()
+        while self.waiting:
+            lane = self.waiting.first()
             job = lane.popleft()
             if self._vain(job, soonest_s):
                 continue
@@ -203,10 +207,10 @@ class Scheduler:
         """Small requests up to the size of a batch, `first` among them."""
         batch, room, units = [(first, 0, first.num_rows)], self.batch_rows - first.num_rows, first.cost
         if self._differ:  # long batches: another worker that will be free soon gets its share
-            share = -(-(1 + len(self._waiting)) // (self._pool.num_workers or 1))
+            share = -(-(1 + len(self.waiting)) // (self._pool.num_workers or 1))
             return batch + self._near(first, min(room, share - 1), soonest_s)
-        while room and self._waiting:
-            lane = self._waiting.first()
+        while room and self.waiting:
+            lane = self.waiting.first()
             job = lane[0]
             if self._vain(job, soonest_s):
                 lane.popleft()
@@ -221,14 +225,14 @@ class Scheduler:
     def _near(self, first: Job, room: int, soonest_s: float) -> list[Slice]:
         """Up to `room` rows of requests whose rows are about as long as those of `first`, which has waited longest."""
         units, taken = first.cost, []
-        for job in self._waiting.nearest(first, WINDOW * self.batch_rows):
+        for job in self.waiting.nearest(first, WINDOW * self.batch_rows):
             if not room:
                 break
             if job.num_rows <= room and units + job.cost <= self._limit_units and not self._vain(job, soonest_s):
                 taken.append(job)
                 room -= job.num_rows
                 units += job.cost
-        self._waiting.take(taken)
+        self.waiting.take(taken)
         return [(job, 0, job.num_rows) for job in taken]
 
     def _slices(self, job: Job, lane: deque[Job], soonest_s: float) -> list[Slice]:
@@ -255,14 +259,14 @@ class Scheduler:
         num_rows = max(self.batch_rows, self.pace.units_within(BATCH_S) * job.num_rows // job.cost)
         job.next_row = stop = min(job.num_rows, start + num_rows)
         if stop < job.num_rows:
-            self._waiting.append(job)
+            self.waiting.append(job)
         return job, start, stop
 
     def _vain(self, job: Job, soonest_s: float) -> bool:
         if job.gone:
             return True
         if job.deadline_s < soonest_s:
-            self._finish(job, late())
+            self.finish(job, late())
             return True
         return False
 
@@ -284,9 +288,9 @@ class Scheduler:
             num_rows = stop - start
             cost += cost_of((job, start, stop))
             if job.deadline_s < now_s:
-                self._finish(job, late())
+                self.finish(job, late())
             elif num_rows == job.num_rows:
-                self._finish(job, Part(job, computed, at, at + num_rows))
+                self.finish(job, Part(job, computed, at, at + num_rows))
             elif not job.gone:
                 self._gather(job, start, {name: array[at : at + num_rows] for name, array in found.items()})
             at += num_rows
@@ -299,12 +303,12 @@ class Scheduler:
         job.parts.append((start, outputs))
         job.num_left -= len(next(iter(outputs.values())))
         if not job.num_left:
-            self._finish(job, whole_of(job, self._concat))
+            self.finish(job, whole_of(job, self._concat))
 
     def _failed(self, batch: list[Slice], error: Exception) -> None:
         """The engine raised: each of several is tried by itself, so that one poisoned row fails no other request."""
         if len(batch) == 1:
-            self._finish(batch[0][0], error)
+            self.finish(batch[0][0], error)
         else:
             self._alone.extend(batch)
             self._call()
@@ -312,47 +316,40 @@ class Scheduler:
     def _lost(self, batch: list[Slice]) -> None:
         """The worker died: tried once more on another, each by itself, for one of them may be why it died."""
         for each in batch:
-            job = each[0]
-            job.num_deaths += 1
-            if job.num_deaths >= MAX_DEATHS:
-                self._finish(job, engine_lost())
+            each[0].num_deaths += 1
+            if each[0].num_deaths >= MAX_DEATHS:
+                self.finish(each[0], engine_lost())
             else:
                 self._alone.append(each)
         if self._alone:
             self._call()
 
-    def _finish(self, job: Job, told: Part | Exception) -> None:
-        if job.gone:
-            return
-        job.gone = True
-        if job.counted:
-            self.num_rows -= job.num_rows
-            self._cost -= job.counted
-        done, job.done = job.done, _nobody  # who is told and the job know each other: a cycle would wait for the gc
-        done(told)
+    def finish(self, job: Job, told: Part | Exception) -> None:
+        """Tell who waits, once."""
+        if not job.gone:
+            if job.counted is not None:
+                self.num_rows -= job.num_rows
+                self._cost -= job.counted
+            job.finish(told)
 
     def _call(self) -> None:
         """There is work. What nobody takes at once may come to wait in vain."""
         self._pool.call(self)
-        if not self._sweeping and (self._waiting or self._alone):
+        if not self._sweeping and (self.waiting or self._alone):
             self._sweeping = True
             asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
         """Tell those whose deadline has passed, although no worker has become free."""
         now_s = perf_counter()
-        late_ones = self._waiting.drop(lambda job: job.gone or job.deadline_s < now_s)
+        late_ones = self.waiting.drop(lambda job: job.gone or job.deadline_s < now_s)
         late_ones += [each[0] for each in self._alone if each[0].deadline_s < now_s]
         for job in late_ones:
-            self._finish(job, late())
+            self.finish(job, late())
         self._alone = deque(each for each in self._alone if not each[0].gone)
-        self._sweeping = bool(self._waiting or self._alone)
+        self._sweeping = bool(self.waiting or self._alone)
         if self._sweeping:
             asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
-
-
-def _nobody(_: Part | Exception) -> None:
-    """Who is told of a job that is finished."""
 
 
 def engine_lost() -> EngineLostError:

@@ -51,6 +51,7 @@ class TextFace:
 
     runtime = None  # there is no explainer of texts yet
     joins = True
+    repeats = True
     row_cells = 30  # 40 us for a sentence
     row_units = 128  # tokens: shorter texts fill a batch by their number
     version = "1"
@@ -105,6 +106,10 @@ class TextFace:
 
     def fits(self, rows: Any, others: Any) -> bool:
         return True
+
+    def identity(self, features: Tokens) -> tuple[tuple[bytes, str], ...]:
+        """Entities are cut out of the text, so texts count where they are kept: "Rome" and "rome" may be one token."""
+        return tuple((row.ids.tobytes(), row.text) for row in features.rows)
 
     def cost(self, features: Tokens) -> int:
         return sum(map(len, features.rows))  # of few rows sooner done than an array

@@ -18,6 +18,13 @@ from deepseek.files import read_bounded
 MAX_BYTES = 2**31  # no message of protocol buffers is longer; weights may stand in files beside it
 #: The standard, and what every build of onnxruntime has besides.
 DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
+#: Operators that draw numbers. A Dropout may have been left in its training mode.
+RANDOM = frozenset(
+    [
+        "Bernoulli", "BiasDropout", "BitmaskBiasDropout", "BitmaskDropout", "Dropout", "Multinomial", "RandomNormal",
+        "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Sampling",
+    ]
+)  # fmt: skip
 MAX_DEPTH = 32  # of graphs in the nodes of graphs
 _PIECE_BYTES = 1 << 20
 _AGAIN = "export it again, or take an unharmed copy"
@@ -33,6 +40,11 @@ class Contents:
     operators: set[tuple[str, str]] = field(default_factory=set)  # domain and name
     functions: set[tuple[str, str]] = field(default_factory=set)  # operators that the file itself defines
     locations: set[str] = field(default_factory=set)  # of weights in other files
+
+    @property
+    def is_random(self) -> bool:
+        """Whether an operator may draw numbers, so that the same inputs get other answers."""
+        return any(name in RANDOM for _, name in self.operators)
 
 
 def examine(path: Path) -> Contents:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.place import alone
 from deepseek.engines.measuring import MeasuringError, in_process, machine
-from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.onnx_file.contents import Contents, examine
 from deepseek.engines.onnx_file.rows import RowsFile
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
@@ -48,6 +48,7 @@ class OnnxFile:
     tried: Tried  # within which inputs others than the reference compute
     table: tuple[Mapping[str, Any], ...] = ()  # what was measured
     int8: tuple[str, str] | None = None  # the copy of the graph in int8 that some engine runs: its path and digest
+    is_random: bool = False  # whether the same inputs may get other answers
 
     def spec(self) -> dict[str, Any]:
         """What GraphEngines.open takes, in plain values."""
@@ -67,7 +68,8 @@ def open_file(
     """Errors as those of contents.examine() and tune.open_first(). `tolerance` lets lossy engines be measured, too, on
     `rows` where they are given."""
     path = path.absolute()
-    digest = examine(path).digest
+    contents = examine(path)
+    digest = contents.digest
     limits = None if tolerance is None else asdict(tolerance)
     libraries = machine("onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
     asked = [VERSION, digest, libraries, limits, rows and rows.digest]
@@ -76,12 +78,12 @@ def open_file(
         place = None
         if cache is not None:
             with contextlib.suppress(OSError):
-                if (found := _read(cache / f"{name}.json", path, digest)) is not None:
+                if (found := _read(cache / f"{name}.json", path, contents)) is not None:
                     return found
                 cache.mkdir(parents=True, exist_ok=True)
                 place = cache / f"{name}.json"
                 stack.enter_context(alone(place, WAIT_S))  # side by side, measurements would slow each other down
-        if place is not None and (found := _read(place, path, digest)) is not None:
+        if place is not None and (found := _read(place, path, contents)) is not None:
             return found
         record = _tried(path, limits, rows, place and place.with_suffix(".int8.onnx"))
         if examine(path).digest != digest:
@@ -91,7 +93,7 @@ def open_file(
         if place is not None:
             with contextlib.suppress(OSError), whole(place) as part:
                 part.write_text(json.dumps(record))
-    return _file(record, path, digest)
+    return _file(record, path, contents)
 
 
 def _tried(
@@ -114,15 +116,15 @@ def _tried(
     return found
 
 
-def _read(place: Path, path: Path, digest: str) -> OnnxFile | None:
+def _read(place: Path, path: Path, contents: Contents) -> OnnxFile | None:
     """What was found before; None when there is nothing, or not all of it."""
     try:
-        return _file(json.loads(place.read_bytes()), path, digest)
+        return _file(json.loads(place.read_bytes()), path, contents)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DeepseekError):
         return None
 
 
-def _file(record: Mapping[str, Any], path: Path, digest: str) -> OnnxFile:
+def _file(record: Mapping[str, Any], path: Path, contents: Contents) -> OnnxFile:
     engines = tuple((str(kind), int(size)) for kind, size in record["engines"])
     if not engines or engines[0][1] != 1:
         raise ValueError("no engine for one row")
@@ -132,4 +134,5 @@ def _file(record: Mapping[str, Any], path: Path, digest: str) -> OnnxFile:
         int8 = (str(copy[0]), str(copy[1]))
         if examine(Path(int8[0])).digest != int8[1]:
             raise ValueError("the copy in int8 was changed")
-    return OnnxFile(path, digest, signature, engines, tried, tuple(record["table"]), int8)
+    table = tuple(record["table"])
+    return OnnxFile(path, contents.digest, signature, engines, tried, table, int8, contents.is_random)

@@ -28,7 +28,7 @@ ANSWER_S = 1.0  # that an answer may travel, after the server's own limit
 #: What a replica is told of the settings; the rest is for the proxies, or does not hold on a cluster.
 OF_A_REPLICA = (
     "batch_size", "workers", "api_keys_file", "log_level", "max_body_bytes", "max_rows", "max_explain_rows",
-    "max_queued_rows", "timeout_s", "body_timeout_s", "engine_timeout_s", "drain_s",
+    "max_queued_rows", "timeout_s", "body_timeout_s", "engine_timeout_s", "coalesce", "drain_s",
 )  # fmt: skip
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -137,6 +137,7 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         kind = kinds[name]
         good = {
             "int": type(value) is int,
+            "bool": type(value) is bool,
             "float": type(value) in (int, float),
             "str": isinstance(value, str),
             "str | None": value is None or isinstance(value, str),
