@@ -134,12 +134,7 @@ def command(
     life = life_of(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.serve.run import bind
 
-    membership = None
-    if member is not None:
-        from deepseek.serve.group import Membership
-
-        membership = Membership.read(member)
-        settings = replace(settings, port=membership.port, grpc_port=membership.grpc_port or None)
+    membership, settings = joined(member, settings)
     shared = settings.front_ends > 1
     with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
         try_grpc(settings, first=member is None)
@@ -151,6 +146,16 @@ def command(
             lazy, gate = settings.workers > 0, gate_of(lossy, lossy_texts, lossy_rows)
             models = open_models(chosen, key, lazy=lazy, gate=gate, llm_precision=llm_precision or "auto")
             answer(models, settings, listener, audit_log, membership, life)
+
+
+def joined(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:
+    """What a group has told this process, and the settings with the ports that it holds."""
+    if member is None:
+        return None, settings
+    from deepseek.serve.group import Membership
+
+    found = Membership.read(member)
+    return found, replace(settings, port=found.port, grpc_port=found.grpc_port or None)
 
 
 def try_grpc(settings: Settings, *, first: bool) -> None:
