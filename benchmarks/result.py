@@ -102,6 +102,17 @@ def finish(name: str, claims: Sequence[Mapping[str, Any]], *, not_run: Sequence[
     return 3 if any(each["holds"] is False for each in claims) else 0
 
 
+def found_before(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """The claims of NAME.json, when it was measured on this very commit, clean, and on this machine: a run that was cut
+    off goes on behind them."""
+    try:
+        record = json.loads((folder / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return []
+    same = record["commit"] == commit() and "-dirty" not in record["commit"] and record["machine"] == machine()
+    return list(record["claims"]) if same else []
+
+
 def commit() -> str:
     """The commit that was measured, with -dirty when tracked or new files differ from it; "unknown" outside git."""
     head = _git("rev-parse", "HEAD")

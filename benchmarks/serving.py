@@ -1,6 +1,6 @@
 """The model server under load: CPU per request, throughput, latency, overload and cold start, alone and beside rivals.
 
-    python benchmarks/serving.py [--quick] [--only CLAIM]
+    python benchmarks/serving.py [--quick] [--only CLAIM] [--resume]
 
 Ours is `deepseek serve` as shipped: front ends apart from engine processes, API keys, validation, metrics and the
 access log on. Rivals run without logs and keys, each at the best of its settings (serving_rivals.py, .venv-serving).
@@ -25,7 +25,7 @@ from typing import Any
 import serving_rivals
 import serving_text
 import serving_tree
-from result import finish, options
+from result import finish, found_before, options
 from serving_run import Bench
 
 Made = list[dict[str, Any]]
@@ -51,15 +51,16 @@ CLAIMS = tuple(name for names in GROUPS.values() for name in names)
 
 
 def main() -> int:
-    args = options(
-        __doc__, CLAIMS, quick="Shorter rounds, fewer of them; each rival at its likeliest setting."
-    ).parse_args()
-    found: Made = []
+    parser = options(__doc__, CLAIMS, quick="Shorter rounds, fewer of them; each rival at its likeliest setting.")
+    parser.add_argument("--resume", action="store_true", help="Go on behind what this commit's results hold.")
+    args = parser.parse_args()
+    found: Made = found_before("serving") if args.resume else []
+    before = {each["claim"] for each in found}
     code = 0
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench.make(Path(folder), quick=args.quick)
         for run, names in GROUPS.items():
-            if args.only in (None, *names):
+            if args.only in (None, *names) and not before.issuperset(names):
                 asked = names if args.only is None else (args.only,)
                 found += [each for each in run(dataclasses.replace(bench, asked=asked)) if each["claim"] in asked]
                 ran = {each["claim"] for each in found}
