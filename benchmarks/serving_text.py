@@ -44,8 +44,7 @@ def ceiling(bench: Bench, *, lossy: bool = False) -> Iterator[dict[str, Any]]:
             alone = serving_texts.ceiling(bench.minilm, bench.seconds, NUM_CORES, computing)
             run = measure(_ask(server), bench.load(CONNECTIONS), server.pid)
             runs.append(run)
-            left_s = run.wall_s - run.client_cpu_s / NUM_CORES
-            shares.append(run.num_right / left_s / alone["per_s"])
+            shares.append(_without_client(run) / alone["per_s"])
             cpu_shares.append(1 / run.cpu_s() / alone["per_cpu_s"])
     at = sorted(range(len(shares)), key=lambda each: shares[each])[len(shares) // 2]
     cpu_share = sorted(cpu_shares)[len(cpu_shares) // 2]
@@ -60,6 +59,11 @@ def _computing(bench: Bench, *, lossy: bool) -> Computing | None:
     if not lossy:
         return serving_texts.EXACT
     return None if bench.minilm is None else serving_texts.lossy(bench.minilm, bench.folder)
+
+
+def _without_client(run: Measured) -> float:
+    """Right answers a second of the time that the client has left to the server: it runs on the same cores."""
+    return run.num_right / (run.wall_s - run.client_cpu_s / NUM_CORES)
 
 
 def half_load(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -115,15 +119,19 @@ def overload(bench: Bench) -> Iterator[dict[str, Any]]:
         return
     with bench.server(bench.minilm) as server:
         ask = _ask(server, {"x-timeout-ms": str(round(1e3 * DEADLINE_S))})
-        most = middle([measure(ask, bench.load(CONNECTIONS), server.pid) for _ in range(3)], lambda run: run.per_s)
+        closed = [measure(ask, bench.load(CONNECTIONS), server.pid) for _ in range(3)]
+        most, capacity = middle(closed, lambda run: run.per_s), middle(closed, _without_client)
         seconds = 15.0 if bench.quick else 60.0
         load = replace(bench.load(round(4 * most * DEADLINE_S), rate=2 * most), seconds=seconds)
         with Memory(server.pid or 0) as memory:
             run = measure(ask, load, server.pid)
-    note = f"{2 * most:,.0f}/s came for {seconds:.0f} s; {_statuses(run)}; {told([run])}"
+    note = (
+        f"ratio after the client's CPU is taken off both, {run.per_s / most:.3f} with it; {2 * most:,.0f}/s came for "
+        f"{seconds:.0f} s; {_statuses(run)}; {told([run])}; capacity {told(closed)}"
+    )
     yield claim(
-        "overload_goodput", ours=run.per_s, rival=most, rival_name="closed load, c=128", ratio=run.per_s / most,
-        unit="answers/s within their deadline", op=">=", bar=0.95, note=note,
+        "overload_goodput", ours=run.per_s, rival=most, rival_name="closed load, c=128",
+        ratio=_without_client(run) / capacity, unit="answers/s within their deadline", op=">=", bar=0.95, note=note,
     )  # fmt: skip
     late_ms = 1e3 * max(0.0, run.longest_s - DEADLINE_S - CLOCK_S)
     yield claim(

@@ -158,6 +158,40 @@ def test_workers_share_what_waits_where_batches_are_long() -> None:
     assert engine.batches[:2] == [4, 2]
 
 
+def test_rows_of_like_length_are_looked_for_among_those_of_one_batch() -> None:
+    """Else a long row would be passed over again and again, and come late with others that were."""
+    engine = Engine()
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=2, row_units=100)
+        jobs = [asking.job(length, cost=length) for length in (10, 90, 91, 92, 11)]
+        for job, _ in jobs:
+            asking.scheduler.admit(job)
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        await asyncio.gather(*(told for _, told in jobs))
+
+    run(work)
+    assert engine.values == [10, 90, 91, 92, 11]
+
+
+def test_what_is_not_worth_two_batches_is_not_shared() -> None:
+    """A batch takes 0.1 s and 1 ms for each unit: one of 0.4 s, nearly 300 units, is as large as one need be."""
+    engine = Engine(delay_s=0.05)
+
+    async def work() -> None:
+        asking = Asking(engine, batch_rows=8, row_units=100, num_workers=2)
+        for num_units in (10, 50):
+            asking.scheduler.pace.learn(num_units, 0.1 + 0.001 * num_units)
+        jobs = [asking.job(number, cost=50) for number in range(8)]
+        for job, _ in jobs:
+            asking.scheduler.admit(job)
+        asking.scheduler.submit(*(job for job, _ in jobs))
+        await asyncio.gather(*(told for _, told in jobs))
+
+    run(work)
+    assert engine.batches[:2] == [5, 3]  # more than the share, which is 4; and what is left
+
+
 def test_who_waits_longest_is_in_the_next_batch_however_long_its_rows_are() -> None:
     engine = Engine()
 
@@ -255,6 +289,26 @@ def test_a_request_that_cannot_be_in_time_is_refused_and_one_that_can_is_not() -
             asking.scheduler.admit(asking.job(1, deadline_s=perf_counter() + 0.9)[0])
         assert asking.scheduler.retry_after_s == 1
         asking.scheduler.admit(asking.job(1, deadline_s=perf_counter() + 1.3)[0])
+        for each in waiting:
+            each.cancel()
+
+    run(work)
+
+
+def test_who_comes_behind_several_batches_is_let_in_with_the_time_of_one_to_spare() -> None:
+    """Batches take more or less than foreseen; who is let in at the last moment is computed in vain."""
+
+    async def work() -> None:
+        asking = Asking(Engine(delay_s=0.1), batch_rows=2, limit_rows=1_000)
+        for num_rows in (1, 2, 1, 2):
+            asking.scheduler.pace.learn(num_rows, 0.05 + 0.025 * num_rows)
+        waiting = [asyncio.create_task(asking.ask(value)) for value in range(10)]
+        await asyncio.sleep(0)
+        wait_s = asking.scheduler.wait_s(1)
+        assert wait_s == pytest.approx(0.55)
+        with pytest.raises(BusyError):
+            asking.scheduler.admit(asking.job(1, deadline_s=perf_counter() + wait_s + 0.08)[0])
+        asking.scheduler.admit(asking.job(1, deadline_s=perf_counter() + wait_s + 0.12)[0])
         for each in waiting:
             each.cancel()
 

@@ -7,9 +7,10 @@ batch. So a lone request never waits for company, and load makes batches by itse
 
 What is budgeted are rows, and tokens where rows differ in length, never requests. A batch holds rows of several
 requests up to the batch size; where rows differ in length, it is filled with those nearest to the one that waits
-longest, because a batch costs what its longest row costs, and while little waits each worker takes its share of it. A
-request with more rows than the batch size goes in slices as large as BATCH_S allows, and joins the queue again after
-each, so that single rows need not wait behind it; several such requests go together for up to JOINED_S.
+longest, among as many as fit into a batch. While little waits each worker takes its share of it, or more where two
+batches would cost much more than one. A request with more rows than the batch size goes in slices as large as BATCH_S
+allows, and joins the queue again after each, so that single rows need not wait behind it; several such requests go
+together for up to JOINED_S.
 
 When a batch of several requests fails, each of them is tried once more by itself; when a worker dies with it, too, on
 whichever worker is free. A request whose deadline has passed is not computed, and none is answered after it.
@@ -36,8 +37,8 @@ from deepseek.serve.workers import MAX_DEATHS, EngineLostError, LostWorkerError,
 #: A slice of a large request may take as long; a row that comes meanwhile waits no longer than this for its turn.
 BATCH_S = 0.02
 JOINED_S = 0.005
-#: Among so many times the rows of a batch those of like length are looked for: so many batches may go before.
-WINDOW = 3
+#: A batch that takes so many times its fixed part is as large as one need be: what is beyond is left to other workers.
+AMORTIZED = 4
 FADE = 0.05  # what the newest request counts in the usual cost of a row
 SPARE = 32  # the share of a batch's time that rows may wait for company before they are prepared
 SWEEP_S = 0.05  # between two looks for requests that wait in vain
@@ -99,7 +100,9 @@ class Scheduler:
         """
         num_rows = job.num_rows
         if self.num_rows:
-            wait_s = self.wait_s(num_rows) + self._passed_over_s
+            wait_s = self.wait_s(num_rows)
+            if self._cost > self._batch_units:
+                wait_s += self.pace.seconds(self._batch_units)  # let in at the last moment, some are computed in vain
             if self.num_rows + num_rows > self._limit_rows or job.queued_s + wait_s > job.deadline_s:
                 raise BusyError(
                     f"{self.num_rows} rows wait already, an answer would take {wait_s:.1f} s",
@@ -119,12 +122,6 @@ class Scheduler:
         """Seconds until `num_rows` more would be computed."""
         units = self._cost + (round(num_rows * self._usual) if self._differ else num_rows)
         return self.pace.wait(units, batch_units=self._batch_units, num_workers=self._pool.num_workers or 1)
-
-    @property
-    def _passed_over_s(self) -> float:
-        """Seconds that rows may wait longer than those which came with them, because others are nearer in length."""
-        is_full = self._differ and self.num_rows > WINDOW * self.batch_rows
-        return (WINDOW - 1) * self.pace.seconds(self._batch_units) / (self._pool.num_workers or 1) if is_full else 0.0
 
     @property
     def _batch_units(self) -> int:
@@ -206,9 +203,8 @@ class Scheduler:
     def _fill(self, first: Job, soonest_s: float) -> list[Slice]:
         """Small requests up to the size of a batch, `first` among them."""
         batch, room, units = [(first, 0, first.num_rows)], self.batch_rows - first.num_rows, first.cost
-        if self._differ:  # long batches: another worker that will be free soon gets its share
-            share = -(-(1 + len(self.waiting)) // (self._pool.num_workers or 1))
-            return batch + self._near(first, min(room, share - 1), soonest_s)
+        if self._differ:
+            return batch + self._near(first, room, soonest_s)
         while room and self.waiting:
             lane = self.waiting.first()
             job = lane[0]
@@ -223,12 +219,16 @@ class Scheduler:
         return batch
 
     def _near(self, first: Job, room: int, soonest_s: float) -> list[Slice]:
-        """Up to `room` rows of requests whose rows are about as long as those of `first`, which has waited longest."""
-        units, taken = first.cost, []
-        for job in self.waiting.nearest(first, WINDOW * self.batch_rows):
+        """Up to `room` rows of requests whose rows are about as long as those of `first`, which has waited longest.
+        Batches are long here: another worker that will be free soon gets its share, if that is worth a batch."""
+        taken: list[Job] = []
+        units, share = first.cost, -(-(1 + len(self.waiting)) // (self._pool.num_workers or 1))
+        enough = min(self._limit_units, self.pace.units_within(AMORTIZED * self.pace.seconds(0)))
+        for job in self.waiting.nearest(first, self.batch_rows):
             if not room:
                 break
-            if job.num_rows <= room and units + job.cost <= self._limit_units and not self._vain(job, soonest_s):
+            most = self._limit_units if len(taken) + 1 < share else enough
+            if job.num_rows <= room and units + job.cost <= most and not self._vain(job, soonest_s):
                 taken.append(job)
                 room -= job.num_rows
                 units += job.cost
