@@ -56,7 +56,9 @@ def test_a_manifest_survives_its_bytes(bundle: Bundle) -> None:
 
 
 def test_the_tasks_are_those_of_the_contracts() -> None:
-    assert typing.get_args(manifest_module.Task) == typing.get_args(deepseek.contracts.Task)
+    assert typing.get_args(manifest_module.TableTask) == typing.get_args(deepseek.contracts.Task)
+    both = (*typing.get_args(manifest_module.TableTask), *manifest_module.PLAIN_TASKS)
+    assert typing.get_args(manifest_module.Task) == both
 
 
 def test_the_digest_covers_what_changes_an_answer(tmp_path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:

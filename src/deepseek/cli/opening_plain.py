@@ -48,12 +48,12 @@ def open_plain(path: Path, key: Path | None) -> TextFace | GraphFace:
 def _graph(path: Path, manifest: Manifest) -> GraphFace:
     from deepseek.cli.opening import ONNX_FILE, cache_folder
     from deepseek.engines.onnx_file import open_file
-    from deepseek.engines.onnx_file.engine import kinds
+    from deepseek.engines.onnx_file.engine import INT8, kinds
     from deepseek.serve.graph import GraphFace
 
     file = open_file(path / ONNX_FILE, cache_folder() / "onnx")
     judged = [entry.kind for entry in manifest.engines]
-    if judged and judged[0] in kinds(file.signature, lossy=True):
+    if judged and judged[0] not in INT8 and judged[0] in kinds(file.signature, lossy=True):
         file = replace(file, engines=((judged[0], 1),))
     return GraphFace(file, manifest.name)
 

@@ -24,7 +24,7 @@ from deepseek.compress.subject import Plan, Variant, Way
 from deepseek.contracts import Arrays, Tensors
 from deepseek.data.npz import read_npz
 from deepseek.engines.onnx_file import OnnxFile, open_file
-from deepseek.engines.onnx_file.engine import LOSSY, call, kinds, open_kind
+from deepseek.engines.onnx_file.engine import INT8, LOSSY, call, kinds, open_kind
 from deepseek.errors import InputError
 
 TARGET = "y"
@@ -83,6 +83,8 @@ class OnnxSubject:
         path = self.file.path if is_given else variant.folder / FILE
         found = []
         for kind in kinds(self.signature, lossy=not is_given):
+            if kind in INT8:  # which make a copy of their own: here the copy is the variant
+                continue
             engine = open_kind(kind, path, self.signature)
             found.append(Way(kind, kind not in LOSSY, partial(call, engine, self.signature), engine.close))
         return found

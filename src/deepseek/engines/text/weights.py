@@ -95,7 +95,7 @@ class Weights:
                 expected=f"{list(shape)}, by config.json",
                 fix="take config.json and weights of one and the same model",
             )
-        if dtype in PACKED:
+        if dtype in PACKED and (dtype != "I8" or name + SCALE in self._tensors):
             self._check_scales(name, shape)
         elif dtype not in _FLOATS:
             raise InputError(
