@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from deepseek.compress.quantize import pack, unpack
@@ -145,3 +145,21 @@ def test_a_file_that_was_cut_or_changed_is_refused(tmp_path: Path) -> None:
 def test_arrays_are_taken_as_tensors_are(tmp_path: Path) -> None:
     pack({"weight": np.eye(4, dtype=np.float32)}, tmp_path / "out")
     assert torch.equal(unpack(tmp_path / "out")["weight"], torch.eye(4))
+
+
+def test_a_folder_in_shards_becomes_one_file(tmp_path: Path) -> None:
+    whole, source = make_text_folder(tmp_path / "whole"), make_text_folder(tmp_path / "source")
+    tensors = load_file(source / "model.safetensors")
+    (source / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"model-1.safetensors": names[:9], "model-2.safetensors": names[9:]}
+    for file, held in parts.items():
+        save_file({name: tensors[name] for name in held}, source / file)
+    index = {"weight_map": {name: file for file, held in parts.items() for name in held}}
+    (source / "model.safetensors.index.json").write_text(json.dumps(index))
+    for folder in (whole, source):
+        pack(folder, tmp_path / f"{folder.name}-small")
+    assert not (tmp_path / "source-small" / "model.safetensors.index.json").exists()
+    found, expected = unpack(tmp_path / "source-small"), unpack(tmp_path / "whole-small")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
