@@ -24,10 +24,10 @@ def test_claims_are_of_pairs_and_a_lucky_seed_helps_nobody() -> None:
     made = {each["claim"]: each for group in groups.values() for each in group}
     assert made["fp8_accuracy_kept"]["ratio"] == pytest.approx(0.89 / 0.90)
     assert made["fp8_accuracy_kept"]["holds"] is False
-    assert made["int4_qat_gain_sst2"]["ours"] == pytest.approx(4.0)
-    assert "least 3.00" in made["int4_qat_gain_sst2"]["note"]
-    assert made["int4_qat_apart_sst2"]["ours"] == pytest.approx(-1.0)
-    assert made["int4_qat_apart_sst2"]["holds"] is False
+    assert made["int4_qat_over_plain"]["ours"] == pytest.approx(12.5)
+    assert made["int4_qat_over_clipped"]["ours"] == pytest.approx(4.0)
+    assert "least 3.00" in made["int4_qat_over_clipped"]["note"]
+    assert "without training -1.00" in made["int4_qat_over_clipped"]["note"]
     assert made["fp8_qat_gain"]["ours"] == pytest.approx(0.25)
     assert "least -0.50" in made["fp8_qat_gain"]["note"]
     assert made["fp8_qat_loss"]["ratio"] == pytest.approx(1.1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from deepseek.compress.quantize import pack, unpack
@@ -160,3 +160,21 @@ def test_whole_numbers_of_8_bits_are_nearer_than_8_bit_floats(tmp_path: Path) ->
     assert stored.dtype == torch.int8
     with pytest.raises(InputError, match="int8"):
         pack({"up.weight": stored}, tmp_path / "again")
+
+
+def test_a_folder_in_shards_becomes_one_file(tmp_path: Path) -> None:
+    whole, source = make_text_folder(tmp_path / "whole"), make_text_folder(tmp_path / "source")
+    tensors = load_file(source / "model.safetensors")
+    (source / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"model-1.safetensors": names[:9], "model-2.safetensors": names[9:]}
+    for file, held in parts.items():
+        save_file({name: tensors[name] for name in held}, source / file)
+    index = {"weight_map": {name: file for file, held in parts.items() for name in held}}
+    (source / "model.safetensors.index.json").write_text(json.dumps(index))
+    for folder in (whole, source):
+        pack(folder, tmp_path / f"{folder.name}-small")
+    assert not (tmp_path / "source-small" / "model.safetensors.index.json").exists()
+    found, expected = unpack(tmp_path / "source-small"), unpack(tmp_path / "whole-small")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,18 @@ def test_a_packed_folder_of_real_weights_answers_nearly_as_before(minilm: Path, 
     before, after = answers(minilm), answers(tmp_path / "small")
     assert (before * after).sum(1).min() > 0.995
     assert (minilm / "model.safetensors").stat().st_size > 3.9 * (tmp_path / "small/model.safetensors").stat().st_size
+
+
+def test_it_is_read_without_torch(tmp_path: Path) -> None:
+    pack(make_text_folder(tmp_path / "source"), tmp_path / "small")
+    program = (
+        "import sys; from deepseek.engines.text import TextEngine; TextEngine.open(sys.argv[1]); "
+        "print({'torch', 'ml_dtypes', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "small")], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def changed(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], object]:
