@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "predict": "Score the rows of a file.",
     "explain": "Say why: attributions as JSON and as a page.",
     "convert": "Make a text model servable without torch.",
+    "export": "Make a model that runs on a small device.",
     "serve": "Answer over HTTP.",
     "bench": "Measure a server under load.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",
