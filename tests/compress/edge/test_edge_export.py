@@ -56,6 +56,16 @@ def test_the_same_model_gives_the_same_folder(cancer_bundle: Path, tmp_path: Pat
     assert [name for name in one if one[name] != two[name]] in ([], ["measured.json"])
 
 
+def test_the_guides_program_compiles_and_runs(cancer_bundle: Path, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "edge.md").read_text("utf-8")
+    (program,) = re.findall(r"^```c\n(.*?)^```$", guide, re.M | re.S)
+    export_edge(cancer_bundle, tmp_path / "out", EdgeOptions(tier="c"))
+    (tmp_path / "out" / "main.c").write_text(program)
+    subprocess.run(["make", "-s"], cwd=tmp_path / "out", check=True)
+    said = subprocess.run(["./model"], cwd=tmp_path / "out", capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"class [01] of chance [01]\.\d{3}\n", said)
+
+
 def test_rows_of_the_users_own_are_what_it_is_held_to(cancer_bundle: Path, tmp_path: Path) -> None:
     from deepseek.data.examples import example
 
@@ -119,9 +129,11 @@ def test_a_program_that_answers_otherwise_is_never_written(
 
 def test_the_stated_size_is_held_and_the_sizes_are_named(cnn: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(CheckError, match=r"the smallest is 35\.\d+ MB: float32 35\.\d+ MB, int8") as found:
-        export_edge(cnn[0], tmp_path / "out", EdgeOptions(max_mb=20), data=cnn[1])
-    assert found.value.expected == "at most 20 MB"
+        export_edge(cnn[0], tmp_path / "out", EdgeOptions(max_mb=35.17), data=cnn[1])
+    assert found.value.expected == "at most 35.17 MB"
     assert found.value.exit_code == 3
+    with pytest.raises(CheckError, match=r"library and its licences alone are 35\.\d+ MB"):  # before the model is read
+        export_edge(tmp_path / "absent.onnx", tmp_path / "out", EdgeOptions(max_mb=20))
     assert list(tmp_path.iterdir()) == []
 
 

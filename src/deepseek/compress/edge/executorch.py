@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import resource
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -18,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.bundle.place import alone, put_in_place, unfinished
-from deepseek.compress.edge.export import Done, EdgeOptions, Tried, check_out, chosen, describe
+from deepseek.compress.edge.export import Done, EdgeOptions, Tried, chosen, describe, put
 from deepseek.compress.edge.modules import is_module, load_module
 from deepseek.compress.edge.parity import compare
 from deepseek.compress.edge.subject import Subject, read_rows
@@ -48,19 +48,18 @@ def export_pte(path: Path, out: Path, options: EdgeOptions, *, data: Path | None
     say("float32: lower to ExecuTorch, run, compare with the module")
     graph = lowered(module, rows[:1])
     subject = Subject(
-        name=path.stem, digest=hashlib.sha256(graph).hexdigest(), graph=graph, ends=("input", "output"), shape=rows.shape[1:],
+        name=path.stem, digest=hashlib.sha256(graph).hexdigest(), graph=graph,
+        ends=("input", "output"), shape=rows.shape[1:],
         inputs=rows.reshape(len(rows), -1), expected=expected, rows_from="the rows of --data",
         is_classes=expected.shape[1] > 1,
     )  # fmt: skip
-    target = out.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with alone(target), unfinished(target) as folder:
-        check_out(out, overwrite=options.overwrite)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         (folder / PTE).write_bytes(graph)
         tried = _tried(folder / PTE, subject, options)
         chosen([(tried, folder)], options, subject)
         describe(folder, subject, options, tried, [tried])
-        put_in_place(folder, target)
+        put(folder, out, options)
     return Done(out, subject, options.tier, tried, (tried,), (RUNTIME_NOTE,))
 
 

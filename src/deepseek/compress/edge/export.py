@@ -14,6 +14,7 @@ import hashlib
 import json
 import platform
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
 from deepseek.compress.edge import build, pages
 from deepseek.compress.edge.parity import Parity, compare
 from deepseek.compress.edge.subject import Subject, open_subject
-from deepseek.compress.edge.variants import Variant, variants
+from deepseek.compress.edge.variants import Variant, library, variants
 from deepseek.errors import CheckError, InputError
 
 Tier = Literal["onnxruntime", "c", "executorch"]
@@ -92,26 +93,19 @@ def export_edge(
 
         return export_pte(path, out, options, data=data, say=say)
     build.compiler()
+    if options.tier == "onnxruntime":
+        _check_library(options)
     subject = open_subject(path, data)
-    target = out.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with alone(target), unfinished(target) as folder:
-        check_out(out, overwrite=options.overwrite)
-        tried: dict[str, tuple[Tried, Path]] = {}
-        made, notes = variants(subject, options.tier)
+    made, notes = variants(subject, options.tier)
+    with tempfile.TemporaryDirectory() as tries:
+        tried: list[tuple[Tried, Path]] = []
         for variant in made:
             say(f"{variant.name}: compile, run, compare with the model")
-            place = folder / variant.name.replace(" ", "-")
-            tried[variant.name] = _try(variant, subject, place, options)
-        kept, place = chosen(list(tried.values()), options, subject)
-        finished = folder / "finished"
-        place.rename(finished)
-        describe(finished, subject, options, kept, [each for each, _ in tried.values()])
-        with unfinished(target.with_name(f"{target.name}.kept")) as last:
-            last.rmdir()
-            finished.rename(last)
-            put_in_place(last, target)
-    return Done(out, subject, options.tier, kept, tuple(each for each, _ in tried.values()), tuple(notes))
+            tried.append(_try(variant, subject, Path(tries) / variant.name, options))
+        kept, place = chosen(tried, options, subject)
+        describe(place, subject, options, kept, [each for each, _ in tried])
+        put(place, out, options)
+    return Done(out, subject, options.tier, kept, tuple(each for each, _ in tried), tuple(notes))
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:
@@ -120,6 +114,27 @@ def check_out(out: Path, *, overwrite: bool) -> None:
         return
     fix = "choose another --out, or give --overwrite" if (out / MANIFEST).is_file() else "choose another --out"
     raise InputError(f"{out} is there already", expected="a folder that does not exist", fix=fix)
+
+
+def put(made: Path, out: Path, options: EdgeOptions) -> None:
+    """A copy of the folder `made` as `out`, whole or not at all."""
+    target = out.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(target), unfinished(target) as folder:
+        check_out(out, overwrite=options.overwrite)
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        put_in_place(folder, target)
+
+
+def _check_library(options: EdgeOptions) -> None:
+    """CheckError, before any long work, when the runtime alone is larger than what is allowed."""
+    size_bytes = sum(path.stat().st_size for path in library().values())
+    if size_bytes > options.max_mb * 1e6:
+        raise CheckError(
+            f"onnxruntime's library and its licences alone are {size_bytes / 1e6:.2f} MB",
+            expected=f"at most {options.max_mb:g} MB",
+            fix="raise --max-mb, or use --tier c",
+        )
 
 
 def _try(variant: Variant, subject: Subject, place: Path, options: EdgeOptions) -> tuple[Tried, Path]:

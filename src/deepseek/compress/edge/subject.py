@@ -100,7 +100,8 @@ def _open_bundle(path: Path, data: Path | None) -> Subject:
     ).features
     raw = is_arithmetic(preprocessor)
     return Subject(
-        name=runtime.name, digest=runtime.bundle.digest, graph=runtime.bundle.read(GRAPH) if runtime.bundle.has(GRAPH) else b"",
+        name=runtime.name, digest=runtime.bundle.digest,
+        graph=runtime.bundle.read(GRAPH) if runtime.bundle.has(GRAPH) else b"",
         ends=("features", "output"), shape=(features.shape[1],),
         inputs=as_numbers(preprocessor, values) if raw else features,
         expected=runtime.score(features).output, rows_from=f"{where}, and the same with gaps",
