@@ -34,12 +34,15 @@ CFLAGS ?= -O2
 ALL = -std=c99 -Wall -Wextra -Werror -pedantic
 LIBS = {libs}
 
-model: main.c model.c model.h
-\t$(CC) $(CFLAGS) $(ALL) -o $@ main.c model.c $(LDFLAGS) $(LIBS)
+model: main.c model.o model.h
+\t$(CC) $(CFLAGS) $(ALL) -o $@ main.c model.o $(LDFLAGS) $(LIBS)
+
+model.o: model.c model.h
+\t$(CC) $(CFLAGS) $(ALL) -c -o $@ model.c
 
 .PHONY: clean
 clean:
-\trm -f model
+\trm -f model model.o
 """
 
 
