@@ -73,3 +73,19 @@ def test_a_module_of_a_python_file_is_exported_for_c(tmp_path: Path, capsys) -> 
     said = json.loads(capsys.readouterr().out)
     assert said["variants"][0]["parity"]["num_rows"] == 20
     assert "int8 was not tried" in said["warnings"][0]
+
+
+def test_a_graph_that_is_not_what_the_module_does_is_refused(tmp_path: Path, capsys) -> None:
+    import numpy as np
+    import safetensors.numpy
+
+    (tmp_path / "branch.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def forward(self, x):\n"
+        "        return x * 2 if x.sum() > 0 else x * 3  # a record holds one of the two\n\n\n"
+        "def build():\n    return Net()\n"
+    )
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    safetensors.numpy.save_file({"rows": rows}, tmp_path / "rows.safetensors")
+    verb = ["export", f"{tmp_path}/branch.py:build", "--edge", "--tier", "c", "--out", str(tmp_path / "out")]
+    assert main([*verb, "--data", str(tmp_path / "rows.safetensors")]) == 3
+    assert "no variant answers as" in capsys.readouterr().err

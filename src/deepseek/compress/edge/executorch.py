@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.compress.edge.export import Done, EdgeOptions, Tried, chosen, describe, put
-from deepseek.compress.edge.modules import is_module, load_module
+from deepseek.compress.edge.modules import answers, is_module, load_module
 from deepseek.compress.edge.parity import compare
 from deepseek.compress.edge.subject import Subject, read_rows
 from deepseek.errors import ExtraError, InputError
@@ -41,10 +41,8 @@ def export_pte(path: Path, out: Path, options: EdgeOptions, *, data: Path | None
             f"{path} is no torch module", expected="FILE.py:NAME of a function that gives one",
             fix="use --tier c or --tier onnxruntime for bundles and ONNX files",
         )  # fmt: skip
-    torch = need("torch", extra="compress")
     module, rows = load_module(str(path)), read_rows(data)
-    with torch.no_grad():
-        expected = np.concatenate([module(torch.as_tensor(row[None])).reshape(1, -1).numpy() for row in rows])
+    expected = answers(module, rows)
     say("float32: lower to ExecuTorch, run, compare with the module")
     graph = lowered(module, rows[:1])
     subject = Subject(

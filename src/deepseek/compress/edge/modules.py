@@ -7,6 +7,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from deepseek.contracts import Float32
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.train.imported import load_object
@@ -29,6 +32,20 @@ def load_module(name: str) -> Any:
             f"{name} gives {type(made).__name__}", expected="a torch.nn.Module", fix="return the module from it"
         )
     return made.eval()
+
+
+def answers(module: Any, rows: Float32) -> Float32:
+    """What the module gives for each row alone (N, O). InputError when it fails, or gives more than one tensor."""
+    torch = need("torch", extra="compress")
+    try:
+        with torch.no_grad():
+            found = [module(torch.as_tensor(row[None])).reshape(1, -1).numpy() for row in rows]
+        return np.concatenate(found).astype(np.float32)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"the module fails on a row of the shape {list(rows.shape[1:])}: {str(error)[:300]}",
+            expected="a module that makes one tensor of one tensor", fix="check the module and the rows in --data",
+        ) from error  # fmt: skip
 
 
 def to_onnx(module: Any, shape: tuple[int, ...]) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.compress.edge.columns import as_numbers, is_arithmetic
-from deepseek.compress.edge.modules import is_module, load_module, to_onnx
+from deepseek.compress.edge.modules import answers, is_module, load_module, to_onnx
 from deepseek.compress.edge.network import check_ends
 from deepseek.contracts import Float32
 from deepseek.data import read_table
@@ -73,7 +73,8 @@ def open_subject(path: Path, data: Path | None = None) -> Subject:
     """
     if is_module(path):
         module, rows = load_module(str(path)), read_rows(data)
-        return _open_graph(to_onnx(module, rows.shape[1:]), path.stem, data)
+        subject = _open_graph(to_onnx(module, rows.shape[1:]), path.stem, data)
+        return replace(subject, expected=answers(module, rows))  # the graph is held to the module, too
     if path.suffix == ".onnx" and path.is_file():
         graph = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="export a smaller model")
         return _open_graph(graph, path.stem, data)
