@@ -209,6 +209,16 @@ def test_not_a_number_counts_as_infinitely_wrong() -> None:
         assert not found.passes
 
 
+def test_int8_proves_nothing_where_the_model_always_gives_one_class(cnn: tuple[Path, Path], tmp_path: Path) -> None:
+    pictures = np.repeat(safetensors.numpy.load_file(cnn[1])["picture"][:1], 300, axis=0)
+    safetensors.numpy.save_file({"picture": pictures}, tmp_path / "rows.safetensors")
+    done = export_edge(cnn[0], tmp_path / "out", EdgeOptions(tier="c"), data=tmp_path / "rows.safetensors")
+    assert done.kept.name == "float32"
+    assert done.tried[1].parity.agreement == 1.0
+    assert not done.tried[1].parity.passes
+    assert "one class is 100.00%" in done.tried[1].parity.shown()
+
+
 def test_mobilenet_fits_with_its_runtime_into_50_mb_without_python(shared_data: Path, tmp_path: Path) -> None:
     from PIL import Image
     from torchvision.models import mobilenet_v2
