@@ -40,7 +40,7 @@ from deepseek.data.examples import example
 
 CLAIMS = ("mobilenet_mb", "mobilenet_parity", "c_cnn_mb", "c_cnn_ram_mb", "c_cnn_parity", "c_trees")
 #: Seconds of training each network, in full and with --quick.
-TRAIN_S = {"mobilenet": (300.0, 90.0), "c_cnn": (90.0, 45.0)}
+TRAIN_S = {"mobilenet": (180.0, 90.0), "c_cnn": (60.0, 45.0)}
 NUM_TEST, NUM_HELD = 1_000, 1_000
 PARITY = 0.99
 
@@ -198,7 +198,7 @@ def trees() -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = options(__doc__, CLAIMS, quick="train for 90 and 45 s instead of 300 and 90")
+    parser = options(__doc__, CLAIMS, quick="train for 90 and 45 s instead of 180 and 60")
     args = parser.parse_args(argv)
     names = [args.only] if args.only else list(CLAIMS)
     if not (data_folder() / "cifar10-jpeg").is_dir():
