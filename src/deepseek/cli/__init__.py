@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "explain": "Say why: attributions as JSON and as a page.",
     "convert": "Make a text model servable without torch.",
     "compress": "Make a model smaller and faster, within limits.",
+    "export": "Make a model that runs on a small device.",
     "serve": "Answer over HTTP.",
     "bench": "Measure a server under load.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",

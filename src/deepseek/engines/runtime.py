@@ -110,6 +110,11 @@ class Runtime:
         return self.manifest.version
 
     @property
+    def decision(self) -> Decision:
+        """How outputs become answers."""
+        return self._decision
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The classes in order; empty for regression."""
         return self._decision.labels

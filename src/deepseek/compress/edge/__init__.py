@@ -1,0 +1,22 @@
+"""A model on a small device, without torch and without Python: generated C, or onnxruntime's library, or ExecuTorch.
+
+    from deepseek.compress.edge import EdgeOptions, export_edge
+    done = export_edge(Path("loans"), Path("loans-edge"), EdgeOptions(tier="c", max_mb=1))
+
+Where things stand: subject (what is exported, real rows) -> columns, tables (a bundle in C), nodes, network, layers (a
+network in C), int8 (smaller graphs) -> program (model.h, model.c) -> variants -> build (compile, run, measure) ->
+parity -> export. C that does not depend on the model lies in c/.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek.extras import lazily
+
+if TYPE_CHECKING:
+    from deepseek.compress.edge.export import Done, EdgeOptions, export_edge
+
+__all__ = ["Done", "EdgeOptions", "export_edge"]
+
+__getattr__ = lazily(__name__, dict.fromkeys(__all__, "export"))

@@ -1,0 +1,107 @@
+"""The raw columns of a bundle as numbers, as a device sends them, and the C that makes features of them.
+
+numeric            the number            NAN where it is missing
+category           its code, 1 to L      0 for a level that training did not see; model_code() finds it by name
+boolean            0 or 1
+datetime           milliseconds since 1970, UTC
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepseek.compress.edge import ctext
+from deepseek.contracts import Float64
+from deepseek.data.booleans import BooleanCoder
+from deepseek.data.categories import CategoryCoder
+from deepseek.data.datetimes import CALENDAR, DatetimeCoder
+from deepseek.data.modality import Coder
+from deepseek.data.numerics import NumberCoder
+from deepseek.data.prepare import Preprocessor
+from deepseek.data.values import Values, boolean_of, moments, numbers
+
+ARITHMETIC = (NumberCoder, CategoryCoder, BooleanCoder, DatetimeCoder)
+
+
+def is_arithmetic(preprocessor: Preprocessor) -> bool:
+    """Whether every column is of a kind that the device can prepare by itself."""
+    return all(isinstance(column.coder, ARITHMETIC) for column in preprocessor.columns)
+
+
+def as_numbers(preprocessor: Preprocessor, values: Mapping[str, Values]) -> Float64:
+    """Numbers (N, P) of raw values by column."""
+    return np.stack([_numbers(column.coder, values[column.name]) for column in preprocessor.columns], axis=1)
+
+
+def _numbers(coder: Coder, values: Values) -> Float64:
+    if isinstance(coder, NumberCoder):
+        return numbers(values)
+    if isinstance(coder, BooleanCoder):
+        return numbers(values, boolean_of)
+    if isinstance(coder, DatetimeCoder):
+        given = moments(values)
+        return np.where(np.isnat(given.astype("datetime64[ms]")), np.nan, given.astype(np.float64))
+    features = np.zeros((len(values), len(coder.parts)), np.float32)
+    marks = coder.encode(values, features)
+    codes = features[:, 0].astype(np.float64)
+    codes[list(marks.imputed)] = np.nan
+    if coder.parts[-1].kind == "missing":
+        codes[features[:, -1] == 1] = np.nan
+    return codes
+
+
+def columns_c(preprocessor: Preprocessor) -> str:
+    """The tables of the columns, their names and levels, and prepare(inputs, features)."""
+    coders = [column.coder for column in preprocessor.columns]
+    parts = [ctext.names("model_input_names", [column.name for column in preprocessor.columns], public=True)]
+    for place, coder in enumerate(coders):
+        if isinstance(coder, NumberCoder) and coder.levels:
+            parts.append(ctext.array(f"values_{place}", np.array(coder.levels, np.float64)))
+        if isinstance(coder, CategoryCoder) and coder.levels:
+            parts.append(ctext.names(f"levels_{place}", coder.levels))
+    rows = ",\n".join(f"    {{{', '.join(_row(coder, place))}}}" for place, coder in enumerate(coders))
+    parts.append(f"static const struct column columns[] = {{\n{rows}\n}};\n")
+    parts.append(_levels(coders))
+    parts.append(ctext.source("codes.c"))
+    parts.append(
+        "static void prepare(const model_number *input, float *features)\n{\n    int i;\n"
+        "    for (i = 0; i < MODEL_NUM_INPUTS; i++)\n"
+        "        features = column_features(columns + i, input[i], features);\n}\n\n"
+    )
+    return ctext.source("prepare.c") + "".join(parts)
+
+
+def _row(coder: Coder, place: int) -> list[str]:
+    """The members of struct column."""
+    kind, missing = "NUMBER", int(coder.parts[-1].kind == "missing") if coder.parts else 0
+    fallback = offset = 0.0
+    num_levels = first_hot = used = 0
+    hot = sum(part.kind == "onehot" for part in coder.parts)
+    values = "0"
+    if isinstance(coder, NumberCoder):
+        fallback, offset = coder.median, coder.offset
+        values = f"values_{place}" if hot else "0"
+    elif isinstance(coder, CategoryCoder):
+        kind, num_levels = "CATEGORY", len(coder.levels)
+        first_hot = 2 if num_levels == 2 else 1
+    elif isinstance(coder, BooleanCoder):
+        kind, fallback = "BOOLEAN", coder.mode
+    elif isinstance(coder, DatetimeCoder):
+        kind, fallback, offset = "MOMENT", float(coder.median_ms), float(coder.start_ms)
+        used = sum(1 << bit for bit, name in enumerate(("days", *CALENDAR)) if name in coder.used)
+    whole = [str(x) for x in (num_levels, first_hot, hot)]
+    return [kind, str(missing), ctext.double(fallback), ctext.double(offset), *whole, values, f"{used}u"]
+
+
+def _levels(coders: Sequence[Any]) -> str:
+    rows = [
+        f"    {{levels_{place}, {len(coder.levels)}}}"
+        if isinstance(coder, CategoryCoder) and coder.levels
+        else "    {0, 0}"
+        for place, coder in enumerate(coders)
+    ]
+    head = "static const struct {\n    const char *const *names;\n    int count;\n} input_levels[] = {\n"
+    return head + ",\n".join(rows) + "\n};\n\n"

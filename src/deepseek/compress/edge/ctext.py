@@ -1,0 +1,113 @@
+"""Values as C99 text that gives the same bits and that nothing in a name can break out of.
+
+>>> real(0.1), real(float("inf")), text('a"b\\n*/')
+('0x1.99999ap-4f', 'HUGE_VALF', '"a\\\\042b\\\\012\\\\052\\\\057"')
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.errors import InputError
+
+SOURCES = Path(__file__).parent / "c"
+MAX_LITERAL = 4095  # characters that every C99 compiler takes in one string
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+=.,")
+_WIDTH = 118
+#: numpy's type of an element -> C's.
+TYPES = {
+    "float32": "float", "float64": "double", "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t",
+    "uint16": "uint16_t", "int32": "int32_t",
+}  # fmt: skip
+
+
+def source(name: str) -> str:
+    """One of our own C files."""
+    return (SOURCES / name).read_text("utf-8")
+
+
+def text(value: str) -> str:
+    """A string literal of the UTF-8 bytes. Whatever is no letter, digit or harmless sign is an octal escape of three
+    digits, which ends where it ends: no quote, newline, comment or trigraph comes through."""
+    data = value.encode("utf-8", "surrogatepass")
+    if len(data) > MAX_LITERAL or 0 in data:
+        raise InputError(
+            f"the name {value[:60]!r} is longer than {MAX_LITERAL} bytes, or holds a zero byte",
+            expected="names that a C string can hold", fix="rename the column or level, or use --tier onnxruntime",
+        )  # fmt: skip
+    return '"' + "".join(chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in data) + '"'
+
+
+def real(value: float) -> str:
+    """A float32 by its bits."""
+    return _number(float(np.float32(value)), "f", "HUGE_VALF")
+
+
+def double(value: float) -> str:
+    """A float64 by its bits.
+
+    >>> double(-2.5), double(float("nan"))
+    ('-0x1.4p+1', 'NAN')
+    """
+    return _number(float(value), "", "HUGE_VAL")
+
+
+def _number(value: float, ending: str, infinity: str) -> str:
+    if math.isnan(value):
+        return "NAN"
+    if math.isinf(value):
+        return infinity if value > 0 else f"-{infinity}"
+    mantissa, exponent = value.hex().split("p")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}p{exponent}{ending}"
+
+
+def array(name: str, values: NDArray[Any]) -> str:
+    """A constant array of the numbers, flat, in the C type of their own; one zero where there are none."""
+    kind = TYPES[values.dtype.name]
+    show = {"float": real, "double": double}.get(kind, str)
+    return f"static const {kind} {name}[] = {{\n{_lines([show(x) for x in values.ravel().tolist()] or ['0'])}\n}};\n"
+
+
+def names(name: str, values: Sequence[str], *, public: bool = False) -> str:
+    """An array of strings; `public` ones can be seen by other files."""
+    shown = ",\n".join(f"    {text(value)}" for value in values) or "    0"
+    return f"{'' if public else 'static '}const char *const {name}[] = {{\n{shown}\n}};\n"
+
+
+def pointers(kind: str, name: str, targets: Sequence[str]) -> str:
+    """An array of pointers to constant arrays."""
+    return f"static const {kind} *const {name}[] = {{{', '.join(targets) or '0'}}};\n"
+
+
+def struct(kind: str, name: str, values: Iterable[object]) -> str:
+    return f"static const struct {kind} {name} = {{{', '.join(map(str, values))}}};\n"
+
+
+def _lines(words: Iterable[str]) -> str:
+    lines, line = [], "   "
+    for word in words:
+        if len(line) + len(word) + 2 > _WIDTH:
+            lines.append(line)
+            line = "   "
+        line += f" {word},"
+    return "\n".join([*lines, line])
+
+
+def narrowest(values: NDArray[Any], *kinds: str) -> NDArray[Any]:
+    """The whole numbers in the first of the types that holds them all."""
+    for kind in kinds:
+        info = np.iinfo(kind)
+        if not values.size or (values.min() >= info.min and values.max() <= info.max):
+            return values.astype(kind)
+    raise InputError(
+        "the model is too large for the C tier: a number of its tables does not fit",
+        expected=f"tables with numbers of {kinds[-1]}", fix="use --tier onnxruntime",
+    )  # fmt: skip

@@ -1,0 +1,100 @@
+"""The ExecuTorch tier: model.pte of a torch module, run by ExecuTorch's own runtime and held to the module.
+
+    export_edge(Path("net.py:build"), Path("out"), EdgeOptions(tier="executorch"), data=Path("rows.safetensors"))
+
+ExecuTorch pins torch and brings many packages, so it is no extra of ours: it is installed apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import resource
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepseek.compress.edge.export import Done, EdgeOptions, Tried, chosen, describe, put
+from deepseek.compress.edge.modules import answers, is_module, load_module
+from deepseek.compress.edge.parity import compare
+from deepseek.compress.edge.subject import Subject, read_rows
+from deepseek.errors import ExtraError, InputError
+from deepseek.extras import need
+
+PTE = "model.pte"
+
+
+def export_pte(path: Path, out: Path, options: EdgeOptions, *, data: Path | None, say: Callable[[str], object]) -> Done:
+    """As export_edge(), for a module of the user's own."""
+    if importlib.util.find_spec("executorch") is None:
+        raise ExtraError(
+            "executorch is not installed", expected="the package executorch beside the torch that it asks for",
+            fix="in an environment of its own: pip install executorch, then this project with its extra 'compress'",
+        )  # fmt: skip
+    if not is_module(path):
+        raise InputError(
+            f"{path} is no torch module", expected="FILE.py:NAME of a function that gives one",
+            fix="use --tier c or --tier onnxruntime for bundles and ONNX files",
+        )  # fmt: skip
+    module, rows = load_module(str(path)), read_rows(data)
+    expected = answers(module, rows)
+    say("float32: lower to ExecuTorch, run, compare with the module")
+    graph = lowered(module, rows[:1])
+    subject = Subject(
+        name=path.stem, digest=hashlib.sha256(graph).hexdigest(), graph=graph,
+        ends=("input", "output"), shape=rows.shape[1:],
+        inputs=rows.reshape(len(rows), -1), expected=expected, rows_from="the rows of --data",
+        is_classes=expected.shape[1] > 1,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / PTE).write_bytes(graph)
+        tried = _tried(folder / PTE, subject, options)
+        chosen([(tried, folder)], options, subject)
+        describe(folder, subject, options, tried, [tried])
+        put(folder, out, options)
+    return Done(out, subject, options.tier, tried, (tried,), (RUNTIME_NOTE,))
+
+
+RUNTIME_NOTE = (
+    "the size is that of model.pte alone: ExecuTorch's runtime is built for each device; the RAM is that of this Python"
+)
+
+
+def lowered(module: Any, row: Any) -> bytes:
+    """The bytes of a program for one row, with XNNPACK where ExecuTorch brings it."""
+    torch, exir = need("torch", extra="compress"), need("executorch.exir", extra="compress")
+    partitioners = []
+    if importlib.util.find_spec("executorch.backends.xnnpack") is not None:
+        xnnpack = need("executorch.backends.xnnpack.partition.xnnpack_partitioner", extra="compress")
+        partitioners.append(xnnpack.XnnpackPartitioner())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own older names
+        recorded = torch.export.export(module, (torch.as_tensor(row),))
+        program = exir.to_edge_transform_and_lower(recorded, partitioner=partitioners).to_executorch()
+    return bytes(program.buffer)
+
+
+def _tried(path: Path, subject: Subject, options: EdgeOptions) -> Tried:
+    torch, runtime = need("torch", extra="compress"), need("executorch.runtime", extra="compress")
+    start_s = time.perf_counter()
+    method = runtime.Runtime.get().load_program(str(path)).load_method("forward")
+    tensors = [torch.as_tensor(row.reshape(1, *subject.shape)) for row in subject.inputs]
+    method.execute([tensors[0]])
+    cold_s = time.perf_counter() - start_s
+    outputs, took_s = [], []
+    for tensor in tensors:
+        start_s = time.perf_counter()
+        answer = method.execute([tensor])[0]
+        took_s.append(time.perf_counter() - start_s)
+        outputs.append(answer.detach().numpy().reshape(1, -1).copy())
+    found = np.concatenate(outputs)
+    parity = compare(subject, found, found.argmax(axis=1).astype(np.int32), slice(None), lossy=False, keep=options.keep)
+    p50_s, p99_s = np.quantile(took_s, [0.5, 0.99]).tolist()
+    most_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of this Python, torch and all
+    return Tried("float32", path.stat().st_size, parity, p50_s, p99_s, cold_s, most_bytes, 0)

@@ -1,0 +1,128 @@
+"""A graph with int8 inside: activations and weights (onnxruntime's static quantisation), or weights alone.
+
+    weights_in_int8(graph)            # a quarter of the file, the arithmetic stays float32
+    all_in_int8(graph, name, rows)    # calibrated on `rows`
+
+Weights alone cost almost no accuracy and no speed: they are widened once, when the graph is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepseek.compress.edge.layers import rounded
+from deepseek.contracts import Float32
+from deepseek.engines.onnx import refusals
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+EXTRA = "compress"
+LEAST_WEIGHTS = 1_024  # a smaller tensor saves nothing
+_CHANNEL_AXIS = {"Conv": 0, "Gemm": 0, "MatMul": 1}
+
+
+def weights_in_int8(graph: bytes) -> bytes:
+    """The graph with each large stored weight of Conv, Gemm and MatMul as int8 and a scale for each output channel."""
+    onnx = need("onnx", extra=EXTRA)
+    helper, numpy_helper = need("onnx.helper", extra=EXTRA), need("onnx.numpy_helper", extra=EXTRA)
+    model = onnx.load_from_string(graph)
+    stored = {each.name: each for each in model.graph.initializer}
+    axes = _axes(model, helper)
+    widened = []
+    for name, axis in sorted(axes.items()):
+        tensor = stored.get(name)
+        if tensor is None or tensor.data_type != 1 or np.prod(tensor.dims) < LEAST_WEIGHTS:
+            continue
+        weight = np.moveaxis(numpy_helper.to_array(tensor), axis, 0)
+        codes, scale = rounded(weight.astype(np.float32))
+        codes = np.ascontiguousarray(np.moveaxis(codes.reshape(weight.shape), 0, axis))
+        model.graph.initializer.remove(tensor)
+        for array, ending in ((codes, "int8"), (scale, "scale"), (np.zeros(len(scale), np.int8), "zero")):
+            model.graph.initializer.append(numpy_helper.from_array(array, f"{name}_{ending}"))
+        parts = [f"{name}_{ending}" for ending in ("int8", "scale", "zero")]
+        widened.append(helper.make_node("DequantizeLinear", parts, [name], name=f"{name}_widened", axis=axis))
+    nodes = [*widened, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    _at_least(model, 13)  # DequantizeLinear with an axis
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _axes(model: Any, helper: Any) -> dict[str, int]:
+    """The axis of the output channels of each weight; one that two nodes read differently is left as it is."""
+    found: dict[str, set[int]] = {}
+    for node in model.graph.node:
+        axis = _CHANNEL_AXIS.get(node.op_type)
+        for place, name in enumerate(node.input):
+            if axis is None or place != 1:
+                found.setdefault(name, set()).add(-1)
+                continue
+            given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            is_turned = node.op_type == "Gemm" and not given.get("transB", 0)
+            found.setdefault(name, set()).add(1 if is_turned else axis)
+    return {name: axes.pop() for name, axes in found.items() if len(axes) == 1 and -1 not in axes}
+
+
+def _at_least(model: Any, version: int) -> None:
+    for each in model.opset_import:
+        if each.domain in ("", "ai.onnx") and each.version < version:
+            raise InputError(
+                f"the graph is of opset {each.version}", expected=f"{version} or later", fix="export it again"
+            )
+
+
+def all_in_int8(graph: bytes, name: str, rows: Float32) -> bytes:
+    """Static quantisation, per channel, calibrated on rows (N, ...) of the input `name`. InputError where onnxruntime
+    cannot quantise the graph."""
+    need("onnx", extra=EXTRA)
+    quantization: Any = need("onnxruntime.quantization", extra=EXTRA)
+    shapes = need("onnxruntime.quantization.shape_inference", extra=EXTRA)
+
+    class Rows(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(rows)
+
+        def get_next(self) -> dict[str, Float32] | None:
+            row = next(self.left, None)
+            return None if row is None else {name: row[None]}
+
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        given, ready, made = (Path(folder) / f"{part}.onnx" for part in ("given", "ready", "made"))
+        given.write_bytes(graph)
+        try:
+            shapes.quant_pre_process(str(given), str(ready), skip_symbolic_shape=True)
+            quantization.quantize_static(
+                str(ready), str(made), Rows(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+                activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+                extra_options={"CalibMovingAverage": True},
+            )  # fmt: skip
+        except _raised() as error:
+            raise InputError(
+                f"onnxruntime cannot quantise the graph: {error}", expected="a graph with Conv, Gemm or MatMul",
+                fix="export it in float32",
+            ) from error  # fmt: skip
+        return made.read_bytes()
+
+
+def _raised() -> tuple[type[Exception], ...]:
+    """What a quantiser raises about a graph."""
+    return (*refusals(need("onnxruntime", extra=EXTRA)), ValueError, RuntimeError, TypeError, KeyError)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice that quantisation logs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,113 @@
+"""A Network as C: constant weights, one arena whose size is known when it is compiled, one call for each step.
+
+code = network_c(network, int8=True)         # run_network(input, output)
+plan_arena(network)                          # where each tensor lies, and how many floats all take together
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.compress.edge import ctext
+from deepseek.compress.edge.network import Network
+from deepseek.compress.edge.nodes import Step
+from deepseek.contracts import Float32
+
+
+def network_c(network: Network, *, int8: bool) -> str:
+    """The kernels that are used, the weights and run_network(). With `int8` the weights of conv and dense steps are
+    int8 with a scale for each output channel; sums stay float32."""
+    places, size = plan_arena(network)
+    kinds = {step.kind for step in network.steps}
+    chunks = [f"typedef {'int8_t' if int8 else 'float'} weight_t;\n", f"static float arena[{max(size, 1)}];\n\n"]
+    chunks += [text for kind, text in kernels().items() if kind in kinds]
+    calls = []
+    for number, step in enumerate(network.steps):
+        chunks.append(_data(step, number, int8=int8))
+        names = {name: _at(name, network, places) for name in (*step.inputs, step.output)}
+        calls.append("    " + _call(step, number, names, int8=int8))
+    num_out = network.size(network.output)
+    body = "\n".join(calls)
+    chunks.append(
+        f"static void run_network(const float *input, float *output)\n{{\n    int i;\n{body}\n"
+        f"    for (i = 0; i < {num_out}; i++)\n        output[i] = ({_at(network.output, network, places)})[i];\n}}\n\n"
+    )
+    return "".join(chunks)
+
+
+def kernels() -> dict[str, str]:
+    """The C function of each kind of step, by its kind, from network.c."""
+    _, *parts = re.split(r"^/\*\*\* (\w+) \*\*\*/\n", ctext.source("network.c"), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def plan_arena(network: Network) -> tuple[dict[str, int], int]:
+    """First float of each tensor but the input, and the size of the arena. A tensor takes the lowest room that nobody
+    who is still to be read holds."""
+    last = {name: number for number, step in enumerate(network.steps) for name in step.inputs}
+    last[network.output] = len(network.steps)
+    places: dict[str, int] = {}
+    total = 0
+    for number, step in enumerate(network.steps):
+        held = sorted((places[name], places[name] + network.size(name)) for name in places if last[name] >= number)
+        at, need = 0, network.size(step.output)
+        for start, end in held:
+            if at + need <= start:
+                break
+            at = max(at, end)
+        places[step.output] = at
+        last.setdefault(step.output, number)
+        total = max(total, at + need)
+    return places, total
+
+
+def rounded(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
+    """int8 weights and the scale of each output channel (the first axis), symmetric."""
+    flat = weight.reshape(len(weight), -1)
+    scale = np.abs(flat).max(axis=1, initial=0) / np.float32(127)
+    scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+    return np.clip(np.rint(flat / scale[:, None]), -127, 127).astype(np.int8), scale
+
+
+def _data(step: Step, number: int, *, int8: bool) -> str:
+    text = ""
+    if step.kind in ("conv", "pool"):
+        limits = [ctext.real(step.low), ctext.real(step.high)] if step.kind == "conv" else []
+        text += ctext.struct(step.kind, f"step{number}", [*step.numbers, *limits])
+    if step.weight is not None and int8:
+        weight, scale = rounded(step.weight)
+        text += ctext.array(f"weight{number}", weight) + ctext.array(f"scale{number}", scale)
+    elif step.weight is not None:
+        text += ctext.array(f"weight{number}", step.weight.astype(np.float32))
+    for name, values in (("factor", step.factor), ("bias", step.bias)):
+        if values is not None:
+            text += ctext.array(f"{name}{number}", values.astype(np.float32))
+    return text + "\n" if text else ""
+
+
+def _at(name: str, network: Network, places: Mapping[str, int]) -> str:
+    return "input" if name == network.input else f"arena + {places[name]}"
+
+
+def _call(step: Step, number: int, names: Mapping[str, str], *, int8: bool) -> str:
+    inputs, out = [names[name] for name in step.inputs], names[step.output]
+    numbers = [ctext.real(x) if isinstance(x, float) else str(x) for x in step.numbers]
+    limits = [ctext.real(step.low), ctext.real(step.high)]
+    stored = [f"weight{number}", f"scale{number}" if int8 else "0", f"bias{number}"]
+    words = {
+        "conv": [f"&step{number}", *inputs, *stored, out],
+        "pool": [f"&step{number}", *inputs, out],
+        "dense": [*numbers, *inputs, *stored, *limits, out],
+        "add": [*numbers, *inputs, *limits, out],
+        "multiply": [*numbers[:2], *inputs, *numbers[2:], out],
+        "affine": [*numbers, *inputs, f"factor{number}", f"bias{number}", *limits, out],
+        "clamp": [*numbers, *inputs, *limits, out],
+        "hard_sigmoid": [numbers[0], *inputs, *numbers[1:], out],
+        "sigmoid": [*numbers, *inputs, out],
+        "softmax": [*numbers, *inputs, out],
+    }[step.kind]
+    return f"{step.kind}({', '.join(words)});"

@@ -1,0 +1,205 @@
+"""What is exported, and the rows that the export is held to.
+
+    subject = open_subject(Path("loans"), data=Path("rows.csv"))     # a bundle
+    subject = open_subject(Path("net.onnx"), data=Path("rows.safetensors"))
+    subject.inputs, subject.expected                                 # what the device sends, what it must answer
+
+A bundle without `data` is held to rows drawn from its data card, column by column. Rows of a bundle come a second time
+with cells taken away, so that missing values are held to the bundle's, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.compress.edge.columns import as_numbers, is_arithmetic
+from deepseek.compress.edge.modules import answers, is_module, load_module, to_onnx
+from deepseek.compress.edge.network import check_ends
+from deepseek.contracts import Float32
+from deepseek.data import read_table
+from deepseek.data.booleans import BooleanCoder
+from deepseek.data.categories import CategoryCoder
+from deepseek.data.datetimes import DatetimeCoder
+from deepseek.data.modality import Coder
+from deepseek.data.values import Values, moment_text
+from deepseek.engines import Runtime
+from deepseek.engines.onnx import open_session
+from deepseek.engines.parity import spread
+from deepseek.errors import InputError, IntegrityError, MissingError
+from deepseek.extras import need
+from deepseek.files import read_bounded
+
+GRAPH = "model.onnx"
+MAX_ROWS = 1_000
+CARD_ROWS = 300
+MAX_GRAPH_BYTES = 2**31
+SHARE_HOLES = 0.15  # of the cells of a row that is tried with gaps
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model and real rows: `inputs` (N, I) as a device sends them, and the outputs (N, O) that are expected."""
+
+    name: str
+    digest: str
+    graph: bytes = field(repr=False)  # empty for a bundle of another library's model
+    ends: tuple[str, str]  # names of the graph's input and output
+    shape: tuple[int, ...]  # of one row of the graph's input
+    inputs: NDArray[Any] = field(repr=False)
+    expected: Float32 = field(repr=False)
+    rows_from: str
+    is_classes: bool
+    runtime: Runtime | None = None  # of a bundle
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether a row is raw columns, prepared on the device."""
+        return self.runtime is not None and is_arithmetic(self.runtime.preprocessor)
+
+
+def open_subject(path: Path, data: Path | None = None) -> Subject:
+    """A bundle, an ONNX file, or FILE.py:NAME of a function that gives a torch module; for the latter two `data` is a
+    .safetensors file with rows of the input.
+
+    MissingError, IntegrityError or InputError for what cannot be read or does not fit.
+    """
+    if is_module(path):
+        module, rows = load_module(str(path)), read_rows(data)
+        subject = _open_graph(to_onnx(module, rows.shape[1:]), path.stem, data)
+        return replace(subject, expected=answers(module, rows))  # the graph is held to the module, too
+    if path.suffix == ".onnx" and path.is_file():
+        graph = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="export a smaller model")
+        return _open_graph(graph, path.stem, data)
+    return _open_bundle(path, data)
+
+
+def _open_bundle(path: Path, data: Path | None) -> Subject:
+    runtime = Runtime.open(path)
+    preprocessor = runtime.preprocessor
+    if data is None:
+        values, where = from_card(runtime), "rows drawn from the bundle's data card, column by column"
+    else:
+        table = read_table(data)
+        if not table.num_rows:
+            raise InputError(f"{data} has no rows", expected="at least one row", fix="give rows of the model's data")
+        preprocessor.table(table)  # its errors name what does not fit
+        records = table.take(spread(table.num_rows, MAX_ROWS // 2)).records()
+        values = {c.name: [record[c.name] for record in records] for c in preprocessor.columns}
+        where = f"rows of {data.name}"
+    values = with_gaps(values)
+    num_rows = len(next(iter(values.values())))
+    features = preprocessor.rows(
+        [{name: column[row] for name, column in values.items()} for row in range(num_rows)]
+    ).features
+    raw = is_arithmetic(preprocessor)
+    return Subject(
+        name=runtime.name, digest=runtime.bundle.digest,
+        graph=runtime.bundle.read(GRAPH) if runtime.bundle.has(GRAPH) else b"",
+        ends=("features", "output"), shape=(features.shape[1],),
+        inputs=as_numbers(preprocessor, values) if raw else features,
+        expected=runtime.score(features).output, rows_from=f"{where}, and the same with gaps",
+        is_classes=runtime.manifest.task != "regression", runtime=runtime,
+    )  # fmt: skip
+
+
+def _open_graph(graph: bytes, name: str, data: Path | None) -> Subject:
+    onnx = need("onnx", extra="compress")
+    session = open_session(graph, f"{name}.onnx", num_threads=1)
+    model = onnx.load_from_string(graph)
+    check_ends(model)
+    name_in, name_out = session.get_inputs()[0].name, session.get_outputs()[0].name
+    shape = tuple(int(size) for size in session.get_inputs()[0].shape[1:])
+    rows = read_rows(data, name_in, shape)
+    expected = [session.run([name_out], {name_in: row[None]})[0].reshape(1, -1) for row in rows]
+    return Subject(
+        name=name, digest=hashlib.sha256(graph).hexdigest(), graph=graph, ends=(name_in, name_out), shape=shape,
+        inputs=rows.reshape(len(rows), -1), expected=np.concatenate(expected).astype(np.float32),
+        rows_from="the rows of --data", is_classes=expected[0].shape[1] > 1,
+    )  # fmt: skip
+
+
+def read_rows(path: Path | None, name: str = "", shape: tuple[int, ...] | None = None) -> Float32:
+    """At most MAX_ROWS rows (N, *shape) of the tensor `name`, or of the only one. Errors as of open_subject()."""
+    shown = f"[N, {', '.join(map(str, shape))}]" if shape else "[N, ...]"
+    if path is None:
+        raise InputError(
+            "parity needs real rows, and a model that is no bundle brings none",
+            expected=f"--data FILE.safetensors with a tensor {name!r} of the shape {shown}",
+            fix="save some rows of your data with safetensors.numpy.save_file({NAME: rows}, FILE)",
+        )
+    if not path.is_file():
+        raise MissingError(f"there is no file {path}", expected="a .safetensors file", fix="check the path")
+    import safetensors.numpy
+
+    try:
+        found = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+        raise IntegrityError(
+            f"{path.name} cannot be read: {error}", expected="a .safetensors file", fix="save the rows again"
+        ) from error
+    rows = found.get(name, next(iter(found.values())) if len(found) == 1 else None)
+    if rows is None:
+        raise InputError(
+            f"{path.name} has no tensor {name!r}", expected=", ".join(found)[:200], fix="name it as the graph does"
+        )
+    if not rows.size or rows.ndim < 2 or rows.shape[1:] != (shape or rows.shape[1:]) or rows.dtype.kind not in "fiu":
+        raise InputError(
+            f"the tensor in {path.name} is {rows.dtype} {list(rows.shape)}",
+            expected=f"numbers of the shape {shown}, N at least 1", fix="save such rows",
+        )  # fmt: skip
+    kept = rows[spread(len(rows), MAX_ROWS)].astype(np.float32)
+    if not np.isfinite(kept).all():
+        raise InputError(
+            f"{path.name} holds NaN or infinite numbers", expected="finite numbers",
+            fix="leave those rows out: a network answers them with NaN",
+        )  # fmt: skip
+    return np.ascontiguousarray(kept)
+
+
+def with_gaps(values: Mapping[str, Values], *, seed: int = 0) -> dict[str, list[Any]]:
+    """The rows, and behind them the same rows with some cells missing, the last one with all of them."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[Any]] = {}
+    for name, column in values.items():
+        given = list(column)
+        holes = rng.random(len(given)) < SHARE_HOLES
+        holes[-1] = True
+        found[name] = given + [None if hole else value for value, hole in zip(given, holes, strict=True)]
+    return found
+
+
+def from_card(runtime: Runtime, num_rows: int = CARD_ROWS) -> dict[str, list[Any]]:
+    """Values by column as card.json describes them: numbers by their histogram, categories by their levels, moments
+    between the first and the last. A column that the card does not describe has its typical value."""
+    card = {column["name"]: column for column in json.loads(runtime.bundle.read("card.json"))["columns"]}
+    rng = np.random.default_rng(0)
+    return {
+        column.name: _drawn(column.coder, card.get(column.name, {}), num_rows, rng)
+        for column in runtime.preprocessor.columns
+    }
+
+
+def _drawn(coder: Coder, card: Mapping[str, Any], num_rows: int, rng: np.random.Generator) -> list[Any]:
+    if isinstance(coder, CategoryCoder):
+        levels: Sequence[str] = [*coder.levels, "a level that training did not see"]
+        return [levels[place] for place in rng.integers(0, len(levels), num_rows)]
+    if isinstance(coder, BooleanCoder):
+        return [bool(value) for value in rng.integers(0, 2, num_rows)]
+    if isinstance(coder, DatetimeCoder):
+        span = max(2 * (coder.median_ms - coder.start_ms), 1)
+        return [moment_text(int(coder.start_ms + share * span)) for share in rng.random(num_rows)]
+    counts = np.asarray(card.get("histogram", {}).get("counts", []), np.float64)
+    if not counts.sum():
+        return [coder.example()] * num_rows
+    edges = np.asarray(card["histogram"]["edges"], np.float64)
+    bins = rng.choice(len(counts), num_rows, p=counts / counts.sum())
+    drawn = edges[bins] + rng.random(num_rows) * (edges[bins + 1] - edges[bins])
+    return [float(value) for value in (np.rint(drawn) if getattr(coder, "whole", False) else drawn)]

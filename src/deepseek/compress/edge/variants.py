@@ -1,0 +1,112 @@
+"""The programs that are tried for a model: float32, and for graphs int8, each with the files of its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from deepseek.compress.edge.int8 import all_in_int8, weights_in_int8
+from deepseek.compress.edge.network import read_network
+from deepseek.compress.edge.program import LIBRARY, Program, bundle_program, network_program, onnxruntime_program
+from deepseek.compress.edge.subject import Subject
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+#: Rows that an int8 variant is held to; with fewer, one row more or less would decide.
+LEAST_HELD = 100
+MAX_CALIBRATION = 200
+#: Constants of one C file: gcc takes 4 s and 0.3 GB for each million floats.
+MAX_NUMBERS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """`files` by name: bytes, or a file to copy. `on_device`: those that the compiled program needs beside it."""
+
+    name: str
+    program: Program
+    files: dict[str, bytes | Path] = field(repr=False)
+    on_device: tuple[str, ...]
+    is_lossy: bool
+    rows: slice  # of the subject that it is held to: never those that it was calibrated on
+
+
+def variants(subject: Subject, tier: Literal["onnxruntime", "c"] | str) -> tuple[list[Variant], list[str]]:
+    """What to try, and in words what was left out and why."""
+    num_rows = len(subject.inputs)
+    held = slice(num_rows // 2, num_rows)
+    lossless = subject.runtime is not None
+    notes = []
+    if not lossless and num_rows - held.start < LEAST_HELD:
+        notes.append(f"int8 was not tried: it is held to at least {LEAST_HELD} rows, which takes {2 * LEAST_HELD}")
+        lossless = True
+    if tier == "c":
+        return _in_c(subject, held, lossless=lossless), notes
+    if not subject.graph:
+        raise InputError(
+            f"the bundle {subject.name!r} has no ONNX graph: it was made of another library's model",
+            expected="a bundle that ship made",
+            fix="use --tier c",
+        )
+    graphs: list[tuple[str, bytes]] = [("float32", subject.graph)]
+    if not lossless:
+        graphs.append(("int8 weights", weights_in_int8(subject.graph)))
+        rows = subject.inputs[: held.start][:MAX_CALIBRATION].reshape(-1, *subject.shape)
+        try:
+            graphs.append(("int8", all_in_int8(subject.graph, subject.ends[0], rows)))
+        except InputError as error:
+            notes.append(error.message)
+    return [_in_onnxruntime(subject, name, graph, held) for name, graph in graphs], notes
+
+
+def _in_c(subject: Subject, held: slice, *, lossless: bool) -> list[Variant]:
+    if subject.runtime is not None:
+        arrays = [array for part in subject.runtime.model.parts for array in part.weights.arrays().values()]
+        _check_size(sum(array.size for array in arrays))
+        return [_variant("float32", bundle_program(subject.runtime), slice(None))]
+    network = read_network(subject.graph)
+    _check_size(sum(step.weight.size for step in network.steps if step.weight is not None))
+    found = [_variant("float32", network_program(network, int8=False), slice(None))]
+    if not lossless:
+        found.append(_variant("int8 weights", network_program(network, int8=True), held))
+    return found
+
+
+def _check_size(num_numbers: int) -> None:
+    if num_numbers > MAX_NUMBERS:
+        raise InputError(
+            f"the model has {num_numbers:,} weights, which is too large for the C tier",
+            expected=f"at most {MAX_NUMBERS:,}",
+            fix="use --tier onnxruntime, or prune or distil the model first",
+        )
+
+
+def _variant(name: str, program: Program, rows: slice) -> Variant:
+    files: dict[str, bytes | Path] = {file: text.encode() for file, text in program.files.items()}
+    return Variant(name, program, files, (), name != "float32", rows)
+
+
+def _in_onnxruntime(subject: Subject, name: str, graph: bytes, held: slice) -> Variant:
+    program = onnxruntime_program(
+        subject.ends, subject.shape, subject.expected.shape[1], subject.runtime, qdq=name == "int8"
+    )
+    files: dict[str, bytes | Path] = {file: text.encode() for file, text in program.files.items()}
+    files |= {"model.onnx": graph, **library()}
+    on_device = ("model.onnx", *library())
+    is_lossy = name != "float32"
+    return Variant(name, program, files, on_device, is_lossy, held if is_lossy else slice(None))
+
+
+def library() -> dict[str, Path]:
+    """The runtime and its licences out of the installed package. InputError where the package brings no library that
+    C programs can use."""
+    package = Path(str(need("onnxruntime", extra="edge").__file__)).parent
+    found = sorted((package / "capi").glob("libonnxruntime.so.*"))
+    if not found:
+        raise InputError(
+            f"onnxruntime in {package} brings no libonnxruntime.so",
+            expected="onnxruntime for Linux from its own wheel, 1.30 or later", fix="use --tier c, or export on Linux",
+        )  # fmt: skip
+    licences = {f"lib/{name}": package / name for name in ("LICENSE", "ThirdPartyNotices.txt")}
+    return {f"lib/{LIBRARY}": found[-1]} | {name: path for name, path in licences.items() if path.is_file()}
