@@ -5,3 +5,34 @@
 
 Nothing is returned that is slower or larger than what was given. Names are imported when they are first used.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek.extras import lazily
+
+if TYPE_CHECKING:
+    from deepseek.compress.pruning.apply import GroupReport, Pruned, PruningReport, prune, prune_to
+    from deepseek.compress.pruning.knobs import Pruning
+    from deepseek.compress.pruning.repair import Repaired, Teaching, prune_and_repair, repair
+
+__all__ = [
+    "GroupReport", "Pruned", "Pruning", "PruningReport", "Repaired", "Teaching", "prune", "prune_and_repair",
+    "prune_to", "repair",
+]  # fmt: skip
+
+_MODULES = {
+    "GroupReport": "pruning.apply",
+    "Pruned": "pruning.apply",
+    "Pruning": "pruning.knobs",
+    "PruningReport": "pruning.apply",
+    "Repaired": "pruning.repair",
+    "Teaching": "pruning.repair",
+    "prune": "pruning.apply",
+    "prune_and_repair": "pruning.repair",
+    "prune_to": "pruning.apply",
+    "repair": "pruning.repair",
+}
+
+__getattr__ = lazily(__name__, _MODULES)
