@@ -45,5 +45,5 @@ def test_a_level_is_the_formula_written_out() -> None:
 def test_a_shape_that_cannot_be_is_refused(field: str) -> None:
     with pytest.raises(InputError, match=f"{field} is 0"):
         ResNetShape(**{field: 0})
-    with pytest.raises(InputError, match="width is 7. Expected: an even number"):
+    with pytest.raises(InputError, match=r"width is 7\. Expected: an even number"):
         ResNetShape(width=7)

@@ -292,7 +292,22 @@ def test_what_is_kept_keeps_its_channels() -> None:
     assert level.get_submodule("enter.conv").weight.shape[0] == 32
 
 
-def test_importances_have_mean_one_in_each_group() -> None:
-    for group in trace(small_resnet(), IMAGE).groups.values():
-        assert np.isclose(group.importance.mean(), 1)
-        assert len(group.importance) == group.size
+def test_importance_is_the_mean_of_the_layers_norms() -> None:
+    net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(3, 1, bias=False))
+    net[0].weight.data = torch.tensor([[1.0, -1.0], [2.0, 0.0], [-4.0, 4.0]])  # norms 2, 2, 8
+    net[1].weight.data = torch.tensor([[3.0, -6.0, 0.0]])
+    group = trace(net, torch.zeros(1, 2)).groups["0"]
+    assert np.allclose(group.importance, np.array([2 + 3, 2 + 6, 8 + 0]) / 7)
+
+
+def test_a_transposed_convolution_is_counted_by_its_input() -> None:
+    net = nn.Sequential(nn.ConvTranspose2d(3, 16, 2, stride=2), nn.Conv2d(16, 2, 1))
+    traced = trace(net, torch.zeros(1, 3, 4, 4))
+    assert traced.layers["0"].macs == 3 * 16 * 4 * 16
+    pruned = prune(net, torch.zeros(1, 3, 4, 4), Pruning(drop=0.3, allocation="flops"))
+    assert pruned.module[0].weight.shape == (3, 8, 2, 2)
+
+
+def test_the_cap_speaks_of_the_sizes_that_are_given() -> None:
+    with pytest.raises(InputError, match="nothing can be pruned"):
+        prune(chain(32), ROW, Pruning(allocation="flops", cap=0.5), sizes={"0": 64})

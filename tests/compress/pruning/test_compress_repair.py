@@ -77,18 +77,37 @@ def test_the_teaching_loss_is_that_of_the_formula() -> None:
     assert torch.isclose(teaching_loss(student, teacher, 2.0), 4 * (p * (p / q).log()).sum())
 
 
-def test_rounds_take_together_what_was_asked_for_and_keep_to_the_cap(teacher: nn.Module) -> None:
+def test_rounds_take_together_what_was_asked_for_in_equal_shares(teacher: nn.Module) -> None:
     found = prune_and_repair(
-        teacher, ROW, Pruning(drop=0.5, cap=0.75, allocation="flops"), stream(), TrainConfig(epochs=1),
+        teacher, ROW, Pruning(drop=0.5, allocation="flops", round_to=1), stream(), TrainConfig(epochs=1),
         loss=functional.cross_entropy, rounds=3,
     )  # fmt: skip
-    assert len(found.reports) == len(found.fits) == 3
-    left = found.reports[-1].params_after / found.reports[0].params_before
-    assert 0.35 < left <= 0.5
-    sizes = [len(each.bias) for each in found.module.modules() if isinstance(each, nn.Linear)]
-    assert min(sizes[:2]) >= 16
-    assert sizes[2] == 3
-    assert all(0.15 < report.dropped < 0.35 for report in found.reports)  # a fifth each, and what rounding left over
+    assert len(found.fits) == 3
+    assert 0.47 < found.reports[-1].params_after / found.reports[0].params_before <= 0.5
+    for report in found.reports:
+        assert report.dropped == pytest.approx(1 - 0.5 ** (1 / 3), abs=0.02)
+
+
+def test_rounds_together_keep_to_the_cap(teacher: nn.Module) -> None:
+    found = prune_and_repair(
+        teacher, ROW, Pruning(drop=0.3, cap=0.375, allocation="flops", keep=("0",)), stream(), TrainConfig(epochs=1),
+        loss=functional.cross_entropy, rounds=2,
+    )  # fmt: skip
+    assert [report.groups[0].channels_after for report in found.reports] == [48, 40]
+    with pytest.raises(InputError, match="nothing can be pruned"):
+        prune_and_repair(
+            teacher, ROW, Pruning(drop=0.3, cap=0.25, allocation="flops", keep=("0",)), stream(),
+            TrainConfig(epochs=1), loss=functional.cross_entropy, rounds=2,
+        )  # fmt: skip
+
+
+def test_a_teacher_in_training_mode_keeps_its_statistics() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 3))
+    net[0].weight.requires_grad_(False)
+    repair(prune(net, ROW, KNOBS).module, stream(), CONFIG, teacher=net, loss=functional.cross_entropy)
+    assert net.training
+    assert net[1].num_batches_tracked == 0
 
 
 def test_validation_sees_the_student(teacher: nn.Module) -> None:

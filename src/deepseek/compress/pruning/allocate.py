@@ -27,9 +27,13 @@ from deepseek.compress.pruning.trace import Cost, Group, Traced
 from deepseek.errors import InputError
 
 
-def allocate(traced: Traced, knobs: Pruning) -> dict[str, int]:
-    """Channels that stay, by group. InputError when nothing can go, or not as much as `drop` within `cap`."""
-    least = {name: floor_of(group.size, knobs) for name, group in traced.groups.items()}
+def allocate(traced: Traced, knobs: Pruning, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Channels that stay, by group. `sizes`: those that `cap` is a share of, where they are not those of now.
+
+    InputError when nothing can go, or not as much as `drop` within `cap`.
+    """
+    of = {**traced.sizes, **(sizes or {})}
+    least = {name: min(group.size, floor_of(of[name], knobs)) for name, group in traced.groups.items()}
     if all(least[name] == group.size for name, group in traced.groups.items()):
         raise InputError(
             "nothing can be pruned: " + _why(traced, knobs), expected="channels that lead to other layers",

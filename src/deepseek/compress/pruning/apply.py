@@ -75,11 +75,14 @@ class Pruned:
     report: PruningReport
 
 
-def prune(module: nn.Module, example: Any, knobs: Pruning | None = None) -> Pruned:
+def prune(
+    module: nn.Module, example: Any, knobs: Pruning | None = None, *, sizes: Mapping[str, int] | None = None
+) -> Pruned:
     """A copy of `module` without its least important channels.
 
     example: a tensor (N, ...), a tuple for module(*example) or a dict for module(**example), in the shape and of the
         size that will be used: the allocation goes by the time that layers take with it.
+    sizes: {group: channels} that knobs.cap is a share of, where the module was pruned before.
 
     Raises InputError for a module that cannot be traced, a layer of a type that is not known, an example that does not
     fit, nothing to prune, or a `drop` that `cap` does not allow.
@@ -92,7 +95,7 @@ def prune(module: nn.Module, example: Any, knobs: Pruning | None = None) -> Prun
     """
     knobs = knobs or Pruning()
     traced = trace(module, example, knobs.keep, timed=knobs.allocation == "latency")
-    return _pruned(module, example, traced, allocate(traced, knobs))
+    return _pruned(module, example, traced, allocate(traced, knobs, sizes))
 
 
 def prune_to(module: nn.Module, example: Any, left: Mapping[str, int]) -> Pruned:

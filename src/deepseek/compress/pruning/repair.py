@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,9 @@ def prune_and_repair(
     reports: list[PruningReport] = []
     for index in range(rounds):
         part = _part(knobs, rounds, index, reports)
+        sizes = {group.name: group.channels_before for group in reports[0].groups} if reports else None
         folder = Path(checkpoints) / f"round-{index}" if checkpoints else None
-        pruned = _prune_once(left, example, part, folder)
+        pruned = _prune_once(left, example, part, folder, sizes)
         reports.append(pruned.report)
         repaired = repair(pruned.module, data, config, teacher=module, loss=loss, checkpoints=folder, **fit)
         left = repaired.module
@@ -150,10 +151,12 @@ def prune_and_repair(
     return Repaired(left, tuple(fits), tuple(reports))
 
 
-def _prune_once(module: nn.Module, example: Any, knobs: Pruning, folder: Path | None) -> Pruned:
+def _prune_once(
+    module: nn.Module, example: Any, knobs: Pruning, folder: Path | None, sizes: Mapping[str, int] | None
+) -> Pruned:
     """As in the run that is gone on with: measured times differ, and weights of other shapes would not fit."""
     if folder is None:
-        return prune(module, example, knobs)
+        return prune(module, example, knobs, sizes=sizes)
     kept, settings = folder.with_suffix(".json"), json.loads(json.dumps(asdict(knobs)))
     if kept.exists():
         before = json.loads(kept.read_text())
@@ -163,7 +166,7 @@ def _prune_once(module: nn.Module, example: Any, knobs: Pruning, folder: Path | 
                 fix="give that, or another folder for the checkpoints",
             )  # fmt: skip
         return prune_to(module, example, before["left"])
-    pruned = prune(module, example, knobs)
+    pruned = prune(module, example, knobs, sizes=sizes)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole(kept) as part:
         part.write_text(json.dumps({"knobs": settings, "left": pruned.report.left}))
@@ -171,10 +174,11 @@ def _prune_once(module: nn.Module, example: Any, knobs: Pruning, folder: Path | 
 
 
 def _part(knobs: Pruning, rounds: int, index: int, reports: list[PruningReport]) -> Pruning:
-    """What a round takes of what is there: of parameters and, at most, of a group."""
+    """What a round takes of the parameters that are there. Its share is not that of the rounds before where their
+    rounding took too much."""
     kept = 1.0 if not reports else reports[-1].params_after / reports[0].params_before
     wanted = (1 - knobs.drop) ** ((index + 1) / rounds)
-    return replace(knobs, drop=max(1 - wanted / kept, 1e-6), cap=1 - (1 - knobs.cap) ** (1 / rounds))
+    return replace(knobs, drop=max(1 - wanted / kept, 1e-6))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ A layer has two sides, what it puts out and what it reads; its weights and opera
 product of the channels left on both.
 
 Importance of a channel: the L1 norm of all weights that go with it (Li et al. 2017, section 3.1), the mean over the
-layers of its group, each layer's scaled to mean 1.
+layers of its group.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Group:
     size: int  # channels
     layers: tuple[str, ...]  # that have a side in it
     num_matrices: int  # sides of convolutions and linear layers in it
-    importance: Float64  # (size,), mean 1
+    importance: Float64  # (size,), mean 1: to be compared within the group
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def _find_groups(traced: Traced, keep: tuple[str, ...]) -> None:
         sides = _add_cuts(traced, found, names, root, len(importance))
         layers = tuple(dict.fromkeys(sides))
         num_matrices = sum(isinstance(traced.module.get_submodule(name), MATRICES) for name in sides)
-        traced.groups[root] = Group(root, len(importance), layers, num_matrices, importance / importance.mean())
+        traced.groups[root] = Group(root, len(importance), layers, num_matrices, importance)
     traced.whole = tuple(whole)
 
 
