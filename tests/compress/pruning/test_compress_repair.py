@@ -90,8 +90,8 @@ def test_rounds_take_together_what_was_asked_for_in_equal_shares(teacher: nn.Mod
 
 def test_rounds_together_keep_to_the_cap(teacher: nn.Module) -> None:
     found = prune_and_repair(
-        teacher, ROW, Pruning(drop=0.3, cap=0.375, allocation="flops", keep=("0",)), stream(), TrainConfig(epochs=1),
-        loss=functional.cross_entropy, rounds=2,
+        teacher, ROW, Pruning(drop=0.3, cap=0.375, allocation="flops", round_to=8, keep=("0",)), stream(),
+        TrainConfig(epochs=1), loss=functional.cross_entropy, rounds=2,
     )  # fmt: skip
     assert [report.groups[0].channels_after for report in found.reports] == [48, 40]
     with pytest.raises(InputError, match="nothing can be pruned"):

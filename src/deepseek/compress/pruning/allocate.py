@@ -55,7 +55,7 @@ def allocate(traced: Traced, knobs: Pruning, sizes: Mapping[str, int] | None = N
 def floor_of(size: int, knobs: Pruning) -> int:
     """The fewest channels that a group of `size` may be left with.
 
-    >>> floor_of(64, Pruning(cap=0.75)), floor_of(60, Pruning(cap=0.75)), floor_of(6, Pruning())
+    >>> floor_of(64, Pruning(cap=0.75)), floor_of(60, Pruning(round_to=8)), floor_of(6, Pruning())
     (16, 16, 6)
     """
     return min(size, _up(size * (1 - knobs.cap), knobs.round_to))
