@@ -235,6 +235,38 @@ def chain(width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(4, width), nn.Linear(width, 2))
 
 
+class Idle(nn.Module):
+    """Has a head that runs in training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head, self.aid = nn.Linear(4, 32), nn.Linear(32, 2), nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        out: Tensor = self.head(x) + (self.aid(x) if self.training else 0)
+        return out
+
+
+class Shuffled(nn.Module):
+    """Mixes its channels, which the tracer cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(4, 30, 1), nn.Conv2d(20, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).view(1, 5, 6, 4, 4).transpose(1, 2).reshape(1, 30, 4, 4)
+        out: Tensor = self.head(x[:, ::2][:, :10].repeat(1, 2, 1, 1))
+        return out
+
+
+def tied() -> nn.Module:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    net[1].weight = net[0].weight
+    return net
+
+
 ROW = torch.zeros(1, 4)
 
 
@@ -245,6 +277,9 @@ ROW = torch.zeros(1, 4)
         (nn.Sequential(nn.Linear(4, 32), nn.GRU(32, 32)), ROW, r"does not know the layer type GRU \(1\)"),
         (Named(), ROW, r"does not know the layer type Named"),
         (Cut(), ROW, "cannot be traced: the way from 'first' to the output is cut"),
+        (Idle(), ROW, "the layer 'aid' does not run on the example"),
+        (tied(), ROW, r"'0\.weight' and '1\.weight' are one and the same weight"),
+        (Shuffled(), torch.zeros(1, 4, 4, 4), "cannot be traced|does not run"),
         (Fixed(), ROW, "the pruned network does not run"),
         (torch.jit.script(nn.Linear(4, 2)), ROW, "cannot be traced: it is a ScriptModule"),
         (chain(32), torch.zeros(1, 5), r"fails on the example of shape \(1, 5\)"),
@@ -256,6 +291,24 @@ ROW = torch.zeros(1, 4)
 def test_what_cannot_be_pruned_is_refused(module: nn.Module, example: Tensor, said: str) -> None:
     with pytest.raises(InputError, match=said):
         prune(module, example, Pruning(allocation="flops"))
+
+
+def test_a_layer_that_runs_twice_counts_twice_and_is_cut_once() -> None:
+    class Again(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.again, self.head = nn.Linear(4, 32), nn.Linear(32, 32), nn.Linear(32, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.head(self.again(functional.relu(self.again(self.enter(x)))))
+            return out
+
+    pruned = prune(Again(), ROW, Pruning(drop=0.5, allocation="flops", round_to=8))
+    assert pruned.report.macs_before == 4 * 32 + 2 * 32 * 32 + 32 * 2
+    assert pruned.report.params_after == num_params(pruned.module)
+    weight = pruned.module.get_submodule("again").weight
+    assert weight.shape[0] == weight.shape[1] < 32
+    assert pruned.module(ROW).shape == (1, 2)
 
 
 def test_an_output_in_the_middle_is_refused_until_it_is_kept() -> None:

@@ -175,8 +175,6 @@ def _report(traced: Traced, left: Mapping[str, int]) -> PruningReport:
             )
         )  # fmt: skip
     before, after = numbers(None)
-    unused = sum(p.numel() for p in traced.module.parameters()) - round(before.params)
     return PruningReport(
-        tuple(groups), traced.whole, round(before.params) + unused, round(after.params) + unused,
-        round(before.macs), round(after.macs),
-    )  # fmt: skip
+        tuple(groups), traced.whole, round(before.params), round(after.params), round(before.macs), round(after.macs)
+    )

@@ -111,20 +111,17 @@ def trace(module: nn.Module, example: Any, keep: tuple[str, ...] = (), *, timed:
     type.
     """
     _check_layers(module)
+    _check_shared(module)
     _check_names(module, keep)
     copied = _copied(module).eval()
     layers = {name: _layer(name, each) for name, each in copied.named_modules() if isinstance(each, MATRICES + VECTORS)}
     ran = _measure(copied, example, layers, timed)
-    graph = _graph(copied, example)
-    unseen = [name for name in ran if copied.get_submodule(name) not in graph.module2node]
-    if unseen:
-        raise InputError(
-            f"the module cannot be traced: the way from {unseen[0]!r} to the output is cut",
-            expected="a forward pass through which gradients flow",
-            fix="leave detach(), no_grad(), numpy and argmax out of forward",
-        )
-    traced = Traced(copied, graph, {}, {name: layers[name] for name in ran})
-    _find_groups(traced, keep)
+    with _in_words():
+        graph = _graph(copied, example)
+    _check_all_seen(copied, graph, layers, ran)
+    traced = Traced(copied, graph, {}, layers)
+    with _in_words():
+        _find_groups(traced, keep)
     return traced
 
 
@@ -149,6 +146,36 @@ def _check_layers(module: nn.Module) -> None:
             f"the pruner does not know the layer type {type(each).__name__} ({name or 'the module itself'})",
             expected=f"weights in {', '.join(kind.__name__ for kind in MATRICES + VECTORS)}",
             fix="build it of such layers, or leave pruning out of the plan",
+        )
+
+
+def _check_shared(module: nn.Module) -> None:
+    """Each weight in one layer: cut in one of two, they would no longer be the same."""
+    owners: dict[nn.Parameter, str] = {}
+    for name, each in module.named_modules():
+        for key, p in each.named_parameters(recurse=False):
+            if p in owners:
+                raise InputError(
+                    f"{owners[p]!r} and {f'{name}.{key}'!r} are one and the same weight",
+                    expected="a weight of its own for each layer", fix="give one of them a copy",
+                )  # fmt: skip
+            owners[p] = f"{name}.{key}"
+
+
+def _check_all_seen(module: nn.Module, graph: Any, layers: Mapping[str, Layer], ran: list[str]) -> None:
+    """Each layer runs, and gradients come back to it: else it would be left with channels that no longer fit."""
+    idle = next((name for name in layers if name not in ran), None)
+    if idle is not None:
+        raise InputError(
+            f"the layer {idle!r} does not run on the example", expected="an example that runs all layers in eval mode",
+            fix="remove it, such as a head that only training uses, or give such an example",
+        )  # fmt: skip
+    unseen = next((name for name in ran if module.get_submodule(name) not in graph.module2node), None)
+    if unseen is not None:
+        raise InputError(
+            f"the module cannot be traced: the way from {unseen!r} to the output is cut",
+            expected="a forward pass through which gradients flow",
+            fix="leave detach(), no_grad(), numpy and argmax out of forward",
         )
 
 
@@ -264,10 +291,16 @@ def _shape(example: Any) -> str:
 def _graph(module: nn.Module, example: Any) -> Any:
     pruning = need("torch_pruning", extra="compress")
     given = dict(example) if isinstance(example, Mapping) else example
+    with torch.enable_grad():
+        return pruning.DependencyGraph().build_dependency(module, given, verbose=False)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What torch_pruning stumbles over, as an error of ours."""
     try:
-        with torch.enable_grad():
-            return pruning.DependencyGraph().build_dependency(module, given, verbose=False)
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        yield
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError) as error:
         raise InputError(
             f"the module cannot be traced: {type(error).__name__}: {error}",
             expected="a forward pass of torch's operations through which gradients flow, that puts out tensors",
