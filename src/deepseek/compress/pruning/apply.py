@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from deepseek.compress.pruning.allocate import allocate
 from deepseek.compress.pruning.knobs import Pruning
-from deepseek.compress.pruning.trace import Cost, Traced, forward, trace
+from deepseek.compress.pruning.layers import forward
+from deepseek.compress.pruning.trace import Cost, Traced, trace
 from deepseek.errors import InputError
 
 

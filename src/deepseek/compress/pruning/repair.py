@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from deepseek.compress.pruning.apply import Pruned, PruningReport, prune, prune_to
 from deepseek.compress.pruning.knobs import Pruning
-from deepseek.compress.pruning.trace import forward
+from deepseek.compress.pruning.layers import forward
 from deepseek.errors import InputError
 from deepseek.files import whole
 from deepseek.train.config import TrainConfig
