@@ -78,3 +78,15 @@ def test_the_optimizer_guide_runs_as_it_is_written(tmp_path: Path) -> None:
         assert rate > 0.001
         assert least < quality <= most
     assert {path.name for path in tmp_path.iterdir()} == {"trace.png", "model.keras"}
+
+
+def test_the_pruning_guide_runs_as_it_is_written(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/guides/pruning.md").read_text("utf-8"), re.M | re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    gone, right = re.findall(r"0\.\d+", done.stdout)[-2:]
+    assert 0.30 <= float(gone) < 0.40
+    assert float(right) > 0.6  # by chance: a third

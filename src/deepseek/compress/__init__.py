@@ -1,9 +1,10 @@
 """Model -> smaller model, with figures: quantise, prune, distil, and a guard that keeps only what meets the limits.
 
-    found = optimise("resnet.onnx", data, Limits(keep=0.99, min_speedup=2.0), out="small")
-    found.verdicts          # each variant: MB, accuracy with interval, latency, accepted or why not
+    found = optimise("resnet.onnx", "validation.npz", Limits(keep=0.99, min_speedup=2.0), out="small")
+    found.rows              # each variant: MB, score with interval, latency, accepted or why not
+    pruned = prune(module, example, Pruning(drop=0.3))          # the parts by themselves, for torch modules
 
-Nothing is returned that is slower or larger than what was given. Names are imported when they are first used.
+Nothing is written that is slower or larger than what was given. Names are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -14,10 +15,30 @@ from deepseek.extras import lazily
 
 if TYPE_CHECKING:
     from deepseek.compress.limits import Limits
+    from deepseek.compress.pruning.apply import GroupReport, Pruned, PruningReport, prune, prune_to
+    from deepseek.compress.pruning.knobs import Pruning
+    from deepseek.compress.pruning.repair import Repaired, Teaching, prune_and_repair, repair
     from deepseek.compress.search import Found, optimise
 
-__all__ = ["Found", "Limits", "optimise"]
+__all__ = [
+    "Found", "GroupReport", "Limits", "Pruned", "Pruning", "PruningReport", "Repaired", "Teaching", "optimise",
+    "prune", "prune_and_repair", "prune_to", "repair",
+]  # fmt: skip
 
-_MODULES = {"Found": "search", "Limits": "limits", "optimise": "search"}
+_MODULES = {
+    "Found": "search",
+    "GroupReport": "pruning.apply",
+    "Limits": "limits",
+    "Pruned": "pruning.apply",
+    "Pruning": "pruning.knobs",
+    "PruningReport": "pruning.apply",
+    "Repaired": "pruning.repair",
+    "Teaching": "pruning.repair",
+    "optimise": "search",
+    "prune": "pruning.apply",
+    "prune_and_repair": "pruning.repair",
+    "prune_to": "pruning.apply",
+    "repair": "pruning.repair",
+}
 
 __getattr__ = lazily(__name__, _MODULES)

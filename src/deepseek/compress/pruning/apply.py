@@ -1,0 +1,181 @@
+"""module, example, Pruning -> a smaller module and what was taken from where.
+
+The channels with the smallest importance go (trace.py), as many from each group as allocate.py says. The module that
+was given is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepseek.compress.pruning.allocate import allocate
+from deepseek.compress.pruning.knobs import Pruning
+from deepseek.compress.pruning.layers import forward
+from deepseek.compress.pruning.trace import Cost, Traced, trace
+from deepseek.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """Of channels that go together."""
+
+    name: str  # of the first layer that puts them out
+    layers: tuple[str, ...]  # that put them out or read them
+    channels_before: int
+    channels_after: int
+    params_before: int  # of these layers; a layer that two groups cut counts in both
+    params_after: int
+    macs_before: int  # likewise, for one row of the example
+    macs_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class PruningReport:
+    """What went. Operations are multiply-adds of convolutions and linear layers for one row of the example."""
+
+    groups: tuple[GroupReport, ...]
+    whole: tuple[str, ...]  # groups that gave none: they reach the output, are kept, or are tied to their place
+    params_before: int
+    params_after: int
+    macs_before: int
+    macs_after: int
+
+    @property
+    def left(self) -> dict[str, int]:
+        """Channels that stayed, by group: what prune_to takes."""
+        return {group.name: group.channels_after for group in self.groups}
+
+    @property
+    def dropped(self) -> float:
+        """Share of the parameters that went."""
+        return 1 - self.params_after / self.params_before
+
+    def __str__(self) -> str:
+        lines = [f"{'group':<32}{'channels':>14}{'params':>24}{'MMACs':>20}"]
+        lines += [_line(each.name, f"{each.channels_before} -> {each.channels_after}", each) for each in self.groups]
+        return "\n".join([*lines, _line("all", "", self)])
+
+
+def _line(name: str, channels: str, each: GroupReport | PruningReport) -> str:
+    params = f"{each.params_before} -> {each.params_after}"
+    macs = f"{each.macs_before / 1e6:.1f} -> {each.macs_after / 1e6:.1f}"
+    return f"{name:<32}{channels:>14}{params:>24}{macs:>20}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """The smaller module, in eval mode, and the report."""
+
+    module: nn.Module
+    report: PruningReport
+
+
+def prune(
+    module: nn.Module, example: Any, knobs: Pruning | None = None, *, sizes: Mapping[str, int] | None = None
+) -> Pruned:
+    """A copy of `module` without its least important channels.
+
+    example: a tensor (N, ...), a tuple for module(*example) or a dict for module(**example), in the shape and of the
+        size that will be used: the allocation goes by the time that layers take with it.
+    sizes: {group: channels} that knobs.cap is a share of, where the module was pruned before.
+
+    Raises InputError for a module that cannot be traced, a layer of a type that is not known, an example that does not
+    fit, nothing to prune, or a `drop` that `cap` does not allow.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ...     nn.Linear(64, 10))
+    >>> pruned = prune(net, torch.zeros(1, 3, 16, 16), Pruning(drop=0.5, allocation="flops"))
+    >>> pruned.report.dropped >= 0.5, pruned.module(torch.zeros(2, 3, 16, 16)).shape
+    (True, torch.Size([2, 10]))
+    """
+    knobs = knobs or Pruning()
+    traced = trace(module, example, knobs.keep, timed=knobs.allocation == "latency")
+    return _pruned(module, example, traced, allocate(traced, knobs, sizes))
+
+
+def prune_to(module: nn.Module, example: Any, left: Mapping[str, int]) -> Pruned:
+    """Prune to given numbers of channels: `left` is {group: channels that stay}, as in a report; other groups stay
+    whole. What was allocated by measured time is made again so. InputError for a group that is not there."""
+    traced = trace(module, example)
+    for name, channels in left.items():
+        size = traced.sizes.get(name, 0)
+        if not 1 <= channels <= size:
+            raise InputError(
+                f"{channels} channels are to stay of the group {name!r}, which has {size or 'none'}",
+                expected=f"groups among {', '.join(traced.groups)}, and a part of their channels",
+                fix="give the numbers of a report about this network",
+            )
+    return _pruned(module, example, traced, {**traced.sizes, **left})
+
+
+def _pruned(module: nn.Module, example: Any, traced: Traced, left: Mapping[str, int]) -> Pruned:
+    report = _report(traced, left)
+    with torch.no_grad():
+        shapes = _shapes(forward(traced.module, example))
+    _cut(traced, left)
+    _check_output(traced.module, example, shapes)
+    traced.module.zero_grad(set_to_none=True)
+    flags = {name: p.requires_grad for name, p in module.named_parameters()}
+    for name, p in traced.module.named_parameters():
+        p.requires_grad_(flags[name])
+    return Pruned(traced.module, report)
+
+
+def _cut(traced: Traced, left: Mapping[str, int]) -> None:
+    for name, group in traced.groups.items():
+        order = np.argsort(group.importance, kind="stable")
+        idxs = sorted(order[: group.size - left[name]].tolist())
+        if not idxs:
+            continue
+        root = traced.module.get_submodule(name)
+        prune_out = traced.graph.get_pruner_of_module(root).prune_out_channels
+        traced.graph.get_pruning_group(root, prune_out, idxs).prune()
+
+
+def _check_output(module: nn.Module, example: Any, shapes: list[tuple[int, ...]]) -> None:
+    """The smaller network runs and puts out what the whole one did."""
+    fix = "name in prune.keep the module whose channels forward() relies on"
+    try:
+        with torch.no_grad():
+            found = _shapes(forward(module, example))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"the pruned network does not run: {error}", expected="a forward pass without fixed numbers of channels",
+            fix=fix,
+        ) from error  # fmt: skip
+    if found != shapes:
+        raise InputError(
+            f"the pruned network puts out {found} instead of {shapes}", expected="outputs of the same shape", fix=fix
+        )
+
+
+def _shapes(output: Any) -> list[tuple[int, ...]]:
+    if isinstance(output, Tensor):
+        return [tuple(output.shape)]
+    values = list(output.values()) if isinstance(output, Mapping) else output
+    return [shape for each in values for shape in _shapes(each)] if isinstance(values, tuple | list) else []
+
+
+def _report(traced: Traced, left: Mapping[str, int]) -> PruningReport:
+    def numbers(layers: tuple[str, ...] | None) -> tuple[Cost, Cost]:
+        return traced.cost(traced.sizes, layers), traced.cost(left, layers)
+
+    groups = []
+    for name, group in traced.groups.items():
+        before, after = numbers(group.layers)
+        groups.append(
+            GroupReport(
+                name, group.layers, group.size, left[name], round(before.params), round(after.params),
+                round(before.macs), round(after.macs),
+            )
+        )  # fmt: skip
+    before, after = numbers(None)
+    return PruningReport(
+        tuple(groups), traced.whole, round(before.params), round(after.params), round(before.macs), round(after.macs)
+    )
