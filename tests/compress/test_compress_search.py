@@ -16,6 +16,8 @@ import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.compress import Limits, optimise
+from deepseek.compress.onnx_subject import OnnxSubject
+from deepseek.compress.subject import Plan
 from deepseek.compress.thin import first_trees, num_trees, thinned
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, MissingError
@@ -60,6 +62,28 @@ def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tm
     answers = session.run(None, {"x": arrays["x"]})[0].argmax(axis=1)
     low, high = found.chosen.score.low, found.chosen.score.high
     assert low - 0.01 <= (answers == arrays["y"]).mean() <= high + 0.01
+
+
+def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Path, tmp_path: Path) -> None:
+    subject = OnnxSubject.open(digits / "net.onnx", digits / "validation.npz")
+    given = subject.outputs(subject.ways(subject.given)[0])
+    away = []
+    for name in ("int8", "int8-but-2"):
+        (tmp_path / name).mkdir()
+        variant = subject.make(Plan((name,)), tmp_path / name)
+        away.append(np.linalg.norm(subject.outputs(subject.ways(variant)[0]) - given))
+    assert away[1] < 0.5 * away[0]
+    assert variant.notes[0].startswith("not in int8: ")
+
+
+def test_a_careful_form_is_only_tried_where_the_plain_one_loses_too_much(digits: Path, tmp_path: Path) -> None:
+    tried = []
+    for keep in (0.9, 1.0):
+        found = optimise(digits / "net.onnx", digits / "validation.npz", Limits(keep=keep), cache=tmp_path, **FAST)
+        tried.append({row.measured.variant for row in found.rows})
+        plain = [row.measured.kept.value for row in found.rows if row.measured.variant == "int8"]
+    assert tried[0] == {"int8"}
+    assert ("int8-but-2" in tried[1]) == (min(plain) < 1.0)
 
 
 def test_what_meets_no_limit_is_not_written(digits: Path, tmp_path: Path) -> None:

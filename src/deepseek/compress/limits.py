@@ -34,7 +34,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not _is_number(self.keep) or not 0 < self.keep <= 1:
-            told = f"for {self.keep:g} % write {self.keep / 100:g}" if _is_number(self.keep) and self.keep > 1 else ""
+            told = f"for {self.keep:g} % write {self.keep / 100:g}" if _is_number(self.keep) and self.keep >= 2 else ""
             raise InputError(
                 f"keep is {self.keep!r}", expected="a share above 0 and up to 1", fix=told or "for example keep=0.99"
             )

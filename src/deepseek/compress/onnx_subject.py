@@ -9,6 +9,7 @@ the graph in the engine that it was judged in.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
+from deepseek.compress.graph_scan import worst_nodes
 from deepseek.compress.judge import Judge, split_rows
 from deepseek.compress.post_training import quantize_onnx
 from deepseek.compress.subject import Plan, Variant, Way
@@ -28,6 +30,7 @@ from deepseek.engines.onnx_file.engine import INT8, LOSSY, call, kinds, open_kin
 from deepseek.errors import InputError
 
 TARGET = "y"
+LEFT_OUT = (2, 4, 8)  # operators that are not computed in int8, where all of them lose too much
 CALL_ROWS = 64  # of a call when outputs are gathered
 FILE = "model.onnx"
 
@@ -48,6 +51,7 @@ class OnnxSubject:
         self.digest = f"{file.digest} {data_digest} {seed}"
         self.data_digest = data_digest
         self.given = Variant("given", file.path.parent, file.path.stat().st_size)
+        self._scanned: list[str] | None = None
         self.judge = self._judge(None if target is None else target[judged])
 
     @classmethod
@@ -64,11 +68,27 @@ class OnnxSubject:
         return ("int8",)
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        return [Plan((method,)) for method in methods]
+        return [Plan((name,)) for method in methods for name in (method, *(f"{method}-but-{one}" for one in LEFT_OUT))]
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        quantize_onnx(self.file.path, self.calibration(), folder / FILE)
-        return Variant(plan.name, folder, (folder / FILE).stat().st_size)
+        num_exact = int(plan.name.rpartition("-")[2]) if "-but-" in plan.name else 0
+        calls, exact = self.calibration(), self._worst()[:num_exact] if num_exact else []
+        if len(exact) < num_exact:
+            raise InputError(
+                f"the graph has {len(exact)} operators in int8", expected=f"more than {num_exact}", fix="see the others"
+            )
+        quantize_onnx(self.file.path, calls, folder / FILE, exact=exact)
+        notes = (f"not in int8: {', '.join(exact)}",) if exact else ()
+        return Variant(plan.name, folder, (folder / FILE).stat().st_size, notes)
+
+    def _worst(self) -> list[str]:
+        """Operators by what they lose in int8, scanned once."""
+        if self._scanned is None:
+            with tempfile.TemporaryDirectory(prefix="deepseek-scan-") as folder:
+                path = Path(folder) / FILE
+                quantize_onnx(self.file.path, self.calibration(), path)
+                self._scanned = worst_nodes(self.file.path, path, self.calibration())
+        return self._scanned
 
     def calibration(self) -> list[Arrays]:
         """Calls of one row, of rows that nothing is judged on."""

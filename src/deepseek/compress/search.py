@@ -116,11 +116,15 @@ def _search(
     given = work.given(tell)
     rows: list[Row] = []
     plans = subject.plans(chosen_methods)
+    settled: set[str] = set()
     for number, plan in enumerate(plans):
+        if plan.spares in settled:
+            continue
         tell(f"{plan.name}{_so_far(rows)}", (number + 1) / (len(plans) + 1))
-        rows += [
-            Row(one, verdict(one, limits, given_bytes=subject.given.size_bytes)) for one in work.measured(plan, limits)
-        ]
+        found_here = work.measured(plan, limits)
+        rows += [Row(one, verdict(one, limits, given_bytes=subject.given.size_bytes)) for one in found_here]
+        if not any(one.kept is not None and one.kept.value < limits.keep for one in found_here):
+            settled.add(plan.spares or plan.name)  # a more careful form could only be slower
     accepted = [row.measured for row in rows if not row.refused]
     chosen = best(accepted) if accepted else None
     found = Found(given, tuple(rows), chosen, None, limits, subject.judge.name, subject.judge.num_rows, subject.seed)

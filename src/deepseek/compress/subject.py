@@ -33,6 +33,15 @@ class Plan:
         """
         return "+".join(self.steps)
 
+    @property
+    def spares(self) -> str:
+        """The plan that this one is a more careful form of: there is no need of it where that one keeps enough.
+
+        >>> Plan(("int8-but-4",)).spares, Plan(("int8",)).spares
+        ('int8', '')
+        """
+        return self.name.partition("-but-")[0] if "-but-" in self.name else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
