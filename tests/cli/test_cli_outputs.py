@@ -54,6 +54,8 @@ ARGUMENTS = {
     "serve": ("loans", "--port", "0"),
     "bench": ("serve", "loans", "--seconds", "0.1", "--concurrency", "1", "--workers", "1"),
     "convert": ("encoder", "--out", "KEY"),
+    "compress": ("loans", "--data", "loans.csv", "--keep", "0.1"),
+    "export": ("loans", "--edge", "--tier", "c", "--out", "KEY"),
     "plan": ("100b", "--gpus", "H100x8"),
     "keygen": ("KEY",),
     "migrate": ("loans",),

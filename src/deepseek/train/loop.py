@@ -25,6 +25,7 @@ from deepseek.train.bar import Bar
 from deepseek.train.config import TrainConfig
 from deepseek.train.optimizer import MakeOptimizer, MakeScheduler
 from deepseek.train.run import FitResult, Run
+from deepseek.train.signals import interruption
 from deepseek.train.stream import Loss, describe, loss_of, to_device
 from deepseek.train.track import Sink
 from deepseek.train.validate import Validation, validate
@@ -111,7 +112,7 @@ def _train(run: Run, progress: bool) -> FitResult:
                 if run.must_stop():
                     run.save()
                     run.flush()
-                    raise KeyboardInterrupt
+                    raise interruption()
             run.after_epoch(validate(run) if run.is_validated() else None)
         run.finish()
     return run.result

@@ -5,6 +5,8 @@ The handlers stand only while the loop runs, in the main thread, and where there
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -40,3 +42,12 @@ class Stop:
             yield
         finally:
             restore()
+
+
+def interruption() -> KeyboardInterrupt:
+    """What ends a run that was told to stop. torch shows what it has compiled at Python's exit, by a package that it
+    imports only then, if it is there; what that runs makes Python forget that a Ctrl-C has ended the program, which
+    then exits with 1 instead of 130. So it is imported before."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tabulate")
+    return KeyboardInterrupt()

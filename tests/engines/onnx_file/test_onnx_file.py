@@ -110,7 +110,7 @@ def test_what_was_tried_by_hand(places: Any, scale: float, covered: bool) -> Non
 
 
 def test_lossy_engines_are_measured_only_behind_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepseek.engines.onnx_file import engine
+    from deepseek.engines import ways
 
     monkeypatch.setattr(engine, "has_bf16", lambda **_: True)  # a CPU without computes in float32 and passes
     path = dense(tmp_path / "m.onnx")
@@ -323,14 +323,14 @@ def test_a_file_of_quantized_weights_runs_as_it_is(tmp_path: Path) -> None:
 def test_gpu_engines_come_first_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import onnxruntime
 
-    from deepseek.engines.onnx_file import engine
+    from deepseek.engines import ways
 
     there = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
     signature = Signature((TensorSpec("x", "float32", ("N",)),), (TensorSpec("y", "float32", ("N",)),))
-    monkeypatch.setattr(engine, "_DEVICES", (str(tmp_path / "none"),))
+    monkeypatch.setattr(ways, "_DEVICES", (str(tmp_path / "none"),))
     assert kinds(signature) == ["onnxruntime", "openvino-f32"]
-    monkeypatch.setattr(engine, "_DEVICES", (str(tmp_path),))
+    monkeypatch.setattr(ways, "_DEVICES", (str(tmp_path),))
     assert kinds(signature) == ["onnxruntime", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino-f32"]
 
 
