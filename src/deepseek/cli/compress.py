@@ -32,7 +32,7 @@ Examples:
 @click.option("--methods", metavar="A,B", help="Only these: int8, fp8, int4, prune, distill.  [default: all that fit]")
 @click.option("--out", type=FOLDER, help="Folder of the bundle; without it nothing is written.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of what is drawn.")
 @output.json_option
 def command(
     model: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from deepseek.cli import output
 from deepseek.cli.options import BUNDLE, FILE, FOLDER, share
+from deepseek.cli.progress import Progress
 from deepseek.look.numbers import duration, size
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ def command(
     from deepseek.compress.edge import EdgeOptions, export_edge
 
     options = EdgeOptions(tier, max_mb, keep, overwrite)
-    done = export_edge(bundle, out, options, data=data, say=output.note)
+    with closing(Progress()) as progress:
+        done = export_edge(bundle, out, options, data=data, say=lambda message: progress(message, 0.0))
     output.warn(done.notes)
     output.emit(facts(done), as_json, lambda: [f"wrote {out}", table(done), f"see {out / 'README.md'}"])
 
