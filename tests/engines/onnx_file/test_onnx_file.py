@@ -110,7 +110,7 @@ def test_what_was_tried_by_hand(places: Any, scale: float, covered: bool) -> Non
 
 
 def test_lossy_engines_are_measured_only_behind_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepseek.engines import ways
+    from deepseek.engines.onnx_file import engine
 
     monkeypatch.setattr(engine, "has_bf16", lambda **_: True)  # a CPU without computes in float32 and passes
     path = dense(tmp_path / "m.onnx")
