@@ -29,10 +29,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,7 +54,6 @@ SEEDS = (0, 1, 2, 3, 4)
 TASKS = ("banking77", "sst2")
 CLAIMS = ("size", "load", "accuracy", "int4", "fp8", "scratch")
 BERT_BASE = {"hidden": 768, "layers": 12, "wide": 3072, "vocab": 30_522, "positions": 512}
-METHODS: tuple[Method, ...] = ("int4", "fp8")
 
 
 @dataclass(frozen=True)
@@ -198,33 +198,60 @@ def further(task: str, method: Method | None, seed: int, extra: Extra = EXTRA) -
 
 
 def run_seed(task: str, seed: int) -> dict[str, float]:
-    """Test accuracies and training losses of every variant; kept by the digest of what they depend on."""
-    files = [ROOT / "src/deepseek/compress/quantize" / f"{name}.py" for name in ("grid", "fake", "qat", "fp8")]
-    told = json.dumps({**asdict(EXTRA), "task": task, "seed": seed, "teacher": teacher(task).name, "methods": METHODS})
-    digest = hashlib.sha256(told.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    kept = cache_folder() / "benchmarks" / f"quantize-{task}-{seed}-{digest}.json"
-    if kept.exists():
-        return json.loads(kept.read_text())
-    beside, test = teacher(task), load_task(task).test
-    control, loss = further(task, None, seed)
-    found = {"loss": loss}
-    with saved(control, beside) as folder:
-        found["fp32"] = by_engine(folder, test)
-        packed = pack(folder, folder.with_name("small"))
-        found["fp8_post"] = by_engine(packed.out, test)
-        found["fp8_ratio"] = (folder / "model.safetensors").stat().st_size / packed.size_bytes
-    for name, clip in (("int4_post", "mse"), ("int4_post_max", "max")):
-        rounded = copy.deepcopy(control)
-        quantize_weights(rounded, QuantizeConfig("int4", clip=clip))  # type: ignore[arg-type]
-        with saved(rounded, beside) as folder:
-            found[name] = by_engine(folder, test)
-    for method in METHODS:
-        trained, found[f"{method}_loss"] = further(task, method, seed)
-        with saved(trained, beside) as folder:
-            served = pack(folder, folder.with_name("small")).out if method == "fp8" else folder
-            found[f"{method}_qat"] = by_engine(served, test)
-    kept.write_text(json.dumps(found, indent=1))
+    """Test accuracies and training losses of every variant, in parts that are kept by what they depend on."""
+    control = cache(lambda: further(task, None, seed))
+    parts: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, float]]]] = {
+        "post": (("grid", "container"), lambda: post_fp8(task, *control())),
+        "int4": (("grid", "fake", "qat"), lambda: post_int4(task, control()[0]) | trained("int4", task, seed)),
+        "fp8": (("grid", "fake", "qat", "container"), lambda: trained("fp8", task, seed)),
+    }
+    found: dict[str, float] = {}
+    for name, (sources, run) in parts.items():
+        kept = kept_at(task, seed, name, sources)
+        if not kept.exists():
+            kept.write_text(json.dumps(run(), indent=1))
+        found |= json.loads(kept.read_text())
     return found
+
+
+def kept_at(task: str, seed: int, part: str, sources: tuple[str, ...]) -> Path:
+    """Where the figures of one part stand, by the digest of the settings, of the teacher and of those sources."""
+    told = json.dumps({**asdict(EXTRA), "task": task, "seed": seed, "teacher": teacher(task).name, "part": part})
+    read = [(ROOT / "src/deepseek/compress/quantize" / f"{name}.py").read_bytes() for name in sources]
+    digest = hashlib.sha256(told.encode() + b"".join(read)).hexdigest()[:12]
+    return cache_folder() / "benchmarks" / f"quantize-{task}-{seed}-{part}-{digest}.json"
+
+
+def post_fp8(task: str, control: nn.Module, loss: float) -> dict[str, float]:
+    """The control in float32, and packed."""
+    test = load_task(task).test
+    with saved(control, teacher(task)) as folder:
+        packed = pack(folder, folder.with_name("small"))
+        size_bytes = (folder / "model.safetensors").stat().st_size
+        return {
+            "loss": loss, "fp32": by_engine(folder, test), "fp8_post": by_engine(packed.out, test),
+            "fp8_ratio": size_bytes / packed.size_bytes,
+        }  # fmt: skip
+
+
+def post_int4(task: str, control: nn.Module) -> dict[str, float]:
+    """The control, rounded to int4 in two ways."""
+    found = {}
+    clips: dict[str, Literal["mse", "max"]] = {"int4_post": "mse", "int4_post_max": "max"}
+    for name, clip in clips.items():
+        rounded = copy.deepcopy(control)
+        quantize_weights(rounded, QuantizeConfig("int4", clip=clip))
+        with saved(rounded, teacher(task)) as folder:
+            found[name] = by_engine(folder, load_task(task).test)
+    return found
+
+
+def trained(method: Method, task: str, seed: int) -> dict[str, float]:
+    """The teacher after the further training with its weights rounded; 8-bit floats from the packed file."""
+    model, loss = further(task, method, seed)
+    with saved(model, teacher(task)) as folder:
+        served = pack(folder, folder.with_name("small")).out if method == "fp8" else folder
+        return {f"{method}_loss": loss, f"{method}_qat": by_engine(served, load_task(task).test)}
 
 
 @contextmanager
