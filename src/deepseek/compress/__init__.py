@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
+    from deepseek.compress.distilling import DistillConfig, Distilled, distill, layer_initialised
     from deepseek.compress.limits import Limits
     from deepseek.compress.search import Found, optimise
 
-__all__ = ["Found", "Limits", "optimise"]
+__all__ = ["DistillConfig", "Distilled", "Found", "Limits", "distill", "layer_initialised", "optimise"]
 
-_MODULES = {"Found": "search", "Limits": "limits", "optimise": "search"}
+_MODULES = {
+    "DistillConfig": "distilling",
+    "Distilled": "distilling",
+    "Found": "search",
+    "Limits": "limits",
+    "distill": "distilling",
+    "layer_initialised": "distilling",
+    "optimise": "search",
+}
 
 __getattr__ = lazily(__name__, _MODULES)
