@@ -9,6 +9,8 @@ from typing import Literal
 
 from deepseek.errors import InputError
 
+NOBODY_KNOWS = -100  # the label of such a row
+
 
 @dataclass(frozen=True)
 class DistillConfig:

@@ -14,6 +14,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
+from deepseek.compress.distilling.config import NOBODY_KNOWS
+
 LEAST = 1e-7  # that a weight of attention is taken for: behind a mask it is 0, which has no logarithm
 
 
@@ -34,7 +36,9 @@ def answers_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 def labels_loss(student: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of logits (..., C) over the rows whose label is 0 or more; 0 without any."""
     logits, flat = student.float().reshape(-1, student.shape[-1]), labels.reshape(-1)
-    return functional.cross_entropy(logits, flat, ignore_index=-100, reduction="sum") / (flat >= 0).sum().clamp(min=1)
+    return functional.cross_entropy(logits, flat, ignore_index=NOBODY_KNOWS, reduction="sum") / (flat >= 0).sum().clamp(
+        min=1
+    )
 
 
 def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor | None, match: Literal["mse", "cosine"]) -> Tensor:

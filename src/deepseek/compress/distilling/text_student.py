@@ -21,11 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepseek.compress.distilling.config import DistillConfig
+from deepseek.compress.distilling.config import NOBODY_KNOWS, DistillConfig
 from deepseek.compress.distilling.start import layer_initialised
-from deepseek.compress.distilling.texts import NOBODY_KNOWS, TextRows, augmented
+from deepseek.compress.distilling.texts import TextRows, augmented
 from deepseek.compress.distilling.training import Distilled, distill, opened
-from deepseek.compress.distilling.vocabulary import is_wordpiece, needed_pieces, with_pieces
+from deepseek.compress.distilling.vocabulary import check_taught, needed_pieces, with_pieces
+from deepseek.engines.openvino import has_bf16
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.architecture import CONFIG
 from deepseek.engines.text.folder import read_json, read_object
@@ -44,12 +45,17 @@ class StudentRecipe:
 
     share: float = 1 / 9  # of the teacher's parameters, at the most, 0 to 1
     layers: int = 1  # at least 1
-    num_made: int = 30_000  # texts that are made up
+    made: float = 2.5  # texts that are made up for each that is given
+    least_made: int = 4_000  # texts that are made up at the least, if any are
     batch_size: int = 64
     epochs: int = 4  # over the texts and those made up
     lr: float = 5e-4
     temperature: float = 2.0
     alpha: float = 1.0  # see DistillConfig
+
+    def num_made(self, num_texts: int) -> int:
+        """Texts that are made up of so many."""
+        return max(self.least_made, round(self.made * num_texts)) if self.made else 0
 
     def train(self, seed: int) -> TrainConfig:
         """As fit() takes it."""
@@ -63,13 +69,6 @@ class Student:
     module: nn.Module
     tokenizer: dict[str, Any]  # as its tokenizer.json
     num_parameters: int
-
-
-def can_be_taught(model: TextModel) -> bool:
-    """Whether distil_folder() takes it: a BERT that gives one label to a text, with WordPiece."""
-    architecture = model.architecture
-    known = architecture.family == "bert" and model.task == "sequence-classification" and not architecture.multi_label
-    return known and is_wordpiece(read_json(model.path, TOKENIZER))
 
 
 def distil_folder(
@@ -88,12 +87,9 @@ def distil_folder(
     InputError for a model that cannot be taught so, texts that give no row, and a share with no room for a student.
     """
     recipe, model = recipe or StudentRecipe(), TextModel.open(folder)
-    if not can_be_taught(model):
-        raise InputError(
-            f"{folder} is no BERT with WordPiece that gives one label to a text",
-            expected="such a classifier", fix="build a student yourself: distill() takes any two modules",
-        )  # fmt: skip
-    made = augmented(texts, recipe.num_made, seed=seed) if recipe.num_made else []
+    check_taught(model)
+    num_made = recipe.num_made(len(texts))
+    made = augmented(texts, num_made, seed=seed) if num_made else []
     all_texts, known = [*texts, *made], list(labels) if labels is not None else [NOBODY_KNOWS] * len(texts)
     tokens = list(model.prepare(all_texts))
     teacher = opened(folder)
@@ -173,8 +169,8 @@ def write_student(student: Student, model: TextModel, out: Path) -> None:
 
 
 def answers(model: TextModel, tokens: Sequence[TokenRow]) -> NDArray[np.float32]:
-    """Logits (N, C) of the model in OpenVINO, in float32."""
-    engine = TextEngine.open(model.path, precision="f32")
+    """Logits (N, C) of the model in OpenVINO, in bfloat16 where the CPU can: it is near enough to learn of."""
+    engine = TextEngine.open(model.path, precision="bf16" if has_bf16(extra="text") else "f32")
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     found = np.empty((len(tokens), len(model.labels)), np.float32)
     for start in range(0, len(order), BATCH):

@@ -19,7 +19,6 @@ from torch import Tensor
 from deepseek.compress.distilling.training import ANSWERED, LABELS, MASK
 from deepseek.errors import InputError
 
-NOBODY_KNOWS = -100  # the label of such a row
 MOST_CHANGED = 0.3  # share of the words of a text, at the most, that is left out or replaced
 POOL = 50  # batches whose rows are sorted by length together
 

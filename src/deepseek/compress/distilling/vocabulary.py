@@ -14,6 +14,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deepseek.engines.text import TextModel
+from deepseek.engines.text.folder import read_json
+from deepseek.engines.text.tokens import TOKENIZER
 from deepseek.errors import InputError
 
 MIDDLE = "##"  # before a piece within a word
@@ -23,6 +26,18 @@ def is_wordpiece(tokenizer: Mapping[str, Any]) -> bool:
     """Of a tokenizer.json that can be made smaller here."""
     model = tokenizer.get("model")
     return isinstance(model, Mapping) and model.get("type") == "WordPiece" and isinstance(model.get("vocab"), dict)
+
+
+def check_taught(model: TextModel) -> None:
+    """InputError unless a student is made of such a model: a BERT that gives one label to a text, with WordPiece."""
+    architecture = model.architecture
+    known = architecture.family == "bert" and model.task == "sequence-classification" and not architecture.multi_label
+    if not known or not is_wordpiece(read_json(model.path, TOKENIZER)):
+        raise InputError(
+            f"{model.path} is no BERT with WordPiece that gives one label to a text, so no student is made of it",
+            expected="such a classifier",
+            fix="leave --train out, or build a student yourself: deepseek.compress.distill takes any two modules",
+        )
 
 
 def needed_pieces(tokenizer: Mapping[str, Any], ids: Sequence[Sequence[int]], *, most: int) -> list[int]:
