@@ -20,7 +20,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,16 +61,18 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Token ids of each text, and its class from 0."""
+    """Token ids of each text, its class from 0, and the text itself."""
 
     ids: list[list[int]]
     labels: list[int]
+    texts: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def pick(self, chosen: Sequence[int]) -> Rows:
-        return Rows([self.ids[row] for row in chosen], [self.labels[row] for row in chosen])
+        texts = [self.texts[row] for row in chosen] if self.texts else []
+        return Rows([self.ids[row] for row in chosen], [self.labels[row] for row in chosen], texts)
 
 
 @dataclass(frozen=True)
@@ -147,10 +149,10 @@ def _banking77() -> Task:
         seen[label] += 1
         if seen[label] % EVERY == 0:
             held.append(row)
-    whole, out = Rows(encode(texts), classes), set(held)
+    whole, out = Rows(encode(texts), classes, texts), set(held)
     test_texts, test_classes = read("test.csv")
     train = whole.pick([row for row in range(len(whole)) if row not in out])
-    return Task("banking77", tuple(labels), train, whole.pick(held), Rows(encode(test_texts), test_classes))
+    return Task("banking77", tuple(labels), train, whole.pick(held), Rows(encode(test_texts), test_classes, test_texts))
 
 
 def _sst2() -> Task:
@@ -160,7 +162,8 @@ def _sst2() -> Task:
 
     def part(name: str) -> Rows:
         rows = [row for row, split in enumerate(table["split"]) if split == name]
-        return Rows(encode([table["text"][row] for row in rows]), [int(table["label"][row]) for row in rows])
+        texts = [table["text"][row] for row in rows]
+        return Rows(encode(texts), [int(table["label"][row]) for row in rows], texts)
 
     return Task("sst2", ("negative", "positive"), part("train"), part("dev"), part("test"))
 

@@ -19,6 +19,7 @@ EPILOG = """\b
 Examples:
   deepseek compress resnet.onnx --data validation.npz --out small
   deepseek compress ./all-MiniLM --data texts.csv --keep 0.998 --max-mb 23 --min-speedup 2
+  deepseek compress ./sentiment --data held.csv --train texts.txt --methods distill --out student
   deepseek compress net.py:build --data validation.npz --methods prune,int8 --json
 """
 
@@ -26,6 +27,7 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Make a model smaller and faster, within limits.")
 @click.argument("model", metavar="BUNDLE|FILE.onnx|HF_FOLDER|FILE.py:NAME")
 @click.option("--data", type=FILE, help="Rows to judge on, which the model has not been trained on.")
+@click.option("--train", type=FILE, help="Rows to train a student on, with or without labels (distill).")
 @click.option("--keep", default=0.99, show_default=True, help="Share of the score that must remain, 0 to 1.")
 @click.option("--max-mb", type=float, help="Most megabytes of all files that are needed to answer.")
 @click.option("--min-speedup", type=float, help="Times as fast as the given model in its fastest exact engine.")
@@ -37,6 +39,7 @@ Examples:
 def command(
     model: str,
     data: Path | None,
+    train: Path | None,
     keep: float,
     max_mb: float | None,
     min_speedup: float | None,
@@ -52,6 +55,9 @@ def command(
     table with the columns text and label, or one text a line; for bundles rows with the target. Without answers
     variants are held to those of the given model. A search that was interrupted goes on where it stopped.
 
+    TRAIN: further texts for a classifier of texts, with or without labels. A student of a ninth of the parameters
+    learns what the model answers to them, and to texts made of their pieces.
+
     Nothing is written that is slower or larger than what was given. Exit code 3: nothing met the limits.
     """
     from deepseek.cli.opening import cache_folder
@@ -63,8 +69,8 @@ def command(
     progress = Progress()
     try:
         found = optimise(
-            model, data, limits, methods=asked, out=out, overwrite=overwrite, cache=cache_folder(), seed=seed,
-            tell=progress,
+            model, data, limits, train=train, methods=asked, out=out, overwrite=overwrite, cache=cache_folder(),
+            seed=seed, tell=progress,
         )  # fmt: skip
     finally:
         progress.close()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
+    from deepseek.compress.distilling import DistillConfig, Distilled, distill, layer_initialised
     from deepseek.compress.limits import Limits
     from deepseek.compress.pruning.apply import GroupReport, Pruned, PruningReport, prune, prune_to
     from deepseek.compress.pruning.knobs import Pruning
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from deepseek.compress.search import Found, optimise
 
 __all__ = [
-    "Found", "GroupReport", "Limits", "Pruned", "Pruning", "PruningReport", "Repaired", "Teaching", "optimise",
-    "prune", "prune_and_repair", "prune_to", "repair",
+    "DistillConfig", "Distilled", "Found", "GroupReport", "Limits", "Pruned", "Pruning", "PruningReport", "Repaired",
+    "Teaching", "distill", "layer_initialised", "optimise", "prune", "prune_and_repair", "prune_to", "repair",
 ]  # fmt: skip
 
 _MODULES = {
+    "DistillConfig": "distilling",
+    "Distilled": "distilling",
     "Found": "search",
     "GroupReport": "pruning.apply",
     "Limits": "limits",
@@ -34,6 +37,8 @@ _MODULES = {
     "PruningReport": "pruning.apply",
     "Repaired": "pruning.repair",
     "Teaching": "pruning.repair",
+    "distill": "distilling",
+    "layer_initialised": "distilling",
     "optimise": "search",
     "prune": "pruning.apply",
     "prune_and_repair": "pruning.repair",

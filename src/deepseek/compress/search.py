@@ -78,6 +78,7 @@ def optimise(
     data: str | Path | None,
     limits: Limits | None = None,
     *,
+    train: str | Path | None = None,
     methods: Sequence[str] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -86,14 +87,15 @@ def optimise(
     budget_s: float = 6.0,
     tell: Tell | None = None,
 ) -> Found:
-    """Compress `model`, judged on `data`. `methods`: only these; `out`: where the bundle is written, if anything meets
-    the limits; `cache`: where measurements are kept; `budget_s`: of timing, for each variant; `tell` hears of progress.
+    """Compress `model`, judged on `data`. `train`: rows that a student may learn on; `methods`: only these; `out`:
+    where the bundle is written, if anything meets the limits; `cache`: where measurements are kept; `budget_s`: of
+    timing, for each variant; `tell` hears of progress.
 
     InputError for a model, data, limits or methods that cannot be used, before any long work.
     """
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     limits, tell = limits or Limits(), tell or (lambda *_: None)
-    with closing(open_subject(model, data, seed=seed)) as subject:
+    with closing(open_subject(model, data, seed=seed, train=train)) as subject:
         found = _search(subject, limits, methods, None if out is None else Path(out), overwrite, cache, budget_s, tell)
     return replace(found, cpu_s=time.process_time() - start_cpu_s, wall_s=time.monotonic() - start_s)
 

@@ -106,8 +106,10 @@ class Subject(Protocol):
         ...
 
 
-def open_subject(model: str | Path, data: str | Path | None, *, seed: int = 0) -> Subject:
-    """The model at a path, or `FILE.py:NAME` of a function that builds a torch module.
+def open_subject(
+    model: str | Path, data: str | Path | None, *, seed: int = 0, train: str | Path | None = None
+) -> Subject:
+    """The model at a path, or `FILE.py:NAME` of a function that builds a torch module. `train`: rows to train on.
 
     MissingError for what is not there; InputError for what cannot be compressed, or data that does not fit it.
     """
@@ -118,7 +120,12 @@ def open_subject(model: str | Path, data: str | Path | None, *, seed: int = 0) -
             fix="--data VALIDATION: .npz for tensors, a table for texts and bundles",
         )
     path, text = Path(model), str(model)
-    place = Path(data)
+    place, lesson = Path(data), None if train is None else Path(train)
+    if lesson is not None and not (path.is_dir() and not (path / "bundle.json").exists()):
+        raise InputError(
+            f"{text} is not trained while it is compressed",
+            expected="rows to train on for a Hugging Face folder alone", fix="leave --train out",
+        )  # fmt: skip
     if ":" in text and text.partition(":")[0].endswith(".py"):
         from deepseek.compress.module_subject import ModuleSubject
 
@@ -140,7 +147,7 @@ def open_subject(model: str | Path, data: str | Path | None, *, seed: int = 0) -
     if (path / "config.json").is_file():
         from deepseek.compress.text_subject import TextSubject
 
-        return TextSubject.open(path, place, seed=seed)
+        return TextSubject.open(path, place, seed=seed, train=lesson)
     raise InputError(
         f"{path} is nothing that can be compressed",
         expected="a bundle, an ONNX file, a Hugging Face folder, or FILE.py:NAME of a function that builds a module",

@@ -1,0 +1,163 @@
+"""A student of a ninth of its teacher on a real text task, against the same student without a teacher.
+
+    python benchmarks/compression_distill.py [--quick] [--only CLAIM]
+
+Teacher: MiniLM fine-tuned once on banking77 (text_tasks.py). Student: what `deepseek compress --methods distill` makes
+of it with the training rows: one layer, fewer neurons and pieces of words, begun as a copy of its teacher's, taught by
+the teacher's answers to the rows and to texts made of them. Without a teacher: a BERT of the same shape and tokenizer
+with random weights, trained on the labels of all rows for as many steps. Between the two, shown: the same student begun
+as a copy of the teacher's, then trained on the labels, so that its teacher's weights helped and its answers did not.
+
+Five seeds set what texts are made up, their order, dropout and random weights; the rates and the recipe were chosen on
+validation rows with seed 100. Test rows were scored once, by the engine that serves the folders, each with its own
+tokenizer; so was the teacher.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from fraud_features import cache_folder
+from result import ROOT, claim, finish, options
+from text_tasks import Rows, load_classifier, load_task, teacher
+
+from deepseek.compress import DistillConfig, distill
+from deepseek.compress.distilling.text_student import Student, StudentRecipe, begun, distil_folder, write_student
+from deepseek.compress.distilling.texts import TextRows
+from deepseek.engines.text import TextEngine, TextModel
+
+NAME, TASK, SEEDS = "compression_distill", "banking77", (0, 1, 2, 3, 4)
+CLAIMS = ("size", "lost", "gain")
+RECIPE = StudentRecipe()
+#: Peak rates of training on labels, chosen on validation rows for each start.
+LABEL_RATES = {"without": 5e-4, "copied": 5e-4}
+BATCH = 32
+
+
+def right(folder: Path, rows: Rows) -> float:
+    """Share of the texts whose class a folder finds, by the engine that serves it."""
+    model, engine = TextModel.open(folder), TextEngine.open(folder)
+    tokens = list(model.prepare(rows.texts))
+    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+    found = 0
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        logits = engine.run(model.join([tokens[row] for row in chosen]))["logits"]
+        found += int((logits.argmax(1) == np.array([rows.labels[row] for row in chosen])).sum())
+    engine.close()
+    return found / len(order)
+
+
+def taught(out: Path, seed: int) -> None:
+    """The student, by its teacher's answers."""
+    rows = load_task(TASK).train
+    distil_folder(teacher(TASK), rows.texts, rows.labels, out, RECIPE, seed=seed, progress=False)
+
+
+def untaught(out: Path, seed: int, start: str) -> None:
+    """The same student by the labels alone, for as many steps; its weights begin at random or as a copy."""
+    import transformers
+
+    rows, model, master = load_task(TASK).train, TextModel.open(teacher(TASK)), load_classifier(teacher(TASK))
+    torch.manual_seed(seed)
+    student = begun(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], RECIPE)
+    if start == "without":
+        module = transformers.AutoModelForSequenceClassification.from_config(student.module.config)
+        student = Student(module, student.tokenizer, student.num_parameters)
+    write_student(student, model, out)
+    ids = [row.ids.tolist() for row in TextModel.open(out).prepare(rows.texts)]
+    blank = np.zeros((len(ids), len(model.labels)), np.float32)  # so that the teacher is not asked
+    data = TextRows(ids, rows.labels, blank, batch_size=RECIPE.batch_size, seed=seed)
+    num_texts = len(ids) + RECIPE.num_made(len(ids))
+    train = replace(RECIPE.train(seed), epochs=round(RECIPE.epochs * num_texts / len(ids)), lr=LABEL_RATES[start])
+    distill(master, student.module, data, DistillConfig(alpha=0.0), train, progress=False)
+    write_student(student, model, out)
+
+
+def run_seed(seed: int) -> dict[str, float]:
+    """Shares of the test rows that are right, and the size; kept by the digest of what they depend on."""
+    files = sorted((ROOT / "src/deepseek/compress/distilling").glob("*.py"))
+    told = json.dumps({"recipe": asdict(RECIPE), "rates": LABEL_RATES, "seed": seed, "teacher": teacher(TASK).name})
+    digest = hashlib.sha256(told.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    kept = cache_folder() / "benchmarks" / f"distill-{TASK}-{seed}-{digest}.json"
+    found: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
+    for name in ("student", "without", "copied"):
+        if name in found:
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            out = Path(place) / name
+            if name == "student":
+                taught(out, seed)
+                found |= {"parameters": num_parameters(out), "bytes": (out / "model.safetensors").stat().st_size}
+            else:
+                untaught(out, seed, name)
+            found[name] = right(out, load_task(TASK).test)
+        kept.write_text(json.dumps(found, indent=1))
+        print(seed, name, found[name], flush=True)
+    return found
+
+
+def num_parameters(folder: Path) -> int:
+    return sum(weight.numel() for weight in load_classifier(folder).parameters())
+
+
+def claims_of(found: Sequence[dict[str, float]], master: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """By the name in CLAIMS."""
+    lost = [100 * (master["right"] - each["student"]) for each in found]
+    gain = [100 * (each["student"] - each["without"]) for each in found]
+    copied = mean(100 * (each["student"] - each["copied"]) for each in found)
+    each_seed = "; ".join(
+        f"{name} {' '.join(f'{100 * one[name]:.2f}' for one in found)}" for name in ("student", "without", "copied")
+    )
+    spread = stdev(lost) if len(lost) > 1 else 0.0
+    return {
+        "size": claim(
+            "distill_size", ours=found[0]["parameters"] / 1e6, rival=master["parameters"] / 1e6,
+            rival_name="teacher", ratio=min(master["parameters"] / each["parameters"] for each in found),
+            unit="M parameters", op=">=", bar=9.0, num_seeds=len(found),
+            note=f"model.safetensors {found[0]['bytes'] / 1e6:.2f} MB, {master['bytes'] / found[0]['bytes']:.2f}x "
+            "smaller than the teacher's, both float32",
+        ),
+        "lost": claim(
+            "distill_lost", ours=mean(lost), unit="points", op="<=", bar=1.2, num_seeds=len(found),
+            note=f"{TASK}, test rows; teacher {100 * master['right']:.2f}, one seed; sd {spread:.2f}, most "
+            f"{max(lost):.2f}; {each_seed}",
+        ),
+        "gain": claim(
+            "distill_gain", ours=mean(gain), unit="points", op=">=", bar=3.0, num_seeds=len(found),
+            note=f"over the same student without a teacher, mean of pairs, least {min(gain):.2f}; over the same "
+            f"student begun as a copy and trained on labels {copied:.2f}",
+        ),
+    }  # fmt: skip
+
+
+def main() -> int:
+    given = options(__doc__, CLAIMS, quick="Leaves out what needs seeds that were not run before.").parse_args()
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    chosen = [given.only] if given.only else list(CLAIMS)
+    if given.quick:
+        return finish(NAME, [], not_run=chosen)
+    folder = teacher(TASK)
+    found = [run_seed(seed) for seed in SEEDS]
+    master = {
+        "right": right(folder, load_task(TASK).test), "parameters": num_parameters(folder),
+        "bytes": (folder / "model.safetensors").stat().st_size,
+    }  # fmt: skip
+    made = claims_of(found, master)
+    return finish(NAME, [made[name] for name in chosen], not_run=[])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

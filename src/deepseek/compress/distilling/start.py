@@ -1,0 +1,76 @@
+"""A student that begins with every k-th layer of its teacher.
+
+student = layer_initialised(teacher, layers=2)       # layers 0 and 3 of six, all else copied
+
+As DistilBERT began (Sanh et al. 2019, https://arxiv.org/abs/1910.01108, section 3).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from deepseek.errors import InputError
+
+_COUNTS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+
+
+def layer_initialised(teacher: nn.Module, *, layers: int) -> nn.Module:
+    """A copy of `teacher` with `layers` of its layers, evenly spread and the first among them; a config of Hugging Face
+    says so, too. The layers are the longest ModuleList of modules of one class.
+
+    InputError for a module without such a list, or with fewer layers.
+
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(6))
+    >>> teacher = Net()
+    >>> student = layer_initialised(teacher, layers=2)
+    >>> len(student.blocks), bool((student.blocks[1].weight == teacher.blocks[3].weight).all())
+    (2, True)
+    """
+    found = layer_list(teacher)
+    if found is None:
+        raise InputError(
+            f"{type(teacher).__name__} has no list of layers of one class",
+            expected="a module with its layers in a torch ModuleList, as BERT has",
+            fix="build the student yourself: distill() takes any two modules",
+        )
+    place, depth = found
+    if not 1 <= layers <= depth:
+        raise InputError(
+            f"layers is {layers}, and the teacher has {depth}",
+            expected=f"between 1 and {depth}", fix="give such a number",
+        )  # fmt: skip
+    chosen = [index * depth // layers for index in range(layers)]
+    student = copy.deepcopy(teacher)
+    kept = [student.get_submodule(place)[index] for index in chosen]  # type: ignore[index]
+    for index, layer in enumerate(kept):
+        for part in layer.modules():
+            if isinstance(getattr(part, "layer_idx", None), int):  # by which transformers finds a layer's cache
+                part.layer_idx = index
+    parent, _, name = place.rpartition(".")
+    setattr(student.get_submodule(parent), name, nn.ModuleList(kept))
+    _tell(student, depth, layers)
+    return student
+
+
+def layer_list(module: nn.Module) -> tuple[str, int] | None:
+    """The name of the longest ModuleList of modules of one class, and its length; None without one of two or more."""
+    lists = [
+        (name, len(part))
+        for name, part in module.named_modules()
+        if isinstance(part, nn.ModuleList) and len(part) > 1 and len({type(one) for one in part}) == 1
+    ]
+    return max(lists, key=lambda each: each[1]) if lists else None
+
+
+def _tell(student: nn.Module, before: int, now: int) -> None:
+    for part in student.modules():
+        config: Any = getattr(part, "config", None)
+        for name in _COUNTS:
+            if getattr(config, name, None) == before:
+                setattr(config, name, now)

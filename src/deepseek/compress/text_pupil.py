@@ -1,0 +1,55 @@
+"""The student of a text model, made once when a plan asks for it, of texts that the user gives to train on.
+
+pupil = TextPupil(model, texts, labels, seed)
+pupil.folder()          # a Hugging Face folder of a ninth of the parameters; the first call trains
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepseek.engines.text import TextModel
+from deepseek.extras import need
+
+FIRST = "distill"  # of the steps of such a plan
+PLANS = ((FIRST,), (FIRST, "int8-weights"))
+
+
+class TextPupil:
+    """Give it back with close()."""
+
+    def __init__(self, model: TextModel, texts: Sequence[str], labels: Sequence[int] | None, seed: int) -> None:
+        self.model, self.texts, self.labels, self.seed = model, texts, labels, seed
+        self._place: tempfile.TemporaryDirectory[str] | None = None
+        self._note = ""
+
+    def folder(self) -> Path:
+        """Errors as those of distil_folder()."""
+        if self._place is None:
+            need("torch", extra="compress"), need("transformers", extra="compress")
+            from deepseek.compress.distilling.text_student import distil_folder
+
+            place = tempfile.TemporaryDirectory(prefix="deepseek-")
+            try:
+                done = distil_folder(
+                    self.model.path, self.texts, self.labels, Path(place.name) / "student", seed=self.seed,
+                    progress=False,
+                )  # fmt: skip
+            except BaseException:
+                place.cleanup()
+                raise
+            self._place = place
+            self._note = f"{done.num_parameters:,} parameters, {1 / done.share:.1f} times fewer; learnt of its teacher"
+        return Path(self._place.name) / "student"
+
+    def note(self) -> str:
+        """For a reader of the table."""
+        return f"{self._note} on {len(self.texts):,} texts" if self._note else ""
+
+    def close(self) -> None:
+        """Remove the folder."""
+        if self._place is not None:
+            self._place.cleanup()
+            self._place = None

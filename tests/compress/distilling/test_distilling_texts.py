@@ -1,0 +1,86 @@
+"""Texts that are made up, batches of like length, and a tokenizer with fewer pieces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+
+from deepseek.compress.distilling import TextRows, augmented
+from deepseek.compress.distilling.vocabulary import is_wordpiece, needed_pieces, with_pieces
+from deepseek.errors import InputError
+from textfolders import SENTENCE, tokenizer_of
+
+TEXTS = ["the cat sat on a mat and berlin is big", "i am very happy", "not at all good", "bad film"]
+
+
+def test_made_up_texts_are_of_the_words_of_the_texts_and_set_by_the_seed() -> None:
+    made = augmented(TEXTS, 400, seed=3)
+    words = {word for text in TEXTS for word in text.split()}
+    assert len(made) == 400
+    assert {word for text in made for word in text.split()} == words
+    assert all(text.strip() for text in made)
+    assert made == augmented(TEXTS, 400, seed=3) != augmented(TEXTS, 400, seed=4)
+    assert len(set(made)) > 200
+    with pytest.raises(InputError, match="no words"):
+        augmented(["  ", ""], 3)
+
+
+def test_each_row_is_in_one_batch_of_an_epoch_with_what_belongs_to_it() -> None:
+    draw = np.random.default_rng(0)
+    ids = [[row + 1] * int(draw.integers(1, 30)) for row in range(100)]
+    rows = TextRows(ids, list(range(100)), np.arange(200, dtype=np.float32).reshape(100, 2), batch_size=8, seed=1)
+    batches = list(rows)
+    assert len(batches) == len(rows) == 13
+    seen = [int(label) for batch in batches for label in batch["labels"]]
+    assert sorted(seen) == list(range(100))
+    for batch in batches:
+        assert (batch["input_ids"][:, 0] == batch["labels"] + 1).all()
+        assert (batch["teacher_logits"][:, 0] == 2 * batch["labels"]).all()
+        assert (batch["attention_mask"].sum(1) == (batch["input_ids"] > 0).sum(1)).all()
+    padding = sum(int((batch["attention_mask"] == 0).sum()) for batch in batches)
+    assert padding < 0.15 * sum(map(len, ids))
+    rows.set_epoch(1)
+    again = [int(label) for batch in rows for label in batch["labels"]]
+    assert again != seen
+    assert set(next(iter(TextRows(ids)))) == {"input_ids", "attention_mask"}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> dict[str, object]:
+    tokenizer_of("bert").save(str(tmp_path / "tokenizer.json"))
+    found: dict[str, object] = json.loads((tmp_path / "tokenizer.json").read_text())
+    return found
+
+
+def test_texts_whose_pieces_are_kept_are_read_as_before(whole: dict[str, object]) -> None:
+    before = tokenizer_of("bert")
+    texts = ["the cat is happy", "a big cat", "xylophone!"]
+    kept = needed_pieces(whole, [before.encode(text).ids for text in texts], most=80)
+    after = Tokenizer.from_str(json.dumps(with_pieces(whole, kept)))
+    assert after.get_vocab_size() == len(kept) < before.get_vocab_size()
+    for text in texts:
+        assert after.encode(text).tokens == before.encode(text).tokens
+        assert [kept[number] for number in after.encode(text).ids] == before.encode(text).ids
+    # a word that no text held falls into letters, a letter that none held is unknown
+    assert after.encode("berlin").tokens == ["[CLS]", *["b", "##e", "##r", "##l", "##i", "##n"], "[SEP]"]
+    assert after.encode("猫").tokens == ["[CLS]", "[UNK]", "[SEP]"]
+
+
+def test_where_there_is_room_for_few_the_frequent_pieces_stay(whole: dict[str, object]) -> None:
+    vocab = tokenizer_of("bert").get_vocab()
+    ids = [[vocab["cat"]] * 3, [vocab["berlin"]] * 2, [vocab["mat"]]]
+    letters = len([piece for piece in vocab if len(piece.removeprefix("##")) == 1 and piece.isascii()]) + 5
+    kept = needed_pieces(whole, ids, most=letters + 2)
+    assert {word for word in SENTENCE.split() if vocab[word] in kept and len(word) > 1} == {"cat", "berlin"}
+    with pytest.raises(InputError, match="has room for 10 pieces"):
+        needed_pieces(whole, ids, most=10)
+
+
+def test_other_tokenizers_are_not_made_smaller(tmp_path: Path, whole: dict[str, object]) -> None:
+    tokenizer_of("roberta").save(str(tmp_path / "bpe.json"))
+    assert is_wordpiece(whole)
+    assert not is_wordpiece(json.loads((tmp_path / "bpe.json").read_text()))
