@@ -135,6 +135,34 @@ def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_pa
     assert not verify_bundle(tmp_path / "small")
 
 
+def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_path: Path) -> None:
+    """Without training the same cut loses far more: that is what --train is for."""
+    limits, left = Limits(keep=0.95), {}
+    for train in ("train.npz", None):
+        found = optimise(
+            "net.py:build", "validation.npz", limits, train=train, methods=["prune"], cache=tmp_path, **FAST
+        )
+        left[train] = max(row.measured.kept.value for row in found.rows if row.measured.variant == "prune-50")
+        if train:
+            assert found.chosen is not None
+            assert found.chosen.variant.startswith("prune-")
+            assert found.chosen.size_bytes < 0.75 * found.given[0].size_bytes
+    assert left["train.npz"] > left[None] + 0.05
+
+
+def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Path) -> None:
+    arrays = dict(np.load(inside / "train.npz"))
+    for given, said in (
+        ({"x": arrays["x"][:, :, :4]}, r"rows of the shape \[1, 8, 8\]"),
+        ({"x": arrays["x"], "y": arrays["y"].astype(float)}, "class numbers"),
+        ({"x": np.full_like(arrays["x"], np.nan)}, "not finite"),
+    ):
+        with pytest.raises(InputError, match=said):
+            optimise("net.py:build", "validation.npz", train=_bad(tmp_path, **given), cache=tmp_path, **FAST)
+    with pytest.raises(InputError, match="not trained while it is compressed"):
+        optimise("net.onnx", "validation.npz", train="train.npz", cache=tmp_path, **FAST)
+
+
 def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path) -> None:
     from deepseek.data.examples import example
 

@@ -27,7 +27,7 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Make a model smaller and faster, within limits.")
 @click.argument("model", metavar="BUNDLE|FILE.onnx|HF_FOLDER|FILE.py:NAME")
 @click.option("--data", type=FILE, help="Rows to judge on, which the model has not been trained on.")
-@click.option("--train", type=FILE, help="Rows to train a student on, with or without labels (distill).")
+@click.option("--train", type=FILE, help="Rows to train on, with or without answers, for prune and distill.")
 @click.option("--keep", default=0.99, show_default=True, help="Share of the score that must remain, 0 to 1.")
 @click.option("--max-mb", type=float, help="Most megabytes of all files that are needed to answer.")
 @click.option("--min-speedup", type=float, help="Times as fast as the given model in its fastest exact engine.")
@@ -55,8 +55,9 @@ def command(
     table with the columns text and label, or one text a line; for bundles rows with the target. Without answers
     variants are held to those of the given model. A search that was interrupted goes on where it stopped.
 
-    TRAIN: further texts for a classifier of texts, with or without labels. A student of a ninth of the parameters
-    learns what the model answers to them, and to texts made of their pieces.
+    TRAIN: for a classifier of texts further texts, with or without labels: a student of a ninth of the parameters
+    learns what the model answers to them, and to texts made of their pieces. For a module a .npz as DATA: what was
+    pruned is trained to answer as before.
 
     Nothing is written that is slower or larger than what was given. Exit code 3: nothing met the limits.
     """

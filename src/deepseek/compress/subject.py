@@ -121,15 +121,16 @@ def open_subject(
         )
     path, text = Path(model), str(model)
     place, lesson = Path(data), None if train is None else Path(train)
-    if lesson is not None and not (path.is_dir() and not (path / "bundle.json").exists()):
+    is_module = ":" in text and text.partition(":")[0].endswith(".py")
+    if lesson is not None and not is_module and not (path.is_dir() and not (path / "bundle.json").exists()):
         raise InputError(
             f"{text} is not trained while it is compressed",
-            expected="rows to train on for a Hugging Face folder alone", fix="leave --train out",
+            expected="rows to train on for a Hugging Face folder or a module", fix="leave --train out",
         )  # fmt: skip
-    if ":" in text and text.partition(":")[0].endswith(".py"):
+    if is_module:
         from deepseek.compress.module_subject import ModuleSubject
 
-        return ModuleSubject.open(text, place, seed=seed)
+        return ModuleSubject.open(text, place, seed=seed, train=lesson)
     if not path.exists():
         raise MissingError(
             f"there is no model at {text}",
