@@ -42,6 +42,7 @@ CLAIMS = ("size", "lost", "gain")
 RECIPE = StudentRecipe()
 #: Peak rates of training on labels, chosen on validation rows for each start.
 LABEL_RATES = {"without": 5e-4, "copied": 5e-4}
+LABEL_DROPOUT = 0.1
 BATCH = 32
 
 
@@ -71,7 +72,8 @@ def untaught(out: Path, seed: int, start: str) -> None:
 
     rows, model, master = load_task(TASK).train, TextModel.open(teacher(TASK)), load_classifier(teacher(TASK))
     torch.manual_seed(seed)
-    student = begun(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], RECIPE)
+    recipe = replace(RECIPE, dropout=LABEL_DROPOUT)
+    student = begun(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], recipe)
     if start == "without":
         module = transformers.AutoModelForSequenceClassification.from_config(student.module.config)
         student = Student(module, student.tokenizer, student.num_parameters)
@@ -88,7 +90,15 @@ def untaught(out: Path, seed: int, start: str) -> None:
 def run_seed(seed: int) -> dict[str, float]:
     """Shares of the test rows that are right, and the size; kept by the digest of what they depend on."""
     files = sorted((ROOT / "src/deepseek/compress/distilling").glob("*.py"))
-    told = json.dumps({"recipe": asdict(RECIPE), "rates": LABEL_RATES, "seed": seed, "teacher": teacher(TASK).name})
+    told = json.dumps(
+        {
+            "recipe": asdict(RECIPE),
+            "rates": LABEL_RATES,
+            "dropout": LABEL_DROPOUT,
+            "seed": seed,
+            "teacher": teacher(TASK).name,
+        }
+    )
     digest = hashlib.sha256(told.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     kept = cache_folder() / "benchmarks" / f"distill-{TASK}-{seed}-{digest}.json"
     found: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}

@@ -48,6 +48,9 @@ class StudentRecipe:
     made: float = 2.5  # texts that are made up for each that is given
     least_made: int = 4_000  # texts that are made up at the least, if any are
     batch_size: int = 64
+    dropout: float = (
+        0.0  # of the student while it learns: the teacher's answers are no noise, and there are enough of them
+    )
     epochs: int = 4  # over the texts and those made up
     lr: float = 5e-4
     temperature: float = 2.0
@@ -138,8 +141,14 @@ def begun(teacher: nn.Module, model: TextModel, ids: Sequence[Sequence[int]], re
     _fewer_rows(tables, "position_embeddings", torch.arange(positions), None)
     for name in ("position_ids", "token_type_ids"):
         setattr(tables, name, getattr(tables, name)[:, :positions])
-    told = {"vocab_size": len(kept), "max_position_embeddings": positions, "intermediate_size": neurons,
-            "pad_token_id": pad}  # fmt: skip
+    for part in student.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = recipe.dropout
+    told = {
+        "vocab_size": len(kept), "max_position_embeddings": positions, "intermediate_size": neurons,
+        "pad_token_id": pad,
+        **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"), recipe.dropout),
+    }  # fmt: skip
     for name, value in told.items():
         setattr(student.config, name, value)
     return Student(student, with_pieces(tokenizer, kept), sum(weight.numel() for weight in student.parameters()))
