@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 #: Scripts in the order in which they run, the short ones first.
 SCRIPTS = (
     "plan", "cold_start", "serve_row", "serving", "custom_operator", "generation", "train_loop", "elastic",
-    "compression", "compression_edge", "compression_quantize", "compression_vision",
+    "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
     "distributed", "pipeline", "optimizers", "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
