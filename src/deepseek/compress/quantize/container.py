@@ -4,9 +4,9 @@
     packed.ratio                                           # float32 bytes / bytes now
     module.load_state_dict(unpack(Path("minilm-fp8")))     # float32 again
 
-Every tensor of two or more axes becomes float8_e4m3fn (or e5m2, or int8) with one float32 scale for each first index;
-biases and norms stay. The layout is the one in engines/text/packed.py, which reads it without torch. Memory while it is
-served is that of float32: what is saved is disk, image and transfer.
+Every tensor of two or more axes becomes float8_e4m3fn (or e5m2, or int8) with one scale for each first index, in
+float16 where all of its scales are normal numbers there; biases and norms stay. engines/text/packed.py reads it without
+torch. Memory while it is served is that of float32: what is saved is disk, image and transfer.
 """
 
 from __future__ import annotations
