@@ -8,8 +8,8 @@ the teacher's answers to the rows and to texts made of them. Without a teacher: 
 with random weights, trained on the labels of all rows for as many steps. Between the two, shown: the same student begun
 as a copy of the teacher's, then trained on the labels, so that its teacher's weights helped and its answers did not.
 
-Five seeds set what texts are made up, their order, dropout and random weights; the rates and the recipe were chosen on
-validation rows with seed 100. Test rows were scored once, by the engine that serves the folders, each with its own
+Five seeds set what texts are made up, their order, dropout and random weights; rates and recipe are to be chosen on
+validation rows with another seed. Test rows are scored once, by the engine that serves the folders, each with its own
 tokenizer; so was the teacher.
 """
 
@@ -40,7 +40,7 @@ from deepseek.engines.text import TextEngine, TextModel
 NAME, TASK, SEEDS = "compression_distill", "banking77", (0, 1, 2, 3, 4)
 CLAIMS = ("size", "lost", "gain")
 RECIPE = StudentRecipe()
-#: Peak rates of training on labels, chosen on validation rows for each start.
+#: Peak rates of training on labels, for each start.
 LABEL_RATES = {"without": 5e-4, "copied": 5e-4}
 LABEL_DROPOUT = 0.1
 BATCH = 32

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepseek.compress.distilling.config import NOBODY_KNOWS
-from deepseek.compress.distilling.text_student import StudentRecipe, distil_folder
+from deepseek.compress.distilling.text_student import StudentRecipe, distil_folder, narrow
 from deepseek.compress.distilling.vocabulary import check_taught
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.errors import InputError
@@ -53,6 +53,20 @@ def test_a_student_of_the_stated_share_agrees_with_its_teacher(teacher: Path, tm
     assert logits.argmax(1).tolist() == found[:5]
     assert sum(weight.numel() for weight in model.parameters()) == done.num_parameters
     assert TextModel.open(out).labels == TextModel.open(teacher).labels
+
+
+def test_the_strongest_neurons_stay(teacher: Path) -> None:
+    module = transformers.AutoModelForSequenceClassification.from_pretrained(teacher).eval()
+    chosen = torch.randperm(1024, generator=torch.Generator().manual_seed(0))[:64]
+    weak = torch.ones(1024, dtype=torch.bool).index_fill(0, chosen, value=False)
+    with torch.no_grad():
+        for layer in module.bert.encoder.layer:
+            layer.output.dense.weight[:, weak] = 0
+    ids = torch.tensor([[2, 6, 7, 3]])
+    before = module(input_ids=ids).logits
+    narrow(module, 64)
+    assert module.bert.encoder.layer[1].intermediate.dense.weight.shape == (64, 32)
+    assert torch.allclose(module(input_ids=ids).logits, before, atol=1e-5)
 
 
 def test_labels_are_learnt_where_they_are_known(teacher: Path, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, processors
 
 from deepseek.compress.distilling import TextRows, augmented
 from deepseek.compress.distilling.vocabulary import is_wordpiece, needed_pieces, with_pieces
 from deepseek.errors import InputError
-from textfolders import SENTENCE, tokenizer_of
+from textfolders import LETTERS, SENTENCE, tokenizer_of
 
 TEXTS = ["the cat sat on a mat and berlin is big", "i am very happy", "not at all good", "bad film"]
 
@@ -68,6 +68,21 @@ def test_texts_whose_pieces_are_kept_are_read_as_before(whole: dict[str, object]
     # a word that no text held falls into letters, a letter that none held is unknown
     assert after.encode("berlin").tokens == ["[CLS]", *["b", "##e", "##r", "##l", "##i", "##n"], "[SEP]"]
     assert after.encode("猫").tokens == ["[CLS]", "[UNK]", "[SEP]"]
+
+
+def test_special_tokens_are_found_under_their_new_numbers() -> None:
+    pieces = ["zebra", *LETTERS, "the", "[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    made = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    made.add_special_tokens(pieces[-4:])
+    kinds = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", len(pieces) - 2), ("[SEP]", len(pieces) - 1)]
+    )
+    for kind in (kinds, processors.BertProcessing(("[SEP]", len(pieces) - 1), ("[CLS]", len(pieces) - 2))):
+        made.post_processor = kind
+        whole = json.loads(made.to_str())
+        kept = needed_pieces(whole, [made.encode("the").ids], most=40)
+        after = Tokenizer.from_str(json.dumps(with_pieces(whole, kept)))
+        assert after.encode("the").ids == [number - 1 for number in made.encode("the").ids] == [29, 26, 30]
 
 
 def test_where_there_is_room_for_few_the_frequent_pieces_stay(whole: dict[str, object]) -> None:

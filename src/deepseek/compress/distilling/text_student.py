@@ -41,7 +41,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class StudentRecipe:
-    """How a student is made and taught. Chosen on the validation rows of banking77."""
+    """How a student is made and taught."""
 
     share: float = 1 / 9  # of the teacher's parameters, at the most, 0 to 1
     layers: int = 1  # at least 1
