@@ -27,7 +27,7 @@ def test_json_and_a_table_say_what_was_written(cancer_bundle: Path, tmp_path: Pa
     out, err = capsys.readouterr()
     assert "RAM" in out
     assert "kept" in out
-    assert "compile, run, compare" in err
+    assert not err  # how far it is, is for somebody who looks on
 
 
 @pytest.mark.parametrize(
