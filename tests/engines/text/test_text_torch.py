@@ -66,6 +66,7 @@ def test_the_compiled_torch_gives_the_same_at_every_size_with_one_program(
 def test_torch_is_measured_behind_the_gate_and_compiling_only_where_it_has_a_chance(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tune, "NEAR", 0.0)  # so that it does not hang on this machine's load
     choice = choose(folder, TEXTS, ANYTHING, budget_s=0)
     rows = {row.precision: row for row in choice.table}
     assert rows["torch"].passes
