@@ -87,14 +87,16 @@ def test_without_torch_there_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_machine_without_a_compiler_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("/nowhere/g++",))
-    monkeypatch.setattr(config, "force_disable_caches", True)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
     def scaled(x: Any) -> Any:
         return torch.sin(x) * 1.2345
 
-    with pytest.raises(MissingError, match="torch cannot compile here"):
+    # torch's own patch: monkeypatch deletes an entry when it is done, which torch then takes for one that never was
+    with (
+        config.patch({"cpp.cxx": ("/nowhere/g++",), "force_disable_caches": True}),
+        pytest.raises(MissingError, match="torch cannot compile here"),
+    ):
         compiled(scaled, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
 
 
