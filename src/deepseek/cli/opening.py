@@ -214,7 +214,7 @@ def check_there(text: str, path: Path) -> None:
 def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace | GraphFace:
     """A model of a repository, once every byte of its bundle was found to be what it says."""
     from deepseek.bundle import verify_bundle
-    from deepseek.cli.opening_plain import is_plain, open_plain
+    from deepseek.cli.opening_plain import is_plain, open_whole
     from deepseek.engines import Runtime
     from deepseek.errors import InputError, IntegrityError
 
@@ -227,7 +227,7 @@ def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextF
                 expected="the files as their maker wrote them",
                 fix="copy it again under another name, and rename it when it is whole",
             )
-        return open_plain(path, key) if is_plain(path) else Runtime.open(path, key=key, lazy=lazy)
+        return open_whole(path) if is_plain(path) else Runtime.open(path, key=key, lazy=lazy)
     if kind == "causal-lm":
         raise InputError(
             f"{path.name} writes text, and such models are not loaded while the server serves",

@@ -30,14 +30,25 @@ def is_plain(path: Path) -> bool:
 
 def open_plain(path: Path, key: Path | None) -> TextFace | GraphFace:
     """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given."""
-    manifest = open_bundle(path, key=key).manifest
+    check_whole(path, key)
+    return open_whole(path)
+
+
+def check_whole(path: Path, key: Path | None) -> None:
+    """Every byte is held to the manifest. IntegrityError names the first that is not what it says."""
+    open_bundle(path, key=key)  # what it raises says more of a folder that holds no bundle
     problems = verify_bundle(path, key=key)
     if problems:
         raise IntegrityError(
             f"{path} is not a whole bundle: {problems[0]}",
             expected="the files as their maker wrote them",
-            fix="take an unharmed copy, or compress the model again",
+            fix="take an unharmed copy, or make it again",
         )
+
+
+def open_whole(path: Path) -> TextFace | GraphFace:
+    """A bundle whose bytes were checked."""
+    manifest = open_bundle(path).manifest
     found = _graph(path, manifest) if manifest.task == "tensors" else _text(path, manifest)
     found.name = manifest.name
     found.version = manifest.version

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from deepseek.engines.text import TextModel
@@ -22,7 +23,8 @@ class TextPupil:
 
     def __init__(self, model: TextModel, texts: Sequence[str], labels: Sequence[int] | None, seed: int) -> None:
         self.model, self.texts, self.labels, self.seed = model, texts, labels, seed
-        self._place: tempfile.TemporaryDirectory[str] | None = None
+        self._place: Path | None = None  # of the student, once it is taught
+        self._held = ExitStack()
         self._note = ""
 
     def folder(self) -> Path:
@@ -31,18 +33,14 @@ class TextPupil:
             need("torch", extra="compress"), need("transformers", extra="compress")
             from deepseek.compress.distilling.text_student import distil_folder
 
-            place = tempfile.TemporaryDirectory(prefix="deepseek-")
-            try:
+            with ExitStack() as held:
+                place = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="deepseek-")))
                 done = distil_folder(
-                    self.model.path, self.texts, self.labels, Path(place.name) / "student", seed=self.seed,
-                    progress=False,
-                )  # fmt: skip
-            except BaseException:
-                place.cleanup()
-                raise
-            self._place = place
+                    self.model.path, self.texts, self.labels, place / "student", seed=self.seed, progress=False
+                )
+                self._place, self._held = place, held.pop_all()
             self._note = f"{done.num_parameters:,} parameters, {1 / done.share:.1f} times fewer; learnt of its teacher"
-        return Path(self._place.name) / "student"
+        return self._place / "student"
 
     def note(self) -> str:
         """For a reader of the table."""
@@ -50,6 +48,5 @@ class TextPupil:
 
     def close(self) -> None:
         """Remove the folder."""
-        if self._place is not None:
-            self._place.cleanup()
-            self._place = None
+        self._held.close()
+        self._place = None

@@ -49,7 +49,7 @@ def quantize(path: Path, out: Path, calls: Iterable[Arrays] | None) -> None:
     raised = (*_RAISED, *refusals(runtime), onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
     raised = (*raised, need("google.protobuf.message", extra=EXTRA).Error)
     common = {"per_channel": True, "weight_type": library.QuantType.QInt8}
-    with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as folder, quiet():
         ready = Path(folder) / "ready.onnx"
         try:
             prepare(str(path), str(ready), skip_symbolic_shape=True)
@@ -87,7 +87,7 @@ def _reader(library: Any, calls: Iterable[Arrays]) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what the quantizer writes to the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -8,10 +8,7 @@ Weights alone cost almost no accuracy and no speed: they are widened once, when 
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import numpy as np
 
 from deepseek.compress.edge.layers import rounded
 from deepseek.contracts import Float32
+from deepseek.engines.int8 import quiet
 from deepseek.engines.onnx import refusals
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -94,7 +92,7 @@ def all_in_int8(graph: bytes, name: str, rows: Float32) -> bytes:
             row = next(self.left, None)
             return None if row is None else {name: row[None]}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         given, ready, made = (Path(folder) / f"{part}.onnx" for part in ("given", "ready", "made"))
         given.write_bytes(graph)
         try:
@@ -115,14 +113,3 @@ def all_in_int8(graph: bytes, name: str, rows: Float32) -> bytes:
 def _raised() -> tuple[type[Exception], ...]:
     """What a quantiser raises about a graph."""
     return (*refusals(need("onnxruntime", extra=EXTRA)), ValueError, RuntimeError, TypeError, KeyError)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice that quantisation logs."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
