@@ -15,9 +15,20 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
+_MEETINGS = 3  # gloo now and then refuses a connection while ranks meet; what is tested begins only after
+
+
+class RanksDidNotMeetError(Exception):
+    """The group could not be formed: nothing of the function under test has run."""
+
+
 def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder: str, given: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    try:
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+        dist.barrier()
+    except RuntimeError as error:
+        raise RanksDidNotMeetError(str(error)) from error
     found = function(*given)
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
     dist.barrier()
@@ -35,8 +46,14 @@ def num_threads(expected: int = 0) -> int:
 
 def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, folder: Path) -> list[Any]:
     """What `function(*arguments)` returns on each of `size` ranks, as JSON carries it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_start, (function, size, port, str(folder), arguments), size)
+    for meeting in range(1, _MEETINGS + 1):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        try:
+            mp.spawn(_start, (function, size, port, str(folder), arguments), size)
+            break
+        except mp.ProcessRaisedException as error:
+            if RanksDidNotMeetError.__name__ not in str(error) or meeting == _MEETINGS:
+                raise
     return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(size)]
