@@ -22,6 +22,7 @@ EXTRAS = """
     torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec orjson prometheus_client
     cryptography scipy threadpoolctl grpc google openvino tokenizers openvino_genai openvino_tokenizers ray nncf
     torch_pruning torchvision transformers onnxscript PIL matplotlib
+    av nibabel pydicom soundfile soxr
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

@@ -1,0 +1,221 @@
+"""The seam of media: a value that is a file -> its bytes -> one array, the same in training and in serving.
+
+    source = open_source("scans/7.png", root=Path("patients"), row=7, column="ct", limits=Limits())
+    reader = ImageReader.fit([source, ...])        # frozen, of JSON values: it goes into the bundle
+    array = reader.read(source)                    # always reader.shape, or BrokenError that names file, row and column
+
+A cell of a table may hold a path below the folder of the data, bytes, or what a request holds: {"b64": "..."} or a
+"data:" URL. An address of the network is never fetched here.
+
+Readers stand in image.py, audio.py, video.py, scan.py and series.py; each imports its decoder when it is first used.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+from numpy.typing import NDArray
+
+from deepseek.errors import InputError, MalformedError, MissingError, TooLargeError
+
+_SCHEMES = ("http:", "https:", "ftp:", "s3:", "gs:", "file:", "hdfs:")
+_DATA = "data:"
+
+
+class BrokenError(MalformedError):
+    """A file that is not what it should be: cut off, empty, of another kind. The run fails, or the value is masked and
+    counted, as the user chose."""
+
+    code = "broken_file"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one value may cost, checked before it is decoded."""
+
+    max_bytes: int = 512 * 2**20  # of all its files
+    max_files: int = 4_096  # of a folder (the slices of a scan)
+    max_pixels: int = 64_000_000  # of an image, or of one slice or frame
+    max_seconds: float = 3_600.0  # of a sound or a film
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The bytes of one value: one file, or those of a folder by name."""
+
+    name: str  # what errors call it: "scans/7.png (row 7, column 'ct')"
+    files: tuple[tuple[str, bytes], ...]
+    limits: Limits = Limits()
+
+    @property
+    def data(self) -> bytes:
+        """Of the only file. BrokenError for a folder."""
+        if len(self.files) != 1:
+            raise BrokenError(
+                f"{self.name} is a folder of {len(self.files)} files", expected="one file", fix="name the file"
+            )
+        return self.files[0][1]
+
+
+class Reader(Protocol):
+    """One kind of media: a frozen dataclass of JSON values, which are its whole state."""
+
+    kind: ClassVar[str]  # of the column: "image", "audio", "video", "volume", "series"
+    suffixes: ClassVar[tuple[str, ...]]  # of file names, lower case: ".png"
+
+    @classmethod
+    def fit(cls, sources: Sequence[Source]) -> Self:
+        """The reader for training values like these: how many channels, how large. BrokenError when one of them cannot
+        be read."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what read() gives."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Of what read() gives: "uint8" or "float32". Scaling is the model's work, so that little is moved."""
+        ...
+
+    def read(self, source: Source) -> NDArray[Any]:
+        """One value as an array of `shape`, finite. BrokenError or TooLargeError, with source.name in it."""
+        ...
+
+
+def open_source(value: Any, *, root: Path | None, row: int, column: str, limits: Limits | None = None) -> Source:
+    """The bytes behind one cell. `root`: the folder that paths lie below; None takes no paths, as a server does.
+
+    InputError for an address of the network or a path that leaves `root`, MissingError for a file that is not there,
+    TooLargeError above the limits, MalformedError for text that should be base64 and is not.
+
+    >>> open_source({"b64": "aGVsbG8="}, root=None, row=0, column="ct").data
+    b'hello'
+    >>> open_source("https://example.org/a.png", root=Path("."), row=3, column="ct")
+    Traceback (most recent call last):
+        ...
+    deepseek.errors.InputError: row 3, column 'ct': 'https://example.org/a.png' is an address. Expected: a file below \
+the folder of the data; addresses are not fetched. To mend it: download the files, and name them by their paths.
+    """
+    limits, place = limits or Limits(), f"row {row}, column {column!r}"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _of_bytes(bytes(value), place, limits)
+    if isinstance(value, Mapping):
+        value = value.get("b64")
+        return _of_base64(value, place, limits)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        raise InputError(
+            f"{place}: {type(value).__name__} is no file", expected='a path, bytes, or {"b64": "..."}',
+            fix="give one of these",
+        )  # fmt: skip
+    if value[:5].lower() == _DATA:
+        head, _, coded = value.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise MalformedError(
+                f"{place}: a data URL that is not base64", expected="data:TYPE;base64,...", fix="code it as base64"
+            )
+        return _of_base64(coded, place, limits)
+    if value.lower().startswith(_SCHEMES):
+        raise InputError(
+            f"{place}: {value[:100]!r} is an address",
+            expected="a file below the folder of the data; addresses are not fetched",
+            fix="download the files, and name them by their paths",
+        )
+    if root is None:
+        raise InputError(
+            f"{place}: {value[:100]!r} is a path or plain text", expected='{"b64": "..."}: a server reads no files',
+            fix="send the bytes of the file",
+        )  # fmt: skip
+    return _of_path(value, root, place, limits)
+
+
+def _of_bytes(data: bytes, place: str, limits: Limits, name: str = "") -> Source:
+    called = f"{name} ({place})" if name else f"the value in {place}"
+    if not data:
+        raise BrokenError(f"{called} is empty", expected="a file with something in it", fix="copy or record it again")
+    if len(data) > limits.max_bytes:
+        raise _too_large(called, len(data), limits)
+    return Source(called, ((name or column_file(place), data),), limits)
+
+
+def column_file(place: str) -> str:
+    """The name of a file that came without one."""
+    return place.replace("'", "")
+
+
+def _of_base64(coded: Any, place: str, limits: Limits) -> Source:
+    if not isinstance(coded, str):
+        raise MalformedError(f"{place} is no file", expected='{"b64": "..."}', fix="send the file's bytes as base64")
+    if len(coded) * 3 // 4 > limits.max_bytes + 2:
+        raise _too_large(f"the value in {place}", len(coded) * 3 // 4, limits)
+    try:
+        return _of_bytes(base64.b64decode(coded, validate=True), place, limits)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedError(
+            f"{place} is not base64: {error}", expected="letters, digits, '+', '/' and '=' at the end",
+            fix="code the bytes of the file as base64",
+        ) from error  # fmt: skip
+
+
+def _of_path(value: str, root: Path, place: str, limits: Limits) -> Source:
+    try:
+        real = (root / value).resolve(strict=True)
+        if not real.is_relative_to(root.resolve(strict=True)):
+            raise InputError(
+                f"{place}: {value[:200]!r} leaves the folder of the data, {root}",
+                expected="a path below it, links followed",
+                fix="move the file there, or name the folder that holds both",
+            )
+        if not real.is_dir():
+            _check_files([real], f"{value} ({place})", limits)
+            return _of_bytes(real.read_bytes(), place, limits, value)
+        paths = sorted(each for each in real.iterdir() if not each.is_dir())
+        _check_files(paths, f"{value} ({place})", limits)
+        return Source(f"{value} ({place})", tuple((path.name, path.read_bytes()) for path in paths), limits)
+    except FileNotFoundError as error:
+        raise MissingError(
+            f"{place}: there is no file {value[:200]!r} below {root}", expected="a path below the folder of the data",
+            fix="check the name, or name the folder (--files FOLDER)",
+        ) from error  # fmt: skip
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL in it; RuntimeError: a loop of links
+        raise InputError(
+            f"{place}: {value[:200]!r} cannot be read: {error}", expected="a file that may be read",
+            fix="check its name and its rights",
+        ) from error  # fmt: skip
+
+
+def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
+    """Before any of them is read."""
+    if not paths:
+        raise BrokenError(f"{called} is a folder without files", expected="files", fix="copy it again")
+    if len(paths) > limits.max_files:
+        raise TooLargeError(
+            f"{called} has {len(paths):,} files", expected=f"at most {limits.max_files:,}",
+            fix="split it, or raise the limit",
+        )  # fmt: skip
+    states = [path.stat() for path in paths]
+    for path, state in zip(paths, states, strict=True):
+        if not stat.S_ISREG(state.st_mode):
+            raise InputError(
+                f"{called}: {path.name} is a device or a pipe", expected="plain files", fix="copy the data into files"
+            )
+    if (size := sum(state.st_size for state in states)) > limits.max_bytes:
+        raise _too_large(called, size, limits)
+
+
+def _too_large(called: str, size: int, limits: Limits) -> TooLargeError:
+    return TooLargeError(
+        f"{called} has {size / 2**20:,.1f} MiB",
+        expected=f"at most {limits.max_bytes / 2**20:,.0f} MiB",
+        fix="make it smaller, or raise the limit",
+    )
