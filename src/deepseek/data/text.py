@@ -1,0 +1,134 @@
+"""Free text as a modality: bytes of any encoding to text, text to a fixed number of token ids.
+
+    reader = TextReader.fit(["The card was lost", "卡丢了"], num_tokens=64)
+    reader.read("my card is gone")                  # int64 (64,), 0 behind the last token
+
+The tokenizer is WordPiece as BERT has it (Wu et al. 2016, arXiv 1609.08144, section 4.1; Chinese by character),
+trained by the package `tokenizers` on the training texts and kept in the bundle as its JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.data.media import BrokenError
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+MAX_CHARACTERS = 1_000_000  # of one text; what lies behind the last token is never read
+#: Tried in this order. GB 18030 holds what GBK and GB 2312 can say; Latin-1 would take anything, so it is not tried.
+ENCODINGS = ("utf-8-sig", "gb18030")
+_MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_PAD, _UNKNOWN, _START = "[PAD]", "[UNK]", "[CLS]"
+
+
+def decode_text(data: bytes, name: str = "the text") -> str:
+    """The text in the bytes of a file: by its mark, else UTF-8, else GB 18030. BrokenError when none of them fits or
+    what comes out is not text.
+
+    >>> decode_text("卡丢了".encode("gbk")), decode_text("Grüße".encode("utf-16"))
+    ('卡丢了', 'Grüße')
+    """
+    marked = next((coding for mark, coding in _MARKS.items() if data.startswith(mark)), None)
+    for coding in (marked,) if marked else ENCODINGS:
+        try:
+            text = data.decode(coding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise BrokenError(
+        f"{name} is not text that can be read", expected="UTF-8, UTF-16 or UTF-32 with a mark, or GB 18030",
+        fix="save it as UTF-8",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Texts as token ids. `tokenizer` is the JSON of the package `tokenizers`."""
+
+    tokenizer: str
+    num_tokens: int = 64  # of a text, what is longer is cut; at least 2
+
+    kind: ClassVar[str] = "text"
+    suffixes: ClassVar[tuple[str, ...]] = (".txt",)
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.num_tokens <= 4_096:
+            raise InputError(
+                f"text.num_tokens is {self.num_tokens}", expected="between 2 and 4,096", fix="give such a number"
+            )
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], *, num_tokens: int = 64, vocab_size: int = 8_000) -> Self:
+        """Train the tokenizer on `texts`. InputError when there is no word in them."""
+        tokenizers = need("tokenizers", extra="text")
+        made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=_UNKNOWN))
+        made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True, handle_chinese_chars=True)
+        made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        made.train_from_iterator(
+            (text[:MAX_CHARACTERS] for text in texts),
+            tokenizers.trainers.WordPieceTrainer(
+                vocab_size=vocab_size, special_tokens=[_PAD, _UNKNOWN, _START], show_progress=False
+            ),
+        )
+        if made.get_vocab_size() <= 3:
+            raise InputError("there is no word in the texts", expected="texts to learn from", fix="give such texts")
+        return cls(made.to_str(), num_tokens)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.num_tokens,)
+
+    @property
+    def dtype(self) -> str:
+        return "int64"
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def read(self, text: str) -> NDArray[np.int64]:
+        """Ids (num_tokens,): a start, the tokens, then 0."""
+        found: NDArray[np.int64] = self.read_many([text])[0]
+        return found
+
+    def read_many(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Ids (N, num_tokens)."""
+        found = np.zeros((len(texts), self.num_tokens), np.int64)
+        found[:, 0] = self._start
+        cut = [text[: min(MAX_CHARACTERS, 64 * self.num_tokens)] for text in texts]
+        for row, encoded in enumerate(self._tokenizer.encode_batch(cut, add_special_tokens=False)):
+            ids = encoded.ids[: self.num_tokens - 1]
+            found[row, 1 : 1 + len(ids)] = ids
+        return found
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in the text each token after the start stands: what attention to a token is shown on."""
+        encoded = self._tokenizer.encode(text[: 64 * self.num_tokens], add_special_tokens=False)
+        return [(int(start), int(end)) for start, end in encoded.offsets[: self.num_tokens - 1]]
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        tokenizers = need("tokenizers", extra="text")
+        try:
+            found = tokenizers.Tokenizer.from_str(self.tokenizer)
+            fault = "" if found.token_to_id(_START) else f"it has no {_START}"
+        except Exception as error:  # noqa: BLE001  (the package has no class of its own)
+            fault = str(error)[:200]
+        if fault:
+            raise InputError(
+                f"the tokenizer cannot be read: {fault}", expected="JSON of the package tokenizers",
+                fix="make the bundle again",
+            )  # fmt: skip
+        return found
+
+    @cached_property
+    def _start(self) -> int:
+        return int(self._tokenizer.token_to_id(_START))

@@ -1,0 +1,77 @@
+"""Free text: bytes of any encoding, and token ids that are the same after a round trip through a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from deepseek.bundle.fields import parse
+from deepseek.data.media import BrokenError
+from deepseek.data.text import TextReader, decode_text
+from deepseek.errors import InputError
+
+TEXTS = ["The card was lost at the station", "my card is gone", "卡丢了, 请冻结我的卡", "the card is lost"]
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030", "gbk"])
+def test_a_text_is_read_in_the_encodings_of_its_countries(coding: str) -> None:
+    assert decode_text("请冻结我的卡, please".encode(coding)) == "请冻结我的卡, please"
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xff\xff\xff", b"ab\0cd"])
+def test_bytes_that_are_no_text_are_named(data: bytes) -> None:
+    with pytest.raises(BrokenError, match=r"notes/7\.txt is not text"):
+        decode_text(data, "notes/7.txt")
+
+
+def test_a_text_has_the_same_ids_after_a_round_trip_through_json() -> None:
+    reader = TextReader.fit(TEXTS, num_tokens=12)
+    again = parse(TextReader, asdict(reader), "record")
+    assert again == reader
+    for text in [*TEXTS, "new words: hologram", "", "   "]:
+        np.testing.assert_array_equal(again.read(text), reader.read(text))
+
+
+def test_ids_are_cut_padded_and_begin_with_the_start() -> None:
+    reader = TextReader.fit(TEXTS, num_tokens=6)
+    ids = reader.read_many(["card", "the card is lost the card is lost", ""])
+    assert ids.shape == (3, 6) and ids.dtype == np.int64
+    assert (ids[:, 0] == ids[0, 0]).all() and ids[0, 0] > 1
+    assert ids[0, 1] > 0 and not ids[0, 2:].any()
+    assert ids[1].all()
+    assert not ids[2, 1:].any()
+
+
+def test_case_is_no_difference_and_chinese_is_read_by_character() -> None:
+    reader = TextReader.fit(TEXTS, num_tokens=12)
+    np.testing.assert_array_equal(reader.read("THE CARD"), reader.read("the card"))
+    assert np.count_nonzero(reader.read("我的卡")) == 4  # start and three characters
+
+
+def test_spans_point_into_the_text() -> None:
+    reader = TextReader.fit(TEXTS, num_tokens=12)
+    text = "My card 卡"
+    assert [text[start:end] for start, end in reader.spans(text)] == ["My", "card", "卡"]
+
+
+def test_a_text_far_longer_than_what_is_read_costs_no_more() -> None:
+    reader = TextReader.fit(TEXTS, num_tokens=8)
+    np.testing.assert_array_equal(reader.read("card " * 1_000_000), reader.read("card " * 100))
+
+
+def test_texts_without_a_word_are_refused() -> None:
+    with pytest.raises(InputError, match="no word"):
+        TextReader.fit(["", "  "])
+
+
+@pytest.mark.parametrize("num_tokens", [1, 0, -3, 5_000])
+def test_a_length_that_makes_no_sense_is_refused(num_tokens: int) -> None:
+    with pytest.raises(InputError, match="num_tokens"):
+        TextReader("{}", num_tokens)
+
+
+def test_a_tokenizer_that_was_changed_is_named() -> None:
+    with pytest.raises(InputError, match="tokenizer cannot be read"):
+        TextReader('{"model": 3}', 8).read("card")
