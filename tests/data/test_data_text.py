@@ -37,9 +37,12 @@ def test_a_text_has_the_same_ids_after_a_round_trip_through_json() -> None:
 def test_ids_are_cut_padded_and_begin_with_the_start() -> None:
     reader = TextReader.fit(TEXTS, num_tokens=6)
     ids = reader.read_many(["card", "the card is lost the card is lost", ""])
-    assert ids.shape == (3, 6) and ids.dtype == np.int64
-    assert (ids[:, 0] == ids[0, 0]).all() and ids[0, 0] > 1
-    assert ids[0, 1] > 0 and not ids[0, 2:].any()
+    assert ids.shape == (3, 6)
+    assert ids.dtype == np.int64
+    assert (ids[:, 0] == ids[0, 0]).all()
+    assert ids[0, 0] > 1
+    assert ids[0, 1] > 0
+    assert not ids[0, 2:].any()
     assert ids[1].all()
     assert not ids[2, 1:].any()
 
