@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,13 @@ def test_lossy_and_slowly_opened_kinds_are_not_among_those_that_are_checked_firs
     assert not set(kinds_for(models["perceptron"][0])) & (LOSSY | set(AFTER))
     assert set(AFTER) | LOSSY <= set(ENGINES)
     assert {kind for kind in ENGINES if kind.startswith("torch")} == set(WAYS)
+
+
+@NO_GPU
+def test_torch_is_not_imported_to_learn_that_there_is_no_gpu() -> None:
+    code = "import sys; from deepseek.engines.ways import torch_has_gpu; print(torch_has_gpu(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
 
 
 @NO_GPU

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepseek.contracts import Engine, Float32, Float64, Scores
 from deepseek.engines.registry import Source
-from deepseek.engines.ways import compiled, way_of
+from deepseek.engines.ways import compiled, torch_has_gpu, way_of
 from deepseek.extras import need
 from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model, combine
@@ -108,7 +108,7 @@ class TorchEngine:
     def supports(cls, model: Model) -> bool:
         """Whether there is a perceptron and no tree part, and the device."""
         kinds = {type(part.weights) for part in model.parts}
-        return Perceptron in kinds and TreeTable not in kinds and ("cuda" not in cls.kind or torch.cuda.is_available())
+        return Perceptron in kinds and TreeTable not in kinds and ("cuda" not in cls.kind or torch_has_gpu())
 
     @torch.inference_mode()
     def score(self, features: Float32) -> Scores:

@@ -9,7 +9,6 @@ every kind they must give the answers of the reference before they serve.
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.errors import MissingError
-from deepseek.extras import need
+from deepseek.extras import has, need
 
 #: Compiling joins what eager torch computes step by step. It was seen to gain a tenth to two thirds, and takes half a
 #: minute, so it is tried only where eager torch is within this factor of the fastest kind.
 NEAR = 2.0
-_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg")  # of a driver: a server, a Jetson, Windows' own Linux
+#: Of a driver: a server, a Jetson, Windows' own Linux, AMD.
+_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,23 @@ def has_gpu() -> bool:
     return any(Path(place).exists() for place in _DEVICES)
 
 
+def torch_has_gpu() -> bool:
+    """Whether torch finds a GPU that it can use; torch is imported only where there is a driver."""
+    return has("torch") and has_gpu() and bool(need("torch", extra="train").cuda.is_available())
+
+
 def names() -> list[str]:
     """The ways of this machine; none without torch."""
-    if importlib.util.find_spec("torch") is None:
+    if not has("torch"):
         return []
-    cuda = has_gpu() and need("torch", extra="train").cuda.is_available()
-    return [name for name, way in WAYS.items() if way.device == "cpu" or cuda]
+    gpu = torch_has_gpu()
+    return [name for name, way in WAYS.items() if way.device == "cpu" or gpu]
 
 
 def way_of(name: str) -> Way:
     """The way of that name. MissingError where its device is not there."""
     way = WAYS[name]
-    if way.device != "cpu" and not need("torch", extra="train").cuda.is_available():
+    if way.device != "cpu" and not torch_has_gpu():
         raise MissingError(
             f"{name} needs a GPU, and torch finds none", expected="a CUDA device", fix="serve with another engine"
         )

@@ -17,6 +17,7 @@ from deepseek.engines.llm.convert import NOTE, Precision, cached
 from deepseek.engines.llm.engine import LlmEngine
 from deepseek.engines.llm.folder import read_config, read_json
 from deepseek.engines.llm.options import EngineLimits
+from deepseek.engines.ways import torch_has_gpu
 from deepseek.errors import InputError
 from deepseek.extras import has, install_advice
 
@@ -25,7 +26,7 @@ def open_engine(folder: Path, cache: Path | None, precision: Precision, limits: 
     """An engine for a Hugging Face folder, converted into `cache`; without one, for a folder that is converted."""
     if cache is None or (folder / NOTE).is_file():
         return LlmEngine(folder, limits)
-    if has_gpu():
+    if has("vllm") and torch_has_gpu():
         from deepseek.engines.llm.vllm_engine import VllmEngine
 
         return VllmEngine(folder, limits)
@@ -59,12 +60,3 @@ def unconverted(folder: Path, precision: Precision, limits: EngineLimits, refuse
     from deepseek.engines.llm.torch_engine import TorchEngine
 
     return TorchEngine(folder, limits)
-
-
-def has_gpu() -> bool:
-    """Whether vLLM is installed and torch sees a GPU that it can use."""
-    if not (has("vllm") and has("torch")):
-        return False
-    import torch
-
-    return torch.cuda.is_available()
