@@ -27,6 +27,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from deepseek.compress.export_module import INPUT, OUTPUT, export_module
+from deepseek.compress.given_module import load_module
 from deepseek.compress.onnx_subject import (
     CALL_ROWS,
     FILE,
@@ -46,7 +47,6 @@ from deepseek.data.npz import read_npz
 from deepseek.engines.onnx_file import open_file
 from deepseek.errors import InputError
 from deepseek.train.config import TrainConfig
-from deepseek.train.imported import load_object
 
 EXAMPLE_ROWS = 8
 DROPS = (30, 50)  # per cent of the parameters
@@ -66,13 +66,8 @@ class ModuleSubject(OnnxSubject):
 
     @classmethod
     def open(cls, name: str, data: Path, *, seed: int = 0, train: Path | None = None) -> ModuleSubject:  # type: ignore[override]
-        """Errors as those of load_object(), export_module() and OnnxSubject.open()."""
-        module = load_object("the model", name, Path.cwd(), call=True)
-        if not isinstance(module, nn.Module):
-            raise InputError(
-                f"{name} gives {type(module).__name__}", expected="a torch.nn.Module with its weights",
-                fix="return the module itself",
-            )  # fmt: skip
+        """Errors as those of load_module(), export_module() and OnnxSubject.open()."""
+        module = load_module(name)
         arrays = read_npz(data, "data")
         target = arrays.pop(TARGET, None)
         if len(arrays) != 1:

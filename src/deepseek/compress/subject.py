@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from deepseek.bundle import Manifest
+from deepseek.compress.given_module import is_module
 from deepseek.compress.judge import Judge
 from deepseek.errors import InputError, MissingError
 
@@ -121,13 +122,12 @@ def open_subject(
         )
     path, text = Path(model), str(model)
     place, lesson = Path(data), None if train is None else Path(train)
-    is_module = ":" in text and text.partition(":")[0].endswith(".py")
-    if lesson is not None and not is_module and not (path.is_dir() and not (path / "bundle.json").exists()):
+    if lesson is not None and not is_module(text) and not (path.is_dir() and not (path / "bundle.json").exists()):
         raise InputError(
             f"{text} is not trained while it is compressed",
             expected="rows to train on for a Hugging Face folder or a module", fix="leave --train out",
         )  # fmt: skip
-    if is_module:
+    if is_module(text):
         from deepseek.compress.module_subject import ModuleSubject
 
         return ModuleSubject.open(text, place, seed=seed, train=lesson)

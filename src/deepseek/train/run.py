@@ -325,10 +325,8 @@ class Run:
         if _waits_for_metric(self.scheduler):
             self.scheduler.step(watched)  # type: ignore[union-attr, arg-type]
         if hasattr(self.optimizer, "report"):
-            # a validation without a loss has the watched metric in its place, turned so that less of it is better:
-            # AdaptiveOptimizer asks only whether it is below its best
-            no_loss = watched if self.config.goal == "min" else -watched
-            self.optimizer.report(train_loss=train_loss, val_loss=metrics.get("loss", no_loss))
+            instead = watched if self.config.goal == "min" else -watched  # AdaptiveOptimizer asks only for the order
+            self.optimizer.report(train_loss=train_loss, val_loss=metrics.get("loss", instead))
         if self.config.is_better(watched, self.result.best):
             self.result.best, self.result.best_epoch, self.num_waits = watched, self.epoch, 0
             if self.config.patience:

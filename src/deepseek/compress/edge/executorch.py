@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from deepseek.compress.edge.export import Done, EdgeOptions, Tried, chosen, describe, put
-from deepseek.compress.edge.modules import answers, is_module, load_module
 from deepseek.compress.edge.parity import compare
-from deepseek.compress.edge.subject import Subject, read_rows
+from deepseek.compress.edge.subject import Subject, answers, read_rows
+from deepseek.compress.given_module import is_module, load_module
 from deepseek.errors import ExtraError, InputError
 from deepseek.extras import need
 
@@ -41,7 +41,7 @@ def export_pte(path: Path, out: Path, options: EdgeOptions, *, data: Path | None
             f"{path} is no torch module", expected="FILE.py:NAME of a function that gives one",
             fix="use --tier c or --tier onnxruntime for bundles and ONNX files",
         )  # fmt: skip
-    module, rows = load_module(str(path)), read_rows(data)
+    module, rows = load_module(path), read_rows(data)
     expected = answers(module, rows)
     say("float32: lower to ExecuTorch, run, compare with the module")
     graph = lowered(module, rows[:1])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.compress.edge.columns import as_numbers, is_arithmetic
-from deepseek.compress.edge.modules import answers, is_module, load_module, to_onnx
 from deepseek.compress.edge.network import check_ends
+from deepseek.compress.given_module import is_module, load_module
 from deepseek.contracts import Float32
 from deepseek.data import read_table
 from deepseek.data.booleans import BooleanCoder
@@ -40,6 +41,7 @@ from deepseek.files import read_bounded
 GRAPH = "model.onnx"
 MAX_ROWS = 1_000
 CARD_ROWS = 300
+EXAMPLE_ROWS = 8  # that a module is recorded with
 MAX_GRAPH_BYTES = 2**31
 SHARE_HOLES = 0.15  # of the cells of a row that is tried with gaps
 
@@ -72,9 +74,9 @@ def open_subject(path: Path, data: Path | None = None) -> Subject:
     MissingError, IntegrityError or InputError for what cannot be read or does not fit.
     """
     if is_module(path):
-        module, rows = load_module(str(path)), read_rows(data)
-        subject = _open_graph(to_onnx(module, rows.shape[1:]), path.stem, data)
-        return replace(subject, expected=answers(module, rows))  # the graph is held to the module, too
+        module, rows = load_module(path), read_rows(data)
+        subject = _open_graph(_exported(module, rows), path.stem, data)
+        return replace(subject, expected=answers(module, rows))  # the program is held to the module on every row
     if path.suffix == ".onnx" and path.is_file():
         graph = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="export a smaller model")
         return _open_graph(graph, path.stem, data)
@@ -108,6 +110,29 @@ def _open_bundle(path: Path, data: Path | None) -> Subject:
         expected=runtime.score(features).output, rows_from=f"{where}, and the same with gaps",
         is_classes=runtime.manifest.task != "regression", runtime=runtime,
     )  # fmt: skip
+
+
+def answers(module: Any, rows: Float32) -> Float32:
+    """What the module gives for each row alone (N, O). InputError when it fails, or gives more than one tensor."""
+    torch = need("torch", extra="compress")
+    try:
+        with torch.no_grad():
+            found = [module(torch.as_tensor(row[None])).reshape(1, -1).numpy() for row in rows]
+        return np.concatenate(found).astype(np.float32)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"the module fails on a row of the shape {list(rows.shape[1:])}: {str(error)[:300]}",
+            expected="a module that makes one tensor of one tensor", fix="check the module and the rows in --data",
+        ) from error  # fmt: skip
+
+
+def _exported(module: Any, rows: Float32) -> bytes:
+    torch = need("torch", extra="compress")
+    from deepseek.compress.export_module import export_module
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_module(module, torch.as_tensor(rows[:EXAMPLE_ROWS]), Path(folder) / GRAPH)
+        return (Path(folder) / GRAPH).read_bytes()
 
 
 def _open_graph(graph: bytes, name: str, data: Path | None) -> Subject:
