@@ -96,11 +96,11 @@ def guard(folder: Path) -> Iterator[dict[str, Any]]:
     """int8 in onnxruntime on depth-wise convolutions: how fast it is, and that nothing slow is let through."""
     (folder / "deep.py").write_text(
         "from torch import nn\n"
-        "def build():\n"
-        "    layers = [one for _ in range(6) for one in (nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.SiLU())]\n"
-        "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5))\n"
+        "def build(wide=256):\n"
+        "    layers = [x for _ in range(6) for x in (nn.Conv2d(wide, wide, 3, padding=1, groups=wide), nn.SiLU())]\n"
+        "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 5))\n"
     )
-    rows = np.random.default_rng(0).standard_normal((64, 64, 16, 16)).astype(np.float32)
+    rows = np.random.default_rng(0).standard_normal((64, 256, 16, 16)).astype(np.float32)
     np.savez(folder / "deep.npz", x=rows)
     found = optimise(f"{folder}/deep.py:build", folder / "deep.npz", Limits(keep=0.1), cache=folder, budget_s=2.0)
     slow = [row for row in found.rows if (row.measured.speedup or 1.0) < 1.0]

@@ -4,8 +4,8 @@
 
 Speed: torchvision's ResNet50 (224 x 224, weights that were never trained: they do not matter for time) loses 30 % of
 its parameters by prune's own allocation. It runs beside the whole one in onnxruntime and OpenVINO in fp32, then in int8
-(NNCF, static, per channel) beside torch eager and OpenVINO fp32. One thread, batch 1, CPU time, in turn round by round;
-a ratio is the median over the rounds. Uniform pruning is shown beside it.
+(as `deepseek compress` makes it) beside torch eager and OpenVINO fp32. One thread, batch 1, CPU time, in turn round by
+round; a ratio is the median over the rounds. Uniform pruning is shown beside it.
 
 Accuracy: the residual net of photo_task.py goes the same way with the same rule, is repaired by train.fit with the
 unpruned net as its teacher, and quantised; rows of the test file are scored once, and its own speed-up is measured the
@@ -26,7 +26,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import nncf
 import numpy as np
 import onnxruntime
 import openvino
@@ -47,6 +46,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deepseek.compress import Pruning, Teaching, prune, prune_and_repair, prune_to
+from deepseek.compress.post_training import quantize_onnx
 from deepseek.train import TrainConfig
 
 KNOBS = Pruning(drop=0.30)  # the rule, one for both networks
@@ -105,13 +105,10 @@ def in_eager(module: nn.Module, example: Tensor) -> Run:
 
 
 def quantised(file: str, rows: Tensor) -> openvino.Model:
-    """int8 by NNCF: static, weights per channel."""
-    nncf.set_log_level("ERROR")
-    batches = [row[None].numpy() for row in rows]
-    return nncf.quantize(
-        openvino.Core().read_model(file), nncf.Dataset(batches), preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(batches),
-    )  # fmt: skip
+    """int8 as `deepseek compress` makes it: static, weights per channel."""
+    out = Path(file).with_suffix(".int8.onnx")
+    quantize_onnx(Path(file), [{"x": row[None].numpy()} for row in rows], out)
+    return openvino.Core().read_model(str(out))
 
 
 def measured(runs: dict[str, Run], num_rounds: int, num_calls: int) -> dict[str, list[float]]:

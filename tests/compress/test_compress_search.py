@@ -111,11 +111,11 @@ def test_int8_that_is_slower_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deep.py").write_text(
         "from torch import nn\n"
-        "def build():\n"
-        "    layers = [one for _ in range(4) for one in (nn.Conv2d(64, 64, 3, padding=1, groups=64), nn.SiLU())]\n"
-        "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 5))\n"
+        "def build(wide=256):\n"
+        "    layers = [x for _ in range(4) for x in (nn.Conv2d(wide, wide, 3, padding=1, groups=wide), nn.SiLU())]\n"
+        "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 5))\n"
     )
-    np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).standard_normal((32, 64, 16, 16)).astype(np.float32))
+    np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).standard_normal((32, 256, 16, 16)).astype(np.float32))
     found = optimise(
         "deep.py:build", tmp_path / "rows.npz", Limits(keep=0.1), out=tmp_path / "out", cache=tmp_path, **FAST
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ _RAISED = (
 )  # fmt: skip
 
 
-def quantize(path: Path, out: Path, calls: Iterable[Arrays] | None) -> None:
+def quantize(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exact: Sequence[str] = ()) -> None:
     """Write the graph at `path` in int8 to `out`. `calls`: the inputs of calls, one or more; None: none are known.
+    `exact`: names of nodes that stay as they are.
 
     ExtraError without onnx or onnxruntime; InputError for a graph that the quantizer does not take, or in which it
     finds nothing to do.
@@ -48,7 +49,7 @@ def quantize(path: Path, out: Path, calls: Iterable[Arrays] | None) -> None:
     prepare = need("onnxruntime.quantization.shape_inference", extra=EXTRA).quant_pre_process
     raised = (*_RAISED, *refusals(runtime), onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
     raised = (*raised, need("google.protobuf.message", extra=EXTRA).Error)
-    common = {"per_channel": True, "weight_type": library.QuantType.QInt8}
+    common = {"per_channel": True, "weight_type": library.QuantType.QInt8, "nodes_to_exclude": list(exact)}
     with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as folder, quiet():
         ready = Path(folder) / "ready.onnx"
         try:

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 import safetensors.numpy
 
-from deepseek.compress.edge.int8 import all_in_int8, weights_in_int8
+from deepseek.compress.edge.int8 import weights_in_int8
+from deepseek.compress.edge.variants import _in_int8
 from deepseek.errors import InputError
 from onnxgraphs import FLOAT, node, save
 
@@ -62,13 +63,13 @@ def test_an_old_opset_is_refused(graph: bytes) -> None:
         weights_in_int8(model.SerializeToString())
 
 
-def test_all_in_int8_mostly_keeps_the_class(cnn: tuple[Path, Path]) -> None:
+def test_int8_throughout_keeps_the_class(cnn: tuple[Path, Path]) -> None:
     pictures = safetensors.numpy.load_file(cnn[1])["picture"]
-    made = all_in_int8(cnn[0].read_bytes(), "picture", pictures[:200])
+    made = _in_int8(cnn[0].read_bytes(), "picture", pictures[:200])
     kinds = {each.op_type for each in onnx.load_from_string(made).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     classes = [
         onnxruntime.InferenceSession(graph).run(None, {"picture": pictures[200:]})[0].argmax(axis=1)
         for graph in (made, cnn[0].read_bytes())
     ]
-    assert (classes[0] == classes[1]).mean() > 0.9
+    assert (classes[0] == classes[1]).mean() > 0.98

@@ -1,23 +1,18 @@
-"""A graph with int8 inside: activations and weights (onnxruntime's static quantisation), or weights alone.
+"""A graph whose weights alone are stored in int8: a quarter of the file, the arithmetic stays float32.
 
-    weights_in_int8(graph)            # a quarter of the file, the arithmetic stays float32
-    all_in_int8(graph, name, rows)    # calibrated on `rows`
+    weights_in_int8(graph)
 
-Weights alone cost almost no accuracy and no speed: they are widened once, when the graph is loaded.
+That costs almost no accuracy and no speed: they are widened once, when the graph is loaded. It needs no rows and leaves
+activations as they are, so it shares nothing with engines/int8.py, which makes the graph that computes in int8.
 """
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deepseek.compress.edge.layers import rounded
-from deepseek.contracts import Float32
-from deepseek.engines.int8 import quiet
-from deepseek.engines.onnx import refusals
 from deepseek.errors import InputError
 from deepseek.extras import need
 
@@ -75,41 +70,3 @@ def _at_least(model: Any, version: int) -> None:
             raise InputError(
                 f"the graph is of opset {each.version}", expected=f"{version} or later", fix="export it again"
             )
-
-
-def all_in_int8(graph: bytes, name: str, rows: Float32) -> bytes:
-    """Static quantisation, per channel, calibrated on rows (N, ...) of the input `name`. InputError where onnxruntime
-    cannot quantise the graph."""
-    need("onnx", extra=EXTRA)
-    quantization: Any = need("onnxruntime.quantization", extra=EXTRA)
-    shapes = need("onnxruntime.quantization.shape_inference", extra=EXTRA)
-
-    class Rows(quantization.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.left = iter(rows)
-
-        def get_next(self) -> dict[str, Float32] | None:
-            row = next(self.left, None)
-            return None if row is None else {name: row[None]}
-
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        given, ready, made = (Path(folder) / f"{part}.onnx" for part in ("given", "ready", "made"))
-        given.write_bytes(graph)
-        try:
-            shapes.quant_pre_process(str(given), str(ready), skip_symbolic_shape=True)
-            quantization.quantize_static(
-                str(ready), str(made), Rows(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
-                activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-                extra_options={"CalibMovingAverage": True},
-            )  # fmt: skip
-        except _raised() as error:
-            raise InputError(
-                f"onnxruntime cannot quantise the graph: {error}", expected="a graph with Conv, Gemm or MatMul",
-                fix="export it in float32",
-            ) from error  # fmt: skip
-        return made.read_bytes()
-
-
-def _raised() -> tuple[type[Exception], ...]:
-    """What a quantiser raises about a graph."""
-    return (*refusals(need("onnxruntime", extra=EXTRA)), ValueError, RuntimeError, TypeError, KeyError)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from deepseek.compress.edge.int8 import all_in_int8, weights_in_int8
+from deepseek.compress.edge.int8 import weights_in_int8
 from deepseek.compress.edge.network import read_network
 from deepseek.compress.edge.program import LIBRARY, Program, bundle_program, network_program, onnxruntime_program
 from deepseek.compress.edge.subject import Subject
+from deepseek.contracts import Float32
+from deepseek.engines.int8 import quantize
 from deepseek.errors import InputError
 from deepseek.extras import need
 
@@ -54,10 +57,19 @@ def variants(subject: Subject, tier: Literal["onnxruntime", "c"] | str) -> tuple
         graphs.append(("int8 weights", weights_in_int8(subject.graph)))
         rows = subject.inputs[: held.start][:MAX_CALIBRATION].reshape(-1, *subject.shape)
         try:
-            graphs.append(("int8", all_in_int8(subject.graph, subject.ends[0], rows)))
+            graphs.append(("int8", _in_int8(subject.graph, subject.ends[0], rows)))
         except InputError as error:
             notes.append(error.message)
     return [_in_onnxruntime(subject, name, graph, held) for name, graph in graphs], notes
+
+
+def _in_int8(graph: bytes, name: str, rows: Float32) -> bytes:
+    """Calibrated on `rows` (N, ...) of the input `name`, a row a call, as on the device."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
+        given.write_bytes(graph)
+        quantize(given, made, [{name: row[None]} for row in rows])
+        return made.read_bytes()
 
 
 def _in_c(subject: Subject, held: slice, *, lossless: bool) -> list[Variant]:
