@@ -19,9 +19,10 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from deepseek.compress.distilling.bundle_teacher import BundleTeacher
 from deepseek.compress.distilling.config import DistillConfig
 from deepseek.compress.distilling.losses import answers_loss, attention_loss, hidden_loss, labels_loss
-from deepseek.errors import InputError
+from deepseek.errors import InputError, MissingError
 from deepseek.extras import need
 from deepseek.plugins import did_you_mean
 from deepseek.train.config import TrainConfig
@@ -50,13 +51,15 @@ def distill(
     **given: Any,
 ) -> Distilled:
     """Train `student`, in place, to answer as `teacher` does. Both are modules, or Hugging Face folders of classifiers,
-    whose output is logits (N, ..., C), or something with `.logits` or `["logits"]`.
+    whose output is logits (N, ..., C), or something with `.logits` or `["logits"]`. The teacher may also be a bundle of
+    classes that `ship` or `train` has made: batches are then its prepared features (N, F), see bundle_teacher.py.
 
     `given` goes on to fit(): optimizer, scheduler, validation (batches, or a function of the student), sinks,
     checkpoints, progress.
 
-    InputError, before any training, for a student with more parameters than its teacher, outputs of other shapes, a
-    module that is not there or gives no weights of attention, and data without labels where only these would teach.
+    InputError, before any training, for a bundle as the student, a student with more parameters than its teacher,
+    outputs of other shapes, a module that is not there or gives no weights of attention, and data without labels where
+    only these would teach.
 
     >>> torch.manual_seed(0).seed() and None
     >>> teacher = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
@@ -67,14 +70,14 @@ def distill(
     """
     config, train = config or DistillConfig(), train or TrainConfig()
     eager = bool(config.attention)
-    master, pupil = (opened(one, eager=eager) for one in (teacher, student))
-    before, now = (sum(weight.numel() for weight in one.parameters()) for one in (master, pupil))
-    if now > before:
+    if _is_bundle(student):
         raise InputError(
-            f"the student has {now:,} parameters, its teacher {before:,}",
-            expected="a student no larger than its teacher",
-            fix="exchange the two, or take fewer layers (layer_initialised) or narrower ones",
+            f"{student} is a bundle, which does not learn further",
+            expected="a torch module, or a Hugging Face folder of a classifier, as the student",
+            fix="build the student in torch; a bundle can be the teacher",
         )
+    master, pupil = (opened(one, eager=eager) for one in (teacher, student))
+    before, now = checked_sizes(master, pupil)
     lesson = Lesson(master, pupil, config)
     with ExitStack() as held:
         held.callback(lesson.close)
@@ -85,11 +88,37 @@ def distill(
     return Distilled(pupil, found, now, now / before)
 
 
+def checked_sizes(teacher: nn.Module, student: nn.Module) -> tuple[int, int]:
+    """The parameters of both. InputError for a student that has more."""
+    before, now = (
+        one.num_weights if isinstance(one, BundleTeacher) else sum(weight.numel() for weight in one.parameters())
+        for one in (teacher, student)
+    )
+    if now > before:
+        raise InputError(
+            f"the student has {now:,} parameters, its teacher {before:,}",
+            expected="a student no larger than its teacher",
+            fix="exchange the two, or take fewer layers (layer_initialised) or narrower ones",
+        )
+    return before, now
+
+
+def _is_bundle(model: nn.Module | str | Path) -> bool:
+    return not isinstance(model, nn.Module) and (Path(model) / "bundle.json").is_file()
+
+
 def opened(model: nn.Module | str | Path, *, eager: bool = False) -> nn.Module:
-    """A module as it is; of a Hugging Face folder its classifier, never with code of the folder. `eager`: so that its
-    layers give their weights of attention."""
+    """A module as it is; a bundle as a teacher; of a Hugging Face folder its classifier, never with code of the folder.
+    `eager`: so that its layers give their weights of attention. MissingError for what is none of these."""
     if isinstance(model, nn.Module):
         return model
+    if _is_bundle(model):
+        return BundleTeacher(Path(model))
+    if not (Path(model) / "config.json").is_file():
+        raise MissingError(
+            f"there is no model at {model}", expected="a torch module, a bundle, or a Hugging Face folder",
+            fix="check the path",
+        )  # fmt: skip
     transformers = need("transformers", extra="compress")
     found: nn.Module = transformers.AutoModelForSequenceClassification.from_pretrained(
         model, trust_remote_code=False, local_files_only=True, use_safetensors=True,
