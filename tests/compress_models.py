@@ -27,6 +27,21 @@ def build():
     return module
 
 
+def small():
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(512, 10),
+    )
+
+
+def wide():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1500), nn.ReLU(), nn.Linear(1500, 10))
+
+
+def nine():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
+
+
 def branching():
     class Branching(nn.Module):
         def forward(self, x):

@@ -150,6 +150,37 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
     assert left["train.npz"] > left[None] + 0.05
 
 
+def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(inside: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.load(inside / "train.npz")["x"])
+    found = optimise(
+        "net.py:build", "validation.npz", Limits(keep=0.95, max_mb=0.1), train=tmp_path / "rows.npz",
+        student="net.py:small", methods=["distill", "int8"], out=tmp_path / "small", cache=tmp_path, **FAST,
+    )  # fmt: skip
+    taught = [row.measured for row in found.rows if row.measured.variant.startswith("distill")]
+    assert {one.variant for one in taught} == {"distill", "distill+int8"}
+    assert all(one.kept.value > 0.95 for one in taught)
+    assert "times fewer" in taught[0].notes[0]
+    assert found.chosen is not None
+    assert found.chosen.variant.startswith("distill")
+    assert not verify_bundle(tmp_path / "small")
+
+
+def test_a_student_that_does_not_fit_is_refused_before_it_is_taught(inside: Path, tmp_path: Path) -> None:
+    for student, said in (
+        ("net.py:wide", r"the student has 112,510 parameters"),
+        ("net.py:nine", r"the student gives \[8, 9\], the teacher \[8, 10\]"),
+        ("net.py:no_module", "gives int"),
+    ):
+        with pytest.raises(InputError, match=said):
+            optimise("net.py:build", "validation.npz", train="train.npz", student=student, cache=tmp_path, **FAST)
+    with pytest.raises(InputError, match="a student is given"):
+        optimise("net.py:build", "validation.npz", student="net.py:small", cache=tmp_path, **FAST)
+    with pytest.raises(InputError, match=r"is no torch module.*--train TRAIN\.npz"):
+        optimise("net.onnx", "validation.npz", student="net.py:small", cache=tmp_path, **FAST)
+    with pytest.raises(InputError, match=r"--student FILE\.py:NAME for a module"):
+        optimise("net.py:build", "validation.npz", train="train.npz", methods=["distill"], cache=tmp_path, **FAST)
+
+
 def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(inside / "train.npz"))
     for given, said in (

@@ -21,6 +21,7 @@ Examples:
   deepseek compress ./all-MiniLM --data texts.csv --keep 0.998 --max-mb 23 --min-speedup 2
   deepseek compress ./sentiment --data held.csv --train texts.txt --methods distill --out student
   deepseek compress net.py:build --data validation.npz --methods prune,int8 --json
+  deepseek compress net.py:build --data validation.npz --train train.npz --methods distill --student net.py:small
 """
 
 
@@ -28,6 +29,7 @@ Examples:
 @click.argument("model", metavar="BUNDLE|FILE.onnx|HF_FOLDER|FILE.py:NAME")
 @click.option("--data", type=FILE, help="Rows to judge on, which the model has not been trained on.")
 @click.option("--train", type=FILE, help="Rows to train on, with or without answers, for prune and distill.")
+@click.option("--student", metavar="FILE.py:NAME", help="Builds a smaller module that learns of MODEL, for distill.")
 @click.option("--keep", default=0.99, show_default=True, help="Share of the score that must remain, 0 to 1.")
 @click.option("--max-mb", type=float, help="Most megabytes of all files that are needed to answer.")
 @click.option("--min-speedup", type=float, help="Times as fast as the given model in its fastest exact engine.")
@@ -40,6 +42,7 @@ def command(
     model: str,
     data: Path | None,
     train: Path | None,
+    student: str | None,
     keep: float,
     max_mb: float | None,
     min_speedup: float | None,
@@ -57,7 +60,7 @@ def command(
 
     TRAIN: for a classifier of texts further texts, with or without labels: a student of a ninth of the parameters
     learns what the model answers to them, and to texts made of their pieces. For a module a .npz as DATA: what was
-    pruned is trained to answer as before.
+    pruned is trained to answer as before, and so is a STUDENT, which begins with the weights that it is built with.
 
     Nothing is written that is slower or larger than what was given. Exit code 3: nothing met the limits.
     """
@@ -70,8 +73,8 @@ def command(
     progress = Progress()
     try:
         found = optimise(
-            model, data, limits, train=train, methods=asked, out=out, overwrite=overwrite, cache=cache_folder(),
-            seed=seed, tell=progress,
+            model, data, limits, train=train, student=student, methods=asked, out=out, overwrite=overwrite,
+            cache=cache_folder(), seed=seed, tell=progress,
         )  # fmt: skip
     finally:
         progress.close()

@@ -59,6 +59,13 @@ class Limits:
             )
 
 
+#: What a method takes that was not given.
+_NEEDS = {
+    "distill": "give --train TEXTS for a classifier of texts, --train ROWS.npz --student FILE.py:NAME for a module, or "
+    "take some of these",
+}
+
+
 def check_methods(asked: Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:
     """The methods asked for, each once; InputError for one that this kind of model does not have."""
     for method in asked:
@@ -66,7 +73,7 @@ def check_methods(asked: Sequence[str], known: Sequence[str], what: str) -> tupl
             raise InputError(
                 f"{what} cannot be compressed by {method!r}.{did_you_mean(method, known)}",
                 expected=", ".join(known),
-                fix="take some of these",
+                fix=_NEEDS.get(method, "take some of these"),
             )
     return tuple(dict.fromkeys(asked))
 

@@ -1,10 +1,12 @@
-"""A torch module of the user's as a subject of compression: exported, quantised, pruned.
+"""A torch module of the user's as a subject of compression: exported, quantised, pruned, distilled.
 
     subject = ModuleSubject.open("net.py:build", Path("validation.npz"), train=Path("train.npz"))     # arrays x and y
 
     int8, int8-but-K    as of an ONNX file (onnx_subject.py)
     prune-30, ...       so many per cent of the parameters gone, then trained on what `train` holds to answer as before
     prune-30+int8, ...  the same, then int8
+    distill             a student of the user's, where one is given, that learns on what `train` holds (module_pupil.py)
+    distill+int8        the same, then int8
 
 What is served is the exported graph; torch itself stands in the table as one more exact engine.
 """
@@ -15,19 +17,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
 
+from deepseek.compress.distilling.training import checked_sizes
 from deepseek.compress.export_module import INPUT, OUTPUT, export_module
 from deepseek.compress.given_module import load_module
+from deepseek.compress.module_pupil import Lesson, begun, read_lesson, taught
 from deepseek.compress.onnx_subject import (
     CALL_ROWS,
     FILE,
@@ -49,9 +50,10 @@ from deepseek.errors import InputError
 from deepseek.train.config import TrainConfig
 
 EXAMPLE_ROWS = 8
+DISTILL = "distill"
 DROPS = (30, 50)  # per cent of the parameters
 #: Of repair: each of the rounds takes its part and trains for so long.
-ROUNDS, EPOCHS, RATE, BATCH = 2, 4, 1e-3, 64
+ROUNDS, EPOCHS, RATE = 2, 4, 1e-3
 
 
 class ModuleSubject(OnnxSubject):
@@ -59,14 +61,16 @@ class ModuleSubject(OnnxSubject):
 
     kind = "module"
 
-    def __init__(self, module: nn.Module, lesson: Lesson | None, *args: Any) -> None:
-        self.module, self._lesson = module, lesson
-        self._pruned: dict[str, Path] = {}  # exported, by the first step of a plan
+    def __init__(self, module: nn.Module, lesson: Lesson | None, student: nn.Module | None, *args: Any) -> None:
+        self.module, self._lesson, self._student = module, lesson, student
+        self._made: dict[str, Path] = {}  # exported, by the first step of a plan
         super().__init__(*args)
 
     @classmethod
-    def open(cls, name: str, data: Path, *, seed: int = 0, train: Path | None = None) -> ModuleSubject:  # type: ignore[override]
-        """Errors as those of load_module(), export_module() and OnnxSubject.open()."""
+    def open(  # type: ignore[override]
+        cls, name: str, data: Path, *, seed: int = 0, train: Path | None = None, student: str | None = None
+    ) -> ModuleSubject:
+        """Errors as those of load_module(), export_module(), begun() and OnnxSubject.open()."""
         module = load_module(name)
         arrays = read_npz(data, "data")
         target = arrays.pop(TARGET, None)
@@ -79,16 +83,21 @@ class ModuleSubject(OnnxSubject):
         lesson = None if train is None else read_lesson(train, values)
         with ExitStack() as held:
             folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="deepseek-export-")))
-            export_module(module, torch.as_tensor(values[:EXAMPLE_ROWS]).float(), folder / FILE)
-            file = open_file(folder / FILE, None)
+            example = torch.as_tensor(values[:EXAMPLE_ROWS]).float()
+            export_module(module, example, folder / FILE)
+            file, pupil, told = open_file(folder / FILE, None), None, {}
+            if student is not None:
+                pupil = begun(student, module, example, seed=seed)
+                export_module(pupil, example, folder / "student.onnx")  # what cannot be exported need not be taught
+                told["student"] = np.frombuffer((folder / "student.onnx").read_bytes(), np.uint8)
             inputs = check_inputs(file, {INPUT: values}, data)
             digest = digest_of_arrays({
                 **inputs, **({} if target is None else {TARGET: target}),
-                **({} if lesson is None else {"train": np.array(lesson.digest)}),
+                **({} if lesson is None else {"train": np.array(lesson.digest)}), **told,
             })  # fmt: skip
             shown = name.rpartition(":")[0].rpartition("/")[2].removesuffix(".py")
             goal = check_target(target, len(values), data)
-            found = cls(module, lesson, shown, file, inputs, goal, digest, seed)
+            found = cls(module, lesson, pupil, shown, file, inputs, goal, digest, seed)
             found._folder, found._held = folder, held.pop_all()
         return found
 
@@ -96,37 +105,49 @@ class ModuleSubject(OnnxSubject):
         self._held.close()
 
     def methods(self) -> tuple[str, ...]:
-        gives_classes = self.judge.name in ("accuracy", "agreement")
-        return ("int8", "prune") if gives_classes else ("int8",)
+        if self.judge.name not in ("accuracy", "agreement"):
+            return ("int8",)
+        return ("int8", "prune", DISTILL) if self._student is not None else ("int8", "prune")
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        found = super().plans([method for method in methods if method != "prune"])
-        for drop in DROPS if "prune" in methods else ():
-            found.append(Plan((f"prune-{drop}",)))
-            found += [Plan((f"prune-{drop}", "int8"))] if "int8" in methods else []
+        found = super().plans([method for method in methods if method == "int8"])
+        steps = [f"prune-{drop}" for drop in DROPS] if "prune" in methods else []
+        for step in [*steps, DISTILL] if DISTILL in methods else steps:
+            found.append(Plan((step,)))
+            found += [Plan((step, "int8"))] if "int8" in methods else []
         return found
 
     def make(self, plan: Plan, folder: Path) -> Variant:
         first, *more = plan.steps
-        if not first.startswith("prune-"):
+        if first != DISTILL and not first.startswith("prune-"):
             return super().make(plan, folder)
         source, out = self._exported(first), folder / FILE
         if more:
             quantize_onnx(source, self.calibration(), out)
         else:
             shutil.copyfile(source, out)
-        notes = () if self._lesson else ("not trained after pruning: there was no --train",)
-        return Variant(plan.name, folder, out.stat().st_size, notes)
+        return Variant(plan.name, folder, out.stat().st_size, self._notes(first))
+
+    def _notes(self, step: str) -> tuple[str, ...]:
+        if step == DISTILL and self._student is not None:
+            before, now = checked_sizes(self.module, self._student)
+            return (f"{now:,} parameters, {before / now:.1f} times fewer",)
+        return () if self._lesson else ("not trained after pruning: there was no --train",)
 
     def _exported(self, step: str) -> Path:
-        """The pruned and repaired module as a graph, made once."""
-        if step not in self._pruned:
-            example = torch.from_numpy(self.rows(0, 1)[INPUT])
-            left = pruned(self.module, example, int(step.rpartition("-")[2]) / 100, self._lesson, self.seed)
+        """The pruned and repaired module, or the student that was taught, as a graph, made once."""
+        if step not in self._made:
+            example = torch.from_numpy(self.rows(0, EXAMPLE_ROWS)[INPUT])
+            if step == DISTILL:
+                assert self._student is not None and self._lesson is not None  # noqa: PT018, S101 - see methods()
+                left = taught(self.module, self._student, self._lesson, seed=self.seed)
+            else:
+                drop = int(step.rpartition("-")[2]) / 100
+                left = pruned(self.module, example[:1], drop, self._lesson, self.seed)
             path = self._folder / f"{step}.onnx"
-            export_module(left, torch.from_numpy(self.rows(0, EXAMPLE_ROWS)[INPUT]), path)
-            self._pruned[step] = path
-        return self._pruned[step]
+            export_module(left, example, path)
+            self._made[step] = path
+        return self._made[step]
 
     def ways(self, variant: Variant) -> list[Way]:
         found = super().ways(variant)
@@ -136,36 +157,6 @@ class ModuleSubject(OnnxSubject):
 
     _folder: Path  # of what is exported
     _held: ExitStack
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """Rows to train on. Where their answers are not known, the given module's own are learnt."""
-
-    inputs: torch.Tensor  # (N, ...)
-    target: torch.Tensor | None  # (N,) class numbers
-    digest: str
-
-
-def read_lesson(path: Path, like: NDArray[Any]) -> Lesson:
-    """A .npz with rows such as `like` and, if they are known, their classes as "y"."""
-    arrays = read_npz(path, "train")
-    target = arrays.pop(TARGET, None)
-    (values,) = arrays.values() if len(arrays) == 1 else (None,)
-    if values is None or values.shape[1:] != like.shape[1:] or not len(values) or values.dtype.kind not in "biuf":
-        raise InputError(
-            f"{path} has {', '.join(f'{name} {list(one.shape)}' for name, one in arrays.items()) or 'no rows'}",
-            expected=f"one array of rows of the shape {list(like.shape[1:])}, as the data has",
-            fix="give rows to train on of the same kind as those to judge on",
-        )
-    if not np.isfinite(values).all():
-        raise InputError(f"{path} holds numbers that are not finite", expected="numbers", fix="drop those rows")
-    classes = check_target(target, len(values), path)
-    if classes is not None and classes.dtype.kind not in "iu":
-        raise InputError(f"{path}: {TARGET!r} is {classes.dtype}", expected="class numbers", fix="leave it out")
-    digest = digest_of_arrays({INPUT: values, **({} if classes is None else {TARGET: classes})})
-    target_of = None if classes is None else torch.from_numpy(classes.astype(np.int64))
-    return Lesson(torch.from_numpy(values.astype(np.float32)), target_of, digest)
 
 
 def pruned(module: nn.Module, example: torch.Tensor, drop: float, lesson: Lesson | None, seed: int) -> nn.Module:
@@ -178,9 +169,7 @@ def pruned(module: nn.Module, example: torch.Tensor, drop: float, lesson: Lesson
         if target is None:
             parts = [module(rows).argmax(1) for rows in torch.split(lesson.inputs, CALL_ROWS)]
             target = torch.cat(parts)
-    rows = TensorDataset(lesson.inputs, target.clone())
-    drawn = torch.Generator().manual_seed(seed)
-    loader = DataLoader(rows, batch_size=BATCH, shuffle=True, generator=drawn, drop_last=len(rows) > BATCH)
+    loader = lesson.batches(target.clone(), seed)
     config = TrainConfig(epochs=EPOCHS, lr=RATE, seed=seed)
     done = prune_and_repair(
         module, example, knobs, loader, config, loss=functional.cross_entropy, rounds=ROUNDS, progress=False

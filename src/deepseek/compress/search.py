@@ -79,6 +79,7 @@ def optimise(
     limits: Limits | None = None,
     *,
     train: str | Path | None = None,
+    student: str | None = None,
     methods: Sequence[str] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -87,7 +88,8 @@ def optimise(
     budget_s: float = 6.0,
     tell: Tell | None = None,
 ) -> Found:
-    """Compress `model`, judged on `data`. `train`: rows that a student may learn on; `methods`: only these; `out`:
+    """Compress `model`, judged on `data`. `train`: rows that a student may learn on; `student`:
+    FILE.py:NAME of one for a module; `methods`: only these; `out`:
     where the bundle is written, if anything meets the limits; `cache`: where measurements are kept; `budget_s`: of
     timing, for each variant; `tell` hears of progress.
 
@@ -95,7 +97,7 @@ def optimise(
     """
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     limits, tell = limits or Limits(), tell or (lambda *_: None)
-    with closing(open_subject(model, data, seed=seed, train=train)) as subject:
+    with closing(open_subject(model, data, seed=seed, train=train, student=student)) as subject:
         found = _search(subject, limits, methods, None if out is None else Path(out), overwrite, cache, budget_s, tell)
     return replace(found, cpu_s=time.process_time() - start_cpu_s, wall_s=time.monotonic() - start_s)
 

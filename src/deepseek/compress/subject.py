@@ -108,9 +108,15 @@ class Subject(Protocol):
 
 
 def open_subject(
-    model: str | Path, data: str | Path | None, *, seed: int = 0, train: str | Path | None = None
+    model: str | Path,
+    data: str | Path | None,
+    *,
+    seed: int = 0,
+    train: str | Path | None = None,
+    student: str | None = None,
 ) -> Subject:
-    """The model at a path, or `FILE.py:NAME` of a function that builds a torch module. `train`: rows to train on.
+    """The model at a path, or `FILE.py:NAME` of a function that builds a torch module. `train`: rows to train on;
+    `student`: `FILE.py:NAME` of a smaller module that may learn on them.
 
     MissingError for what is not there; InputError for what cannot be compressed, or data that does not fit it.
     """
@@ -127,10 +133,16 @@ def open_subject(
             f"{text} is not trained while it is compressed",
             expected="rows to train on for a Hugging Face folder or a module", fix="leave --train out",
         )  # fmt: skip
+    if student is not None and (lesson is None or not is_module(text)):
+        raise InputError(
+            "a student is given" + ("" if is_module(text) else f", and {text} is no torch module"),
+            expected="a module as its teacher, and rows to learn on: FILE.py:NAME --train TRAIN.npz",
+            fix="give --train, or leave --student out: a Hugging Face folder makes a student of its own",
+        )
     if is_module(text):
         from deepseek.compress.module_subject import ModuleSubject
 
-        return ModuleSubject.open(text, place, seed=seed, train=lesson)
+        return ModuleSubject.open(text, place, seed=seed, train=lesson, student=student)
     if not path.exists():
         raise MissingError(
             f"there is no model at {text}",
