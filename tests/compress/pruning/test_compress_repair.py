@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.compress import Pruning, Teaching, prune, prune_and_repair, repair
-from deepseek.compress.pruning.repair import Taught, teaching_loss
+from deepseek.compress.distilling.losses import answers_loss
+from deepseek.compress.pruning.repair import Taught
 from deepseek.errors import InputError
 from deepseek.train import ArrayStream, TrainConfig, fit
 
@@ -35,7 +36,7 @@ def teacher() -> nn.Module:
 
 def distance(one: nn.Module, other: nn.Module) -> float:
     with torch.no_grad():
-        return float(teaching_loss(one(stream().tensors[0]), other(stream().tensors[0]), 1.0))
+        return float(answers_loss(one(stream().tensors[0]), other(stream().tensors[0]), 1.0))
 
 
 def test_repair_brings_the_pruned_network_back_to_its_teacher(teacher: nn.Module) -> None:
@@ -74,7 +75,7 @@ def test_with_the_teacher_alone_the_targets_do_not_matter(teacher: nn.Module) ->
 def test_the_teaching_loss_is_that_of_the_formula() -> None:
     student, teacher = torch.tensor([[0.0, 2.0]]), torch.tensor([[4.0, 0.0]])
     p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
-    assert torch.isclose(teaching_loss(student, teacher, 2.0), 4 * (p * (p / q).log()).sum())
+    assert torch.isclose(answers_loss(student, teacher, 2.0), 4 * (p * (p / q).log()).sum())
 
 
 def test_rounds_take_together_what_was_asked_for_in_equal_shares(teacher: nn.Module) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from deepseek.compress.distilling.losses import answers_loss
 from deepseek.compress.pruning.apply import Pruned, PruningReport, prune, prune_to
 from deepseek.compress.pruning.knobs import Pruning
 from deepseek.compress.pruning.layers import forward
@@ -72,17 +72,6 @@ class Taught(nn.Module):
         with torch.no_grad():
             wanted = self._teacher[0](*inputs, **named)
         return self.student(*inputs, **named), wanted
-
-
-def teaching_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of logits (N, ..., K), the mean over what stands before K.
-
-    >>> float(teaching_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.0]]), 4.0))
-    0.0
-    """
-    log_p = functional.log_softmax(student.float().flatten(0, -2) / temperature, -1)
-    log_q = functional.log_softmax(teacher.float().flatten(0, -2) / temperature, -1)
-    return temperature**2 * functional.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
 
 
 def repair(
@@ -191,7 +180,7 @@ class _Both:
     def __call__(self, outputs: tuple[Tensor, Tensor], *rest: Any) -> Tensor:
         student, teacher = outputs
         own = self.loss(student, *rest)
-        taught = teaching_loss(student, teacher, self.teaching.temperature)
+        taught = answers_loss(student, teacher, self.teaching.temperature)
         return (1 - self.teaching.weight) * own + self.teaching.weight * taught
 
 
