@@ -170,16 +170,13 @@ def _of_base64(coded: Any, place: str, limits: Limits) -> Source:
 def _of_path(value: str, root: Path, place: str, limits: Limits) -> Source:
     try:
         real = (root / value).resolve(strict=True)
-        if not real.is_relative_to(root.resolve(strict=True)):
-            raise InputError(
-                f"{place}: {value[:200]!r} leaves the folder of the data, {root}",
-                expected="a path below it, links followed",
-                fix="move the file there, or name the folder that holds both",
-            )
+        _check_below(real, value, root, place)
         if not real.is_dir():
             _check_files([real], f"{value} ({place})", limits)
             return _of_bytes(real.read_bytes(), place, limits, value)
         paths = sorted(each for each in real.iterdir() if not each.is_dir())
+        for path in paths:
+            _check_below(path.resolve(strict=True), f"{value}/{path.name}", root, place)
         _check_files(paths, f"{value} ({place})", limits)
         return Source(f"{value} ({place})", tuple((path.name, path.read_bytes()) for path in paths), limits)
     except FileNotFoundError as error:
@@ -192,6 +189,16 @@ def _of_path(value: str, root: Path, place: str, limits: Limits) -> Source:
             f"{place}: {value[:200]!r} cannot be read: {error}", expected="a file that may be read",
             fix="check its name and its rights",
         ) from error  # fmt: skip
+
+
+def _check_below(real: Path, value: str, root: Path, place: str) -> None:
+    """`real` has no links left; those of the root itself are followed."""
+    if not real.is_relative_to(root.resolve(strict=True)):
+        raise InputError(
+            f"{place}: {value[:200]!r} leaves the folder of the data, {root}",
+            expected="a path below it, links followed",
+            fix="move the file there, or name the folder that holds both",
+        )
 
 
 def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
