@@ -29,6 +29,7 @@ def film(
     sound: NDArray[np.float32] | None = None,
     sound_start_s: float = 0.0,
     pause_s: float = 0.0,
+    layout: str = "mono",
     turn: int = 0,
     container_options: dict[str, str] | None = None,
 ) -> bytes:
@@ -48,7 +49,7 @@ def film(
             track: Any = None
             if sound is not None:
                 track = container.add_stream("libopus" if form == "webm" else "aac", rate=48_000)
-                track.layout = "mono"
+                track.layout = layout
                 track.bit_rate = 128_000
             container.start_encoding()
             for k, time in enumerate(times):
@@ -57,7 +58,8 @@ def film(
                 container.mux(video.encode(frame))
             container.mux(video.encode())
             for start in range(0, 0 if sound is None else sound.size, 960):
-                piece = av.AudioFrame.from_ndarray(sound[None, start : start + 960], format="fltp", layout="mono")  # type: ignore[index]
+                channels = np.repeat(sound[None, start : start + 960], 1 + (layout == "stereo"), 0)
+                piece = av.AudioFrame.from_ndarray(channels, format="fltp", layout=layout)  # type: ignore[index]
                 piece.rate, piece.time_base = 48_000, Fraction(1, 48_000)
                 piece.pts = start + round((sound_start_s + pause_s * (start >= sound.size // 2)) * 48_000)  # type: ignore[union-attr]
                 container.mux(track.encode(piece))

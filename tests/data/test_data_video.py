@@ -123,6 +123,21 @@ def test_a_pause_in_the_recording_is_silent_and_as_long_as_it_was() -> None:
     assert loud[11:14].all()
 
 
+def test_sound_that_changes_from_mono_to_stereo_goes_on() -> None:
+    noise = (0.3 * np.random.default_rng(0).standard_normal(24_000)).astype(np.float32)
+    data = b"".join(
+        films.film(
+            [start + k / 25 for k in range(25)], lambda k: films.grey(5 * k), sound=noise, sound_start_s=start + 0.25,
+            layout=layout, form="mpegts", options={"bf": "0"},
+        )
+        for start, layout in ((0.0, "mono"), (1.0, "stereo"))
+    )  # fmt: skip
+    sound = VideoReader(4, films.SIZE, sound_rate=8_000).read_sound(source(data))
+    assert sound is not None
+    loud = np.abs(sound[0, :16_000]).reshape(-1, 2_000).mean(1) > 0.05  # quarters of a second
+    assert loud.tolist() == [False, True, True, False, False, True, True, False]
+
+
 def test_a_film_without_sound_has_none() -> None:
     data = films.film(EVEN, lambda k: films.grey(5 * k))
     assert VideoReader(4, films.SIZE, sound_rate=16_000).read_sound(source(data)) is None

@@ -165,7 +165,8 @@ class ScanReader:
         volume = volume.transpose(np.argsort([axis for axis, _ in scan.axes]))[None]
         if self.window is None:
             return np.ascontiguousarray(volume)
-        scaled = (volume - np.float32(outside)) * np.float32(255 / self.window[1])
+        with np.errstate(over="ignore"):  # infinite is still above the window
+            scaled = (volume - np.float32(outside)) * np.float32(255 / self.window[1])
         return np.ascontiguousarray(np.rint(np.clip(scaled, 0, 255)), np.uint8)
 
     def _gather(self, scan: Scan, weights: list[Float32], size: tuple[int, ...], outside: float) -> Float32:

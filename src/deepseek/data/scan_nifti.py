@@ -79,23 +79,16 @@ def open_nifti(source: Source) -> Scan:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Faults of nibabel under our name, without its words."""
+    """Faults of nibabel under our name, without its words, also about what it mends by itself."""
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
     try:
-        yield
-    except (
-        ArithmeticError,
-        LookupError,
-        OSError,
-        TypeError,
-        ValueError,
-        HeaderDataError,
-        ImageFileError,
-        WrapStructError,
-    ):
+        with LoggingOutputSuppressor():
+            yield
+    except (*FAULTS, HeaderDataError, ImageFileError, WrapStructError):
         raise BrokenError(
             f"{name} cannot be read as NIfTI: its header is damaged", expected="a whole .nii or .nii.gz file",
             fix="copy or export it again",

@@ -178,7 +178,7 @@ def _opened(source: Source) -> Iterator[_Film]:
             io.BytesIO(data), format=kind, options={"protocol_whitelist": ""}, metadata_errors="ignore"
         ) as container:
             yield _looked_through(container, source)
-    except av.FFmpegError:
+    except (av.FFmpegError, IndexError):  # PyAV's own, where a track begins that no header has
         raise _broken(name) from None
 
 
@@ -289,15 +289,17 @@ def _heard(container: Any, end_s: float, rate: int) -> Iterator[tuple[float, Flo
     stream.codec_context.thread_count = 1
     container.seek(0)
     resampler: Any = None
+    before: Any = None
     begin = following = 0.0
     for frame in container.decode(stream):
         when = following if frame.time is None else float(frame.time)
         if when > end_s:
             break
-        if resampler is None or abs(when - following) > GAP_S:
+        sort = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if sort != before or abs(when - following) > GAP_S:  # broadcasts change from stereo to mono and back
             if resampler is not None:
                 yield from _drained(resampler, None, begin)
-            resampler, begin = av.AudioResampler(format="flt", layout="mono", rate=rate), when
+            resampler, begin, before = av.AudioResampler(format="flt", layout="mono", rate=rate), when, sort
         following = when + frame.samples / frame.sample_rate
         frame.pts = None  # places are ours
         for at, samples in _drained(resampler, frame, begin):
