@@ -124,18 +124,19 @@ def test_a_pause_in_the_recording_is_silent_and_as_long_as_it_was() -> None:
 
 
 def test_sound_that_changes_from_mono_to_stereo_goes_on() -> None:
-    noise = (0.3 * np.random.default_rng(0).standard_normal(24_000)).astype(np.float32)
+    noise = (0.3 * np.random.default_rng(0).standard_normal(48_000)).astype(np.float32)
     data = b"".join(
         films.film(
-            [start + k / 25 for k in range(25)], lambda k: films.grey(5 * k), sound=noise, sound_start_s=start + 0.25,
+            [start + k / 25 for k in range(25)], lambda k: films.grey(5 * k), sound=noise, sound_start_s=start,
             layout=layout, form="mpegts", options={"bf": "0"},
         )
         for start, layout in ((0.0, "mono"), (1.0, "stereo"))
     )  # fmt: skip
     sound = VideoReader(4, films.SIZE, sound_rate=8_000).read_sound(source(data))
     assert sound is not None
-    loud = np.abs(sound[0, :16_000]).reshape(-1, 2_000).mean(1) > 0.05  # quarters of a second
-    assert loud.tolist() == [False, True, True, False, False, True, True, False]
+    assert abs(sound.shape[1] - 16_000) < 200
+    loud = np.abs(sound[0, :15_000]).reshape(-1, 1_000).mean(1) > 0.05  # eighths of a second, none of them silent
+    assert loud.all()
 
 
 def test_a_film_without_sound_has_none() -> None:
