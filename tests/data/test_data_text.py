@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -32,6 +34,16 @@ def test_a_text_has_the_same_ids_after_a_round_trip_through_json() -> None:
     assert again == reader
     for text in [*TEXTS, "new words: hologram", "", "   "]:
         np.testing.assert_array_equal(again.read(text), reader.read(text))
+
+
+def test_the_same_texts_give_the_same_tokenizer_in_every_process() -> None:
+    texts = [f"patient {row} coughs since day {row % 9} with a fever of {row % 7} degrees" for row in range(100)]
+    program = f"from deepseek.data.text import TextReader; print(TextReader.fit({texts!r}).tokenizer)"
+    made = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        for _ in range(3)
+    }
+    assert made == {TextReader.fit(texts).tokenizer}
 
 
 def test_ids_are_cut_padded_and_begin_with_the_start() -> None:

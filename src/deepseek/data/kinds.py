@@ -4,6 +4,7 @@
     identifier         numbers or names each row: ids, row counters, codes that hardly repeat
     datetime, boolean, numeric, integer_category, category     claimed by a modality (registry.py), in that order
     text               what is left: free text
+    image, audio, video, volume, series                            files, told by their names (fuse.py) or by the user
 
 Identifiers, constants and text are left out of the features, unless a user says that they are of another kind.
 """
@@ -22,7 +23,10 @@ from deepseek.data.table import Table, integral
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
-Kind = Literal["numeric", "integer_category", "category", "boolean", "datetime", "text", "identifier", "constant"]
+Kind = Literal[
+    "numeric", "integer_category", "category", "boolean", "datetime", "text", "identifier", "constant",
+    "image", "audio", "video", "volume", "series",
+]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 
 MIN_ROWS = 20  # below, all different says nothing

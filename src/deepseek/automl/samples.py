@@ -1,0 +1,376 @@
+"""`ship` for rows that hold files and texts: decode, train a fused net, calibrate, check, pack.
+
+files_in -> kinds -> leak checks (presence, copies, patients) -> fit readers -> decode to disk -> train on development
+         -> calibrate and decide on held rows -> export with parity -> figures of the graph, of each modality alone and
+            with each one missing -> one bundle
+
+The baseline beside the fused figures is the late fusion of the same net: each modality's own answer, added.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl import evidence
+from deepseek.automl.demands import check_demands
+from deepseek.automl.options import ShipOptions
+from deepseek.automl.pack import as_json
+from deepseek.automl.ship import Shipped
+from deepseek.automl.work import Opened, accepted, default_name, leaks
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.contracts import Figure, Float64, Tensors
+from deepseek.data import Table, encode_target, find_kinds, folds, make_card
+from deepseek.data.decode import Decoded, decode
+from deepseek.data.fuse import THERE, SamplePreparer, Samples, find_media, fit_samples
+from deepseek.data.leaks_samples import check_copies, check_presence
+from deepseek.data.readers import READERS
+from deepseek.engines.decide import Decision
+from deepseek.engines.fused import CHUNK, GRAPH, OUTPUTS, PARITY_ROWS, check_fused, export_fused
+from deepseek.engines.onnx import open_session
+from deepseek.engines.runtime import SAMPLES
+from deepseek.errors import InputError
+from deepseek.extras import need
+from deepseek.train.calibrate import Calibration, fit_calibration
+from deepseek.train.decide import check_costs, choose_threshold, conformal_half_width
+from deepseek.train.metrics import figures
+
+HELD_FOLDS = 6  # one part in so many of the development rows judges
+EPOCHS = (4, 60)  # the fewest and the most that a budget buys
+
+
+def files_in(opened: Opened, asked: ShipOptions) -> dict[str, str]:
+    """Kinds of the columns of files, and of texts that the user named as such; empty for a table alone."""
+    told = {name: kind for name, kind in (asked.kinds or {}).items() if kind in READERS}
+    root = root_of(opened, asked)
+    found = {} if root is None else find_media(opened.table, root=root)
+    kinds = {**found, **told}
+    not_read = {asked.target, *opened.hidden, *(name for name in asked.kinds or {} if name not in told)}
+    return {name: kind for name, kind in kinds.items() if name not in not_read}
+
+
+def root_of(opened: Opened, asked: ShipOptions) -> Path | None:
+    """The folder that paths lie below."""
+    if asked.files is not None:
+        root = Path(asked.files)
+        if not root.is_dir():
+            raise InputError(f"ship.files is {root}", expected="a folder", fix="name the folder of the files")
+        return root
+    return Path(opened.source).resolve().parent if isinstance(opened.source, (str, Path)) else None
+
+
+@dataclass
+class SampleWork:
+    """One run of `ship` over samples."""
+
+    opened: Opened
+    asked: ShipOptions
+    root: Path | None
+    kinds: dict[str, str]
+    warnings: list[str]
+    preparer: SamplePreparer
+    decoded: Decoded  # of all rows of the table
+    target: NDArray[Any]  # (N,) class numbers or values
+
+    def fitted_and_held(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows to train on and rows to judge by: the user's validation rows, else one fold of the stated split."""
+        split = self.opened.split
+        if len(split.validation):
+            return split.train, split.validation
+        fit, held = folds(
+            self.opened.development, split=self.asked.split, target=self.asked.target, task=self.opened.info.task,
+            num_folds=HELD_FOLDS, seed=self.asked.seed,
+        )[-1]  # fmt: skip
+        rows = self.opened.development_rows
+        return rows[fit], rows[held]
+
+    def samples(self, rows: NDArray[Any]) -> Samples:
+        """The rows as samples in memory."""
+        return Samples(Tensors({name: np.asarray(array[rows]) for name, array in self.decoded.arrays.items()}))
+
+
+def ship_samples(opened: Opened, asked: ShipOptions, media: Mapping[str, str], clock: tuple[float, float]) -> Shipped:
+    """Train and pack. InputError and CheckError as `ship` raises them, and BrokenError for a file that cannot be read,
+    unless `broken` is "mask"."""
+    need("torch", extra="train")
+    check_demands(asked, opened.info.task, opened.labels)
+    for name in ("monotone", "fairness", "weights"):
+        if getattr(asked, name):
+            raise InputError(
+                f"{name} is for tables alone, and {', '.join(media)} are files or texts", expected="none",
+                fix=f"leave {name} out, or drop these columns",
+            )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="deepseek-samples-") as scratch:
+        work = _read(opened, asked, media, Path(scratch))
+        return _make(work, clock)
+
+
+def _read(opened: Opened, asked: ShipOptions, media: Mapping[str, str], scratch: Path) -> SampleWork:
+    table, task, root = opened.table, opened.info.task, root_of(opened, asked)
+    kinds = find_kinds(opened.development, target=asked.target, overrides={**media, **(asked.kinds or {})})
+    kinds = {name: kind for name, kind in kinds.items() if name not in opened.hidden}
+    plain = {name: kind for name, kind in kinds.items() if kind not in READERS}
+    target = encode_target(table, asked.target, opened.labels)
+    there = {name: ~table.missing(name)[opened.development_rows] for name in kinds if kinds[name] != "constant"}
+    found = leaks(asked, table, opened.split, task, plain)
+    found += check_presence(there, target[opened.development_rows], task=task)
+    files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}
+    found += check_copies(files, opened.split, root=root)
+    warnings = [*table.notes, *opened.info.notes, *accepted(asked, found)]
+    preparer = fit_samples(opened.development, kinds, target=asked.target, root=root)
+    # what was held back from the table is no input, but rows may hold it
+    preparer = replace(preparer, ignored=tuple(name for name in table.names if name not in preparer.columns()))
+    warnings += [*(preparer.table.notes if preparer.table else ()), *evidence.too_few(opened.test, asked.segments)]
+    decoded = decode(
+        preparer, table, scratch / "arrays", root=root, broken="mask" if asked.broken == "mask" else "fail",
+        workers=asked.workers, progress=asked.progress,
+    )  # fmt: skip
+    warnings += _masked(decoded)
+    return SampleWork(opened, asked, root, kinds, warnings, preparer, decoded, target)
+
+
+def _masked(decoded: Decoded) -> list[str]:
+    columns: dict[str, int] = {}
+    for fault in decoded.faults:
+        columns[fault.column] = columns.get(fault.column, 0) + 1
+    return [
+        f"{count} files in {name!r} could not be read and were masked; the first: "
+        f"{next(fault.message for fault in decoded.faults if fault.column == name)}"
+        for name, count in columns.items()
+    ]
+
+
+def _make(work: SampleWork, clock: tuple[float, float]) -> Shipped:
+    from deepseek.nn.multimodal import Answering, array_names
+    from deepseek.train.fusion import fit_fusion, margins
+
+    asked, opened, task = work.asked, work.opened, work.opened.info.task
+    fitted, held = work.fitted_and_held()
+    num_outputs = max(1, len(opened.labels))
+    truth, scale = _scaled(work.target, fitted, num_outputs)
+    config = _config(work, fitted, truth, num_outputs)
+    say = asked.progress
+
+    def validated(epoch: int, loss: float) -> None:
+        if say:
+            say(f"epoch {epoch} of {config.epochs}: {loss:.4g} on held rows", 0.1 + 0.8 * epoch / config.epochs)
+
+    done = fit_fusion(
+        work.preparer, work.decoded.arrays, truth, num_outputs=num_outputs, rows=fitted, held=held, config=config,
+        seed=asked.seed, validated=validated,
+    )  # fmt: skip
+    if say:
+        say("exporting, checking", 0.92)
+    held_margin = margins(done.net, work.decoded.arrays, held).astype(np.float64)
+    calibration, held_output = _calibrated(work, held, held_margin, scale)
+    answering = Answering(done.net, slope=calibration.slope, bias=calibration.bias)
+    names = array_names(done.net.names)
+    test = work.opened.split.test
+    some = work.samples(test[: max(PARITY_ROWS)] if len(test) > 1 else fitted[: max(PARITY_ROWS)])
+    graph = export_fused(answering, Samples(some.tensors[:2]), names)
+    parity = check_fused(answering, graph, some, names)
+    found = run_graph(graph, work, test)
+    decision = _decide(work, held, held_output)
+    output = found["output"].astype(np.float64)
+    metrics = figures(task, work.target[test], output, seed=asked.seed)
+    late = _late(found, calibration, num_outputs)
+    baseline = figures(task, work.target[test], late, seed=asked.seed)
+    net = {
+        "kind": "fused", "shape": asdict(done.shape), "modalities": list(done.net.names), "config": asdict(config),
+        "calibration": {"slope": calibration.slope, "bias": list(calibration.bias)},
+    }  # fmt: skip
+    documents = {
+        "model.json": net,
+        "decision.json": decision,
+        "card.json": make_card(_plain(work), _plain_kinds(work), asked.target),
+        "example.json": _example(work),
+        "evidence/metrics.json": _metrics(work, metrics, baseline, output, decision),
+        "evidence/modalities.json": _modalities(work, graph, found, metrics),
+        "evidence/training.json": {"losses": done.fit.losses, "validations": done.fit.validations},
+        "evidence/parity.json": parity,
+        "evidence/environment.json": evidence.environment(asked.command),
+        "evidence/data.json": {
+            "warnings": work.warnings, "kinds": work.kinds, "digest": opened.development.digest(),
+            "faults": [asdict(fault) for fault in work.decoded.faults],
+        },
+    }  # fmt: skip
+    files = {name: as_json(document) for name, document in documents.items()}
+    files |= {SAMPLES: work.preparer.to_bytes(), GRAPH: graph, "weights/net.safetensors": _weights(done.net)}
+    manifest = _manifest(work, decision["threshold"], parity, config)
+    out = Path(asked.out or manifest.name)
+    bundle = write_bundle(out, manifest, files, overwrite=asked.overwrite, key=asked.key)
+    if say:
+        say("done", 1.0)
+    return Shipped(
+        path=bundle.path, digest=bundle.digest, task=task, target=asked.target, model="fused", engine="onnxruntime",
+        metrics=metrics, baseline=baseline, size_bytes=bundle.size_bytes, cpu_s=time.process_time() - clock[1],
+        wall_s=time.perf_counter() - clock[0], seed=asked.seed, num_trials=config.epochs,
+        warnings=tuple(work.warnings),
+    )  # fmt: skip
+
+
+def _scaled(target: NDArray[Any], fitted: NDArray[Any], num_outputs: int) -> tuple[NDArray[Any], tuple[float, float]]:
+    """What is learned, and (deviation, mean) that bring a value back."""
+    if num_outputs > 1:
+        return target, (1.0, 0.0)
+    mean, deviation = float(target[fitted].mean()), float(target[fitted].std()) or 1.0
+    return (target - mean) / deviation, (deviation, mean)
+
+
+def _config(work: SampleWork, fitted: NDArray[Any], truth: NDArray[Any], num_outputs: int) -> Any:
+    """As many epochs as the budget buys, by the time that a few steps take; exactly `trials` where they are given."""
+    from deepseek.train.fusion import FusionConfig, fit_fusion
+
+    config = FusionConfig(batch_size=min(32, max(2, len(fitted) // 8)))
+    if work.asked.trials:
+        return replace(config, epochs=work.asked.trials)
+    few = fitted[: 4 * config.batch_size]
+    began_s = time.process_time()
+    fit_fusion(
+        work.preparer, work.decoded.arrays, truth, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1)
+    )
+    epoch_s = (time.process_time() - began_s) * len(fitted) / len(few)
+    return replace(config, epochs=int(np.clip(0.8 * work.asked.budget_s / max(epoch_s, 1e-3), *EPOCHS)))
+
+
+def _calibrated(
+    work: SampleWork, held: NDArray[Any], margin: Float64, scale: tuple[float, float]
+) -> tuple[Calibration, Float64]:
+    """How margins become chances, and the chances (or values) of the held rows."""
+    target = work.target[held]
+    if not work.opened.labels:
+        return Calibration(scale[0], (scale[1],)), margin * scale[0] + scale[1]
+    margin = margin[:, 1:] - margin[:, :1] if margin.shape[1] == 2 else margin
+    calibration = fit_calibration(margin, target, np.ones(len(target)), seed=work.asked.seed)
+    return calibration, calibration.apply(margin)
+
+
+def _decide(work: SampleWork, held: NDArray[Any], output: Float64) -> dict[str, Any]:
+    """decision.json, set on the held rows."""
+    asked, target = work.asked, work.target[held]
+    decision: dict[str, Any] = {"threshold": None, "threshold_rule": None, "costs": None, "interval": None}
+    if not work.opened.labels:
+        half = conformal_half_width(target, output[:, 0], asked.interval)
+        decision["interval"] = {"level": asked.interval, "half_width": half, "num_rows": len(target)}
+        return decision
+    costs = None if asked.costs is None else check_costs(asked.costs, work.opened.labels)
+    if work.opened.info.task == "binary":
+        found = choose_threshold(
+            target, output[:, 1], np.ones(len(target)), max_fpr=asked.max_fpr, min_recall=asked.min_recall, costs=costs
+        )
+        decision |= {"threshold": found.value, "threshold_rule": found.to_dict()}
+    decision["costs"] = None if costs is None else costs.tolist()
+    return decision
+
+
+def run_graph(
+    graph: bytes, work: SampleWork, rows: NDArray[Any], *, without: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """All outputs of the exported graph for rows of the table. `without`: modalities that are masked."""
+    session = open_session(graph, GRAPH, num_threads=1)
+    names = [each.name for each in session.get_inputs()]
+    parts: list[list[NDArray[Any]]] = []
+    for start in range(0, len(rows), CHUNK):
+        arrays = dict(work.samples(rows[start : start + CHUNK]).arrays)
+        arrays |= {name + THERE: np.zeros(len(arrays[name]), bool) for name in without}
+        parts.append(session.run(list(OUTPUTS), {name: arrays[name] for name in names}))
+    return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(OUTPUTS)}
+
+
+def _late(found: Mapping[str, NDArray[Any]], calibration: Calibration, num_outputs: int) -> Float64:
+    """Outputs (N, C) or (N, 1) of the voices alone, through the same calibration."""
+    total = found["voices"].astype(np.float64).sum(1)
+    if num_outputs == 1:
+        value: Float64 = total * calibration.slope + calibration.bias[0]
+        return value
+    return calibration.apply(total[:, 1:] - total[:, :1] if num_outputs == 2 else total)
+
+
+def _modalities(
+    work: SampleWork, graph: bytes, found: Mapping[str, NDArray[Any]], metrics: Mapping[str, Figure]
+) -> dict[str, Any]:
+    """What each modality is worth: figures without it, its mean gate, how often it is there."""
+    test, task = work.opened.split.test, work.opened.info.task
+    told: dict[str, Any] = {}
+    for at, name in enumerate(work.preparer.names):
+        there = np.asarray(work.decoded.arrays[name + THERE][test])
+        entry: dict[str, Any] = {"share_there": float(there.mean()), "mean_gate": float(found["gates"][:, at].mean())}
+        if len(work.preparer.names) > 1:
+            output = run_graph(graph, work, test, without=[name])["output"].astype(np.float64)
+            without = figures(task, work.target[test], output, seed=work.asked.seed)
+            entry["without"] = {key: figure.to_dict() for key, figure in without.items()}
+        told[name] = entry
+    return {"rows": "test", "fused": {key: figure.to_dict() for key, figure in metrics.items()}, "modalities": told}
+
+
+def _metrics(
+    work: SampleWork,
+    metrics: Mapping[str, Figure],
+    baseline: Mapping[str, Figure],
+    output: Float64,
+    decision: Mapping[str, Any],
+) -> dict[str, Any]:
+    task, test = work.opened.info.task, work.opened.split.test
+    rule = Decision.from_bytes(as_json(decision), task=task, labels=work.opened.labels)
+    decided = np.zeros(len(test), np.int64) if task == "regression" else rule.classes(output.astype(np.float32))
+    report: dict[str, Any] = {
+        "rows": "test", "num_rows": len(test),
+        "metrics": {name: found.to_dict() for name, found in metrics.items()},
+        "baseline": {name: found.to_dict() for name, found in baseline.items()},
+        "baseline_name": "late fusion: the answers of each modality of the same net, added",
+    }  # fmt: skip
+    report |= evidence.curves(task, work.target[test], output, decided, work.opened.labels)
+    if work.asked.segments:
+        report["segments"] = evidence.segments(task, work.opened.test, work.asked.segments, work.target[test], output)
+    return report
+
+
+def _plain_kinds(work: SampleWork) -> dict[str, str]:
+    return {name: kind for name, kind in work.kinds.items() if kind not in READERS}
+
+
+def _plain(work: SampleWork) -> Table:
+    """The development rows without files and texts, of which a card says nothing but through its kinds."""
+    development = work.opened.development
+    return development.drop(
+        [name for name in development.names if name not in (*_plain_kinds(work), work.asked.target)]
+    )
+
+
+def _example(work: SampleWork) -> dict[str, Any]:
+    """A typical record: of the table's columns their usual values; a word for a text, and nothing for a file."""
+    example: dict[str, Any] = {column.name: "text" if column.kind == "text" else None for column in work.preparer.media}
+    return example | (work.preparer.table.example() if work.preparer.table else {})
+
+
+def _weights(net: Any) -> bytes:
+    from safetensors.torch import save
+
+    data: bytes = save({name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()})
+    return data
+
+
+def _manifest(work: SampleWork, threshold: float | None, parity: Mapping[str, Any], config: Any) -> Manifest:
+    opened, asked = work.opened, work.asked
+    outputs = (
+        (Output("label", "str", ()), Output("probabilities", "float32", (len(opened.labels),)))
+        if opened.labels
+        else (Output("value", "float32", ()),)
+    )
+    return Manifest(
+        name=default_name(asked, opened.source), version="1", created=now(), task=opened.info.task, target=asked.target,
+        inputs=tuple(Input(**entry) for entry in work.preparer.inputs()), outputs=outputs, labels=opened.labels,
+        threshold=threshold,
+        engines=(EngineEntry("onnxruntime", GRAPH, float(parity["max_difference"]), int(parity["num_rows"])),),
+        lineage=Lineage(
+            parent=None, data=opened.development.digest(), config=asked.config() | {"epochs": config.epochs},
+            seed=asked.seed, versions=evidence.versions(),
+        ),
+    )  # fmt: skip

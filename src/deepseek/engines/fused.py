@@ -1,0 +1,200 @@
+"""A bundle that reads several modalities: export of its net, and a runtime that needs no torch.
+
+    graph = export_fused(Answering(net, slope=1.2), samples)      # ONNX, any number of rows
+    parity = check_fused(answering, graph, samples)               # against torch, on real rows
+    with FusedRuntime.open("patients") as runtime:
+        runtime.predict([{"age": 61, "report": "...", "ct": {"b64": "..."}}]).labels
+
+What one sample costs in serving (open, decode, prepare, run) is the code that training went through: the same preparer
+from the same JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.bundle import Bundle, open_bundle
+from deepseek.contracts import Flag, Prediction, Record, Scores, Task
+from deepseek.data import Table, read_table
+from deepseek.data.fuse import Broken, Fault, SamplePreparer, Samples
+from deepseek.engines.decide import Decision
+from deepseek.engines.onnx import open_session
+from deepseek.engines.runtime import SAMPLES, Runtime
+from deepseek.errors import CheckError, InputError
+from deepseek.extras import need
+
+GRAPH = "model.onnx"
+OUTPUTS = ("margin", "output", "voices", "gates", "attention")  # of the graph, as nn.multimodal.Answering gives them
+TOLERANCE = 1e-4  # of an output, as a share of the largest
+CHUNK = 64  # samples that are held in memory at a time
+PARITY_ROWS = (1, 3, 32)
+
+
+def is_fused(bundle: Bundle) -> bool:
+    """Whether a bundle reads several modalities."""
+    return SAMPLES in bundle.manifest.files
+
+
+def open_runtime(path: str | Path, *, key: Path | None = None) -> Runtime | FusedRuntime:
+    """What answers for a bundle that ship has made."""
+    bundle = open_bundle(path, key=key)
+    return FusedRuntime(bundle) if is_fused(bundle) else Runtime(bundle)
+
+
+def export_fused(answering: Any, samples: Samples, names: Sequence[str]) -> bytes:
+    """The graph of nn.multimodal.Answering over the arrays of `names`, by torch.export. `samples`: two or more."""
+    torch = need("torch", extra="train")
+    need("onnxscript", extra="compress")
+    arrays = _tensors(samples, names)
+    rows = torch.export.Dim("rows")
+    said = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            answering.eval().requires_grad_(False), arrays, dynamo=True, verbose=False, input_names=list(names),
+            output_names=list(OUTPUTS), dynamic_shapes=(tuple({0: rows} for _ in arrays),),
+        )  # fmt: skip
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph
+
+
+def check_fused(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> dict[str, Any]:
+    """{"num_rows", "max_difference"} of the outputs between torch and the graph. CheckError above TOLERANCE."""
+    torch = need("torch", extra="train")
+    session = open_session(graph, GRAPH, num_threads=1)
+    worst = 0.0
+    for num in PARITY_ROWS:
+        part = Samples(samples.tensors[:num])
+        with torch.inference_mode():
+            wanted = [each.numpy() for each in answering(*_tensors(part, names))]
+        found = session.run(list(OUTPUTS), {name: part.arrays[name] for name in names})
+        for mine, theirs in zip(found, wanted, strict=True):
+            scale = max(1.0, float(np.abs(theirs).max(initial=0.0)))
+            worst = max(worst, float(np.abs(mine - theirs).max(initial=0.0)) / scale)
+    if worst > TOLERANCE:
+        raise CheckError(
+            f"the exported graph differs from the net by {worst:.2g}", expected=f"at most {TOLERANCE:g}",
+            fix="report it: this is a fault of the exporter",
+        )  # fmt: skip
+    return {"num_rows": min(max(PARITY_ROWS), len(samples)), "max_difference": worst}
+
+
+class FusedRuntime:
+    """An open bundle of several modalities. predict() may be called from several threads at once."""
+
+    def __init__(self, bundle: Bundle, *, num_threads: int = 1) -> None:
+        if not is_fused(bundle):
+            raise InputError(
+                f"{bundle.path} reads a table alone", expected="a bundle of several modalities",
+                fix="open it with deepseek.load",
+            )  # fmt: skip
+        self.bundle, self.manifest = bundle, bundle.manifest
+        self.preparer = SamplePreparer.from_bytes(bundle.read(SAMPLES))
+        self.decision = Decision.from_bytes(
+            bundle.read("decision.json"), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
+        )
+        self._session: Any = open_session(bundle.read(GRAPH), GRAPH, num_threads=num_threads)
+        self._names = [each.name for each in self._session.get_inputs()]
+
+    @classmethod
+    def open(cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1) -> FusedRuntime:
+        """As Runtime.open does."""
+        return cls(open_bundle(path, key=key), num_threads=num_threads)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in order; empty for regression."""
+        return self.decision.labels
+
+    def prepare(self, records: Sequence[Record], *, root: Path | None = None, broken: Broken = "fail") -> Samples:
+        """Samples of records by column name, as SamplePreparer.rows() makes them."""
+        return self.preparer.rows(records, root=root, broken=broken)
+
+    def run(self, samples: Samples) -> dict[str, NDArray[Any]]:
+        """All outputs of the graph by name: margin, output, voices, gates, attention."""
+        given = {name: samples.arrays[name] for name in self._names}
+        return dict(zip(list(OUTPUTS), self._session.run(list(OUTPUTS), given), strict=True))
+
+    def score(self, samples: Samples) -> Scores:
+        """Margins and calibrated outputs of N samples."""
+        found = self.run(samples)
+        return Scores(margin=found["margin"], output=found["output"])
+
+    def predict(
+        self, data: Any, *, root: Path | None = None, broken: Broken = "fail", faults: list[Fault] | None = None
+    ) -> Prediction:
+        """Answers for records, a Table, or whatever read_table takes. Paths of files lie below `root`: by default the
+        folder of the table's own file. `faults` is given what was masked."""
+        if isinstance(data, (str, Path)) and root is None:
+            root = Path(data).parent
+        if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+            if not all(isinstance(record, Mapping) for record in data):
+                raise InputError(
+                    "a row is not a record", expected="a list of objects by column name",
+                    fix='give [{"COLUMN": value, ...}, ...]',
+                )  # fmt: skip
+            chunks = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
+        else:
+            table = data if isinstance(data, Table) else read_table(data)
+            starts = range(0, table.num_rows, CHUNK)
+            chunks = [_Rows(table, start) for start in starts]
+        if not chunks:
+            raise InputError("there are no rows to score", expected="at least one row", fix="give rows")
+        outputs, flags = [], []
+        for at, chunk in enumerate(chunks):
+            first = at * CHUNK
+            samples = self.preparer.rows(list(chunk), root=root, broken=broken, first_row=first)
+            outputs.append(self.score(samples).output)
+            flags += [Flag(first + flag.row, flag.column, flag.what) for flag in samples.flags]
+            if faults is not None:
+                faults += [Fault(first + fault.row, fault.column, fault.message) for fault in samples.faults]
+        return self.decision.apply(np.concatenate(outputs), flags)
+
+    def example(self) -> Record:
+        """One typical record; files are not in it."""
+        record: Record = json.loads(self.bundle.read("example.json"))
+        return record
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Rows(Sequence[Record]):
+    """CHUNK rows of a table as records, made when they are read."""
+
+    def __init__(self, table: Table, start: int) -> None:
+        self.rows = np.arange(start, min(start + CHUNK, table.num_rows))
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.table.take(self.rows).records()[row]
+
+    def __iter__(self) -> Any:
+        return iter(self.table.take(self.rows).records())
+
+
+def _tensors(samples: Samples, names: Sequence[str]) -> tuple[Any, ...]:
+    torch = need("torch", extra="train")
+    return tuple(torch.from_numpy(np.ascontiguousarray(samples.arrays[name])) for name in names)

@@ -1,0 +1,127 @@
+"""A fitted SamplePreparer -> the fused net that reads its samples, and that net as one flat graph for export.
+
+    net = fusion_net(preparer, NetShape(num_outputs=2))
+    found = net(*as_tensors(samples.arrays))                 # Fused
+    Answering(net, slope=1.3)                                # arrays in, calibrated chances out: what is exported
+
+Which encoder a column gets follows from its reader alone, so a bundle that holds readers, shape and weights holds all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deepseek.data.fuse import SOUND, TABLE, THERE, MediaColumn, SamplePreparer
+from deepseek.nn.augment import MoveShape
+from deepseek.nn.encoders import (
+    ImageEncoder,
+    SeriesEncoder,
+    SoundEncoder,
+    TableEncoder,
+    TextEncoder,
+    VideoEncoder,
+    VolumeEncoder,
+)
+from deepseek.nn.fusion import FusionNet, FusionShape
+from deepseek.nn.spectrogram import SpecAugmentShape
+
+
+@dataclass(frozen=True, slots=True)
+class NetShape:
+    """What the net of a bundle is made of, beside its readers."""
+
+    num_outputs: int  # classes, or 1 for a value
+    fusion: FusionShape = field(default_factory=FusionShape)
+    move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
+    stripes: SpecAugmentShape = field(default_factory=SpecAugmentShape)  # of sounds, in training alone
+
+
+def fusion_net(preparer: SamplePreparer, shape: NetShape) -> FusionNet:
+    """An untrained net for the preparer's samples."""
+    encoders: dict[str, nn.Module] = {}
+    for column in preparer.media:
+        encoders[column.name] = _encoder(column, shape)
+        if (sound := column.name + SOUND) in column.arrays:
+            num_samples, rate_hz = column.arrays[sound][0][1], column.reader.sound_rate
+            encoders[sound] = SoundEncoder(rate_hz, num_samples, 1, shape.fusion.width, stripes=shape.stripes)
+    if preparer.table is not None:
+        encoders[TABLE] = TableEncoder(len(preparer.table.feature_names), shape.fusion.width)
+    return FusionNet(encoders, shape.num_outputs, shape.fusion)
+
+
+def _encoder(column: MediaColumn, shape: NetShape) -> nn.Module:
+    reader, width = column.reader, shape.fusion.width
+    if column.kind == "image":
+        return ImageEncoder(reader.size, reader.channels, width, move=shape.move)
+    if column.kind == "audio":
+        return SoundEncoder(reader.rate_hz, reader.shape[1], reader.channels, width, stripes=shape.stripes)
+    if column.kind == "video":
+        frames, channels, *size = reader.shape
+        return VideoEncoder(frames, tuple(size), channels, width, move=shape.move)
+    if column.kind == "volume":
+        _, depth, *size = reader.shape
+        return VolumeEncoder(depth, tuple(size), width, move=shape.move, measured=reader.dtype == "float32")
+    if column.kind == "series":
+        return SeriesEncoder(reader.shape[1], reader.shape[0], width)
+    return TextEncoder(reader.vocab_size, reader.num_tokens, width)
+
+
+def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Values by name, and which are there: what FusionNet is called with. Nothing is copied."""
+    values = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items() if not name.endswith(THERE)}
+    there = {
+        name.removesuffix(THERE): torch.from_numpy(np.ascontiguousarray(a))
+        for name, a in arrays.items()
+        if name.endswith(THERE)
+    }
+    return values, there
+
+
+def array_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Of the arrays that Answering takes for these modalities: the values, then the masks."""
+    return (*names, *(name + THERE for name in names))
+
+
+class Answering(nn.Module):
+    """The net as a bundle serves it, one flat graph: arrays in the order of array_names() -> margin, output, voices,
+    gates, attention.
+
+    margin (N, K) before calibration: log-odds of the second of two classes, logits of more, or the value in units of
+    the target; output (N, C) calibrated chances, or the value (N, 1); voices (N, M, K'), gates (N, M) and attention
+    (N, Q, L) as in Fused.
+    """
+
+    slope: Tensor
+    shift: Tensor
+
+    def __init__(self, net: FusionNet, *, slope: float = 1.0, bias: Sequence[float] = (0.0,)) -> None:
+        """slope, bias: of the calibration (train/calibrate.py); for a value, its deviation and mean in training."""
+        super().__init__()
+        self.net = net
+        self.num_outputs = net.bias.shape[0]
+        self.register_buffer("slope", torch.tensor(slope, dtype=torch.float32))
+        self.register_buffer("shift", torch.tensor(list(bias), dtype=torch.float32))
+
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        half, names = len(arrays) // 2, self.net.names
+        found = self.net(dict(zip(names, arrays[:half], strict=True)), dict(zip(names, arrays[half:], strict=True)))
+        margin, output = self.answer(found.logits)
+        return margin, output, found.voices, found.gates, found.attention
+
+    def answer(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, K) of the net -> margin and output."""
+        if self.num_outputs == 1:
+            value = logits * self.slope + self.shift
+            return value, value
+        if self.num_outputs > 2:
+            return logits, torch.softmax(logits * self.slope + self.shift, 1)
+        margin = logits[:, 1:] - logits[:, :1]
+        positive = torch.sigmoid(margin * self.slope + self.shift)
+        return margin, torch.cat([1 - positive, positive], 1)

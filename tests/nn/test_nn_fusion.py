@@ -1,0 +1,184 @@
+"""Fusion: what is missing has no part in the answer, the fused net begins as its late fusion, and all of it exports."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from deepseek.errors import InputError
+from deepseek.nn.encoders import (
+    ImageEncoder,
+    SeriesEncoder,
+    SoundEncoder,
+    TableEncoder,
+    TextEncoder,
+    VideoEncoder,
+    VolumeEncoder,
+)
+from deepseek.nn.fusion import FusionNet, FusionShape, contrastive_loss, fusion_loss
+
+WIDTH, NUM = 32, 6
+
+
+def encoders() -> dict[str, torch.nn.Module]:
+    return {
+        "ct": ImageEncoder((16, 16), 1, WIDTH),
+        "cough": SoundEncoder(8_000, 4_000, 1, WIDTH),
+        "record.text": TextEncoder(50, 10, WIDTH),
+        "film": VideoEncoder(3, (16, 16), 3, WIDTH),
+        "study": VolumeEncoder(2, (16, 16), WIDTH),
+        "pulse": SeriesEncoder(100, 2, WIDTH),
+        "table": TableEncoder(5, WIDTH),
+    }
+
+
+def inputs(seed: int = 0) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    ids = torch.randint(1, 50, (NUM, 10), generator=draw)
+    ids[:, 6:] = 0
+    return {
+        "ct": torch.randint(0, 256, (NUM, 1, 16, 16), generator=draw, dtype=torch.uint8),
+        "cough": torch.randn(NUM, 1, 4_000, generator=draw) / 10,
+        "record.text": ids,
+        "film": torch.randint(0, 256, (NUM, 3, 3, 16, 16), generator=draw, dtype=torch.uint8),
+        "study": torch.randint(0, 256, (NUM, 1, 2, 16, 16), generator=draw, dtype=torch.uint8),
+        "pulse": torch.randn(NUM, 2, 100, generator=draw),
+        "table": torch.randn(NUM, 5, generator=draw),
+    }
+
+
+def net(**knobs: Any) -> FusionNet:
+    torch.manual_seed(0)
+    made = FusionNet(encoders(), 3, FusionShape(width=WIDTH, **knobs))
+    torch.nn.init.normal_(made.head.weight, std=0.3)  # as if it had learned something
+    return made.eval()
+
+
+@pytest.mark.parametrize("name", list(encoders()))
+def test_an_encoder_gives_the_tokens_that_it_promises(name: str) -> None:
+    encoder: Any = encoders()[name]
+    assert encoder(inputs()[name]).shape == (NUM, encoder.num_tokens, WIDTH)
+
+
+@pytest.mark.parametrize("name", list(encoders()))
+def test_a_missing_value_has_no_part_in_the_answer(name: str) -> None:
+    made, given = net(), inputs()
+    gone = {name: torch.tensor([False, *[True] * (NUM - 1)])}
+    first = made(given, gone)
+    other = made({**given, name: inputs(seed=1)[name]}, gone)
+    torch.testing.assert_close(first.logits[0], other.logits[0], rtol=0, atol=0)
+    assert not torch.allclose(first.logits[1:], other.logits[1:])  # but where it is there it counts
+    at = made.names.index(name)
+    assert first.gates[0, at] == 0
+    assert not first.voices[0, at].any()
+    start = sum(made.encoders[f"m_{n.replace('.', '%2E')}"].num_tokens for n in made.names[:at])  # type: ignore[misc]
+    length: Any = made.encoders[f"m_{name.replace('.', '%2E')}"].num_tokens
+    assert not first.attention[0, :, start : start + length].any()
+    assert first.attention[1, :, start : start + length].any()
+
+
+def test_gates_and_attention_sum_to_one() -> None:
+    found = net()(inputs(), {"ct": torch.zeros(NUM, dtype=torch.bool)})
+    torch.testing.assert_close(found.gates.sum(1), torch.ones(NUM))
+    torch.testing.assert_close(found.attention.sum(2), torch.ones(NUM, 4))
+
+
+def test_padding_of_a_text_is_not_looked_at() -> None:
+    made, given = net(), inputs()
+    found = made(given)
+    names = list(made.names)
+    start = sum(encoders()[name].num_tokens for name in names[: names.index("record.text")])  # type: ignore[misc]
+    assert not found.attention[:, :, start + 6 : start + 10].any()
+
+
+def test_the_fused_net_begins_as_its_late_fusion() -> None:
+    torch.manual_seed(0)
+    made = FusionNet(encoders(), 3, FusionShape(width=WIDTH)).eval()
+    found = made(inputs())
+    torch.testing.assert_close(found.logits, made.late(found), rtol=0, atol=0)
+
+
+def test_training_leaves_modalities_out_but_never_all() -> None:
+    made = net(drop_modality=0.9).train()
+    seen = torch.cat([made(inputs()).there for _ in range(30)])
+    assert seen.any(1).all()
+    assert 0.05 < seen.float().mean() < 0.6
+    assert made.eval()(inputs()).there.all()
+
+
+def test_the_loss_of_a_missing_modality_teaches_its_voice_nothing() -> None:
+    made, labels = net(drop_modality=0.0).train(), torch.tensor([0, 1, 2, 0, 1, 2])
+    fusion_loss(made(inputs(), {"ct": torch.zeros(NUM, dtype=torch.bool)}), labels).backward()
+    assert not made.voices["m_ct"].weight.grad.any()  # type: ignore[union-attr, operator]
+    assert made.voices["m_cough"].weight.grad.any()  # type: ignore[union-attr, operator]
+
+
+def test_it_learns_what_no_modality_says_alone() -> None:
+    """The label is the exclusive or of two tables: late fusion stays at chance."""
+    torch.manual_seed(0)
+    bits = torch.randint(0, 2, (512, 2))
+    given = {name: bits[:, at : at + 1] * 2.0 - 1 + 0.1 * torch.randn(512, 1) for at, name in enumerate("ab")}
+    labels = bits[:, 0] ^ bits[:, 1]
+    made = FusionNet({n: TableEncoder(1, WIDTH) for n in "ab"}, 2, FusionShape(width=WIDTH, drop_modality=0.0))
+    optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        fusion_loss(made(given), labels, alone=0.0).backward()
+        optimizer.step()
+    found = made.eval()(given)
+    assert (found.logits.argmax(1) == labels).float().mean() > 0.99
+    assert (made.late(found).argmax(1) == labels).float().mean() < 0.8
+
+
+def test_the_contrastive_loss_is_least_where_pairs_agree() -> None:
+    rows = torch.eye(8)
+    assert contrastive_loss(rows, rows) < 0.01
+    assert contrastive_loss(rows, rows.roll(1, 0)) > 10
+
+
+def test_it_runs_in_onnxruntime_with_masks(tmp_path: Any) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    made, given = net(), inputs()
+    gone = {name: torch.arange(NUM) % (at + 2) != 0 for at, name in enumerate(made.names)}
+    gone["table"] = torch.ones(NUM, dtype=torch.bool)
+    made.requires_grad_(False)
+
+    class Flat(torch.nn.Module):
+        def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+            half = len(arrays) // 2
+            found = made(
+                dict(zip(made.names, arrays[:half], strict=True)), dict(zip(made.names, arrays[half:], strict=True))
+            )
+            return found.logits, found.gates, found.attention
+
+    arrays = (*(given[name] for name in made.names), *(gone[name] for name in made.names))
+    names = [f"x{at}" for at in range(len(arrays))]
+    file = io.BytesIO()
+    torch.onnx.export(
+        Flat().eval(), arrays, file, dynamo=False, opset_version=17, input_names=names,
+        output_names=["logits", "gates", "attention"], dynamic_axes={name: {0: "rows"} for name in names},
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    for rows in (NUM, 1):
+        got = session.run(None, {name: array[:rows].numpy() for name, array in zip(names, arrays, strict=True)})
+        want = made({n: x[:rows] for n, x in given.items()}, {n: x[:rows] for n, x in gone.items()})
+        for mine, theirs in zip(got, (want.logits, want.gates, want.attention), strict=True):
+            np.testing.assert_allclose(mine, theirs.detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"width": 4}, {"num_queries": 0}, {"num_layers": 0}, {"drop_modality": 1.0}, {"dropout": -0.1}]
+)
+def test_a_knob_out_of_range_is_named(knobs: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"fusion\.{next(iter(knobs))}"):
+        FusionShape(**knobs)
+
+
+def test_nothing_to_fuse_is_refused() -> None:
+    with pytest.raises(InputError, match="no modality"):
+        FusionNet({}, 2)

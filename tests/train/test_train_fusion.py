@@ -1,0 +1,128 @@
+"""Training of a fused net on samples of pictures, texts and numbers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deepseek.data.fuse import SamplePreparer, Samples, fit_samples
+from deepseek.data.image import ImageReader
+from deepseek.data.table import Table
+from deepseek.errors import InputError
+from deepseek.nn.fusion import FusionShape
+from deepseek.train.fusion import FusionConfig, SampleStream, batch_of, fit_fusion, margins
+
+Image = pytest.importorskip("PIL.Image")
+NUM = 160
+SMALL = FusionConfig(epochs=6, batch_size=16, fusion=FusionShape(width=32, num_queries=2, num_layers=1))
+
+
+def png(pixels: np.ndarray[Any, Any]) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[SamplePreparer, Samples, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A picture that is bright above or below, a word, a number: the class is said by picture and word."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 2, NUM)
+    records = []
+    for label in labels:
+        pixels = draw.integers(0, 80, (16, 16), np.uint8)
+        pixels[8 * int(label) : 8 * int(label) + 8] += 90
+        word = ("calm night", "bad cough")[int(label)] if draw.random() < 0.8 else "nothing told"
+        records.append({"scan": png(pixels), "note": word, "age": float(draw.normal(50, 10))})
+    table = Table(
+        {"note": np.array([r["note"] for r in records], object), "age": np.array([r["age"] for r in records]),
+         "scan": np.array(["0.png"] * NUM, object), "ill": labels.astype(float)},
+        {"note": "text", "age": "number", "scan": "text", "ill": "number"},
+    )  # fmt: skip
+    preparer = fit_samples(
+        table, {"scan": "image", "note": "text", "age": "numeric"}, target="ill", root=None,
+        readers={"scan": ImageReader(size=(16, 16), channels=1)},
+    )  # fmt: skip
+    return preparer, preparer.rows(records), labels, np.arange(NUM)
+
+
+def test_a_batch_holds_its_rows_in_the_order_asked(made: Any) -> None:
+    _, samples, _, _ = made
+    rows = np.array([7, 3, 99, 3])
+    values, there = batch_of(samples.arrays, rows)
+    for name, value in values.items():
+        np.testing.assert_array_equal(value.numpy(), samples.arrays[name][rows])
+    assert set(values) == set(there) == {"scan", "note", "table"}
+
+
+def test_a_pass_gives_each_row_once_and_the_next_another_order(made: Any) -> None:
+    _, samples, labels, rows = made
+    stream = SampleStream(samples.arrays, np.arange(NUM), rows[:35], 8, torch.Generator().manual_seed(0))
+    first, second = ([int(x) for _, truth in stream for x in truth] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(35))
+    assert first != second
+    assert len(stream) == 5
+    assert len(SampleStream(samples.arrays, labels, rows[:33], 8, torch.Generator())) == 4  # a batch of one is left out
+    assert len(SampleStream(samples.arrays, labels, rows[:33], 8)) == 5
+
+
+def test_it_learns_and_is_the_same_for_the_same_seed(made: Any) -> None:
+    preparer, samples, labels, rows = made
+    told: list[tuple[int, float]] = []
+    found = [
+        fit_fusion(
+            preparer, samples.arrays, labels, num_outputs=2, rows=rows[:120], held=rows[120:], config=SMALL,
+            validated=lambda *each: told.append(each),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    answers = [margins(each.net, samples.arrays, rows[120:]) for each in found]
+    np.testing.assert_array_equal(*answers)
+    assert (answers[0].argmax(1) == labels[120:]).mean() > 0.95
+    assert [epoch for epoch, _ in told[:6]] == [1, 2, 3, 4, 5, 6]
+    assert told[5][1] < told[0][1]
+
+
+def test_a_value_is_learned_too(made: Any) -> None:
+    preparer, samples, labels, rows = made
+    values = labels * 2.0 - 1
+    found = fit_fusion(preparer, samples.arrays, values, num_outputs=1, rows=rows[:120], config=SMALL)
+    answers = margins(found.net, samples.arrays, rows[120:])
+    assert answers.shape == (40, 1)
+    assert np.corrcoef(answers[:, 0], values[120:])[0, 1] > 0.8
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(made: Any, tmp_path: Path) -> None:
+    preparer, samples, labels, rows = made
+
+    class CutError(Exception):
+        pass
+
+    def stop(epoch: int, loss: float) -> None:
+        if epoch == 3:
+            raise CutError
+
+    given: dict[str, Any] = {"num_outputs": 2, "rows": rows[:120], "held": rows[120:], "config": SMALL}
+    whole = fit_fusion(preparer, samples.arrays, labels, **given)
+    with pytest.raises(CutError):
+        fit_fusion(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c", validated=stop)
+    again = fit_fusion(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c")
+    for one, other in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_too_few_rows_are_refused(made: Any) -> None:
+    preparer, samples, labels, rows = made
+    with pytest.raises(InputError, match="1 rows to train on"):
+        fit_fusion(preparer, samples.arrays, labels, num_outputs=2, rows=rows[:1])
+
+
+@pytest.mark.parametrize("knobs", [{"batch_size": 1}, {"alone": -1.0}])
+def test_a_knob_out_of_range_is_named(knobs: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(knobs))):
+        FusionConfig(**knobs)
