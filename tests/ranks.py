@@ -14,7 +14,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-
 _MEETINGS = 3  # gloo now and then refuses a connection while ranks meet; what is tested begins only after
 
 

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from deepseek.automl.ship import ship
     from deepseek.bundle import inspect_bundle as inspect
     from deepseek.bundle import verification as verify
-    from deepseek.engines import Runtime
+    from deepseek.engines import open_runtime as load
     from deepseek.explain.bundle import explain_bundle as explain
-
-    load = Runtime.open
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]
@@ -31,7 +29,7 @@ __all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "ver
 _LAZY = {
     "evaluate": ("deepseek.automl.evaluate", "evaluate_bundle"),
     "inspect": ("deepseek.bundle", "inspect_bundle"),
-    "load": ("deepseek.engines", "Runtime.open"),
+    "load": ("deepseek.engines", "open_runtime"),
     "ship": ("deepseek.automl.ship", "ship"),
     "verify": ("deepseek.bundle", "verification"),
 }

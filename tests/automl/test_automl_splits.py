@@ -11,7 +11,7 @@ import pytest
 
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.ship import Shipped
-from deepseek.automl.work import Work
+from deepseek.automl.work import Work, open_data
 from deepseek.errors import CheckError, InputError
 from loans import for_task, make_loans
 
@@ -32,7 +32,8 @@ def refusal_of(act: Callable[[], Shipped]) -> InputError | None:
 
 
 def work(frame: pd.DataFrame, **options: object) -> Work:
-    return Work.read(frame, ShipOptions(target="default", trials=1, **options))  # type: ignore[arg-type]
+    asked = ShipOptions(target="default", trials=1, **options)  # type: ignore[arg-type]
+    return Work.of(open_data(frame, asked), asked)
 
 
 def test_no_household_is_both_learned_from_and_judged_by() -> None:

@@ -49,6 +49,9 @@ class ShipOptions:
     progress: Progress | None = None
     command: str | None = None
     allow: Sequence[str] = field(default=())  # findings of the leak check that are accepted, by name
+    files: str | Path | None = None  # the folder that paths in the data lie below; by default that of the data's file
+    broken: str = "fail"  # what a file does that cannot be read: "fail" the run, or "mask" the value and count it
+    workers: int = 2  # processes that decode files; 0 decodes in this one
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -59,6 +62,8 @@ class ShipOptions:
             ("interval", 0 < self.interval < 1, "a share between 0 and 1, such as 0.9"),
             ("max_fpr", self.max_fpr is None or 0 <= self.max_fpr <= 1, "a share between 0 and 1; for 5 % write 0.05"),
             ("min_recall", self.min_recall is None or 0 <= self.min_recall <= 1, "a share between 0 and 1"),
+            ("broken", self.broken in ("fail", "mask"), "fail or mask"),
+            ("workers", 0 <= self.workers <= 256, "between 0 and 256"),
         )
         for name, good, expected in checks:
             if not good:
@@ -91,7 +96,7 @@ class ShipOptions:
 
     def _check_types(self) -> None:
         for names, types, expected in (
-            (("seed", "trials"), int, "a whole number"),
+            (("seed", "trials", "workers"), int, "a whole number"),
             (("budget_s", "interval", "max_fpr", "min_recall"), (int, float), "a number"),
             (("candidates", "drop", "segments", "allow"), (list, tuple, set), "a list of names"),
         ):
@@ -102,7 +107,7 @@ class ShipOptions:
 
     def config(self) -> dict[str, Any]:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
-        left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
+        left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite", "files", "workers"}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
             name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _listed(v)

@@ -66,7 +66,7 @@ def make(work: Work, developed: Developed) -> Packed:
         "evidence/data.json": {"warnings": work.warnings, "kinds": work.kinds, "digest": work.development.digest()},
         **_groups(work, test, output, decision),
     }
-    files |= {name: _json(document) for name, document in documents.items()}
+    files |= {name: as_json(document) for name, document in documents.items()}
     if work.asked.reference:
         files["reference.parquet"] = _reference(work)
     manifest = _manifest(work, developed, tuning, decision["threshold"])
@@ -87,7 +87,7 @@ def decided_classes(work: Work, output: Float64, decision: dict[str, Any]) -> ND
     """Class numbers (N,) by the threshold or the costs in force; zeros for regression."""
     if work.task == "regression":
         return np.zeros(len(output), np.int64)
-    rule = Decision.from_bytes(_json(decision), task=work.task, labels=work.labels)
+    rule = Decision.from_bytes(as_json(decision), task=work.task, labels=work.labels)
     return rule.classes(output.astype(np.float32))
 
 
@@ -231,5 +231,5 @@ def _reference(work: Work) -> bytes:
     return sink.getvalue()
 
 
-def _json(document: Any) -> bytes:
+def as_json(document: Any) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=float) + "\n").encode()

@@ -72,9 +72,14 @@ def ship(data: Any = None, *, target: str | None = None, example: str | None = N
             "ship.target is missing", expected="the name of the column to predict", fix='add target="COLUMN"'
         )
     asked = ShipOptions(target=target, **options)
-    from deepseek.automl.work import Work
+    from deepseek.automl.work import Work, open_data
 
-    work = Work.read(data, asked)
+    opened = open_data(data, asked)
+    from deepseek.automl.samples import files_in, ship_samples
+
+    if media := files_in(opened, asked):
+        return ship_samples(opened, asked, media, clock)
+    work = Work.of(opened, asked)
     developed = work.develop()
     return work.pack(developed, clock)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.automl import evidence, pack
 from deepseek.automl.demands import check_classes, check_demands, ordered_labels, row_weights
@@ -21,9 +22,11 @@ from deepseek.automl.ship import Shipped
 from deepseek.bundle import check_name, check_target, write_bundle
 from deepseek.contracts import Task
 from deepseek.data import (
+    Finding,
     Preprocessor,
     Split,
     Table,
+    TargetInfo,
     check_leaks,
     concat,
     drop_missing_target,
@@ -48,6 +51,54 @@ FOLDS = ((300, 10), (20_000, 5), (200_000, 3))
 LARGE_FOLDS = 4  # above, one of four judges
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Data that was read and split, before anything is known of its columns."""
+
+    source: Any  # what it was read from
+    budget: Budget
+    table: Table
+    split: Split
+    info: TargetInfo
+    labels: tuple[str, ...]
+    hidden: tuple[str, ...]  # columns that are no inputs
+
+    @property
+    def development(self) -> Table:
+        """Rows to search and fit on: training, then the user's own validation rows."""
+        return self.table.take(self.development_rows)
+
+    @property
+    def development_rows(self) -> NDArray[np.int64]:
+        return np.concatenate([self.split.train, self.split.validation])
+
+    @property
+    def test(self) -> Table:
+        return self.table.take(self.split.test)
+
+
+def open_data(data: Any, asked: ShipOptions) -> Opened:
+    """Read and split. Whatever makes the run impossible is told first."""
+    budget = Budget(None if asked.trials else asked.budget_s)
+    name = default_name(asked, data)
+    check_target(asked.out or name, overwrite=asked.overwrite, key=asked.key)
+    check_name(name)
+    if asked.progress:
+        asked.progress("reading", 0.0)
+    _candidates(asked)
+    table, split = _read(data, asked)
+    info = infer_task(table, asked.target, task=asked.task)
+    labels = ordered_labels(info.labels, asked.positive)
+    if split is None:
+        split = split_table(
+            table, split=asked.split, target=asked.target, task=info.task, seed=asked.seed, validation_share=0.0
+        )
+    hidden = (*asked.drop, *([asked.weights] if asked.weights else []), *_group_columns(asked))
+    opened = Opened(data, budget, table, split, info, labels, hidden)
+    check_classes(opened.development, asked.target, info.labels)
+    return opened
+
+
 @dataclass
 class Work:
     """One run of `ship`."""
@@ -66,36 +117,22 @@ class Work:
     candidates: tuple[Candidate, ...]
 
     @classmethod
-    def read(cls, data: Any, asked: ShipOptions) -> Work:
-        """Read, split and check the data; fit the preprocessing on the development rows."""
-        budget = Budget(None if asked.trials else asked.budget_s)
-        name = default_name(asked, data)
-        check_target(asked.out or name, overwrite=asked.overwrite, key=asked.key)
-        check_name(name)
-        if asked.progress:
-            asked.progress("reading", 0.0)
+    def of(cls, opened: Opened, asked: ShipOptions) -> Work:
+        """Check the data; fit the preprocessing on the development rows."""
+        table, split, info = opened.table, opened.split, opened.info
         candidates, left_out = _candidates(asked)
-        table, split = _read(data, asked)
-        info = infer_task(table, asked.target, task=asked.task)
-        labels = ordered_labels(info.labels, asked.positive)
-        if split is None:
-            split = split_table(
-                table, split=asked.split, target=asked.target, task=info.task, seed=asked.seed, validation_share=0.0
-            )
-        development = table.take(np.concatenate([split.train, split.validation]))
-        test = table.take(split.test)
-        check_classes(development, asked.target, info.labels)
+        development, test = opened.development, opened.test
         # a column with a direction must enter as one number: one-hot levels could not be held to it
         overrides = {**dict.fromkeys(asked.monotone or {}, "numeric"), **(asked.kinds or {})}
         kinds = find_kinds(development, target=asked.target, overrides=overrides)
-        hidden = [*asked.drop, *([asked.weights] if asked.weights else []), *_group_columns(asked)]
+        hidden = opened.hidden
         read = {name: kind for name, kind in kinds.items() if name not in hidden}
-        warnings = [*table.notes, *info.notes, *_leaks(asked, table, split, info.task, read)]
+        warnings = [*table.notes, *info.notes, *accepted(asked, leaks(asked, table, split, info.task, read))]
         preprocessor = fit_preprocessor(development, kinds, target=asked.target, drop=hidden)
         warnings += [*preprocessor.notes, *left_out, *evidence.too_few(test, asked.segments, asked.fairness)]
         return cls(
-            asked, data, budget, info.task, labels, development, len(split.validation), test, kinds, warnings,
-            preprocessor, candidates,
+            asked, opened.source, opened.budget, info.task, opened.labels, development, len(split.validation), test,
+            kinds, warnings, preprocessor, candidates,
         )  # fmt: skip
 
     def fit_data(self, table: Table) -> FitData:
@@ -248,12 +285,16 @@ def _group_columns(asked: ShipOptions) -> list[str]:
     return [column] if method == "group" else []
 
 
-def _leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: dict[str, str]) -> list[str]:
-    """Warnings of the leak checks; a finding that refuses is an error unless it is allowed by name."""
-    found = check_leaks(
+def leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: dict[str, str]) -> list[Finding]:
+    """What the leak checks of a table find."""
+    return check_leaks(
         table, split, target=asked.target, task=task, kinds=kinds, method=asked.split,
         own_files=asked.test is not None,
     )  # fmt: skip
+
+
+def accepted(asked: ShipOptions, found: Sequence[Finding]) -> list[str]:
+    """Warnings of the leak checks; a finding that refuses is an error unless it is allowed by name."""
     for finding in found:
         if finding.level == "refuse" and finding.name not in asked.allow:
             accept = f"allow=[{finding.name!r}]; in the shell --allow {shlex.quote(finding.name)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from deepseek.cli.writers import Columns, Writer
     from deepseek.contracts import Prediction
     from deepseek.data import Table
-    from deepseek.engines import Runtime
+    from deepseek.data.fuse import Fault
+    from deepseek.engines import FusedRuntime, Runtime
 
 CHUNK_ROWS = 65_536  # bounds the memory for prepared features, whatever the file holds
 
@@ -25,6 +27,7 @@ EPILOG = """\b
 Examples:
   deepseek predict loans new.csv --out scores.parquet
   deepseek predict loans new.parquet | head
+  deepseek predict patients new.csv --files scans --broken mask
 """
 
 
@@ -32,26 +35,34 @@ Examples:
 @click.argument("bundle", type=BUNDLE)
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
+@click.option("--files", type=BUNDLE, help="Folder that paths in DATA lie below.  [default: that of DATA]")
+@click.option(
+    "--broken", type=click.Choice(("fail", "mask")), default="fail", show_default=True,
+    help="A file that cannot be read ends the run, or its value is masked and counted.",
+)  # fmt: skip
 @output.json_option
-def command(bundle: Path, data: Path, out: Path | None, as_json: bool) -> None:
+def command(
+    bundle: Path, data: Path, out: Path | None, files: Path | None, broken: Literal["fail", "mask"], as_json: bool
+) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
     For a regression, lower and upper give the prediction interval.
     """
     from deepseek.cli.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.data import read_table
-    from deepseek.engines import Runtime
+    from deepseek.engines import open_runtime
 
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
-    with Runtime.open(bundle) as runtime:
+    with open_runtime(bundle) as runtime:
+        answer = _answering(runtime, files or data.parent, broken)
         table = read_table(data)
         if as_json and out is None:
-            num_flags = score(runtime, table, records)
+            num_flags = score(answer, table, records)
         else:
             with open_writer(out) as writer:
-                num_flags = score(runtime, table, writer)
+                num_flags = score(answer, table, writer)
     result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
     result |= {"num_rows": table.num_rows, "num_flags": num_flags}
     if out is None:
@@ -66,14 +77,33 @@ def command(bundle: Path, data: Path, out: Path | None, as_json: bool) -> None:
         output.note(f"{output.word(table.num_rows)} rows scored into {out}")
 
 
-def score(runtime: Runtime, table: Table, writer: Writer) -> int:
+def _answering(
+    runtime: Runtime | FusedRuntime, root: Path, broken: Literal["fail", "mask"]
+) -> Callable[[Table, int], Prediction]:
+    """Answers for a part of a table that begins at a row."""
+    from deepseek.engines import Runtime
+
+    if isinstance(runtime, Runtime):
+        return lambda table, _: runtime.predict(table)
+
+    def answer(table: Table, first: int) -> Prediction:
+        faults: list[Fault] = []
+        prediction = runtime.predict(table, root=root, broken=broken, faults=faults)
+        for fault in faults[:20]:
+            output.note(f"masked: row {first + fault.row}, {fault.message}")
+        return prediction
+
+    return answer
+
+
+def score(answer: Callable[[Table, int], Prediction], table: Table, writer: Writer) -> int:
     """Answer every row, a chunk at a time. Returns how many values were imputed or unseen."""
     import numpy as np
 
     num_flags = 0
     for start in range(0, table.num_rows, CHUNK_ROWS):
         rows = np.arange(start, min(start + CHUNK_ROWS, table.num_rows))
-        prediction = runtime.predict(table.take(rows))
+        prediction = answer(table.take(rows), start)
         writer.write(as_columns(rows, prediction))
         num_flags += len(prediction.flags)
     return num_flags

@@ -18,7 +18,10 @@ from deepseek.errors import InputError, MissingError
 from deepseek.files import check_place
 from deepseek.look import numbers
 
-KINDS = ("numeric", "integer_category", "category", "text", "datetime", "boolean", "identifier", "constant")
+KINDS = (
+    "numeric", "integer_category", "category", "text", "datetime", "boolean", "identifier", "constant", "image",
+    "audio", "video", "volume", "series",
+)  # fmt: skip
 EXAMPLES = ("cancer", "digits", "fraud")
 
 EPILOG = """\b
@@ -27,6 +30,7 @@ Examples:
   deepseek ship --example cancer --serve
   deepseek ship cards.parquet --target fraud --split time:when --max-fpr 0.0002
   deepseek ship prices.csv --target price --monotone area=+1 --interval 0.9
+  deepseek ship patients.csv --target covid --split group:patient --kind report=text --files scans
 """
 
 
@@ -87,6 +91,12 @@ Examples:
     metavar="SHARE",
     help="Coverage of prediction intervals (regression).",
 )
+@click.option("--files", type=BUNDLE, help="Folder that paths in DATA lie below.  [default: that of DATA]")
+@click.option(
+    "--broken", type=click.Choice(("fail", "mask")), default="fail", show_default=True,
+    help="A file that cannot be read ends the run, or its value is masked and counted.",
+)  # fmt: skip
+@click.option("--workers", type=click.IntRange(0, 256), default=2, show_default=True, help="Processes that read files.")
 @click.option("--segment", "segments", multiple=True, metavar="COL", help="Figures for each value of a column.")
 @click.option("--fairness", metavar="COL", help="Gaps between the groups of a column.")
 @click.option(

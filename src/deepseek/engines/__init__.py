@@ -4,6 +4,7 @@ graph = export_onnx(model, num_features)         one deterministic ONNX graph
 parity = check_parity(model, graph, features)    every engine against the numpy twin, on real rows
 tuning = autotune(source, parity, features)      which engine for how many rows
 Runtime.open("bundle").predict(rows)             the whole way from raw rows to answers
+open_runtime("bundle").predict(rows)             the same for whatever ship made: a table, or several modalities
 """
 
 from __future__ import annotations
@@ -14,15 +15,28 @@ from deepseek.extras import lazily
 
 if TYPE_CHECKING:
     from deepseek.engines.export import export_onnx
+    from deepseek.engines.fused import FusedRuntime, open_runtime
     from deepseek.engines.parity import check_parity
     from deepseek.engines.registry import ENGINES, Source, open_engine
     from deepseek.engines.runtime import Runtime
     from deepseek.engines.tune import Tuning, autotune
 
-__all__ = ["ENGINES", "Runtime", "Source", "Tuning", "autotune", "check_parity", "export_onnx", "open_engine"]
+__all__ = [
+    "ENGINES",
+    "FusedRuntime",
+    "Runtime",
+    "Source",
+    "Tuning",
+    "autotune",
+    "check_parity",
+    "export_onnx",
+    "open_engine",
+    "open_runtime",
+]
 
 _MODULES = {
     "ENGINES": "registry",
+    "FusedRuntime": "fused",
     "Runtime": "runtime",
     "Source": "registry",
     "Tuning": "tune",
@@ -30,6 +44,7 @@ _MODULES = {
     "check_parity": "parity",
     "export_onnx": "export",
     "open_engine": "registry",
+    "open_runtime": "fused",
 }
 
 __getattr__ = lazily(__name__, _MODULES)

@@ -28,6 +28,8 @@ from deepseek.engines.registry import REFERENCE, Source, open_engine
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.model import Model
 
+SAMPLES = "samples.json"  # the file that tells a bundle of several modalities from one of a table
+
 
 class Runtime:
     """An open bundle. score() may be called from several threads at once; `num_threads` is for one call."""
@@ -43,6 +45,11 @@ class Runtime:
                 expected="a bundle that ship has made",
                 fix=f"deepseek serve {bundle.path}",
             )
+        if SAMPLES in self.manifest.files:
+            raise InputError(
+                f"{bundle.path} reads files or texts, which this verb cannot yet",
+                expected="a bundle of a table", fix=f"deepseek predict {bundle.path} DATA, or deepseek.load in Python",
+            )  # fmt: skip
         self.preprocessor = Preprocessor.from_bytes(bundle.read("preprocess.json"))
         self._num_features = len(self.preprocessor.feature_names)
         self._source = Source(
