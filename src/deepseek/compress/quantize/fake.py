@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from deepseek.compress.quantize.grid import Grid, QuantizeConfig, best_shares, channel_scales, round_to
+from deepseek.compress.quantize.grid import Grid, QuantizeConfig, best_shares, channel_scales, round_in_place, round_to
 from deepseek.errors import InputError
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -50,7 +50,7 @@ class _Straight(torch.autograd.Function):
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor, scales: Tensor, grid: Grid) -> Tensor:
-        return (round_to(x.float() / scales, grid) * scales).to(x.dtype)
+        return round_in_place(x.float() / scales, grid).mul_(scales).to(x.dtype)
 
     @staticmethod
     def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
