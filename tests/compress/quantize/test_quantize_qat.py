@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.compress.quantize import QatResult, QuantizeConfig, quantize_weights, scan, train_quantized, worst
+from deepseek.compress.quantize import (
+    QatResult,
+    QuantizeConfig,
+    pack,
+    quantize_weights,
+    scan,
+    train_quantized,
+    unpack,
+    worst,
+)
 from deepseek.compress.quantize.grid import Method
 from deepseek.errors import CheckError, InputError
 from deepseek.train import ArrayStream, TrainConfig, fit
@@ -171,6 +181,19 @@ def test_training_that_is_better_on_the_validation_is_kept_and_by_as_much_as_was
     assert not asked.is_kept
     quantize_weights(rounded := copy.deepcopy(trained), QuantizeConfig("int4"))
     assert torch.equal(same[0].weight, rounded[0].weight)  # type: ignore[index]
+
+
+def test_packing_stores_what_training_saw_and_what_rounding_gives_to_the_bit(
+    trained: nn.Module, tmp_path: Path
+) -> None:
+    rounded, again = copy.deepcopy(trained), copy.deepcopy(trained)
+    quantize_weights(rounded, QuantizeConfig("fp8"))
+    config = TrainConfig(epochs=1, lr=5e-4)
+    train_quantized(again, stream(1), QuantizeConfig("fp8"), config, loss=functional.cross_entropy)
+    for module, source in ((rounded, trained), (rounded, rounded), (again, again)):
+        packed = unpack(pack(source.state_dict(), tmp_path / "packed", overwrite=True).out)
+        for name, each in module.named_parameters():
+            assert torch.equal(packed[name], each), name
 
 
 def test_a_validation_may_be_any_measure_of_the_module(trained: nn.Module) -> None:

@@ -80,6 +80,21 @@ def channel_scales(weight: Tensor, grid: Grid, shares: Tensor | float = 1.0) -> 
     return torch.where(largest > 0, scales, 1.0)
 
 
+def stored_scales(scales: Tensor) -> Tensor:
+    """As a file holds them: rounded to float16 where all are normal numbers there. float32.
+
+    >>> stored_scales(torch.tensor([0.1, 1.0])).tolist(), stored_scales(torch.tensor([1e-9, 1.0]))[1].item()
+    ([0.0999755859375, 1.0], 1.0)
+    """
+    half = scales.to(torch.float16)
+    return torch.where(fits_half(half), half.float(), scales)
+
+
+def fits_half(half: Tensor) -> Tensor:
+    """Whether float16 scales are all normal numbers; a tensor, so that no step waits for it."""
+    return ((half >= torch.finfo(torch.float16).tiny) & half.isfinite()).all()
+
+
 def round_to(scaled: Tensor, grid: Grid) -> Tensor:
     """The nearest values of the grid (to even at a tie), as float32; what lies outside becomes its end.
 

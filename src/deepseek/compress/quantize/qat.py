@@ -59,6 +59,7 @@ def train_quantized(
 
     Errors as of fold_batchnorm(), fake_quantize() and fit().
 
+    >>> import torch
     >>> net, x = nn.Linear(4, 1), torch.eye(4)
     >>> data = [(x, x @ torch.tensor([[0.5], [-1.0], [0.25], [1.0]]))] * 200
     >>> done = train_quantized(net, data, QuantizeConfig("int8"), TrainConfig(epochs=1), loss=nn.functional.mse_loss)
