@@ -5,31 +5,34 @@ from __future__ import annotations
 import math
 
 import pytest
-from compression_quantize import bert_base_shapes, fp8_claims, int4_claims
+from compression_quantize import accuracy_claims, fp8_claims, int4_claims
+from quantize_files import bert_base_shapes
 
 FOUND = [
     {
         "loss": 0.10, "fp32": 0.90, "fp8_ratio": 3.92, "int4_loss": 0.20, "fp8_loss": 0.10, "int4_post": 0.80,
-        "int4_post_max": 0.70, "int4_qat": 0.85, "fp8_post": 0.89, "fp8_qat": 0.90,
+        "int4_post_max": 0.70, "int4_qat": 0.85, "fp8_post": 0.89, "fp8_qat": 0.90, "fp8_is_kept": 1.0,
     },
     {
         "loss": 0.10, "fp32": 0.92, "fp8_ratio": 3.94, "int4_loss": 0.20, "fp8_loss": 0.12, "int4_post": 0.86,
-        "int4_post_max": 0.79, "int4_qat": 0.89, "fp8_post": 0.92, "fp8_qat": 0.915,
+        "int4_post_max": 0.79, "int4_qat": 0.89, "fp8_post": 0.92, "fp8_qat": 0.915, "fp8_is_kept": 0.0,
     },
 ]  # fmt: skip
 
 
 def test_claims_are_of_pairs_and_a_lucky_seed_helps_nobody() -> None:
-    groups = {"int4": int4_claims("sst2", FOUND)} | fp8_claims("sst2", FOUND)
-    made = {each["claim"]: each for group in groups.values() for each in group}
+    groups = [make("sst2", FOUND) for make in (accuracy_claims, int4_claims, fp8_claims)]
+    made = {each["claim"]: each for group in groups for each in group}
     assert made["fp8_accuracy_kept"]["ratio"] == pytest.approx(0.89 / 0.90)
     assert made["fp8_accuracy_kept"]["holds"] is False
     assert made["int4_qat_over_plain"]["ours"] == pytest.approx(12.5)
     assert made["int4_qat_over_clipped"]["ours"] == pytest.approx(4.0)
     assert "least 3.00" in made["int4_qat_over_clipped"]["note"]
     assert "without training -1.00" in made["int4_qat_over_clipped"]["note"]
-    assert made["fp8_qat_gain"]["ours"] == pytest.approx(0.25)
-    assert "least -0.50" in made["fp8_qat_gain"]["note"]
+    assert made["fp8_qat_gain"]["ours"] == pytest.approx(-0.5)
+    assert made["fp8_qat_gain"]["holds"] is False
+    assert "mean 0.25" in made["fp8_qat_gain"]["note"]
+    assert "kept in 1 of 2 seeds" in made["fp8_qat_gain"]["note"]
     assert made["fp8_qat_loss"]["ratio"] == pytest.approx(1.1)
     assert made["fp8_qat_loss"]["holds"] is False
     assert all(each["num_seeds"] == 2 for each in made.values())

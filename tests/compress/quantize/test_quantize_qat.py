@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.compress.quantize import QuantizeConfig, quantize_weights, scan, train_quantized, worst
+from deepseek.compress.quantize import (
+    QatResult,
+    QuantizeConfig,
+    pack,
+    quantize_weights,
+    scan,
+    train_quantized,
+    unpack,
+    worst,
+)
 from deepseek.compress.quantize.grid import Method
 from deepseek.errors import CheckError, InputError
 from deepseek.train import ArrayStream, TrainConfig, fit
@@ -129,3 +140,72 @@ def test_an_evaluation_that_fails_leaves_the_module_as_it_was() -> None:
         scan(model, fail_later, QuantizeConfig("int4"))
     assert torch.equal(model[0].weight, before)
     assert type(model[0]) is nn.Linear
+
+
+def test_training_that_is_no_better_on_the_validation_is_undone_to_the_bit(trained: nn.Module) -> None:
+    """Steps far too large: what comes back is what rounding alone gives, whatever training did."""
+    rounded, again = copy.deepcopy(trained), copy.deepcopy(trained)
+    quantize_weights(rounded, QuantizeConfig("fp8"))
+    done = train_quantized(
+        again, stream(1), QuantizeConfig("fp8"), TrainConfig(epochs=1, lr=0.5), loss=functional.cross_entropy,
+        validation=[rows(500, 7)],
+    )  # fmt: skip
+    assert not done.is_kept
+    assert done.rounded is not None
+    assert done.trained is not None
+    assert done.trained > done.rounded
+    assert done.fit.validations[-1]["loss"] == pytest.approx(done.trained)
+    assert all(torch.equal(mine, other) for mine, other in zip(again.parameters(), rounded.parameters(), strict=True))
+    assert torch.equal(done.weights["0.weight"].dequantized(), again[0].weight)  # type: ignore[arg-type]
+
+
+def test_training_that_is_better_on_the_validation_is_kept_and_by_as_much_as_was_asked(trained: nn.Module) -> None:
+    held, config = [rows(500, 7)], TrainConfig(epochs=2, lr=5e-4, ema_decay=0.9)
+
+    def run(config: TrainConfig) -> tuple[QatResult, nn.Module]:
+        module = copy.deepcopy(trained)
+        return train_quantized(
+            module, stream(1), QuantizeConfig("int4"), config, loss=functional.cross_entropy, validation=held
+        ), module
+
+    done, module = run(config)
+    assert done.is_kept
+    assert done.rounded is not None
+    assert done.trained is not None
+    gain = done.rounded - done.trained
+    assert gain > 0
+    x, y = held[0]
+    with torch.no_grad():
+        assert float(functional.cross_entropy(module(x), y)) == pytest.approx(done.trained, rel=1e-5)
+    asked, same = run(replace(config, min_delta=gain * 1.01))
+    assert not asked.is_kept
+    quantize_weights(rounded := copy.deepcopy(trained), QuantizeConfig("int4"))
+    assert torch.equal(same[0].weight, rounded[0].weight)  # type: ignore[index]
+
+
+def test_packing_stores_what_training_saw_and_what_rounding_gives_to_the_bit(
+    trained: nn.Module, tmp_path: Path
+) -> None:
+    rounded, again = copy.deepcopy(trained), copy.deepcopy(trained)
+    quantize_weights(rounded, QuantizeConfig("fp8"))
+    config = TrainConfig(epochs=1, lr=5e-4)
+    train_quantized(again, stream(1), QuantizeConfig("fp8"), config, loss=functional.cross_entropy)
+    for module, source in ((rounded, trained), (rounded, rounded), (again, again)):
+        packed = unpack(pack(source.state_dict(), tmp_path / "packed", overwrite=True).out)
+        for name, each in module.named_parameters():
+            assert torch.equal(packed[name], each), name
+
+
+def test_a_validation_may_be_any_measure_of_the_module(trained: nn.Module) -> None:
+    x, y = rows(500, 7)
+
+    def accuracy(model: nn.Module) -> dict[str, float]:
+        return {"accuracy": float((model(x).argmax(1) == y).float().mean())}
+
+    config = TrainConfig(epochs=1, lr=0.5, metric="accuracy", goal="max")
+    module = copy.deepcopy(trained)
+    done = train_quantized(
+        module, stream(1), QuantizeConfig("int8"), config, loss=functional.cross_entropy, validation=accuracy
+    )
+    assert not done.is_kept
+    assert accuracy(module)["accuracy"] == done.rounded

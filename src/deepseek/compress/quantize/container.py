@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
-from deepseek.compress.quantize.grid import GRIDS, channel_scales, round_to
+from deepseek.compress.quantize.grid import GRIDS, channel_scales, fits_half, round_to
 from deepseek.engines.text.architecture import CONFIG
 from deepseek.engines.text.folder import check_folder, has_file, read_object
 from deepseek.engines.text.packed import PACKED, SCALE, note
@@ -162,7 +162,7 @@ def _packed(given: Mapping[str, Tensor], stay: set[str], dtype: Dtype) -> dict[s
 def _short(scales: Tensor) -> Tensor:
     """In float16 where all are normal numbers there: codes are rounded by what is stored, so nothing is lost."""
     half = scales.to(torch.float16)
-    return half if bool((half >= torch.finfo(torch.float16).tiny).all() and half.isfinite().all()) else scales
+    return half if bool(fits_half(half)) else scales
 
 
 def _check_tensor(name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> None:

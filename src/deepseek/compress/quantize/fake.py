@@ -6,7 +6,8 @@
 The straight-through estimator (Bengio et al. 2013, https://arxiv.org/abs/1308.3432, section 3.1): the backward pass
 takes d round(w) / dw as 1. Nothing of the backward pass is in 8 bits, so that no small gradient is flushed to 0: that
 is how fp8 training comes to a standstill elsewhere. Scales follow the weights: the largest of a channel at each step,
-times the share that erred least at the start (grid.py).
+times the share that erred least at the start (grid.py), as a file holds them: pack() of a module trained for 8-bit
+floats stores what training saw, to the bit.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from deepseek.compress.quantize.grid import Grid, QuantizeConfig, best_shares, channel_scales, round_to
+from deepseek.compress.quantize.grid import (
+    Grid,
+    QuantizeConfig,
+    best_shares,
+    channel_scales,
+    round_in_place,
+    round_to,
+    stored_scales,
+)
 from deepseek.errors import InputError
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -50,7 +59,7 @@ class _Straight(torch.autograd.Function):
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor, scales: Tensor, grid: Grid) -> Tensor:
-        return (round_to(x.float() / scales, grid) * scales).to(x.dtype)
+        return round_in_place(x.float() / scales, grid).mul_(scales).to(x.dtype)
 
     @staticmethod
     def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -72,7 +81,8 @@ class FakeWeight(nn.Module):
         return rounded
 
     def scales(self, weight: Tensor) -> Tensor:
-        return channel_scales(weight, self.grid, self.shares)
+        scales = channel_scales(weight, self.grid, self.shares)
+        return stored_scales(scales) if self.grid.num_bits == 8 else scales  # pack() has no file of fewer bits
 
 
 def fake_quantize(module: nn.Module, config: QuantizeConfig) -> tuple[str, ...]:

@@ -1,14 +1,19 @@
 """Quantisation-aware training: fold, round, train with deepseek.train.fit, convert; and the same without training.
 
-done = train_quantized(module, loader, QuantizeConfig("int4"), TrainConfig(epochs=1, lr=5e-5), loss=loss)
+done = train_quantized(module, loader, QuantizeConfig("int4"), TrainConfig(epochs=1, lr=5e-5), loss=loss,
+                       validation=held_out)
 done.weights["0.weight"].codes          # what an engine loads; `module` itself computes with the same values
+done.is_kept, done.rounded, done.trained    # whether training was better there than rounding alone
 quantize_weights(module, QuantizeConfig("int8"))    # post-training: no data, no training
+
+Rounding to eight bits often costs less than what further training changes by chance. So where there is a validation,
+the module is measured on it before the first step as well, rounded, and training that is no better there is undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -16,9 +21,12 @@ from torch import nn
 from deepseek.compress.quantize.fake import Quantized, convert, fake_quantize
 from deepseek.compress.quantize.fold import fold_batchnorm, has_batchnorm
 from deepseek.compress.quantize.grid import QuantizeConfig
+from deepseek.train import ranks
 from deepseek.train.config import TrainConfig
 from deepseek.train.loop import FitResult, fit
+from deepseek.train.run import Run
 from deepseek.train.stream import Loss
+from deepseek.train.validate import Validation, validate
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,9 @@ class QatResult:
     weights: Mapping[str, Quantized]  # by the name of the weight
     fit: FitResult
     folded: tuple[str, ...]  # BatchNorm layers that went into the layer before
+    is_kept: bool = True  # False: it was no better on the validation, and the weights are those given, rounded
+    rounded: float | None = None  # the watched metric on the validation of the module as given, rounded
+    trained: float | None = None  # and after training
 
 
 def train_quantized(
@@ -37,12 +48,16 @@ def train_quantized(
     config: TrainConfig | None = None,
     *,
     loss: Loss | None = None,
+    validation: Validation | None = None,
     **given: Any,
 ) -> QatResult:
     """Train `module`, in place and best already trained, with its weights rounded; it then holds the rounded weights.
 
-    BatchNorm layers are folded first. `given` goes on to fit(): optimizer, scheduler, validation, sinks, checkpoints,
-    progress. Errors as of fold_batchnorm(), fake_quantize() and fit().
+    BatchNorm layers are folded first. `given` goes on to fit(): optimizer, scheduler, sinks, checkpoints, progress.
+    validation: as fit() takes it. The trained weights are kept where config.metric is better on it, by more than
+        config.min_delta, than with the weights as given and rounded; else those are put back. None keeps them.
+
+    Errors as of fold_batchnorm(), fake_quantize() and fit().
 
     >>> import torch
     >>> net, x = nn.Linear(4, 1), torch.eye(4)
@@ -51,10 +66,20 @@ def train_quantized(
     >>> done.fit.num_steps, list(done.weights), done.weights["weight"].codes.dtype
     (200, ['weight'], torch.int8)
     """
+    config = config or TrainConfig()
     folded = _folded(module)
     fake_quantize(module, quantize)
-    result = fit(module, data, config, loss=loss, **given)
-    return QatResult(convert(module), result, folded)
+    if validation is None:
+        result = fit(module, data, config, loss=loss, **given)
+        return QatResult(convert(module), result, folded)
+    before = {name: each.detach().clone() for name, each in module.state_dict().items()}
+    rounded = _measured(module, data, config, loss, validation)
+    result = fit(module, data, config, loss=loss, validation=validation, **given)
+    trained = _measured(module, data, config, loss, validation)
+    is_kept = config.is_better(trained, rounded)
+    if not is_kept:
+        module.load_state_dict(before)
+    return QatResult(convert(module), result, folded, is_kept, rounded, trained)
 
 
 def quantize_weights(module: nn.Module, quantize: QuantizeConfig) -> dict[str, Quantized]:
@@ -62,6 +87,17 @@ def quantize_weights(module: nn.Module, quantize: QuantizeConfig) -> dict[str, Q
     _folded(module)
     fake_quantize(module, quantize)
     return convert(module)
+
+
+def _measured(
+    module: nn.Module, data: Iterable[Any], config: TrainConfig, loss: Loss | None, validation: Validation
+) -> float:
+    """The watched metric of the weights as they are, averages of a run put in their place already."""
+    run = Run(module, data, replace(config, ema_decay=0.0), loss, None, None, validation, (), None)
+    try:
+        return validate(run)[config.metric]
+    finally:
+        ranks.release(run.group)
 
 
 def _folded(module: nn.Module) -> tuple[str, ...]:
