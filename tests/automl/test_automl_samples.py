@@ -1,0 +1,193 @@
+"""`ship` of rows that hold pictures and texts: the bundle answers as training did, and leaks are refused by name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import deepseek as ds
+from deepseek.bundle import verification
+from deepseek.cli import main
+from deepseek.contracts import Flag
+from deepseek.data import read_table
+from deepseek.data.media import BrokenError
+from deepseek.engines import FusedRuntime
+from deepseek.errors import CheckError, InputError
+
+NUM = 240
+
+
+def write(root: Path, *, only_ill_have_notes: bool = False) -> Path:
+    """patients.csv and its pictures: bright above for the well, below for the ill; the note says it in most rows."""
+    draw = np.random.default_rng(0)
+    lines = ["scan,note,age,patient,ill"]
+    for row in range(NUM):
+        ill = row // 2 % 2
+        pixels = draw.integers(0, 100, (16, 16), np.uint8)
+        pixels[8 * ill : 8 * ill + 8] += 60
+        Image.fromarray(pixels).save(root / f"{row}.png")
+        note = ("sleeps well", "coughs at night")[ill] if draw.random() < 0.8 else "says nothing"
+        if only_ill_have_notes and not ill:
+            note = ""
+        scan = "" if row % 11 == 0 else f"{row}.png"
+        lines.append(f"{scan},{note},{draw.integers(20, 80)},p{row // 2},{('no', 'yes')[ill]}")
+    (root / "patients.csv").write_text("\n".join(lines) + "\n")
+    return root / "patients.csv"
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    root = tmp_path_factory.mktemp("patients")
+    data = write(root)
+    made = ds.ship(
+        data, target="ill", split="group:patient", out=root / "bundle", trials=8, workers=0,
+        kinds={"note": "text"}, segments=["age"],
+    )  # fmt: skip
+    return root, made
+
+
+def test_the_bundle_is_whole_and_learned_from_pictures_and_texts(shipped: Any) -> None:
+    _root, made = shipped
+    assert verification(made.path)["ok"]
+    assert made.metrics["accuracy"].value > 0.9
+    manifest = json.loads((made.path / "bundle.json").read_text())
+    assert {each["name"]: each["modality"] for each in manifest["inputs"]} == {
+        "scan": "image", "note": "text", "age": "numeric",
+    }  # fmt: skip
+    worth = json.loads((made.path / "evidence/modalities.json").read_text())["modalities"]
+    assert set(worth) == {"scan", "note", "table"}
+    assert worth["scan"]["without"]["accuracy"]["value"] < made.metrics["accuracy"].value
+
+
+def test_answers_are_those_of_training_for_paths_and_for_bytes(shipped: Any) -> None:
+    root, made = shipped
+    with ds.load(made.path) as runtime:
+        assert isinstance(runtime, FusedRuntime)
+        whole = runtime.predict(root / "patients.csv")
+        record = {"scan": "5.png", "note": "coughs at night", "age": 40, "patient": "p2", "ill": "no"}
+        by_path = runtime.predict([record], root=root)
+        coded = base64.b64encode((root / "5.png").read_bytes()).decode()
+        by_bytes = runtime.predict([{**record, "scan": {"b64": coded}}])
+    assert len(whole) == NUM
+    assert whole.labels_known == ("no", "yes")
+    np.testing.assert_array_equal(by_path.probabilities, by_bytes.probabilities)
+
+
+def test_one_sample_differs_by_less_than_a_hundred_thousandth_from_many(shipped: Any) -> None:
+    root, made = shipped
+    with FusedRuntime.open(made.path) as runtime:
+        table = read_table(root / "patients.csv")
+        whole = runtime.predict(table, root=root).probabilities
+        for row in (0, 5, 77):
+            alone = runtime.predict(table.take(np.array([row])), root=root).probabilities
+            np.testing.assert_allclose(alone[0], whole[row], atol=1e-5)
+
+
+def test_the_same_seed_and_epochs_give_the_same_digest(shipped: Any, tmp_path: Path) -> None:
+    root, made = shipped
+    again = ds.ship(
+        root / "patients.csv", target="ill", split="group:patient", out=tmp_path / "again", name="bundle", trials=8,
+        workers=2, kinds={"note": "text"}, segments=["age"],
+    )  # fmt: skip
+    assert again.digest == made.digest
+
+
+def test_no_torch_is_needed_to_answer(shipped: Any) -> None:
+    root, made = shipped
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from deepseek.engines import open_runtime\n"
+        f"with open_runtime({str(made.path)!r}) as runtime:\n"
+        f"    print(runtime.predict({str(root / 'patients.csv')!r}).labels[:4])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("'") == 8
+
+
+def test_predict_reads_files_below_the_folder_and_masks_broken_ones(shipped: Any, tmp_path: Path, capsys: Any) -> None:
+    _root, made = shipped
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_text("no picture")
+    (tmp_path / "new.csv").write_text("scan,note,age\na.png,coughs at night,50\n")
+    asked = ["predict", str(made.path), str(tmp_path / "new.csv"), "--files", str(tmp_path / "files"), "--json"]
+    assert main(asked) == 2
+    assert "a.png (row 0, column 'scan')" in capsys.readouterr().err
+    assert main([*asked, "--broken", "mask"]) == 0
+    said = capsys.readouterr()
+    assert "masked: row 0" in said.err
+    assert json.loads(said.out)["predictions"][0]["prediction"] in ("no", "yes")
+
+
+def test_a_note_that_only_the_ill_have_is_refused_by_name(tmp_path: Path) -> None:
+    data = write(tmp_path, only_ill_have_notes=True)
+    asked: dict[str, Any] = {"target": "ill", "split": "group:patient", "trials": 1, "workers": 0}
+    with pytest.raises(CheckError, match="whether 'note' is there tells the class") as error:
+        ds.ship(data, out=tmp_path / "b", kinds={"note": "text"}, **asked)
+    assert "presence:note" in error.value.fix
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_broken_file_ends_the_run_or_is_masked_and_told(tmp_path: Path) -> None:
+    data = write(tmp_path)
+    (tmp_path / "9.png").write_bytes(b"")
+    asked: dict[str, Any] = {"target": "ill", "split": "group:patient", "trials": 1, "workers": 0}
+    with pytest.raises(BrokenError, match=r"9\.png \(row 9, column 'scan'\) is empty"):
+        ds.ship(data, out=tmp_path / "b", **asked)
+    assert not (tmp_path / "b").exists()
+    made = ds.ship(data, out=tmp_path / "b", broken="mask", **asked)
+    assert any("1 files in 'scan' could not be read and were masked" in each for each in made.warnings)
+
+
+def test_what_is_for_tables_alone_is_refused(tmp_path: Path) -> None:
+    data = write(tmp_path)
+    with pytest.raises(InputError, match="monotone is for tables alone"):
+        ds.ship(data, target="ill", out=tmp_path / "b", monotone={"age": 1})
+
+
+def test_a_value_is_learned_with_its_interval(tmp_path: Path) -> None:
+    data = write(tmp_path)
+    text = data.read_text().replace(",no\n", ",20.5\n").replace(",yes\n", ",41.25\n")
+    data.write_text(text)
+    made = ds.ship(
+        data, target="ill", out=tmp_path / "b", split="group:patient", trials=8, workers=0, task="regression"
+    )
+    with ds.load(made.path) as runtime:
+        found = runtime.predict(data)
+    assert found.values is not None
+    assert 15 < found.values.min() < 28
+    assert 34 < found.values.max() < 50
+    assert found.intervals is not None
+    assert made.metrics["rmse"].value < 7
+
+
+def test_flags_name_the_row_of_the_table(shipped: Any) -> None:
+    _root, made = shipped
+    with FusedRuntime.open(made.path) as runtime:
+        records: list[dict[str, Any]] = [{"scan": None, "note": "coughs", "age": 50}] * 100
+        records[90] = {"scan": None, "note": "coughs", "age": None}
+        found = runtime.predict(records)
+    assert found.flags == (Flag(90, "age", "imputed"),)
+
+
+def test_other_verbs_say_what_they_cannot_yet(shipped: Any, capsys: Any) -> None:
+    root, made = shipped
+    assert main(["evaluate", str(made.path), str(root / "patients.csv")]) == 2
+    assert "deepseek predict" in capsys.readouterr().err
+
+
+def test_ship_by_the_shell(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path)
+    asked = ["ship", str(tmp_path / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "2"]
+    assert main([*asked, "--out", str(tmp_path / "b"), "--workers", "0", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "fused"
+    assert told["engine"] == "onnxruntime"
