@@ -53,7 +53,7 @@ class StudentRecipe:
     dropout: float = (
         0.0  # of the student while it learns: the teacher's answers are no noise, and there are enough of them
     )
-    epochs: int = 6  # over the given texts
+    epochs: int = 12  # over the given texts
     lr: float = 1e-3
     temperature: float = 2.0
     alpha: float = 0.7  # see DistillConfig
