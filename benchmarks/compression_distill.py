@@ -2,13 +2,13 @@
 
     python benchmarks/compression_distill.py [--quick] [--only CLAIM]
 
-Teacher: MiniLM fine-tuned once on banking77 (text_tasks.py). Student: what `deepseek compress --methods distill` makes
-of it with the training rows: one layer, fewer neurons and pieces of words, begun as a copy of its teacher's, taught by
-the teacher's answers to the rows and to texts made of them. Without a teacher: a BERT of the same shape and tokenizer
-with random weights, trained on the labels of all rows for as many steps. Between the two, shown: the same student begun
-as a copy of the teacher's, then trained on the labels, so that its teacher's weights helped and its answers did not.
+Teacher: MiniLM fine-tuned once on banking77 (text_tasks.py), for eight passes: .9202 of the validation rows, .8964
+after three, and a weak teacher is easy to follow. Student: what `deepseek compress --methods distill` makes of it with
+the training rows: one layer, fewer neurons and pieces of words, begun as a copy of its teacher's, taught by the
+teacher's answers to the rows and to texts made of them, and by their labels. Without a teacher: a BERT of the same
+shape and tokenizer with random weights, trained on the labels of all rows for as many steps.
 
-Five seeds set what texts are made up, their order, dropout and random weights; rates and recipe are to be chosen on
+Five seeds set what texts are made up, their order, dropout and random weights; rates and recipe were chosen on
 validation rows with another seed. Test rows are scored once, by the engine that serves the folders, each with its own
 tokenizer; so was the teacher.
 """
@@ -30,9 +30,10 @@ import numpy as np
 import torch
 from fraud_features import cache_folder
 from result import ROOT, claim, finish, options
-from text_tasks import Rows, load_classifier, load_task, teacher
+from text_tasks import RECIPES, Rows, load_classifier, load_task, teacher
 
 from deepseek.compress import DistillConfig, distill
+from deepseek.compress.distilling.first_place import FirstPlace
 from deepseek.compress.distilling.text_student import Student, StudentRecipe, begun, distil_folder, write_student
 from deepseek.compress.distilling.texts import TextRows
 from deepseek.engines.text import TextEngine, TextModel
@@ -40,10 +41,14 @@ from deepseek.engines.text import TextEngine, TextModel
 NAME, TASK, SEEDS = "compression_distill", "banking77", (0, 1, 2, 3, 4)
 CLAIMS = ("size", "lost", "gain")
 RECIPE = StudentRecipe()
-#: Peak rates of training on labels, for each start.
-LABEL_RATES = {"without": 5e-4, "copied": 5e-4}
-LABEL_DROPOUT = 0.1
+TEACHER = replace(RECIPES[TASK], epochs=8)
+LABEL_RATE, LABEL_DROPOUT = 1e-3, 0.1  # without a teacher
 BATCH = 32
+
+
+def master_folder() -> Path:
+    """Of the teacher."""
+    return teacher(TASK, recipe=TEACHER)
 
 
 def right(folder: Path, rows: Rows) -> float:
@@ -63,27 +68,27 @@ def right(folder: Path, rows: Rows) -> float:
 def taught(out: Path, seed: int) -> None:
     """The student, by its teacher's answers."""
     rows = load_task(TASK).train
-    distil_folder(teacher(TASK), rows.texts, rows.labels, out, RECIPE, seed=seed, progress=False)
+    distil_folder(master_folder(), rows.texts, rows.labels, out, RECIPE, seed=seed, progress=False)
 
 
-def untaught(out: Path, seed: int, start: str) -> None:
-    """The same student by the labels alone, for as many steps; its weights begin at random or as a copy."""
+def untaught(out: Path, seed: int) -> None:
+    """The same student by the labels alone, for as many steps; its weights begin at random."""
     import transformers
 
-    rows, model, master = load_task(TASK).train, TextModel.open(teacher(TASK)), load_classifier(teacher(TASK))
+    rows, folder = load_task(TASK).train, master_folder()
+    model, master = TextModel.open(folder), load_classifier(folder)
     torch.manual_seed(seed)
     recipe = replace(RECIPE, dropout=LABEL_DROPOUT)
-    student = begun(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], recipe)
-    if start == "without":
-        module = transformers.AutoModelForSequenceClassification.from_config(student.module.config)
-        student = Student(module, student.tokenizer, student.num_parameters)
+    copied = begun(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], recipe)
+    module = transformers.AutoModelForSequenceClassification.from_config(copied.module.config)
+    student = Student(module, copied.tokenizer, copied.num_parameters)
     write_student(student, model, out)
     ids = [row.ids.tolist() for row in TextModel.open(out).prepare(rows.texts)]
     blank = np.zeros((len(ids), len(model.labels)), np.float32)  # so that the teacher is not asked
     data = TextRows(ids, rows.labels, blank, batch_size=RECIPE.batch_size, seed=seed)
-    num_texts = len(ids) + RECIPE.num_made(len(ids))
-    train = replace(RECIPE.train(seed), epochs=round(RECIPE.epochs * num_texts / len(ids)), lr=LABEL_RATES[start])
-    distill(master, student.module, data, DistillConfig(alpha=0.0), train, progress=False)
+    each = len(ids) + RECIPE.num_made(len(ids)) // RECIPE.turns  # texts of a pass of the taught one
+    train = replace(RECIPE.train(seed), epochs=round(RECIPE.epochs * each / len(ids)), lr=LABEL_RATE)
+    distill(master, FirstPlace(student.module), data, DistillConfig(alpha=0.0), train, progress=False)
     write_student(student, model, out)
 
 
@@ -93,16 +98,16 @@ def run_seed(seed: int) -> dict[str, float]:
     told = json.dumps(
         {
             "recipe": asdict(RECIPE),
-            "rates": LABEL_RATES,
+            "rate": LABEL_RATE,
             "dropout": LABEL_DROPOUT,
             "seed": seed,
-            "teacher": teacher(TASK).name,
+            "teacher": master_folder().name,
         }
     )
     digest = hashlib.sha256(told.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     kept = cache_folder() / "benchmarks" / f"distill-{TASK}-{seed}-{digest}.json"
     found: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
-    for name in ("student", "without", "copied"):
+    for name in ("student", "without"):
         if name in found:
             continue
         with tempfile.TemporaryDirectory() as place:
@@ -111,7 +116,7 @@ def run_seed(seed: int) -> dict[str, float]:
                 taught(out, seed)
                 found |= {"parameters": num_parameters(out), "bytes": (out / "model.safetensors").stat().st_size}
             else:
-                untaught(out, seed, name)
+                untaught(out, seed)
             found[name] = right(out, load_task(TASK).test)
         kept.write_text(json.dumps(found, indent=1))
         print(seed, name, found[name], flush=True)
@@ -126,9 +131,8 @@ def claims_of(found: Sequence[dict[str, float]], master: dict[str, float]) -> di
     """By the name in CLAIMS."""
     lost = [100 * (master["right"] - each["student"]) for each in found]
     gain = [100 * (each["student"] - each["without"]) for each in found]
-    copied = mean(100 * (each["student"] - each["copied"]) for each in found)
     each_seed = "; ".join(
-        f"{name} {' '.join(f'{100 * one[name]:.2f}' for one in found)}" for name in ("student", "without", "copied")
+        f"{name} {' '.join(f'{100 * one[name]:.2f}' for one in found)}" for name in ("student", "without")
     )
     spread = stdev(lost) if len(lost) > 1 else 0.0
     return {
@@ -146,8 +150,8 @@ def claims_of(found: Sequence[dict[str, float]], master: dict[str, float]) -> di
         ),
         "gain": claim(
             "distill_gain", ours=mean(gain), unit="points", op=">=", bar=3.0, num_seeds=len(found),
-            note=f"over the same student without a teacher, mean of pairs, least {min(gain):.2f}; over the same "
-            f"student begun as a copy and trained on labels {copied:.2f}",
+            note=f"over the same student from random weights on the labels alone, as many steps, rate {LABEL_RATE:g} "
+            f"and dropout {LABEL_DROPOUT:g} by validation; mean of pairs, least {min(gain):.2f}",
         ),
     }  # fmt: skip
 
@@ -159,7 +163,7 @@ def main() -> int:
     chosen = [given.only] if given.only else list(CLAIMS)
     if given.quick:
         return finish(NAME, [], not_run=chosen)
-    folder = teacher(TASK)
+    folder = master_folder()
     found = [run_seed(seed) for seed in SEEDS]
     master = {
         "right": right(folder, load_task(TASK).test), "parameters": num_parameters(folder),

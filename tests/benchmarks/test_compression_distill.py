@@ -9,7 +9,7 @@ MASTER = {"right": 0.92, "parameters": 22.7e6, "bytes": 90e6}
 
 
 def seed(student: float, without: float, parameters: float = 2.5e6) -> dict[str, float]:
-    return {"student": student, "without": without, "copied": 0.9, "parameters": parameters, "bytes": 1e7}
+    return {"student": student, "without": without, "parameters": parameters, "bytes": 1e7}
 
 
 def test_points_are_of_the_mean_of_the_seeds_and_the_size_of_the_largest_student() -> None:

@@ -49,6 +49,18 @@ def test_each_row_is_in_one_batch_of_an_epoch_with_what_belongs_to_it() -> None:
     assert set(next(iter(TextRows(ids)))) == {"input_ids", "attention_mask"}
 
 
+def test_rows_behind_the_first_come_in_turn() -> None:
+    ids = [[row + 1] for row in range(13)]
+    rows = TextRows(ids, batch_size=4, always=4, turns=3)
+    seen = []
+    for epoch in range(4):
+        rows.set_epoch(epoch)
+        batches = list(rows)
+        assert len(batches) == len(rows) == 2
+        seen.append(sorted(int(each) for batch in batches for each in batch["input_ids"]))
+    assert seen == [[1, 2, 3, 4, *others] for others in ([5, 6, 7], [8, 9, 10], [11, 12, 13], [5, 6, 7])]
+
+
 @pytest.fixture
 def whole(tmp_path: Path) -> dict[str, object]:
     tokenizer_of("bert").save(str(tmp_path / "tokenizer.json"))

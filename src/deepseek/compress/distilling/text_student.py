@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.compress.distilling.config import NOBODY_KNOWS, DistillConfig
+from deepseek.compress.distilling.first_place import FirstPlace
 from deepseek.compress.distilling.start import layer_initialised
 from deepseek.compress.distilling.texts import TextRows, augmented
 from deepseek.compress.distilling.training import Distilled, distill, opened
@@ -45,16 +46,17 @@ class StudentRecipe:
 
     share: float = 1 / 9  # of the teacher's parameters, at the most, 0 to 1
     layers: int = 1  # at least 1
-    made: float = 2.5  # texts that are made up for each that is given
+    made: float = 1.8  # texts that are made up for each that is given
     least_made: int = 4_000  # texts that are made up at the least, if any are
+    turns: int = 2  # passes over the given texts in which each of those made up comes once
     batch_size: int = 64
     dropout: float = (
         0.0  # of the student while it learns: the teacher's answers are no noise, and there are enough of them
     )
-    epochs: int = 4  # over the texts and those made up
-    lr: float = 5e-4
+    epochs: int = 12  # over the given texts
+    lr: float = 1e-3
     temperature: float = 2.0
-    alpha: float = 1.0  # see DistillConfig
+    alpha: float = 0.7  # see DistillConfig
 
     def num_made(self, num_texts: int) -> int:
         """Texts that are made up of so many."""
@@ -103,11 +105,12 @@ def distil_folder(
     rows = TextRows(
         ids, known + [NOBODY_KNOWS] * len(made), answers(model, tokens), batch_size=recipe.batch_size,
         pad_id=int(student.module.config.pad_token_id), seed=seed,  # type: ignore[union-attr, arg-type]
+        always=len(texts), turns=recipe.turns,
     )  # fmt: skip
     how = DistillConfig(temperature=recipe.temperature, alpha=recipe.alpha)
-    done = distill(teacher, student.module, rows, how, recipe.train(seed), **given)
+    done = distill(teacher, FirstPlace(student.module), rows, how, recipe.train(seed), **given)
     write_student(student, model, out)
-    return done
+    return replace(done, student=student.module)
 
 
 def begun(teacher: nn.Module, model: TextModel, ids: Sequence[Sequence[int]], recipe: StudentRecipe) -> Student:

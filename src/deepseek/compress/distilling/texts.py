@@ -68,7 +68,8 @@ def _made(
 
 class TextRows:
     """Batches {input_ids, attention_mask, labels, teacher_logits} of token ids (L,) each: pools are drawn anew in each
-    epoch, sorted by length within, so that little is padding."""
+    epoch, sorted by length within, so that little is padding. The first `always` rows are in each pass, the others,
+    such as those made up, in one of `turns`."""
 
     def __init__(
         self,
@@ -79,7 +80,11 @@ class TextRows:
         batch_size: int = 64,
         pad_id: int = 0,
         seed: int = 0,
+        always: int = 0,
+        turns: int = 1,
     ) -> None:
+        self.always, self.turns = always, turns
+        self.each = (len(ids) - always) // turns  # rows of one turn: as many in every pass, so a few may be left out
         self.ids, self.labels, self.logits = ids, labels, logits
         self.batch_size, self.pad_id, self.seed, self.epoch = batch_size, pad_id, seed, 0
 
@@ -88,7 +93,7 @@ class TextRows:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self.ids) / self.batch_size)
+        return math.ceil((self.always + self.each) / self.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for chosen in self._order():
@@ -102,7 +107,8 @@ class TextRows:
     def _order(self) -> list[list[int]]:
         """Row numbers of each batch of this epoch."""
         draw, size = np.random.default_rng((self.seed, self.epoch)), self.batch_size
-        rows = draw.permutation(len(self.ids)).tolist()
+        start = self.always + self.epoch % self.turns * self.each
+        rows = draw.permutation([*range(self.always), *range(start, start + self.each)]).tolist()
         pools = [
             sorted(rows[start : start + POOL * size], key=lambda row: len(self.ids[row]))
             for start in range(0, len(rows), POOL * size)
