@@ -147,16 +147,52 @@ def _masked(decoded: Decoded) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A trained net as it will answer, and what it answers to the test rows."""
+
+    done: Any  # train.fusion.FusionFit
+    config: Any  # train.fusion.FusionConfig
+    calibration: Calibration
+    decision: dict[str, Any]
+    graph: bytes
+    parity: dict[str, Any]
+    found: dict[str, NDArray[Any]]  # outputs of the graph for the test rows
+
+    @property
+    def output(self) -> Float64:
+        return self.found["output"].astype(np.float64)
+
+
 def _make(work: SampleWork, clock: tuple[float, float]) -> Shipped:
+    asked, opened = work.asked, work.opened
+    made = _trained(work)
+    task, target = opened.info.task, work.target[opened.split.test]
+    metrics = figures(task, target, made.output, seed=asked.seed)
+    baseline = figures(task, target, _late(made), seed=asked.seed)
+    files = _files(work, made, metrics, baseline)
+    manifest = _manifest(work, made)
+    out = Path(asked.out or manifest.name)
+    bundle = write_bundle(out, manifest, files, overwrite=asked.overwrite, key=asked.key)
+    if asked.progress:
+        asked.progress("done", 1.0)
+    return Shipped(
+        path=bundle.path, digest=bundle.digest, task=task, target=asked.target, model="fused", engine="onnxruntime",
+        metrics=metrics, baseline=baseline, size_bytes=bundle.size_bytes, cpu_s=time.process_time() - clock[1],
+        wall_s=time.perf_counter() - clock[0], seed=asked.seed, num_trials=made.config.epochs,
+        warnings=tuple(work.warnings),
+    )  # fmt: skip
+
+
+def _trained(work: SampleWork) -> _Made:
     from deepseek.nn.multimodal import Answering, array_names
     from deepseek.train.fusion import fit_fusion, margins
 
-    asked, opened, task = work.asked, work.opened, work.opened.info.task
+    asked, say = work.asked, work.asked.progress
     fitted, held = work.fitted_and_held()
-    num_outputs = max(1, len(opened.labels))
+    num_outputs = max(1, len(work.opened.labels))
     truth, scale = _scaled(work.target, fitted, num_outputs)
     config = _config(work, fitted, truth, num_outputs)
-    say = asked.progress
 
     def validated(epoch: int, loss: float) -> None:
         if say:
@@ -168,52 +204,45 @@ def _make(work: SampleWork, clock: tuple[float, float]) -> Shipped:
     )  # fmt: skip
     if say:
         say("exporting, checking", 0.92)
-    held_margin = margins(done.net, work.decoded.arrays, held).astype(np.float64)
-    calibration, held_output = _calibrated(work, held, held_margin, scale)
+    margin = margins(done.net, work.decoded.arrays, held).astype(np.float64)
+    calibration, held_output = _calibrated(work, held, margin, scale)
     answering = Answering(done.net, slope=calibration.slope, bias=calibration.bias)
-    names = array_names(done.net.names)
-    test = work.opened.split.test
-    some = work.samples(test[: max(PARITY_ROWS)] if len(test) > 1 else fitted[: max(PARITY_ROWS)])
+    names, test = array_names(done.net.names), work.opened.split.test
+    some = work.samples((test if len(test) > 1 else fitted)[: max(PARITY_ROWS)])
     graph = export_fused(answering, Samples(some.tensors[:2]), names)
     parity = check_fused(answering, graph, some, names)
-    found = run_graph(graph, work, test)
     decision = _decide(work, held, held_output)
-    output = found["output"].astype(np.float64)
-    metrics = figures(task, work.target[test], output, seed=asked.seed)
-    late = _late(found, calibration, num_outputs)
-    baseline = figures(task, work.target[test], late, seed=asked.seed)
+    return _Made(done, config, calibration, decision, graph, parity, run_graph(graph, work, test))
+
+
+def _files(
+    work: SampleWork, made: _Made, metrics: Mapping[str, Figure], baseline: Mapping[str, Figure]
+) -> dict[str, bytes]:
+    done, opened = made.done, work.opened
     net = {
-        "kind": "fused", "shape": asdict(done.shape), "modalities": list(done.net.names), "config": asdict(config),
-        "calibration": {"slope": calibration.slope, "bias": list(calibration.bias)},
+        "kind": "fused", "shape": asdict(done.shape), "modalities": list(done.net.names),
+        "config": asdict(made.config),
+        "calibration": {"slope": made.calibration.slope, "bias": list(made.calibration.bias)},
     }  # fmt: skip
     documents = {
         "model.json": net,
-        "decision.json": decision,
-        "card.json": make_card(_plain(work), _plain_kinds(work), asked.target),
+        "decision.json": made.decision,
+        "card.json": make_card(_plain(work), _plain_kinds(work), work.asked.target),
         "example.json": _example(work),
-        "evidence/metrics.json": _metrics(work, metrics, baseline, output, decision),
-        "evidence/modalities.json": _modalities(work, graph, found, metrics),
+        "evidence/metrics.json": _metrics(work, made, metrics, baseline),
+        "evidence/modalities.json": _modalities(work, made, metrics),
         "evidence/training.json": {"losses": done.fit.losses, "validations": done.fit.validations},
-        "evidence/parity.json": parity,
-        "evidence/environment.json": evidence.environment(asked.command),
+        "evidence/parity.json": made.parity,
+        "evidence/environment.json": evidence.environment(work.asked.command),
         "evidence/data.json": {
             "warnings": work.warnings, "kinds": work.kinds, "digest": opened.development.digest(),
             "faults": [asdict(fault) for fault in work.decoded.faults],
         },
     }  # fmt: skip
     files = {name: as_json(document) for name, document in documents.items()}
-    files |= {SAMPLES: work.preparer.to_bytes(), GRAPH: graph, "weights/net.safetensors": _weights(done.net)}
-    manifest = _manifest(work, decision["threshold"], parity, config)
-    out = Path(asked.out or manifest.name)
-    bundle = write_bundle(out, manifest, files, overwrite=asked.overwrite, key=asked.key)
-    if say:
-        say("done", 1.0)
-    return Shipped(
-        path=bundle.path, digest=bundle.digest, task=task, target=asked.target, model="fused", engine="onnxruntime",
-        metrics=metrics, baseline=baseline, size_bytes=bundle.size_bytes, cpu_s=time.process_time() - clock[1],
-        wall_s=time.perf_counter() - clock[0], seed=asked.seed, num_trials=config.epochs,
-        warnings=tuple(work.warnings),
-    )  # fmt: skip
+    return files | {
+        SAMPLES: work.preparer.to_bytes(), GRAPH: made.graph, "weights/net.safetensors": _weights(done.net)
+    }  # fmt: skip
 
 
 def _scaled(target: NDArray[Any], fitted: NDArray[Any], num_outputs: int) -> tuple[NDArray[Any], tuple[float, float]]:
@@ -284,26 +313,25 @@ def run_graph(
     return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(OUTPUTS)}
 
 
-def _late(found: Mapping[str, NDArray[Any]], calibration: Calibration, num_outputs: int) -> Float64:
+def _late(made: _Made) -> Float64:
     """Outputs (N, C) or (N, 1) of the voices alone, through the same calibration."""
-    total = found["voices"].astype(np.float64).sum(1)
-    if num_outputs == 1:
+    total, calibration = made.found["voices"].astype(np.float64).sum(1), made.calibration
+    if total.shape[1] == 1:
         value: Float64 = total * calibration.slope + calibration.bias[0]
         return value
-    return calibration.apply(total[:, 1:] - total[:, :1] if num_outputs == 2 else total)
+    return calibration.apply(total[:, 1:] - total[:, :1] if total.shape[1] == 2 else total)
 
 
-def _modalities(
-    work: SampleWork, graph: bytes, found: Mapping[str, NDArray[Any]], metrics: Mapping[str, Figure]
-) -> dict[str, Any]:
+def _modalities(work: SampleWork, made: _Made, metrics: Mapping[str, Figure]) -> dict[str, Any]:
     """What each modality is worth: figures without it, its mean gate, how often it is there."""
     test, task = work.opened.split.test, work.opened.info.task
     told: dict[str, Any] = {}
     for at, name in enumerate(work.preparer.names):
         there = np.asarray(work.decoded.arrays[name + THERE][test])
-        entry: dict[str, Any] = {"share_there": float(there.mean()), "mean_gate": float(found["gates"][:, at].mean())}
+        gate = made.found["gates"][:, at].mean()
+        entry: dict[str, Any] = {"share_there": float(there.mean()), "mean_gate": float(gate)}
         if len(work.preparer.names) > 1:
-            output = run_graph(graph, work, test, without=[name])["output"].astype(np.float64)
+            output = run_graph(made.graph, work, test, without=[name])["output"].astype(np.float64)
             without = figures(task, work.target[test], output, seed=work.asked.seed)
             entry["without"] = {key: figure.to_dict() for key, figure in without.items()}
         told[name] = entry
@@ -311,14 +339,10 @@ def _modalities(
 
 
 def _metrics(
-    work: SampleWork,
-    metrics: Mapping[str, Figure],
-    baseline: Mapping[str, Figure],
-    output: Float64,
-    decision: Mapping[str, Any],
+    work: SampleWork, made: _Made, metrics: Mapping[str, Figure], baseline: Mapping[str, Figure]
 ) -> dict[str, Any]:
-    task, test = work.opened.info.task, work.opened.split.test
-    rule = Decision.from_bytes(as_json(decision), task=task, labels=work.opened.labels)
+    task, test, output = work.opened.info.task, work.opened.split.test, made.output
+    rule = Decision.from_bytes(as_json(made.decision), task=task, labels=work.opened.labels)
     decided = np.zeros(len(test), np.int64) if task == "regression" else rule.classes(output.astype(np.float32))
     report: dict[str, Any] = {
         "rows": "test", "num_rows": len(test),
@@ -357,8 +381,8 @@ def _weights(net: Any) -> bytes:
     return data
 
 
-def _manifest(work: SampleWork, threshold: float | None, parity: Mapping[str, Any], config: Any) -> Manifest:
-    opened, asked = work.opened, work.asked
+def _manifest(work: SampleWork, made: _Made) -> Manifest:
+    opened, asked, parity = work.opened, work.asked, made.parity
     outputs = (
         (Output("label", "str", ()), Output("probabilities", "float32", (len(opened.labels),)))
         if opened.labels
@@ -367,10 +391,10 @@ def _manifest(work: SampleWork, threshold: float | None, parity: Mapping[str, An
     return Manifest(
         name=default_name(asked, opened.source), version="1", created=now(), task=opened.info.task, target=asked.target,
         inputs=tuple(Input(**entry) for entry in work.preparer.inputs()), outputs=outputs, labels=opened.labels,
-        threshold=threshold,
+        threshold=made.decision["threshold"],
         engines=(EngineEntry("onnxruntime", GRAPH, float(parity["max_difference"]), int(parity["num_rows"])),),
         lineage=Lineage(
-            parent=None, data=opened.development.digest(), config=asked.config() | {"epochs": config.epochs},
+            parent=None, data=opened.development.digest(), config=asked.config() | {"epochs": made.config.epochs},
             seed=asked.seed, versions=evidence.versions(),
         ),
     )  # fmt: skip
