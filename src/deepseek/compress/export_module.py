@@ -2,7 +2,7 @@
 
 export_module(module, example, Path("model.onnx"))
 
-By torch.export, for every tier: the C tier makes the same steps of it as of a TorchScript record (ten small networks),
+By torch.export, for every tier: the C tier makes the same steps of it as of a TorchScript record (six small networks),
 which needs no onnxscript and takes a second less, but holds one branch of a module that has two. What torch notes
 about a graph, such as where the user's files lie, stays out of the file.
 """
