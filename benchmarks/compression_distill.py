@@ -5,10 +5,11 @@
 Teacher: MiniLM fine-tuned once on banking77 (text_tasks.py), for eight passes: .9202 of the validation rows, .8964
 after three, and a weak teacher is easy to follow. Student: what `deepseek compress --methods distill` makes of it with
 the training rows: one layer, fewer neurons and pieces of words, begun as a copy of its teacher's, taught by the
-teacher's answers to the rows and to texts made of them, and by their labels. Without a teacher: a BERT of the same
+teacher's answers to the rows, to what customers of banks ask in clinc150 (its training part, without its labels) and to
+texts made of both, and by the labels of the rows. Without a teacher: a BERT of the same
 shape and tokenizer with random weights, trained on the labels of all rows for as many steps.
 
-Five seeds set what texts are made up, their order, dropout and random weights; rates and recipe were chosen on
+Five seeds set what texts are made up, their order, dropout and random weights; rates and recipe of both were chosen on
 validation rows with another seed. Test rows are scored once, by the engine that serves the folders, each with its own
 tokenizer; so was the teacher.
 """
@@ -22,17 +23,19 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import torch
-from fraud_features import cache_folder
+from fraud_features import cache_folder, data_folder
 from result import ROOT, claim, finish, options
 from text_tasks import RECIPES, Rows, load_classifier, load_task, teacher
 
 from deepseek.compress import DistillConfig, distill
+from deepseek.compress.distilling.config import NOBODY_KNOWS
 from deepseek.compress.distilling.first_place import FirstPlace
 from deepseek.compress.distilling.text_student import Student, StudentRecipe, begun, distil_folder, write_student
 from deepseek.compress.distilling.texts import TextRows
@@ -40,7 +43,8 @@ from deepseek.engines.text import TextEngine, TextModel
 
 NAME, TASK, SEEDS = "compression_distill", "banking77", (0, 1, 2, 3, 4)
 CLAIMS = ("size", "lost", "gain")
-RECIPE = StudentRecipe()
+RECIPE = StudentRecipe(epochs=24)
+UNLABELLED = ("banking", "credit_cards")  # domains of clinc150
 TEACHER = replace(RECIPES[TASK], epochs=8)
 LABEL_RATE, LABEL_DROPOUT = 1e-3, 0.1  # without a teacher
 BATCH = 32
@@ -67,8 +71,22 @@ def right(folder: Path, rows: Rows) -> float:
 
 def taught(out: Path, seed: int) -> None:
     """The student, by its teacher's answers."""
-    rows = load_task(TASK).train
-    distil_folder(master_folder(), rows.texts, rows.labels, out, RECIPE, seed=seed, progress=False)
+    rows, more = load_task(TASK).train, unlabelled()
+    labels = [*rows.labels, *[NOBODY_KNOWS] * len(more)]
+    distil_folder(master_folder(), [*rows.texts, *more], labels, out, RECIPE, seed=seed, progress=False)
+
+
+@cache
+def unlabelled() -> tuple[str, ...]:
+    """Training texts of clinc150 in the domains of banks."""
+    import pyarrow.parquet as pq
+
+    folder = data_folder() / "clinc150"
+    domains = json.loads((folder / "domains.json").read_text("utf-8"))
+    table = pq.read_table(folder / "clinc150_full.parquet").to_pydict()
+    wanted = {intent for domain in UNLABELLED for intent in domains[domain]}
+    each = zip(table["text"], table["split"], table["intent"], strict=True)
+    return tuple(text for text, split, intent in each if split == "train" and intent in wanted)
 
 
 def untaught(out: Path, seed: int) -> None:
@@ -86,7 +104,8 @@ def untaught(out: Path, seed: int) -> None:
     ids = [row.ids.tolist() for row in TextModel.open(out).prepare(rows.texts)]
     blank = np.zeros((len(ids), len(model.labels)), np.float32)  # so that the teacher is not asked
     data = TextRows(ids, rows.labels, blank, batch_size=RECIPE.batch_size, seed=seed)
-    each = len(ids) + RECIPE.num_made(len(ids)) // RECIPE.turns  # texts of a pass of the taught one
+    num_texts = len(ids) + len(unlabelled())
+    each = num_texts + RECIPE.num_made(num_texts) // RECIPE.turns  # texts of a pass of the taught one
     train = replace(RECIPE.train(seed), epochs=round(RECIPE.epochs * each / len(ids)), lr=LABEL_RATE)
     distill(master, FirstPlace(student.module), data, DistillConfig(alpha=0.0), train, progress=False)
     write_student(student, model, out)
@@ -100,6 +119,7 @@ def run_seed(seed: int) -> dict[str, float]:
             "recipe": asdict(RECIPE),
             "rate": LABEL_RATE,
             "dropout": LABEL_DROPOUT,
+            "unlabelled": UNLABELLED,
             "seed": seed,
             "teacher": master_folder().name,
         }
