@@ -44,6 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 ARGUMENTS = {
+    "data": ("card", "loans.csv"),
     "ship": ("loans.csv", "--target", "default", "--overwrite", *QUICK, "--out", "again"),
     "train": ("run.toml", "--out", "KEY"),
     "inspect": ("loans",),

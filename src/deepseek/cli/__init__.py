@@ -23,6 +23,7 @@ from deepseek.errors import DeepseekError
 
 #: Each verb and its line of help, in the order in which a user meets them.
 VERBS: dict[str, str] = {
+    "data": "Look at a table and its files: a card, or a page with pictures and sounds.",
     "ship": "Data in, evidence-carrying bundle out.",
     "train": "Train a torch module of your own.",
     "inspect": "Say what a bundle holds.",

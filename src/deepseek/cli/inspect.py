@@ -49,10 +49,10 @@ def report(result: Mapping[str, Any]) -> list[object]:
 
 
 def _headline(result: Mapping[str, Any]) -> str:
-    labels = [_shown(label) for label in result["labels"][:MAX_LABELS]]
+    labels = [output.shown(label) for label in result["labels"][:MAX_LABELS]]
     if len(result["labels"]) > MAX_LABELS:
         labels.append(f"... {len(result['labels'])} labels in all")
-    what = f"{_shown(result['target'])} is {', '.join(labels) if labels else 'a number'}"
+    what = f"{output.shown(result['target'])} is {', '.join(labels) if labels else 'a number'}"
     sizes = f"{len(result['inputs'])} inputs, {size(result['size_bytes'])}"
     return f"{result['name']} {result['version']}: {result['task']}, {what}. {sizes}"
 
@@ -64,7 +64,10 @@ def _provenance(result: Mapping[str, Any]) -> Table:
 
     lineage, threshold = result["lineage"], result["threshold"]
     rows = [
-        ("threshold", "none" if threshold is None else f"{_shown(result['labels'][1])} from {number(threshold)} on"),
+        (
+            "threshold",
+            "none" if threshold is None else f"{output.shown(result['labels'][1])} from {number(threshold)} on",
+        ),
         *[("engine", _engine(entry)) for entry in result["engines"]],
         ("signature", SIGNATURES[result["signature"]]),
         ("created", result["created"]),
@@ -81,12 +84,12 @@ def _marked(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures by names that a table can draw as they are."""
     from rich.markup import escape
 
-    return {escape(_shown(name)): figure for name, figure in figures.items()}
+    return {escape(output.shown(name)): figure for name, figure in figures.items()}
 
 
 def _engine(entry: Mapping[str, Any]) -> str:
     rows = f"from {entry['from_rows']} rows on" if entry["from_rows"] > 1 else "from one row on"
-    return f"{_shown(entry['kind'])} {rows}, differs by at most {number(entry['parity'])}"
+    return f"{output.shown(entry['kind'])} {rows}, differs by at most {number(entry['parity'])}"
 
 
 def _columns(inputs: list[dict[str, Any]]) -> Table:
@@ -97,11 +100,6 @@ def _columns(inputs: list[dict[str, Any]]) -> Table:
     for name in ("input", "kind", "type", ""):
         table.add_column(name, overflow="fold")
     for row in inputs[:MAX_COLUMNS]:
-        words = (_shown(row["name"]), _shown(row["modality"]), _shown(row["dtype"]))
+        words = (output.shown(row["name"]), output.shown(row["modality"]), output.shown(row["dtype"]))
         table.add_row(*map(escape, words), "" if row["required"] else "may be missing")
     return table
-
-
-def _shown(text: str) -> str:
-    """A name out of somebody's data; what could drive the terminal is shown as its code."""
-    return text if text.isprintable() else repr(text)

@@ -148,6 +148,11 @@ def word(value: object) -> str:
     return str(value)
 
 
+def shown(text: str) -> str:
+    """A name out of somebody's data; what could drive the terminal is shown as its code."""
+    return text if text.isprintable() else repr(text)
+
+
 def columns(*names: str, value_justify: JustifyMethod = "right") -> Table:
     from rich.table import Table
 

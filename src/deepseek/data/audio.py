@@ -112,6 +112,19 @@ class AudioReader:
         return samples[:, :2] if samples.shape[1] > 1 else np.repeat(samples, 2, axis=1)
 
 
+def describe(source: Source) -> dict[str, Any]:
+    """Facts for a card; decodes the whole sound. BrokenError and TooLargeError as AudioReader.read raises them."""
+    with _Sound(source) as sound:
+        samples = sound.first(source.limits.max_seconds)
+        return {
+            "format": looks_like(source.data),
+            "rate_hz": sound.rate_hz,
+            "channels": samples.shape[1],
+            "seconds": len(samples) / sound.rate_hz,
+            "silent": not samples.any(),
+        }
+
+
 class _Sound:
     """An open file: its header checked, nothing decoded yet."""
 

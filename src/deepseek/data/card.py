@@ -23,7 +23,7 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _NAT = int(np.datetime64("NaT").astype(np.int64))
 
 
-def make_card(table: Table, kinds: Mapping[str, str], target: str) -> dict[str, Any]:
+def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> dict[str, Any]:
     """JSON of a table: rows, and for each column (the target too) its kind, missing share, and figures by kind.
 
     numbers and dates: min, max, mean, std, quantiles, histogram {edges (B+1), counts (B)}; dates in ISO form.

@@ -67,7 +67,7 @@ class MediaColumn:
                     fix=f"give {self.name!r} a text",
                 )  # fmt: skip
             return {self.name: self.reader.read(value)}
-        source = _opened(value, self.kind, root=root, row=row, column=self.name, limits=limits)
+        source = opened(value, self.kind, root=root, row=row, column=self.name, limits=limits)
         found = {self.name: self.reader.read(source)}
         if (key := self.name + SOUND) in self.arrays and (sound := self.reader.read_sound(source)) is not None:
             found[key] = np.zeros(self.arrays[key][0], np.float32)
@@ -349,7 +349,8 @@ def _fits(reader: Any, source: Source) -> bool:
     return True
 
 
-def _opened(value: Any, kind: str, **given: Any) -> Source:
+def opened(value: Any, kind: str, **given: Any) -> Source:
+    """The bytes behind one cell of a column of this kind, as open_source() or open_series() finds them."""
     if kind == "series":
         from deepseek.data.series import open_series
 
@@ -362,13 +363,13 @@ def _sources(values: Sequence[Any], column: str, kind: str, root: Path | None, l
     that is all of them."""
     there = [row for row, value in enumerate(values) if not is_missing(value)]
     step = max(1, len(there) // NUM_FITTED)
-    opened: list[Source] = []
+    sources: list[Source] = []
     first: InputError | None = None
     for row in there[::step][:NUM_FITTED]:
         try:
-            opened.append(_opened(values[row], kind, root=root, row=row, column=column, limits=limits))
+            sources.append(opened(values[row], kind, root=root, row=row, column=column, limits=limits))
         except (BrokenError, TooLargeError, MissingError) as error:
             first = first or error
-    if not opened and first is not None:
+    if not sources and first is not None:
         raise first
-    return opened
+    return sources

@@ -172,6 +172,15 @@ class ImageReader:
         return np.ascontiguousarray(pixels[:, top : top + height, left : left + width])
 
 
+def describe(source: Source) -> dict[str, Any]:
+    """Facts for a card; decodes the whole picture. BrokenError and TooLargeError as ImageReader.read raises them."""
+    image, orientation = _open(source)
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    facts = {"format": image.format, "mode": image.mode, "width_px": width, "height_px": height}
+    _flat(_loaded(image, source), source, 65_535)
+    return facts
+
+
 def _open(source: Source) -> tuple[Any, int]:
     """The picture, its header alone read, and its EXIF orientation: 1 to 8, from 5 on it lies on its side."""
     data = source.data

@@ -38,8 +38,8 @@ _ID_NAME = re.compile(
 )
 
 
-def find_kinds(table: Table, *, target: str, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The kind of every column but the target. `overrides` sets some by name.
+def find_kinds(table: Table, *, target: str | None, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The kind of every column but the target, where there is one. `overrides` sets some by name.
 
     InputError for an override of a column or a kind that is not known.
 
@@ -47,7 +47,8 @@ def find_kinds(table: Table, *, target: str, overrides: Mapping[str, str] | None
     >>> find_kinds(table, target="y")
     {'x': 'numeric'}
     """
-    table.column(target)
+    if target is not None:
+        table.column(target)
     known = tuple(dict.fromkeys([*KINDS, *(kind for each in modalities() for kind in each.kinds)]))
     for name, kind in (overrides or {}).items():
         table.column(name)

@@ -122,6 +122,13 @@ class SeriesReader:
         return array
 
 
+def describe(source: Source) -> dict[str, Any]:
+    """Facts for a card. BrokenError as SeriesReader.read raises it."""
+    _, values = parse(source)
+    missing = float(np.isnan(values).mean())
+    return {"moments": values.shape[0], "channels": values.shape[1], "missing_share": missing}
+
+
 def parse(source: Source) -> tuple[tuple[str, ...], Float64]:
     """Names of the channels, () without a header, and (moments, channels) with NaN where a value is missing.
     BrokenError for anything else than numbers, for moments of different lengths and for infinite numbers."""

@@ -40,6 +40,7 @@ FORMATS: Final = (
     (0, b"\x1aE\xdf\xa3", "matroska"), (8, b"AVI ", "avi"), (0, b"OggS", "ogg"), (0, b"FLV\1", "flv"),
     (0, b"\x30\x26\xb2\x75", "asf"), (0, b"\0\0\1\xba", "mpeg"), (0, b"GIF8", "gif"),
 )  # fmt: skip
+_CALLED: Final = {"mov": "MP4/MOV", "matroska": "Matroska/WebM", "avi": "AVI"}  # FFmpeg's name -> the user's
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,27 @@ class VideoReader:
         pixels = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
         upright: NDArray[np.uint8] = np.rot90(pixels, turns).transpose(2, 0, 1)
         return upright
+
+
+def describe(source: Source) -> dict[str, Any]:
+    """Facts for a card; looks at all packets and decodes the first, the middle and the last frame. BrokenError and
+    TooLargeError as VideoReader.read raises them."""
+    with _opened(source) as film:
+        num = len(film.shown)
+        for frame in _decoded(film, film.shown[[0, num // 2, num - 1]].tolist()):
+            if frame.is_corrupt:
+                raise _broken(film.called)
+            width, height = (frame.width, frame.height)[:: -1 if round(frame.rotation / 90) % 2 else 1]
+        return {
+            "format": _CALLED.get(name := film.container.format.name.split(",")[0], name),
+            "codec": film.stream.codec_context.name,
+            "width_px": width,
+            "height_px": height,
+            "frames": num,
+            "frames_per_s": num / film.seconds if film.seconds else None,
+            "seconds": film.seconds,
+            "with_sound": bool(film.container.streams.audio),
+        }
 
 
 @contextmanager

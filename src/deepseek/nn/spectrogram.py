@@ -10,9 +10,8 @@ A window is a row of one convolution whose weights are a Hann window times the s
 transform: fixed buffers, no complex numbers, so it exports to ONNX as Conv, Mul and MatMul. For a second of speech the
 product costs about what an FFT does.
 
-Mel scale: m = 2595 log10(1 + f / 700), O'Shaughnessy, Speech Communication, 1987, p. 150; triangles of height 1 as in
-HTK, not Slaney's of equal area. SpecAugment: Park et al. 2019, arXiv 1904.08779, section 2, without time warping (which
-their ablation, table 6, finds the least useful).
+The mel scale and its triangles: data.mel. SpecAugment: Park et al. 2019, arXiv 1904.08779, section 2, without time
+warping (which their ablation, table 6, finds the least useful).
 """
 
 from __future__ import annotations
@@ -25,35 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.contracts import Float64
+from deepseek.data.mel import FLOOR, mel_triangles
 from deepseek.errors import InputError
-
-FLOOR = 1e-10  # of power, where a sine of full scale has 0.25: -96 dB below it, the noise of 16 bits
-
-
-def mel(hz: Float64) -> Float64:
-    """O'Shaughnessy's scale: 1000 Hz are 1000 mel.
-
-    >>> mel(np.array([0.0, 1000.0])).round(2).tolist()
-    [0.0, 999.99]
-    """
-    return 2595 * np.log10(1 + hz / 700)
-
-
-def mel_triangles(rate_hz: int, num_mels: int, num_points: int, low_hz: float) -> Float64:
-    """(F, M): how much each frequency of a transform of `num_points` counts in each band. Bands are evenly wide in mel
-    between low_hz and half of the rate; each overlaps the next by half. InputError where one holds no frequency."""
-    edges = np.linspace(mel(np.array(low_hz)), mel(np.array(rate_hz / 2)), num_mels + 2)
-    at = mel(np.arange(num_points // 2 + 1) * rate_hz / num_points)[:, None]
-    rising = (at - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - at) / (edges[2:] - edges[1:-1])
-    triangles: Float64 = np.maximum(0, np.minimum(rising, falling))
-    if (triangles.sum(0) == 0).any():
-        raise InputError(
-            f"{num_mels} bands are more than a window tells apart at {rate_hz} Hz",
-            expected="at least one frequency in each", fix="lower num_mels, or raise window_ms",
-        )  # fmt: skip
-    return triangles
 
 
 class LogMel(nn.Module):

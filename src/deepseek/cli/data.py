@@ -1,0 +1,148 @@
+"""`deepseek data card` and `deepseek data view`: what is in a table and its files, before anything learns from it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepseek.cli import output
+from deepseek.cli.options import FILE, FOLDER, pair
+from deepseek.cli.progress import Progress
+from deepseek.cli.ship import KINDS
+from deepseek.errors import InputError
+from deepseek.files import check_place, whole
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MAX_ROWS = 200
+
+EPILOG = """\b
+Examples:
+  deepseek data card patients.csv --target covid --out card.json
+  deepseek data view patients.csv --html look.html --rows 24
+  deepseek data card patients.parquet --files scans --kind ecg=series --json
+
+\b
+A card has kinds, ranges and counts, no row and no name of a patient; broken files are named with row and what to do.
+A page is one offline file of 2 MB at most: rows are added until it is full.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Look at a table and its files.")
+@click.argument("what", type=click.Choice(("card", "view")), metavar="card|view")
+@click.argument("data", type=FILE)
+@click.option("--target", metavar="COL", help="What is to be predicted: its classes or numbers are in the card.")
+@click.option("--files", type=FOLDER, help="Folder that paths in DATA lie below.  [default: that of DATA]")
+@click.option("--kind", "kinds", multiple=True, metavar="COL=KIND", type=pair(KINDS),
+              help=f"Kind of a column: {', '.join(KINDS)}.")  # fmt: skip
+@click.option("--out", type=FILE, help="card: write it there as JSON.")
+@click.option("--html", type=FILE, help="view: write the page there.")
+@click.option("--rows", type=click.IntRange(1, MAX_ROWS), help="view: how many are shown.  [default: 24]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="view: which rows are drawn.  [default: 0]")
+@output.json_option
+def command(
+    what: str,
+    data: Path,
+    target: str | None,
+    files: Path | None,
+    kinds: tuple[tuple[str, str], ...],
+    out: Path | None,
+    html: Path | None,
+    rows: int | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Say what DATA (CSV, Parquet or Arrow) holds, and what the files hold that its cells name: pictures, sounds,
+    films, scans and series. Every file is decoded once."""
+    if what == "view" and html is None:
+        raise click.UsageError("--html FILE is missing: where is the page to be written?")
+    strange = {"--html": html, "--rows": rows, "--seed": seed} if what == "card" else {"--out": out}
+    for option, value in strange.items():
+        if value is not None:
+            raise click.UsageError(f"{option} is for deepseek data {'view' if what == 'card' else 'card'}")
+    place = html if what == "view" else out
+    if place is not None:
+        check_place(place)
+    result, card, text = _made(what, data, target, files, dict(kinds), rows or 24, seed or 0)
+    if place is not None:
+        with whole(place) as part:
+            part.write_text(text, encoding="utf-8")
+    output.emit(result, as_json, lambda: report(card, data.name))
+    if place is not None:
+        output.note(f"the {'page' if what == 'view' else 'card'} is in {place}")
+
+
+def _made(
+    what: str, data: Path, target: str | None, files: Path | None, told: dict[str, str], num_rows: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """What --json prints, the card, and the text of the file."""
+    from deepseek.data.media_card import find_all_kinds, make_media_card
+    from deepseek.data.read import read_table
+
+    table = read_table(data)
+    root = files or data.resolve().parent
+    if not root.is_dir():
+        raise InputError(f"--files is {root}", expected="a folder", fix="name the folder of the files")
+    if target is not None:
+        table.column(target)
+    kinds = find_all_kinds(table, root=root, target=target, told=told)
+    with closing(Progress()) as progress:
+        card = make_media_card(table, kinds, root=root, target=target, progress=progress)
+        if what == "card":
+            return card, card, json.dumps(card, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        from deepseek.data.view import data_page
+
+        line = shlex.join(["deepseek", *sys.argv[1:]])
+        page, shown = data_page(
+            table, kinds, card, root=root, name=data.name, num_rows=num_rows, seed=seed, command=line,
+            progress=progress,
+        )  # fmt: skip
+    said = {
+        "num_rows": card["num_rows"], "rows": shown, "seed": seed, "num_files": card["num_files"],
+        "num_broken": card["num_broken"], "size_bytes": len(page.encode()),
+    }  # fmt: skip
+    return said, card, page
+
+
+def report(card: Mapping[str, Any], name: str) -> list[object]:
+    """The answer in one sentence, what is broken, then a line for each column."""
+    from deepseek.data.media_words import broken_rows, copies_words, headline
+
+    parts: list[object] = [headline(card, output.shown(name)).en]
+    if found := broken_rows(card):
+        parts += ["", _broken(found)]
+        if card["num_broken"] > len(found):
+            parts.append(f"and {output.word(card['num_broken'] - len(found))} more; --json has 20 of each column")
+    parts += ["", _columns(card)]
+    return [*parts, *(output.shown(words.en) for words in copies_words(card))]
+
+
+def _broken(found: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
+    from rich.markup import escape
+
+    table = output.columns("row", "column", "what is wrong", "what to do", value_justify="left")
+    for row, name, each in found:
+        table.add_row(str(row), *(escape(output.shown(text)) for text in (name, each["message"], each["fix"])))
+    return table
+
+
+def _columns(card: Mapping[str, Any]) -> Table:
+    from rich.markup import escape
+
+    from deepseek.data.media_words import entry_words, missing
+
+    table = output.columns("column", "kind", "missing", "broken", "what it holds")
+    table.columns[1].justify = table.columns[4].justify = "left"
+    for entry in card["columns"]:
+        broken = output.word(entry["num_broken"]) if "num_broken" in entry else ""
+        words = (output.shown(entry["name"]), entry["kind"], missing(entry, card), broken)
+        table.add_row(*map(escape, words), escape(output.shown(entry_words(entry).en)))
+    return table

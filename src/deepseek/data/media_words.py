@@ -1,0 +1,178 @@
+"""A data card in words: for the terminal (their `.en`) and for the page (both languages).
+
+>>> facts_words({"format": {"PNG": 1}, "width_px": {"min": 64, "median": 64, "max": 64}}).en
+'PNG; width 64 px'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deepseek import look
+from deepseek.look import Column, Html, Text, numbers
+
+MAX_BROKEN = 20  # rows of the table of broken files
+MAX_WORDS = 4  # of one fact
+MAX_COLUMNS = 200
+#: Facts that are words by themselves need no name.
+_PLAIN = frozenset(["format", "codec", "modality", "plane", "manufacturer", "mode"])
+_NAMES = {
+    "width_px": Text("width", "宽"), "height_px": Text("height", "高"), "rate_hz": Text("rate", "采样率"),
+    "channels": Text("channels", "通道"), "seconds": Text("length", "时长"), "silent": Text("silent", "静音"),
+    "frames": Text("frames", "帧"), "frames_per_s": Text("frame rate", "帧率"), "with_sound": Text("sound", "有声"),
+    "slices": Text("slices", "切片"), "rows": Text("rows", "行"), "columns": Text("columns", "列"),
+    "slices_mm": Text("between slices", "层间距"), "rows_mm": Text("between rows", "行间距"),
+    "columns_mm": Text("between columns", "列间距"), "moments": Text("moments", "时刻"),
+    "missing_share": Text("missing", "缺失"), "characters": Text("characters", "字符"),
+}  # fmt: skip
+_UNITS = {
+    "width_px": " px", "height_px": " px", "rate_hz": " Hz", "seconds": " s", "frames_per_s": " /s", "slices_mm": " mm",
+    "rows_mm": " mm", "columns_mm": " mm",
+}  # fmt: skip
+_KINDS = {
+    "image": "图像", "audio": "声音", "video": "视频", "volume": "扫描", "series": "序列", "text": "文本",
+    "numeric": "数值", "integer_category": "整数类别", "category": "类别", "boolean": "布尔", "datetime": "日期时间",
+    "identifier": "标识", "constant": "常量",
+}  # fmt: skip
+
+
+def headline(card: Mapping[str, Any], name: str) -> Text:
+    """The answer in one sentence."""
+    rows, columns = numbers.count(card["num_rows"]), numbers.count(len(card["columns"]))
+    files, broken = numbers.count(card["num_files"]), numbers.count(card["num_broken"])
+    if not card["num_files"]:
+        return Text(
+            f"{name}: {rows} rows, {columns} columns, no files.", f"{name}：{rows} 行，{columns} 列，没有文件。"
+        )
+    told = f"{broken} of {files} files {'is' if card['num_broken'] == 1 else 'are'} broken"
+    told, zh = (told, f"{files} 个文件中有 {broken} 个损坏") if card["num_broken"] else (
+        f"all {files} files can be read", f"全部 {files} 个文件可读"
+    )  # fmt: skip
+    return Text(f"{name}: {rows} rows, {columns} columns; {told}.", f"{name}：{rows} 行，{columns} 列；{zh}。")
+
+
+def span(low: float, high: float) -> str:
+    """A range, or the one value.
+
+    >>> span(3, 3), span(8000, 16000), span(0.25, 1.5), span(-1, 1)
+    ('3', '8,000–16,000', '0.250–1.50', '−1 … 1')
+    """
+    first, last = numbers.plain(low), numbers.plain(high)
+    return first if first == last else f"{first} … {last}" if low < 0 else f"{first}–{last}"
+
+
+def facts_words(facts: Mapping[str, Any]) -> Text:
+    """All facts of a column, or of one file, in a line."""
+    parts = [_fact(name, fact) for name, fact in facts.items()]
+    kept = [part for part in parts if part.en]
+    return Text("; ".join(part.en for part in kept), "；".join(part.zh for part in kept))
+
+
+def entry_words(entry: Mapping[str, Any]) -> Text:
+    """What a column holds, in a line."""
+    if "facts" in entry:
+        return facts_words(entry["facts"])
+    if entry.get("levels"):
+        levels = ", ".join(numbers.clip(str(each["level"]), 20) for each in entry["levels"][:MAX_WORDS])
+        num = numbers.count(entry["num_distinct"])
+        return Text(f"{num} values: {levels}", f"{num} 个取值：{levels}")
+    if "min" in entry:
+        ends = (entry["min"], entry["max"])
+        shown = span(*ends) if not isinstance(ends[0], str) else f"{str(ends[0])[:10]} – {str(ends[1])[:10]}"
+        return Text(shown, shown)
+    num = numbers.count(entry["num_distinct"])
+    return Text(f"{num} values", f"{num} 个取值")
+
+
+def broken_rows(card: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
+    """Row, column and what is broken there, by row; every column has its turn before one has its second page."""
+    lists = [[(each["row"], entry["name"], each) for each in entry.get("broken", ())] for entry in card["columns"]]
+    turns = [each for at in range(max(map(len, lists), default=0)) for of in lists for each in of[at : at + 1]]
+    return sorted(turns[:MAX_BROKEN], key=lambda found: found[:2])
+
+
+def broken_list(card: Mapping[str, Any]) -> Html:
+    """Each by name with what to do; nothing where all is well."""
+    found = broken_rows(card)
+    if not found:
+        return Html("")
+    lines: list[Html] = []
+    for _, _, each in found:  # the message says which row and column
+        what, fix = numbers.clip(each["message"], 300), numbers.clip(each["fix"], 200)
+        lines.append(look.state("bad", Text(f"{what}. To mend it: {fix}.", f"{what}。处理办法：{fix}。")))
+    body = look.listing(lines, plain=True)
+    if card["num_broken"] > len(lines):
+        num = numbers.count(card["num_broken"])
+        words = Text(f"The first {len(lines)} of {num}.", f"共 {num} 个，此处列出 {len(lines)} 个。")
+        body = Html(body + look.paragraph(words, note=True))
+    return body
+
+
+def columns_table(card: Mapping[str, Any]) -> Html:
+    """One line a column: kind, what is there, what is missing or broken, what it holds."""
+    columns = [
+        Column(Text("Column", "列"), "text"), Column(Text("Kind", "类型"), "text"), Column(Text("Missing", "缺失")),
+        Column(Text("Broken", "损坏")), Column(Text("What it holds", "内容"), "text"),
+    ]  # fmt: skip
+    entries = card["columns"]
+    rows: list[list[look.Words]] = [
+        [numbers.clip(e["name"], 60), Text(e["kind"], _KINDS.get(e["kind"], e["kind"])), missing(e, card),
+         numbers.count(e["num_broken"]) if "num_broken" in e else "", entry_words(e)]
+        for e in entries[:MAX_COLUMNS]
+    ]  # fmt: skip
+    caption: look.Words = ""
+    if len(entries) > MAX_COLUMNS:
+        num = numbers.count(len(entries))
+        caption = Text(f"The first {MAX_COLUMNS} of {num} columns.", f"共 {num} 列，此处列出前 {MAX_COLUMNS} 列。")
+    return look.table(columns, rows, caption=caption)
+
+
+def missing(entry: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    """How many values are missing."""
+    return numbers.count(round(entry["missing_share"] * card["num_rows"]))
+
+
+def copies_words(card: Mapping[str, Any]) -> list[Text]:
+    """A line for each column in which rows hold the same bytes."""
+    return [_copies(entry) for entry in card["columns"] if entry.get("copies", {}).get("num_groups")]
+
+
+def copies_note(card: Mapping[str, Any]) -> Html:
+    """As a list of warnings; nothing where there are none."""
+    lines: Sequence[Html] = [look.state("warn", words) for words in copies_words(card)]
+    return look.listing(lines, plain=True) if lines else Html("")
+
+
+def _copies(entry: Mapping[str, Any]) -> Text:
+    name, found = numbers.clip(entry["name"], 60), entry["copies"]
+    first = "; ".join(", ".join(map(str, group["rows"])) for group in found["groups"][:3])
+    num = numbers.count(found["num_rows"])
+    return Text(
+        f"{name}: {num} rows hold the same file as another row (rows {first}). Keep them on one side of a split.",
+        f"{name}：{num} 行与其他行的文件相同（行 {first}）。划分数据时应放在同一侧。",
+    )
+
+
+def _fact(name: str, fact: Mapping[str, Any]) -> Text:
+    label = _NAMES.get(name, Text(name, name))
+    if "min" in fact and "median" in fact:
+        if name == "missing_share":
+            return Text("", "") if not fact["max"] else _percent(label, fact)
+        shown = span(fact["min"], fact["max"]) + _UNITS.get(name, "")
+        return Text(f"{label.en} {shown}", f"{label.zh} {shown}")
+    if name in ("silent", "with_sound"):
+        yes, num = fact.get("yes", 0), sum(fact.values())
+        if not yes:
+            return Text("", "")
+        return label if num == 1 else Text(f"{label.en} {yes} of {num}", f"{label.zh} {yes}/{num}")
+    several = len(fact) > 1
+    words = [f"{numbers.clip(word, 30)} {num}" if several else numbers.clip(word, 30) for word, num in fact.items()]
+    more = f", … ({len(words)})" if len(words) > MAX_WORDS else ""
+    line = ", ".join(words[:MAX_WORDS]) + more
+    return Text(line, line) if name in _PLAIN else Text(f"{label.en} {line}", f"{label.zh} {line}")
+
+
+def _percent(label: Text, fact: Mapping[str, Any]) -> Text:
+    shown = span(100 * fact["min"], 100 * fact["max"])
+    return Text(f"{label.en} {shown} % of values", f"{label.zh} {shown} %（占全部值）")
