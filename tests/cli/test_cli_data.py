@@ -43,11 +43,13 @@ def test_the_terminal_has_the_answer_first_then_what_is_broken(table: Path, caps
 
 
 def test_a_name_cannot_drive_the_terminal(tmp_path: Path, capsys) -> None:
-    name = "\x1b[31mred[bold].png"
-    pd.DataFrame({"photo\x1b[1m": [name] * 3}).to_csv(tmp_path / "t.csv", index=False)
-    assert main(["data", "card", str(tmp_path / "t.csv")]) == 0
+    name = "\x1b]0;owned\x07red[bold].png"  # click itself takes colours away
+    (tmp_path / name).write_text("no picture")
+    pd.DataFrame({"photo\x1b]0;owned\x07": [name] * 3}).to_parquet(tmp_path / "t.parquet")
+    assert main(["data", "card", str(tmp_path / "t.parquet")]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out
+    assert "is no picture but text" in out
     assert "red[bold].png" in out
 
 
