@@ -46,7 +46,7 @@ CLAIMS = ("size", "lost", "gain")
 RECIPE = StudentRecipe(epochs=24)
 UNLABELLED = ("banking", "credit_cards")  # domains of clinc150
 TEACHER = replace(RECIPES[TASK], epochs=8)
-LABEL_RATE, LABEL_DROPOUT = 1e-3, 0.1  # without a teacher
+LABEL_RATE, LABEL_DROPOUT = 5e-4, 0.1  # without a teacher
 BATCH = 32
 
 

@@ -67,7 +67,8 @@ def test_onnxruntime_computes_the_same_for_another_number_of_sounds(tmp_path: Pa
     for num in (1, 3):
         found = session.run(None, {"waveform": waveform[:num].numpy()})[0]
         expected = front(waveform[:num]).numpy()
-        assert np.abs(np.exp(found) - np.exp(expected)).max() < 1e-6 * np.exp(expected).max()
+        # 200 products a frequency, then 128 frequencies a band, in float32 of 1.2e-7
+        assert np.abs(np.exp(found) - np.exp(expected)).max() < 4e-6 * np.exp(expected).max()
         assert np.abs(found - expected).mean() < 1e-4
         # Its sums are rounded more coarsely than torch's: a cell that a loud tone nearly cancels shows it.
         assert np.abs(found - expected).max() < 0.05

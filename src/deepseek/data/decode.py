@@ -132,31 +132,38 @@ def _decoded(
 
 
 def _one_by_one(records: Sequence[Record], start: int, state: tuple[Any, ...], broken: Broken) -> Samples:
-    """A chunk whose rows are decoded each in a process that may die."""
+    """A chunk whose files are decoded one after the other in a process that may die; each death names one."""
     preparer, root = SamplePreparer.from_bytes(state[0]), state[1]
-    kept, faults = [dict(record) for record in records], []
-    for row, record in enumerate(kept):
-        for column in preparer.media:
-            if is_missing(record[column.name]):
-                continue
-            alone = {column.name: record[column.name]}
-            try:
-                with _pool(1, (SamplePreparer((column,), None, (), preparer.limits).to_bytes(), root, "mask")) as pool:
-                    pool.submit(_work, [alone], start + row).result()
-            except BrokenProcessPool:
-                message = (
-                    f"row {start + row}, column {column.name!r}: the decoder died on {str(record[column.name])[:200]!r}"
-                )
-                if broken == "fail":
-                    raise BrokenError(
-                        message, expected="a file that its library can read", fix="leave it out, or mask it"
-                    ) from None
-                faults.append(Fault(row, column.name, message))
-                record[column.name] = None
-            except InputError:  # told below, with the others
-                continue
+    kept: list[dict[str, Any]] = [dict(record) for record in records]
+    faults: list[Fault] = []
+    for column in preparer.media:
+        alone = SamplePreparer((column,), None, (), preparer.limits).to_bytes()
+        waiting = [row for row, record in enumerate(kept) if not is_missing(record[column.name])]
+        while column.kind != "text" and waiting:
+            row = _first_death(waiting, [kept[row][column.name] for row in waiting], column.name, (alone, root, "mask"))
+            if row is None:
+                break
+            message = f"row {start + row}, column {column.name!r}: the decoder died on {kept[row][column.name]!r:.200}"
+            if broken == "fail":
+                raise BrokenError(message, expected="a file that its library can read", fix="leave it out, or mask it")
+            faults.append(Fault(row, column.name, message))
+            kept[row][column.name] = None
+            waiting = waiting[waiting.index(row) + 1 :]
     found = _rows(preparer, kept, start, root, broken)
     return Samples(found.tensors, (*found.faults, *faults), found.flags)
+
+
+def _first_death(rows: Sequence[int], values: Sequence[Any], name: str, state: tuple[Any, ...]) -> int | None:
+    """The first of the rows whose value kills the process that decodes it; None when all are survived."""
+    with _pool(1, state) as pool:
+        for row, value in zip(rows, values, strict=True):
+            try:
+                pool.submit(_work, [{name: value}], 0).result()
+            except BrokenProcessPool:
+                return row
+            except InputError:  # told with the others, when the chunk is decoded without those that kill
+                continue
+    return None
 
 
 def _pool(workers: int, state: tuple[Any, ...]) -> ProcessPoolExecutor:

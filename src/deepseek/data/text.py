@@ -120,18 +120,20 @@ class TextReader:
         tokenizers = need("tokenizers", extra="text")
         try:
             found = tokenizers.Tokenizer.from_str(self.tokenizer)
-            fault = "" if found.token_to_id(_START) else f"it has no {_START}"
         except BaseException as error:
-            if type(error) not in (Exception, ValueError):  # the package's own faults have no class of their own
-                raise
-            fault = str(error)[:200]
-        if fault:
-            raise InputError(
-                f"the tokenizer cannot be read: {fault}", expected="JSON of the package tokenizers",
-                fix="make the bundle again",
-            )  # fmt: skip
+            if type(error) in (Exception, ValueError):  # the package's own faults have no class of their own
+                raise _no_tokenizer(str(error)[:200]) from error
+            raise
+        if found.token_to_id(_START) is None:
+            raise _no_tokenizer(f"it has no {_START}")
         return found
 
     @cached_property
     def _start(self) -> int:
         return int(self._tokenizer.token_to_id(_START))
+
+
+def _no_tokenizer(why: str) -> InputError:
+    return InputError(
+        f"the tokenizer cannot be read: {why}", expected="JSON of the package tokenizers", fix="make the bundle again"
+    )
