@@ -22,6 +22,7 @@ import numpy as np
 
 from deepseek.contracts import Prediction
 from deepseek.data.columns import Columns
+from deepseek.data.values import EXACT
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.protocols.json_body import encode, kind_of
@@ -74,6 +75,8 @@ def read_numbers(body: bytes, names: Sequence[str], max_rows: int) -> tuple[Colu
         matrix = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(len(rows), width)
     except TypeError:  # a null
         matrix = np.array(rows, np.float64)
+    if (np.abs(matrix) >= EXACT).any():  # a whole number that float64 has rounded may be a category's
+        return None
     return Columns(names, matrix), 0 if found.reasons is msgspec.UNSET else found.reasons
 
 
