@@ -16,8 +16,9 @@ import pytest
 
 from deepseek.data import find_kinds
 from deepseek.data.decode import CHUNK, DONE, decode
-from deepseek.data.fuse import SamplePreparer, find_media, fit_samples
+from deepseek.data.fuse import SamplePreparer, fit_samples
 from deepseek.data.media import BrokenError
+from deepseek.data.media_kinds import find_media
 from deepseek.data.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError
 
@@ -70,10 +71,14 @@ def test_kinds_of_files_are_told_by_their_names(tmp_path: Path) -> None:
         "g": "x.xyz",
     }
     table = Table({k: np.array([v] * 10, object) for k, v in names.items()}, dict.fromkeys(names, "text"))
+    assert find_media(table, root=tmp_path) == {"d": "volume"}  # names of files that are elsewhere
+    for name in set(names.values()) - {"study", "about a.png file"}:
+        (tmp_path / name).write_bytes(b"x")
     assert find_media(table, root=tmp_path) == {"a": "image", "b": "audio", "c": "volume", "d": "volume", "e": "video"}
 
 
 def test_a_column_with_one_odd_value_keeps_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"x")
     table = Table({"a": np.array(["x.png"] * 19 + ["lost"], object)}, {"a": "text"})
     assert find_media(table, root=tmp_path) == {"a": "image"}
 
@@ -135,6 +140,23 @@ def test_a_sample_without_any_modality_is_named(tmp_path: Path) -> None:
     preparer = fit_samples(table, {"ct": "image", "note": "text"}, target="ill", root=tmp_path)
     with pytest.raises(InputError, match=r"row 35 has no value in any of note, ct"):
         preparer.rows(table.take(np.arange(30, 40)).records(), root=tmp_path, first_row=30)
+
+
+def test_a_bad_number_is_named_by_its_row_in_the_whole_table(tmp_path: Path) -> None:
+    table = write(tmp_path)
+    preparer, records = fitted(tmp_path, table), table.take(np.arange(64, 70)).records()
+    records[3]["age"] = "old"
+    with pytest.raises(InputError, match="row 67, column 'age': 'old' does not fit"):
+        preparer.rows(records, root=tmp_path, first_row=64)
+
+
+@pytest.mark.parametrize("name", ["table", "ct.there"])
+def test_a_column_that_is_called_like_an_array_of_ours_is_refused(tmp_path: Path, name: str) -> None:
+    texts = Table(
+        {name: np.array(["a cough", "no cough"], object), "ill": np.arange(2.0)}, {name: "text", "ill": "number"}
+    )
+    with pytest.raises(InputError, match=f"is called '{name}'"):
+        fit_samples(texts, {name: "text"}, target="ill")
 
 
 def test_a_column_that_is_not_sent_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,15 @@ def test_a_file_that_is_in_both_parts_under_two_names_is_found(tmp_path: Path) -
     assert (found.level, found.name) == ("warn", "copies:scan")
     assert "1 of 10 test rows (10.0%)" in found.message
     assert "row 17" in found.message
+
+
+def test_what_lies_elsewhere_and_pipes_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "secret").write_bytes(b"x")
+    os.mkfifo(tmp_path / "data" / "pipe")  # whose opening would wait for ever
+    split = Split(np.arange(10), np.arange(0), np.arange(10, 20))
+    for name in ("../secret", "pipe"):
+        assert not check_copies({"scan": [name] * 20}, split, root=tmp_path / "data")
 
 
 def test_many_copies_are_refused_and_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:

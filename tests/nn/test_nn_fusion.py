@@ -20,7 +20,7 @@ from deepseek.nn.encoders import (
     VideoEncoder,
     VolumeEncoder,
 )
-from deepseek.nn.fusion import FusionNet, FusionShape, contrastive_loss, fusion_loss
+from deepseek.nn.fusion import FusionNet, FusionShape, fusion_loss
 
 WIDTH, NUM = 32, 6
 
@@ -135,10 +135,15 @@ def test_it_learns_what_no_modality_says_alone() -> None:
     assert (made.late(found).argmax(1) == labels).float().mean() < 0.8
 
 
-def test_the_contrastive_loss_is_least_where_pairs_agree() -> None:
-    rows = torch.eye(8)
-    assert contrastive_loss(rows, rows) < 0.01
-    assert contrastive_loss(rows, rows.roll(1, 0)) > 10
+@pytest.mark.parametrize("num_there", [4, 1, 0])
+def test_what_is_missing_is_not_in_the_statistics_of_the_norms(num_there: int) -> None:
+    made, given = net(drop_modality=0.0).train(), inputs()
+    encoder: Any = made.encoders["m_table"]
+    start = encoder.norm.running_mean.clone()
+    made(given, {"table": torch.arange(NUM) < num_there})
+    wanted = 0.9 * start + 0.1 * given["table"][:num_there].mean(0) if num_there > 1 else start
+    torch.testing.assert_close(encoder.norm.running_mean, wanted)
+    assert encoder.training
 
 
 def test_it_runs_in_onnxruntime_with_masks(tmp_path: Any) -> None:

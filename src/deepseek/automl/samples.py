@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,12 @@ from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, 
 from deepseek.contracts import Figure, Float64, Tensors
 from deepseek.data import Table, encode_target, find_kinds, folds, make_card
 from deepseek.data.decode import Decoded, decode
-from deepseek.data.fuse import THERE, SamplePreparer, Samples, find_media, fit_samples
+from deepseek.data.fuse import THERE, SamplePreparer, Samples, fit_samples
 from deepseek.data.leaks_samples import check_copies, check_presence
+from deepseek.data.media_kinds import find_media
 from deepseek.data.readers import READERS
 from deepseek.engines.decide import Decision
-from deepseek.engines.fused import CHUNK, GRAPH, OUTPUTS, PARITY_ROWS, check_fused, export_fused
-from deepseek.engines.onnx import open_session
+from deepseek.engines.fused import GRAPH, PARITY_ROWS, check_fused, export_fused, run_graph
 from deepseek.engines.runtime import SAMPLES
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -72,7 +72,6 @@ class SampleWork:
 
     opened: Opened
     asked: ShipOptions
-    root: Path | None
     kinds: dict[str, str]
     warnings: list[str]
     preparer: SamplePreparer
@@ -100,6 +99,7 @@ def ship_samples(opened: Opened, asked: ShipOptions, media: Mapping[str, str], c
     """Train and pack. InputError and CheckError as `ship` raises them, and BrokenError for a file that cannot be read,
     unless `broken` is "mask"."""
     need("torch", extra="train")
+    need("onnxscript", extra="compress")  # for the export, which comes last
     check_demands(asked, opened.info.task, opened.labels)
     for name in ("monotone", "fairness", "weights"):
         if getattr(asked, name):
@@ -133,7 +133,7 @@ def _read(opened: Opened, asked: ShipOptions, media: Mapping[str, str], scratch:
         workers=asked.workers, progress=asked.progress,
     )  # fmt: skip
     warnings += _masked(decoded)
-    return SampleWork(opened, asked, root, kinds, warnings, preparer, decoded, target)
+    return SampleWork(opened, asked, kinds, warnings, preparer, decoded, target)
 
 
 def _masked(decoded: Decoded) -> list[str]:
@@ -212,7 +212,7 @@ def _trained(work: SampleWork) -> _Made:
     graph = export_fused(answering, Samples(some.tensors[:2]), names)
     parity = check_fused(answering, graph, some, names)
     decision = _decide(work, held, held_output)
-    return _Made(done, config, calibration, decision, graph, parity, run_graph(graph, work, test))
+    return _Made(done, config, calibration, decision, graph, parity, run_graph(graph, work.decoded.arrays, test))
 
 
 def _files(
@@ -299,23 +299,10 @@ def _decide(work: SampleWork, held: NDArray[Any], output: Float64) -> dict[str, 
     return decision
 
 
-def run_graph(
-    graph: bytes, work: SampleWork, rows: NDArray[Any], *, without: Sequence[str] = ()
-) -> dict[str, NDArray[Any]]:
-    """All outputs of the exported graph for rows of the table. `without`: modalities that are masked."""
-    session = open_session(graph, GRAPH, num_threads=1)
-    names = [each.name for each in session.get_inputs()]
-    parts: list[list[NDArray[Any]]] = []
-    for start in range(0, len(rows), CHUNK):
-        arrays = dict(work.samples(rows[start : start + CHUNK]).arrays)
-        arrays |= {name + THERE: np.zeros(len(arrays[name]), bool) for name in without}
-        parts.append(session.run(list(OUTPUTS), {name: arrays[name] for name in names}))
-    return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(OUTPUTS)}
-
-
 def _late(made: _Made) -> Float64:
     """Outputs (N, C) or (N, 1) of the voices alone, through the same calibration."""
-    total, calibration = made.found["voices"].astype(np.float64).sum(1), made.calibration
+    bias = made.done.net.bias.detach().numpy()
+    total, calibration = made.found["voices"].astype(np.float64).sum(1) + bias, made.calibration
     if total.shape[1] == 1:
         value: Float64 = total * calibration.slope + calibration.bias[0]
         return value
@@ -331,7 +318,7 @@ def _modalities(work: SampleWork, made: _Made, metrics: Mapping[str, Figure]) ->
         gate = made.found["gates"][:, at].mean()
         entry: dict[str, Any] = {"share_there": float(there.mean()), "mean_gate": float(gate)}
         if len(work.preparer.names) > 1:
-            output = run_graph(made.graph, work, test, without=[name])["output"].astype(np.float64)
+            output = run_graph(made.graph, work.decoded.arrays, test, without=[name])["output"].astype(np.float64)
             without = figures(task, work.target[test], output, seed=work.asked.seed)
             entry["without"] = {key: figure.to_dict() for key, figure in without.items()}
         told[name] = entry

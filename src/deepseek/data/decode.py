@@ -1,8 +1,8 @@
 """Files of a whole table, decoded once into arrays on disk: what training reads batch by batch.
 
-    with decode(preparer, table, root=Path("patients"), folder=scratch, workers=2) as decoded:
-        decoded.arrays["ct"][rows]               # memory-mapped: a set larger than memory is no trouble
-        decoded.faults                           # what was masked
+    decoded = decode(preparer, table, scratch, root=Path("patients"), workers=2)
+    decoded.arrays["ct"][rows]                   # memory-mapped: a set larger than memory is no trouble
+    decoded.faults                               # what was masked
 
 Decoders run in processes of their own, a chunk of rows at a time, so that one that dies on a hostile file takes nothing
 with it: the file is found and told like any other that is broken. A chunk that is done is noted behind it, so a run
@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Record
-from deepseek.data.fuse import TABLE, THERE, Broken, Fault, SamplePreparer, Samples, is_missing
-from deepseek.data.media import BrokenError
+from deepseek.data.fuse import TABLE, THERE, Broken, Fault, SamplePreparer, Samples, records_of
+from deepseek.data.media import BrokenError, is_missing
 from deepseek.data.table import Table
 from deepseek.errors import InputError
 from deepseek.files import whole
@@ -75,10 +75,9 @@ def decode(
     arrays = _open_arrays(preparer, table.num_rows, folder)
     stamp.write_text(key)
     done = _read_done(folder / DONE)
-    records = _Rows(table)
     chunks = [start for start in range(0, table.num_rows, CHUNK) if start not in done]
     with (folder / DONE).open("a") as notes:
-        for start, samples in _decoded(preparer, records, chunks, root, broken, workers):
+        for start, samples in _decoded(preparer, table, chunks, root, broken, workers):
             for name, array in arrays.items():
                 array[start : start + len(samples)] = samples.arrays[name]
                 array.flush()  # to the disk before the note says so
@@ -92,33 +91,20 @@ def decode(
     return Decoded(arrays, tuple(faults), table.num_rows)
 
 
-class _Rows(Sequence[Record]):
-    """The rows of a table as records, made when they are asked for."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-
-    def __len__(self) -> int:
-        return self.table.num_rows
-
-    def __getitem__(self, rows: Any) -> Any:
-        return self.table.take(np.arange(*rows.indices(len(self)))).records()
-
-
 def _decoded(
-    preparer: SamplePreparer, records: _Rows, chunks: Sequence[int], root: Path | None, broken: Broken, workers: int
+    preparer: SamplePreparer, table: Table, chunks: Sequence[int], root: Path | None, broken: Broken, workers: int
 ) -> Iterator[tuple[int, Samples]]:
     """Chunks by their first row, in the order in which they are done."""
     if workers == 0 or len(chunks) < 2:
         for start in chunks:
-            yield start, _rows(preparer, records[start : start + CHUNK], start, root, broken)
+            yield start, _rows(preparer, records_of(table, start, CHUNK), start, root, broken)
         return
     state = (preparer.to_bytes(), root, broken)
     waiting, dead = list(chunks), set[int]()
     while waiting:
         try:
             with _pool(workers, state) as pool:
-                asked = {pool.submit(_work, records[start : start + CHUNK], start): start for start in waiting}
+                asked = {pool.submit(_work, records_of(table, start, CHUNK), start): start for start in waiting}
                 for future in as_completed(asked):
                     found: Future[Samples] = future
                     yield asked[found], found.result()
@@ -127,7 +113,7 @@ def _decoded(
             suspects = [start for start in waiting if start not in dead][: workers + 1]
             for start in suspects:
                 dead.add(start)
-                yield start, _one_by_one(records[start : start + CHUNK], start, state, broken)
+                yield start, _one_by_one(records_of(table, start, CHUNK), start, state, broken)
                 waiting.remove(start)
 
 

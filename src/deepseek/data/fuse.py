@@ -12,7 +12,6 @@ may look at, for `there` says so. A broken file fails the run, or is masked and 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle.fields import parse
-from deepseek.contracts import Flag, Record, Tensors
-from deepseek.data.media import BrokenError, Limits, Source, open_source
+from deepseek.contracts import Batch, Flag, Record, Tensors
+from deepseek.data.media import BrokenError, Limits, Source, is_missing, open_source
 from deepseek.data.prepare import Preprocessor, fit_preprocessor
-from deepseek.data.readers import READERS, reader_of, suffixes
+from deepseek.data.readers import READERS, reader_of
 from deepseek.data.registry import coded_by
 from deepseek.data.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
@@ -37,8 +36,6 @@ SOUND = ".sound"  # behind the name of a column of films
 FILM_S = 10.0  # of a film that are seen and heard, unless a reader says otherwise
 VERSION = 1
 NUM_FITTED = 64  # files that a reader is fitted on
-NUM_LOOKED_AT = 200  # values of a column whose names tell its kind
-SHARE = 0.9
 Broken = Literal["fail", "mask"]
 
 
@@ -132,11 +129,26 @@ class SamplePreparer:
         flags: tuple[Flag, ...] = ()
         if self.table is not None:
             names = {column.name for column in self.media}
-            batch = self.table.rows([{k: v for k, v in record.items() if k not in names} for record in records])
+            rest = [{k: v for k, v in record.items() if k not in names} for record in records]
+            batch = self._table_rows(rest, first_row)
             arrays[TABLE], flags = batch.features, batch.flags
             arrays[TABLE + THERE] = np.ones(len(records), bool)
         self._check_some(arrays, faults, first_row)
         return Samples(Tensors(arrays), tuple(faults), flags)
+
+    def _table_rows(self, records: Sequence[Record], first_row: int) -> Batch:
+        """Of the columns that are no media. An error names the row as the whole table counts it."""
+        assert self.table is not None  # noqa: S101  (else it is not called)
+        try:
+            return self.table.rows(records)
+        except InputError:
+            for row, record in enumerate(records):
+                try:
+                    self.table.rows([record])
+                except InputError as error:  # of one row, which is row 0
+                    error.message = error.message.replace("row 0", f"row {first_row + row}", 1)
+                    raise
+            raise
 
     def _check_names(self, records: Sequence[Record], first_row: int) -> None:
         known = {*self.columns(), *self.ignored}
@@ -241,13 +253,6 @@ class SamplePreparer:
             ) from error  # fmt: skip
 
 
-def is_missing(value: Any) -> bool:
-    """Nothing, NaN, or a text without a letter."""
-    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
-        return True
-    return isinstance(value, str) and not value.strip()
-
-
 def fit_samples(
     table: Table,
     kinds: Mapping[str, str],
@@ -258,8 +263,8 @@ def fit_samples(
     readers: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
 ) -> SamplePreparer:
-    """Fit on training rows. `kinds`: of each column, as find_kinds and find_media give them; `readers`: fitted ones, by
-    column, instead of those that would be fitted here.
+    """Fit on training rows. `kinds`: of each column, as find_kinds() and media_kinds.find_media() give them; `readers`:
+    fitted ones, by column, instead of those that would be fitted here.
 
     InputError when no column is left, or a column has no value to fit on; what open_source() and the readers raise.
     """
@@ -270,6 +275,7 @@ def fit_samples(
         for name in used
         if kinds[name] in READERS
     )
+    _check_media(media)
     rest = {name: kinds[name] for name in used if kinds[name] not in READERS}
     coded = any(coded_by(kind) for kind in rest.values())
     if not media and not coded:
@@ -284,39 +290,23 @@ def fit_samples(
     return SamplePreparer(media, preprocessor, tuple(name for name in table.names if name not in read), limits)
 
 
-def find_media(table: Table, *, root: Path) -> dict[str, str]:
-    """The kind of each column of text that names files below `root`: by their suffix, or for folders by what lies in
-    them. A column is of a kind when SHARE of its values are.
-
-    >>> table = Table({"ct": np.array(["a.png", "b.PNG", None], object)}, {"ct": "text"})
-    >>> find_media(table, root=Path("."))
-    {'ct': 'image'}
-    """
-    found: dict[str, str] = {}
-    for name in table.names:
-        if table.types[name] != "text":
-            continue
-        values = [value for value in table.column(name).tolist() if not is_missing(value)][:NUM_LOOKED_AT]
-        kinds = Counter(_kind_of_path(value, root) for value in values)
-        for kind, count in kinds.items():
-            if kind is not None and count >= SHARE * len(values):
-                found[name] = kind
-    return found
+def _check_media(media: Sequence[MediaColumn]) -> None:
+    """Names that would be those of our own arrays are refused."""
+    taken = {TABLE}
+    for column in media:
+        for name in column.arrays:
+            if name in taken or name.endswith(THERE):
+                raise InputError(
+                    f"a column of files or texts is called {column.name!r}",
+                    expected=f"another name than {TABLE!r}, one in {THERE!r}, or NAME{SOUND} beside films in NAME",
+                    fix=f"rename {column.name!r}",
+                )
+            taken.add(name)
 
 
-def _kind_of_path(value: str, root: Path) -> str | None:
-    if "\n" in value or len(value) > 1_000:
-        return None
-    name = value.lower()
-    kind = next((kind for suffix, kind in suffixes().items() if name.endswith(suffix)), None)
-    if kind or "." in name[-5:]:
-        return kind
-    try:
-        folder = root / value
-        inside = sorted(each.name.lower() for each in folder.iterdir()) if folder.is_dir() else []
-    except (OSError, ValueError):
-        return None
-    return "volume" if inside and (inside[0].endswith((".dcm", ".dicom")) or "." not in inside[0]) else None
+def records_of(table: Table, start: int, most: int) -> list[dict[str, Any]]:
+    """Up to `most` rows of a table from `start` on, as records."""
+    return table.take(np.arange(start, min(start + most, table.num_rows))).records()
 
 
 def _fitted(table: Table, name: str, kind: str, root: Path | None, limits: Limits) -> Any:

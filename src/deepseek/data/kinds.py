@@ -4,7 +4,7 @@
     identifier         numbers or names each row: ids, row counters, codes that hardly repeat
     datetime, boolean, numeric, integer_category, category     claimed by a modality (registry.py), in that order
     text               what is left: free text
-    image, audio, video, volume, series                            files, told by their names (fuse.py) or by the user
+    image, audio, video, volume, series                            files, told by media_kinds.py or the user
 
 Identifiers, constants and text are left out of the features, unless a user says that they are of another kind.
 """

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Task
-from deepseek.data.fuse import is_missing
 from deepseek.data.leaks import Finding
+from deepseek.data.media import is_missing
 from deepseek.data.split import Split
 
 TOLD = 0.75  # balanced accuracy by presence alone from which it is refused, of two classes; .5 is chance
@@ -87,7 +87,8 @@ def check_copies(
 
 
 def _mark(cell: Any, root: Path | None, most_bytes: int) -> bytes | None:
-    """Of the first bytes and the size of a file; None for what is missing, a folder or cannot be read."""
+    """Of the first bytes and the size of a file; None for what is missing, a folder, a device, lies elsewhere or cannot
+    be read."""
     if is_missing(cell):
         return None
     if isinstance(cell, (bytes, bytearray)):
@@ -95,7 +96,9 @@ def _mark(cell: Any, root: Path | None, most_bytes: int) -> bytes | None:
     if root is None or not isinstance(cell, str):
         return None
     try:
-        path = root / cell
+        path = (root / cell).resolve()
+        if not path.is_file() or not path.is_relative_to(root.resolve()):  # told when it is opened
+            return None
         with path.open("rb") as file:
             head = file.read(most_bytes)
         return hashlib.blake2b(head + str(path.stat().st_size).encode(), digest_size=16).digest()

@@ -91,6 +91,18 @@ class Reader(Protocol):
         ...
 
 
+def is_missing(value: Any) -> bool:
+    """Nothing, NaN, or a text without a letter."""
+    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
+        return True
+    return isinstance(value, str) and not value.strip()
+
+
+def is_address(value: str) -> bool:
+    """Whether a text names something on the network, which is never fetched here."""
+    return value.lower().startswith(_SCHEMES)
+
+
 def open_source(value: Any, *, root: Path | None, row: int, column: str, limits: Limits | None = None) -> Source:
     """The bytes behind one cell. `root`: the folder that paths lie below; None takes no paths, as a server does.
 
@@ -125,7 +137,7 @@ the folder of the data; addresses are not fetched. To mend it: download the file
                 f"{place}: a data URL that is not base64", expected="data:TYPE;base64,...", fix="code it as base64"
             )
         return _of_base64(coded, place, limits)
-    if value.lower().startswith(_SCHEMES):
+    if is_address(value):
         raise InputError(
             f"{place}: {value[:100]!r} is an address",
             expected="a file below the folder of the data; addresses are not fetched",

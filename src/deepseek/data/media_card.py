@@ -20,9 +20,10 @@ from statistics import median
 from typing import Any
 
 from deepseek.data.card import make_card
-from deepseek.data.fuse import find_media, is_missing, opened
+from deepseek.data.fuse import opened
 from deepseek.data.kinds import find_kinds
-from deepseek.data.media import Limits, Source
+from deepseek.data.media import Limits, Source, is_missing
+from deepseek.data.media_kinds import find_media
 from deepseek.data.readers import READERS
 from deepseek.data.table import Table
 from deepseek.errors import ExtraError, InputError

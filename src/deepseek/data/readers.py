@@ -12,6 +12,7 @@ video, volume, series. To mend it: give the column one of these kinds.
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 from deepseek.errors import InputError
@@ -35,6 +36,7 @@ def reader_of(kind: str) -> Any:
     return getattr(importlib.import_module(f"deepseek.data.{module}"), name)
 
 
+@cache
 def suffixes() -> dict[str, str]:
     """Kinds by the suffixes of file names, the longest first: ".nii.gz" before ".gz"."""
     found = {suffix: kind for kind in READERS for suffix in reader_of(kind).suffixes if kind != "text"}

@@ -121,7 +121,8 @@ class TextReader:
         try:
             found = tokenizers.Tokenizer.from_str(self.tokenizer)
         except BaseException as error:
-            if type(error) in (Exception, ValueError):  # the package's own faults have no class of their own
+            # the package's own faults have no class of their own, and those of its Rust side are no Exception
+            if type(error) in (Exception, ValueError) or type(error).__name__ == "PanicException":
                 raise _no_tokenizer(str(error)[:200]) from error
             raise
         if found.token_to_id(_START) is None:

@@ -20,8 +20,8 @@ import numpy as np
 
 from deepseek import look
 from deepseek.contracts import Float64
-from deepseek.data.fuse import is_missing, opened
-from deepseek.data.media import Limits
+from deepseek.data.fuse import opened
+from deepseek.data.media import Limits, is_missing
 from deepseek.data.media_card import FILES, Progress, facts_of
 from deepseek.data.media_words import broken_list, columns_table, copies_note, facts_words, headline, span
 from deepseek.data.previews import Pixels, Preview, preview_of

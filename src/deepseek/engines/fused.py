@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import Bundle, open_bundle
-from deepseek.contracts import Flag, Prediction, Record, Scores, Task
+from deepseek.contracts import Arrays, Flag, Prediction, Record, Scores, Task
 from deepseek.data import Table, read_table
-from deepseek.data.fuse import Broken, Fault, SamplePreparer, Samples
+from deepseek.data.fuse import THERE, Broken, Fault, SamplePreparer, Samples, records_of
 from deepseek.engines.decide import Decision
 from deepseek.engines.onnx import open_session
 from deepseek.engines.runtime import SAMPLES, Runtime
@@ -89,6 +89,21 @@ def check_fused(answering: Any, graph: bytes, samples: Samples, names: Sequence[
     return {"num_rows": min(max(PARITY_ROWS), len(samples)), "max_difference": worst}
 
 
+def run_graph(
+    graph: bytes, arrays: Arrays, rows: NDArray[Any], *, without: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """All outputs of a graph for rows of decoded samples. `without`: modalities that are masked."""
+    session = open_session(graph, GRAPH, num_threads=1)
+    names = [each.name for each in session.get_inputs()]
+    parts: list[list[NDArray[Any]]] = []
+    for start in range(0, len(rows), CHUNK):
+        chosen = rows[start : start + CHUNK]
+        given = {name: np.ascontiguousarray(arrays[name][chosen]) for name in names}
+        given |= {name + THERE: np.zeros(len(chosen), bool) for name in without}
+        parts.append(session.run(list(OUTPUTS), given))
+    return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(OUTPUTS)}
+
+
 class FusedRuntime:
     """An open bundle of several modalities. predict() may be called from several threads at once."""
 
@@ -137,23 +152,21 @@ class FusedRuntime:
         folder of the table's own file. `faults` is given what was masked."""
         if isinstance(data, (str, Path)) and root is None:
             root = Path(data).parent
-        if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-            if not all(isinstance(record, Mapping) for record in data):
-                raise InputError(
-                    "a row is not a record", expected="a list of objects by column name",
-                    fix='give [{"COLUMN": value, ...}, ...]',
-                )  # fmt: skip
-            chunks = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
-        else:
+        table: Table | None = None
+        if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
             table = data if isinstance(data, Table) else read_table(data)
-            starts = range(0, table.num_rows, CHUNK)
-            chunks = [_Rows(table, start) for start in starts]
-        if not chunks:
+        elif not all(isinstance(record, Mapping) for record in data):
+            raise InputError(
+                "a row is not a record", expected="a list of objects by column name",
+                fix='give [{"COLUMN": value, ...}, ...]',
+            )  # fmt: skip
+        num_rows = len(data) if table is None else table.num_rows
+        if not num_rows:
             raise InputError("there are no rows to score", expected="at least one row", fix="give rows")
         outputs, flags = [], []
-        for at, chunk in enumerate(chunks):
-            first = at * CHUNK
-            samples = self.preparer.rows(list(chunk), root=root, broken=broken, first_row=first)
+        for first in range(0, num_rows, CHUNK):
+            part = data[first : first + CHUNK] if table is None else records_of(table, first, CHUNK)
+            samples = self.preparer.rows(part, root=root, broken=broken, first_row=first)
             outputs.append(self.score(samples).output)
             flags += [Flag(first + flag.row, flag.column, flag.what) for flag in samples.flags]
             if faults is not None:
@@ -176,23 +189,6 @@ class FusedRuntime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Rows(Sequence[Record]):
-    """CHUNK rows of a table as records, made when they are read."""
-
-    def __init__(self, table: Table, start: int) -> None:
-        self.rows = np.arange(start, min(start + CHUNK, table.num_rows))
-        self.table = table
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: Any) -> Any:
-        return self.table.take(self.rows).records()[row]
-
-    def __iter__(self) -> Any:
-        return iter(self.table.take(self.rows).records())
 
 
 def _tensors(samples: Samples, names: Sequence[str]) -> tuple[Any, ...]:

@@ -13,8 +13,7 @@ Modality dropout in training leaves out each modality by chance, never all of th
 
 Shapes: N samples, M modalities, L tokens of all of them, Q queries, E width, K outputs.
 Sources: latent queries, Jaegle et al. 2021 (Perceiver IO, arXiv 2107.14795), section 3; modality dropout, Neverova et
-al. 2015 (ModDrop, arXiv 1501.00102), section 3.3; product of experts, Hinton 2002; contrastive pre-alignment, Radford
-et al. 2021 (CLIP, arXiv 2103.00020), section 2.3.
+al. 2015 (ModDrop, arXiv 1501.00102), section 3.3; product of experts, Hinton 2002.
 """
 
 from __future__ import annotations
@@ -87,11 +86,12 @@ class FusionNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor] | None = None) -> Fused:
-        seen = self._dropped(self._there(inputs, there or {}))  # (N, M)
+        given = self._there(inputs, there or {})  # (N, M)
+        seen = self._dropped(given)
         tokens, masks, pooled = [], [], []
         for at, name in enumerate(self.names):
             encoder: Any = self.encoders[_key(name)]
-            x = encoder(inputs[name])  # (N, L_m, E)
+            x = self._encoded(encoder, inputs[name], given[:, at])  # (N, L_m, E)
             mask = encoder.mask(inputs[name]) if hasattr(encoder, "mask") else torch.ones_like(x[..., 0]).bool()
             pooled.append(self.pools[_key(name)](x, mask))
             tokens.append(x + self.kinds[at])
@@ -113,6 +113,21 @@ class FusionNet(nn.Module):
     def late(self, found: Fused) -> Tensor:
         """Logits (N, K) of the late-fusion baseline: the voices alone."""
         return self.bias + found.voices.sum(1)
+
+    def _encoded(self, encoder: nn.Module, values: Tensor, given: Tensor) -> Tensor:
+        """Tokens (N, L, E). Training encodes the rows that have a value alone: the zeros of the others would enter the
+        statistics of the norms."""
+        if not self.training or bool(given.all()):
+            found: Tensor = encoder(values)
+            return found
+        if int(given.sum()) < 2:  # a norm needs company: so few are encoded as an answer is
+            found = encoder.eval()(values)
+            encoder.train()
+            return found
+        some: Tensor = encoder(values[given])
+        found = some.new_zeros(len(values), *some.shape[1:])
+        found[given] = some
+        return found
 
     def _there(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> Tensor:
         first = inputs[self.names[0]]
@@ -177,13 +192,6 @@ def fusion_loss(found: Fused, labels: Tensor, *, alone: float = 0.3) -> Tensor:
     ).view(num, num_modalities)
     share = found.there.float()
     return loss + alone * (each * share).sum() / share.sum().clamp(min=1)
-
-
-def contrastive_loss(one: Tensor, other: Tensor, temperature: float = 0.07) -> Tensor:
-    """Of pairs (N, E) and (N, E): each is to find its partner among the N (CLIP, symmetric)."""
-    scores = functional.normalize(one, dim=1) @ functional.normalize(other, dim=1).T / temperature
-    target = torch.arange(len(one), device=one.device)
-    return (functional.cross_entropy(scores, target) + functional.cross_entropy(scores.T, target)) / 2
 
 
 def _key(name: str) -> str:

@@ -75,13 +75,9 @@ def _encoder(column: MediaColumn, shape: NetShape) -> nn.Module:
 
 def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Values by name, and which are there: what FusionNet is called with. Nothing is copied."""
-    values = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items() if not name.endswith(THERE)}
-    there = {
-        name.removesuffix(THERE): torch.from_numpy(np.ascontiguousarray(a))
-        for name, a in arrays.items()
-        if name.endswith(THERE)
-    }
-    return values, there
+    found = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    values = {name: tensor for name, tensor in found.items() if not name.endswith(THERE)}
+    return values, {name.removesuffix(THERE): tensor for name, tensor in found.items() if name.endswith(THERE)}
 
 
 def array_names(names: Sequence[str]) -> tuple[str, ...]:

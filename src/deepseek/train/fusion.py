@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.contracts import Float32
-from deepseek.data.fuse import THERE, SamplePreparer
+from deepseek.data.fuse import SamplePreparer
 from deepseek.errors import InputError
 from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss
-from deepseek.nn.multimodal import NetShape, fusion_net
+from deepseek.nn.multimodal import NetShape, as_tensors, fusion_net
 from deepseek.train.config import TrainConfig
 from deepseek.train.loop import FitResult, fit, resume
 
@@ -100,9 +100,7 @@ def batch_of(arrays: Arrays, rows: NDArray[Any]) -> tuple[dict[str, Tensor], dic
     order = np.argsort(rows, kind="stable")
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    found = {name: torch.from_numpy(np.asarray(array[rows[order]])[back]) for name, array in arrays.items()}
-    values = {name: value for name, value in found.items() if not name.endswith(THERE)}
-    return values, {name.removesuffix(THERE): value for name, value in found.items() if name.endswith(THERE)}
+    return as_tensors({name: np.asarray(array[rows[order]])[back] for name, array in arrays.items()})
 
 
 def fit_fusion(
