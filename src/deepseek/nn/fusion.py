@@ -6,14 +6,17 @@
 
 Each modality has a voice of its own (logits from its pooled tokens); a missing one has none. The voices add up to the
 late fusion: a product of experts. What they cannot say alone is added by learned queries that look at the tokens of
-all modalities at once, weighted by a gate on which modality to trust for this sample. So the fused model begins as its
-late-fusion baseline, and a modality that is missing takes its voice and its tokens with it.
+all modalities at once, by products of each two modalities, and by a gate on which one to trust for this sample. So the
+fused model begins as its late-fusion baseline, and a modality that is missing takes its voice, its tokens and its
+products with it.
 
 Modality dropout in training leaves out each modality by chance, never all of them.
 
 Shapes: N samples, M modalities, L tokens of all of them, Q queries, E width, K outputs.
-Sources: latent queries, Jaegle et al. 2021 (Perceiver IO, arXiv 2107.14795), section 3; modality dropout, Neverova et
-al. 2015 (ModDrop, arXiv 1501.00102), section 3.3; product of experts, Hinton 2002.
+Sources: latent queries, Jaegle et al. 2021 (Perceiver IO, arXiv 2107.14795), section 3; products, Kim et al. 2017
+(low-rank bilinear pooling, arXiv 1610.04325), section 3, for all pairs at once as in Rendle 2010 (factorization
+machines), equation 5; modality dropout, Neverova et al. 2015 (ModDrop, arXiv 1501.00102), section 3.3; product of
+experts, Hinton 2002.
 """
 
 from __future__ import annotations
@@ -81,6 +84,7 @@ class FusionNet(nn.Module):
         self.gate = nn.Linear(width, 1)
         self.norm = nn.LayerNorm((self.shape.num_queries + 1) * width)
         self.head = nn.Linear((self.shape.num_queries + 1) * width, num_outputs)
+        self.pairs = Pairs(len(self.names), width, num_outputs)
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         nn.init.zeros_(self.head.weight)  # begins as the late fusion
         nn.init.zeros_(self.head.bias)
@@ -107,7 +111,7 @@ class FusionNet(nn.Module):
         for layer in self.layers:
             x, attention = layer(x, everything, mask)
         summary = torch.cat([x.flatten(1), (gates[..., None] * together).sum(1)], 1)
-        logits = self.bias + voices.sum(1) + self.head(self.norm(summary))
+        logits = self.bias + voices.sum(1) + self.head(self.norm(summary)) + self.pairs(together, share)
         return Fused(logits, voices, gates, attention, seen)
 
     def late(self, found: Fused) -> Tensor:
@@ -154,6 +158,23 @@ class Pool(nn.Module):
         x = self.norm(x)
         weights = torch.softmax(self.weigh(x).squeeze(-1).masked_fill(~mask, -1e9), 1)
         y: Tensor = self.out((weights[..., None] * x).sum(1))
+        return y
+
+
+class Pairs(nn.Module):
+    """Pooled modalities (N, M, E) of which share (N, M) is 1 for those that are there -> logits (N, K) of the products
+    of each two, zero at first. Attention alone takes many times longer to learn that an answer turns on two modalities
+    at once (docs/log.md)."""
+
+    def __init__(self, num_modalities: int, width: int, num_outputs: int) -> None:
+        super().__init__()
+        self.maps = nn.Parameter(torch.randn(num_modalities, width, 2 * width) / width**0.5)
+        self.out = nn.Linear(2 * width, num_outputs, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, together: Tensor, share: Tensor) -> Tensor:
+        x = torch.einsum("nme,mef->nmf", together, self.maps) * share[..., None]
+        y: Tensor = self.out((x.sum(1) ** 2 - (x**2).sum(1)) / 2)  # the sum over pairs, without a loop over them
         return y
 
 

@@ -1,0 +1,86 @@
+"""One digit in three corrupted modalities, and two digits whose sum is asked: figures of one seed each, of test rows.
+
+A seed sets which recordings, pictures and captions go together, the noise, the weights and the order of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from multimodal_data import Corruption, Rows, digits, preparer, some_of, sums
+from numpy.typing import NDArray
+
+from deepseek.data.fuse import THERE
+from deepseek.nn.fusion import FusionNet, FusionShape
+from deepseek.train.calibrate import fit_calibration
+from deepseek.train.fusion import FusionConfig, fit_fusion, margins
+
+THREE = ("spoken", "written", "caption")
+CORRUPTED = Corruption(sound=2.5, picture=105, caption=0.55)
+DIGITS = FusionConfig(epochs=8)
+NUM_TRAIN, NUM_HELD, NUM_TEST = 5_000, 2_000, 4_000
+TWO = ("spoken", "written")
+#: A sum says nothing of one modality alone, so neither is asked by itself nor left out.
+SUMS = FusionConfig(epochs=16, alone=0.0, fusion=FusionShape(drop_modality=0.0))
+NUM_SUMS = 8_000
+
+
+def fitted(names: Sequence[str], rows: Rows, config: FusionConfig, seed: int) -> FusionNet:
+    """A net for these modalities."""
+    chosen = tuple(names)
+    return fit_fusion(
+        some_of(preparer(), chosen), rows.only(chosen), rows.labels, num_outputs=10, rows=np.arange(len(rows.labels)),
+        config=config, seed=seed,
+    ).net  # fmt: skip
+
+
+def logits(net: FusionNet, rows: Rows, *, without: str | None = None) -> NDArray[np.float64]:
+    """(N, 10), with one modality missing."""
+    arrays = rows.only(net.names)
+    if without:
+        arrays[without + THERE] = np.zeros(len(rows.labels), bool)
+    return margins(net, arrays, np.arange(len(rows.labels))).astype(np.float64)
+
+
+def percent(scores: NDArray[Any], rows: Rows) -> float:
+    """Right answers of 100."""
+    return float(100 * (scores.argmax(1) == rows.labels).mean())
+
+
+def product(nets: Sequence[FusionNet], held: Rows, test: Rows, seed: int) -> float:
+    """Percent right of the product of the chances that each net gives by itself, calibrated on held rows. Classes are
+    equally frequent, so no prior is divided away."""
+    total = np.zeros((len(test.labels), 10))
+    for net in nets:
+        found = fit_calibration(logits(net, held), held.labels, np.ones(len(held.labels)), seed=seed)
+        total += np.log(found.apply(logits(net, test)) + 1e-12)
+    return percent(total, test)
+
+
+def digits_of(seed: int) -> dict[str, float]:
+    """Percent right by each alone, by all, by their product, and with each missing against a net that never had it."""
+    train = digits(CORRUPTED, num_rows=NUM_TRAIN, seed=seed, part="train")
+    held = digits(CORRUPTED, num_rows=NUM_HELD, seed=seed, part="validation")
+    test = digits(CORRUPTED, num_rows=NUM_TEST, seed=seed, part="test")
+    alone = [fitted([name], train, DIGITS, seed) for name in THREE]
+    found = {f"alone_{name}": percent(logits(net, test), test) for name, net in zip(THREE, alone, strict=True)}
+    fused = fitted(THREE, train, DIGITS, seed)
+    found |= {"fused": percent(logits(fused, test), test), "product": product(alone, held, test, seed)}
+    for name in THREE:
+        never = fitted([other for other in THREE if other != name], train, DIGITS, seed)
+        found[f"missing_{name}"] = percent(logits(fused, test, without=name), test)
+        found[f"never_{name}"] = percent(logits(never, test), test)
+    return found
+
+
+def sums_of(seed: int) -> dict[str, float]:
+    """Percent right of (spoken + written) mod 10, by both at once and by the product of nets that have one each."""
+    train, held, test = (
+        sums(num_rows=rows, seed=seed, part=part)
+        for rows, part in ((NUM_SUMS, "train"), (NUM_HELD, "validation"), (NUM_TEST, "test"))
+    )
+    fused = fitted(TWO, train, SUMS, seed)
+    alone = [fitted([name], train, FusionConfig(epochs=2), seed) for name in TWO]
+    return {"fused": percent(logits(fused, test), test), "late": product(alone, held, test, seed)}
