@@ -20,7 +20,7 @@ from deepseek.nn.encoders import (
     VideoEncoder,
     VolumeEncoder,
 )
-from deepseek.nn.fusion import FusionNet, FusionShape, fusion_loss
+from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, partners
 
 WIDTH, NUM = 32, 6
 
@@ -146,6 +146,59 @@ def test_what_is_missing_is_not_in_the_statistics_of_the_norms(num_there: int) -
     assert encoder.training
 
 
+def test_rows_are_mixed_with_rows_of_the_same_modalities_alone() -> None:
+    torch.manual_seed(0)
+    given = torch.tensor([[True, True], [True, False]] * 8 + [[False, True]])
+    drawn = torch.stack([partners(given) for _ in range(20)])
+    for found in drawn:
+        assert (given[found] == given).all()
+        assert sorted(found.tolist()) == list(range(17))
+    assert len(set(drawn[:, 0].tolist())) > 4
+    assert (drawn[:, 16] == 16).all()  # no other is like it
+
+
+def test_the_loss_of_mixed_rows_is_against_both_labels_in_their_ratio() -> None:
+    """The table's tokens say the row's number: what the pool gets tells in which ratio two rows were mixed."""
+    made, labels = net(drop_modality=0.0, dropout=0.0, mixup=1.0).train(), torch.tensor([0, 1, 2, 0, 1, 2])
+
+    class Number(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :1, None].expand(-1, 1, WIDTH)
+
+    made.encoders["m_table"] = Number()
+    got: list[Tensor] = []
+    made.pools["m_table"].register_forward_pre_hook(lambda _, given: got.append(given[0]))
+    numbers = torch.arange(NUM, dtype=torch.float32)[:, None].expand(-1, 5)
+    found = made({**inputs(), "table": numbers}, {"table": torch.arange(NUM) != 2})
+    assert found.partner is not None and found.ratio is not None  # noqa: PT018
+    assert 0 < found.ratio < 1
+    wanted = found.ratio * numbers[:, 0] + (1 - found.ratio) * numbers[found.partner, 0]
+    there = torch.arange(NUM) != 2
+    torch.testing.assert_close(got[0][there, 0, 0], wanted[there])
+    assert found.partner[2] == 2
+    plain = Fused(*found[:5])
+    parts = [fusion_loss(plain, truth) for truth in (labels, labels[found.partner])]
+    torch.testing.assert_close(fusion_loss(found, labels), found.ratio * parts[0] + (1 - found.ratio) * parts[1])
+    assert made.eval()(inputs()).partner is None
+
+
+def test_where_only_one_of_two_texts_goes_on_its_words_count_in_full() -> None:
+    made, given = net(drop_modality=0.0, dropout=0.0, mixup=1.0).train(), inputs()
+    given["record.text"][0] = 7  # of ten words; the others have six
+    got: list[tuple[Tensor, Tensor]] = []
+    made.pools["m_record%2Etext"].register_forward_pre_hook(lambda _, each: got.append(each))
+    for part in made.encoders["m_record%2Etext"].modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    found = made(given)
+    ((tokens, mask),) = got
+    own, _ = made.encode("record.text", given["record.text"], torch.ones(NUM, dtype=torch.bool))
+    assert found.partner is not None
+    taker = int((found.partner == 0).nonzero()[0])
+    torch.testing.assert_close(tokens[taker, 6:], own[0, 6:])
+    assert mask[taker].all()
+
+
 def test_it_runs_in_onnxruntime_with_masks(tmp_path: Any) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     made, given = net(), inputs()
@@ -177,7 +230,8 @@ def test_it_runs_in_onnxruntime_with_masks(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"width": 4}, {"num_queries": 0}, {"num_layers": 0}, {"drop_modality": 1.0}, {"dropout": -0.1}]
+    "knobs",
+    [{"width": 4}, {"num_queries": 0}, {"num_layers": 0}, {"drop_modality": 1.0}, {"dropout": -0.1}, {"mixup": -1.0}],
 )
 def test_a_knob_out_of_range_is_named(knobs: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"fusion\.{next(iter(knobs))}"):

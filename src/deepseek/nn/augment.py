@@ -1,13 +1,19 @@
-"""Pictures that move a little while a model is trained, and not at all when it answers.
+"""Pictures that move a little while a model is trained, or are mixed, and not at all when it answers.
 
     moved = Moved(MoveShape(shift=0.1, rotate_degrees=10))
     images = moved(images)                       # training: each moved by chance; evaluation: the same tensor
+    mix = Mix(MixShape(mixup=0.2), num_classes=1_000)
+    images, chances = mix((images, labels))      # a batch of training, for a loss that takes chances
 
-It stands inside the encoder, so that no second pipeline for training has to be kept equal with serving. Sampling is
+Moving stands inside the encoder, so that no second pipeline for training has to be kept equal with serving. Sampling is
 bilinear with the border repeated. Of a film all frames move alike, of a volume all slices.
 
-Source: affine augmentation as in torchvision's RandomAffine, here a draw for each sample and in one call.
-Shapes: N samples, C channels, H x W pixels.
+Mixing changes labels, too, so it is not the net's: `fit(..., change=Mix(...))` does it on the device. Each picture is
+mixed with another of the batch, all in one ratio, as the authors do. For a fused net see FusionShape.mixup.
+
+Sources: affine augmentation as in torchvision's RandomAffine, here a draw for each sample and in one call; mixup, Zhang
+et al. 2018 (arXiv 1710.09412), equation 1; CutMix, Yun et al. 2019 (arXiv 1905.04899), equations 1 and 2.
+Shapes: N samples, C channels, H x W pixels, K classes.
 """
 
 from __future__ import annotations
@@ -63,3 +69,70 @@ class Moved(nn.Module):
         moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
         light = 1 + most.light * draw[4]
         return moved * light.view(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class MixShape:
+    """How batches are mixed. Off by default; where both are on, a coin decides for each batch."""
+
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which the ratio is drawn; 0: never. ImageNet: 0.2
+    cutmix: float = 0.0  # the same for a rectangle of the other picture. ImageNet: 1
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"mix.{name} is {getattr(self, name)}", expected="at least 0", fix="write 0.2")
+
+    def __bool__(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
+
+
+class Mix:
+    """(images (N, C, H, W), labels (N,) from 0) -> (float images, chances (N, K)), which cross entropy takes.
+
+    Random numbers are torch's, as those of dropout. uint8 becomes float of the same levels.
+
+    >>> images, chances = Mix(MixShape(mixup=0.2), 3)((torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])))
+    >>> chances.shape, bool(torch.allclose(chances.sum(1), torch.ones(4)))
+    (torch.Size([4, 3]), True)
+    """
+
+    def __init__(self, shape: MixShape, num_classes: int) -> None:
+        self.shape, self.num_classes = shape, num_classes
+
+    def __call__(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        chances = functional.one_hot(labels, self.num_classes).float()
+        if not self.shape:
+            return images, chances
+        partner = torch.randperm(len(images)).to(images.device)
+        if self._cuts():
+            images, ratio = _pasted(images, partner, float(draw_ratio(self.shape.cutmix)))
+        else:
+            ratio = float(draw_ratio(self.shape.mixup))
+            images = ratio * images + (1 - ratio) * images[partner]
+        return images, ratio * chances + (1 - ratio) * chances[partner]
+
+    def _cuts(self) -> bool:
+        if self.shape.mixup and self.shape.cutmix:
+            return bool(torch.rand(()) < 0.5)
+        return self.shape.cutmix > 0
+
+
+def draw_ratio(alpha: float) -> Tensor:
+    """A number () in 0..1 from Beta(alpha, alpha)."""
+    drawn: Tensor = torch.distributions.Beta(alpha, alpha).sample()
+    return drawn
+
+
+def _pasted(images: Tensor, partner: Tensor, ratio: float) -> tuple[Tensor, float]:
+    """Images with a rectangle of their partner's, about 1 - ratio of the area, and how much is their own."""
+    height, width = images.shape[2:]
+    side = math.sqrt(1 - ratio)
+    middle = torch.rand(2).tolist()
+    top, left = (round(at * length - side * length / 2) for at, length in zip(middle, (height, width), strict=True))
+    bottom, right = top + round(side * height), left + round(side * width)
+    top, bottom, left, right = max(0, top), min(height, bottom), max(0, left), min(width, right)
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+    return mixed, 1 - (bottom - top) * (right - left) / (height * width)

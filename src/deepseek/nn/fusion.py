@@ -12,24 +12,29 @@ products with it.
 
 Modality dropout in training leaves out each modality by chance, never all of them.
 
+Mixing (`mixup`, off by default) is of tokens, since words cannot be averaged: each sample with another one that has the
+same modalities, all of them in the same ratio, so a mask stays a mask. The loss is against both labels in that ratio.
+
 Shapes: N samples, M modalities, L tokens of all of them, Q queries, E width, K outputs.
 Sources: latent queries, Jaegle et al. 2021 (Perceiver IO, arXiv 2107.14795), section 3; products, Kim et al. 2017
 (low-rank bilinear pooling, arXiv 1610.04325), section 3, for all pairs at once as in Rendle 2010 (factorization
 machines), equation 5; modality dropout, Neverova et al. 2015 (ModDrop, arXiv 1501.00102), section 3.3; product of
-experts, Hinton 2002.
+experts, Hinton 2002; mixup, Zhang et al. 2018 (arXiv 1710.09412), equation 1, of hidden states, Verma et al. 2019
+(arXiv 1806.05236), section 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.errors import InputError
+from deepseek.nn.augment import draw_ratio
 from deepseek.nn.encoders import num_heads
 
 
@@ -42,6 +47,7 @@ class FusionShape:
     num_layers: int = 2  # times that the queries look at the tokens, at least 1
     drop_modality: float = 0.25  # chance that training leaves out a modality, 0 to 1
     dropout: float = 0.1  # of the fused part, 0 to 1
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which training draws the ratio of two samples; 0: no mixing
 
     def __post_init__(self) -> None:
         for name, good, expected in (
@@ -50,6 +56,7 @@ class FusionShape:
             ("num_layers", self.num_layers >= 1, "1 or more"),
             ("drop_modality", 0 <= self.drop_modality < 1, "at least 0 and below 1"),
             ("dropout", 0 <= self.dropout < 1, "at least 0 and below 1"),
+            ("mixup", self.mixup >= 0, "at least 0"),
         ):
             if not good:
                 raise InputError(f"fusion.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
@@ -63,6 +70,21 @@ class Fused(NamedTuple):
     gates: Tensor  # (N, M) trust in each, sums to 1 over those that are there
     attention: Tensor  # (N, Q, L) of the last layer, mean over heads: which tokens the queries looked at
     there: Tensor  # (N, M) which modalities were used, after dropout
+    partner: Tensor | None = None  # (N,) the row that each was mixed with
+    ratio: Tensor | None = None  # (), of its own tokens in the mixture
+
+
+class Together(Protocol):
+    """Other processes that encode rows of the same batch (train/together.py)."""
+
+    def totals(self, counts: list[int]) -> list[int]:
+        """Counts of this process, added up over all."""
+        ...
+
+    def stand_in(self, encoder: nn.Module, values: Tensor) -> Tensor:
+        """Tokens (N, L, E) for a process of which no row has a value: zeros. The encoder still takes its part in what
+        the processes exchange."""
+        ...
 
 
 class FusionNet(nn.Module):
@@ -73,6 +95,7 @@ class FusionNet(nn.Module):
         if not encoders:
             raise InputError("there is no modality to fuse", expected="one or more", fix="give encoders by name")
         self.shape = shape or FusionShape()
+        self.together: Together | None = None  # set while several processes train it
         self.names = tuple(encoders)
         self.encoders = nn.ModuleDict({_key(name): encoder for name, encoder in encoders.items()})
         width = self.shape.width
@@ -91,19 +114,32 @@ class FusionNet(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor] | None = None) -> Fused:
         given = self._there(inputs, there or {})  # (N, M)
+        counts = self._counts(given) if self.training else [()] * len(self.names)
+        found = [self.encode(name, inputs[name], given[:, at], *counts[at]) for at, name in enumerate(self.names)]
+        return self.join([tokens for tokens, _ in found], [mask for _, mask in found], given)
+
+    def encode(self, name: str, values: Tensor, given: Tensor, *counts: int) -> tuple[Tensor, Tensor]:
+        """Tokens (N, L_m, E) of one modality, and where there is one (N, L_m). `given` (N,): which rows have a value;
+        in training `counts`: how many that are, here and in all processes."""
+        encoder: Any = self.encoders[_key(name)]
+        x = self._encoded(encoder, values, given, *counts) if counts else encoder(values)
+        mask = encoder.mask(values) if hasattr(encoder, "mask") else torch.ones_like(x[..., 0]).bool()
+        return x, mask
+
+    def join(self, tokens: Sequence[Tensor], masks: Sequence[Tensor], given: Tensor) -> Fused:
+        """What is said of the tokens of all modalities."""
+        partner = ratio = None
+        if self.training and self.shape.mixup:
+            partner, ratio = partners(given), draw_ratio(self.shape.mixup).to(given.device)
+            mixed = [_mixed(x, mask, partner, ratio) for x, mask in zip(tokens, masks, strict=True)]
+            tokens, masks = [x for x, _ in mixed], [mask for _, mask in mixed]
         seen = self._dropped(given)
-        tokens, masks, pooled = [], [], []
-        for at, name in enumerate(self.names):
-            encoder: Any = self.encoders[_key(name)]
-            x = self._encoded(encoder, inputs[name], given[:, at])  # (N, L_m, E)
-            mask = encoder.mask(inputs[name]) if hasattr(encoder, "mask") else torch.ones_like(x[..., 0]).bool()
-            pooled.append(self.pools[_key(name)](x, mask))
-            tokens.append(x + self.kinds[at])
-            masks.append(mask & seen[:, at : at + 1])
+        pooled = [self.pools[_key(n)](x, m) for n, x, m in zip(self.names, tokens, masks, strict=True)]
         share = seen.float()  # (N, M)
         voices = torch.stack([self.voices[_key(n)](p) for n, p in zip(self.names, pooled, strict=True)], 1)
         voices = voices * share[..., None]
-        everything, mask = torch.cat(tokens, 1), torch.cat(masks, 1)  # (N, L, E), (N, L)
+        everything = torch.cat([x + self.kinds[at] for at, x in enumerate(tokens)], 1)  # (N, L, E)
+        mask = torch.cat([mask & seen[:, at : at + 1] for at, mask in enumerate(masks)], 1)  # (N, L)
         together = torch.stack(pooled, 1)  # (N, M, E)
         gates = torch.softmax(self.gate(together).squeeze(-1).masked_fill(~seen, -1e9), 1) * share
         x = self.queries.expand(everything.shape[0], -1, -1)  # not len(), which a trace would fix
@@ -112,22 +148,30 @@ class FusionNet(nn.Module):
             x, attention = layer(x, everything, mask)
         summary = torch.cat([x.flatten(1), (gates[..., None] * together).sum(1)], 1)
         logits = self.bias + voices.sum(1) + self.head(self.norm(summary)) + self.pairs(together, share)
-        return Fused(logits, voices, gates, attention, seen)
+        return Fused(logits, voices, gates, attention, seen, partner, ratio)
 
     def late(self, found: Fused) -> Tensor:
         """Logits (N, K) of the late-fusion baseline: the voices alone."""
         return self.bias + found.voices.sum(1)
 
-    def _encoded(self, encoder: nn.Module, values: Tensor, given: Tensor) -> Tensor:
+    def _counts(self, given: Tensor) -> list[tuple[int, int]]:
+        """Of each modality how many rows have a value: here, and in all processes that share the batch."""
+        here: list[int] = given.sum(0).tolist()
+        return list(zip(here, self.together.totals(here) if self.together else here, strict=True))
+
+    def _encoded(self, encoder: nn.Module, values: Tensor, given: Tensor, here: int, total: int) -> Tensor:
         """Tokens (N, L, E). Training encodes the rows that have a value alone: the zeros of the others would enter the
-        statistics of the norms."""
-        if not self.training or bool(given.all()):
-            found: Tensor = encoder(values)
-            return found
-        if int(given.sum()) < 2:  # a norm needs company: so few are encoded as an answer is
+        statistics of the norms. Which way is taken is decided by `total`, so that all processes take the same."""
+        found: Tensor
+        if total < 2:  # a norm needs company: so few are encoded as an answer is
             found = encoder.eval()(values)
             encoder.train()
             return found
+        if here == len(given):
+            found = encoder(values)
+            return found
+        if here == 0 and self.together:
+            return self.together.stand_in(encoder, values)
         some: Tensor = encoder(values[given])
         found = some.new_zeros(len(values), *some.shape[1:])
         found[given] = some
@@ -201,18 +245,53 @@ class Look(nn.Module):
         return x, weights.mean(1)
 
 
+def partners(given: Tensor) -> Tensor:
+    """A row (N,) to mix each row with: by chance, among those with the same modalities (N, M). A row whose set of
+    modalities no other has stays alone."""
+    num, num_modalities = given.shape
+    sets = (given.long() << torch.arange(num_modalities, device=given.device)).sum(1)
+    shuffled = torch.randperm(num, device=given.device)
+    found = torch.empty_like(shuffled)
+    found[torch.argsort(sets, stable=True)] = shuffled[torch.argsort(sets[shuffled], stable=True)]
+    return found
+
+
+def _mixed(x: Tensor, mask: Tensor, partner: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (N, L, E) and masks (N, L) of each row and its partner together. Where only one of them has a token, as at
+    the end of a shorter text, it counts in full."""
+    share = torch.where(mask == mask[partner], ratio, mask.to(x.dtype))[..., None]
+    return share * x + (1 - share) * x[partner], mask | mask[partner]
+
+
+def loss_of_labels(found: Fused, labels: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """`loss(labels)`; of mixed rows that against both labels, in the ratio of the mixture."""
+    if found.partner is None or found.ratio is None:
+        return loss(labels)
+    return found.ratio * loss(labels) + (1 - found.ratio) * loss(labels[found.partner])
+
+
 def fusion_loss(found: Fused, labels: Tensor, *, alone: float = 0.3) -> Tensor:
     """Cross entropy (K > 1) of the fused logits, and `alone` times that of each voice, so that no modality is left
-    unlearned because another is easier (Wang et al. 2020, arXiv 1905.12681, section 3.1)."""
-    loss = functional.cross_entropy(found.logits, labels)
-    if alone == 0:
-        return loss
-    num, num_modalities, _ = found.voices.shape
-    each = functional.cross_entropy(
-        found.voices.flatten(0, 1), labels.repeat_interleave(num_modalities), reduction="none"
-    ).view(num, num_modalities)
-    share = found.there.float()
-    return loss + alone * (each * share).sum() / share.sum().clamp(min=1)
+    unlearned because another is easier (Wang et al. 2020, arXiv 1905.12681, section 3.1). A mean over rows, so that of
+    equal parts of a batch the mean is the loss of the batch."""
+
+    def loss(truth: Tensor) -> Tensor:
+        together = functional.cross_entropy(found.logits, truth)
+        if alone == 0:
+            return together
+        num, num_modalities, _ = found.voices.shape
+        each = functional.cross_entropy(
+            found.voices.flatten(0, 1), truth.repeat_interleave(num_modalities), reduction="none"
+        ).view(num, num_modalities)
+        return together + alone * mean_of_there(each, found.there)
+
+    return loss_of_labels(found, labels, loss)
+
+
+def mean_of_there(each: Tensor, there: Tensor) -> Tensor:
+    """Of losses (N, M) the mean over the modalities that a row has, then over rows."""
+    share = there.float()
+    return ((each * share).sum(1) / share.sum(1).clamp(min=1)).mean()
 
 
 def _key(name: str) -> str:

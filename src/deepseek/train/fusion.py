@@ -6,11 +6,15 @@
 Batches are cut from arrays that may lie on disk (data/decode.py), in an order that a generator draws, so the loop's own
 checkpoints resume in the middle of an epoch to the bit. Validation is the loss of the fused answer.
 
+Under torchrun or train.launch it is the same call in each rank: a step has the rows that it has in one process, each
+rank takes its share of them, and the losses are those of one process (train/together.py).
+
 Shapes: N samples, K outputs.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +29,14 @@ from torch.nn import functional
 from deepseek.contracts import Float32
 from deepseek.data.fuse import SamplePreparer
 from deepseek.errors import InputError
-from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss
+from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, loss_of_labels, mean_of_there
 from deepseek.nn.multimodal import NetShape, as_tensors, fusion_net
+from deepseek.train import ranks
 from deepseek.train.config import TrainConfig
+from deepseek.train.device import find_device
 from deepseek.train.loop import FitResult, fit, resume
+from deepseek.train.stream import to_device
+from deepseek.train.together import collected, spread
 
 Arrays = Mapping[str, NDArray[Any]]
 BATCH = 256  # rows that are answered at a time
@@ -41,15 +49,18 @@ class FusionConfig:
     epochs: int = 30  # at least 1
     lr: float = 2e-3  # peak rate of AdamW, above 0
     weight_decay: float = 0.02
-    batch_size: int = 64  # at least 2: norms need company
+    batch_size: int = 64  # rows of a step, of all ranks together; at least 2: norms need company
     alone: float = 0.3  # weight of the loss of each modality by itself, at least 0
     patience: int = 0  # validations without a better loss before the end; 0: all epochs, last weights
     precision: str = "fp32"  # as TrainConfig has it
+    shards: int = 1  # ranks that hold one copy of the net (FSDP2), a divisor of all; 1: data parallel
+    device: str = "cpu"  # or cuda, or auto: the rank's GPU where there is one
     fusion: FusionShape = field(default_factory=FusionShape)
 
     def __post_init__(self) -> None:
         for name, good, expected in (
             ("batch_size", self.batch_size >= 2, "2 or more"), ("alone", self.alone >= 0, "at least 0"),
+            ("shards", self.shards >= 1, "1 or more"),
         ):  # fmt: skip
             if not good:
                 raise InputError(f"fusion.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
@@ -66,7 +77,7 @@ class FusionConfig:
 class FusionFit:
     """What came of it."""
 
-    net: FusionNet  # in eval mode
+    net: FusionNet  # in eval mode, on the CPU; whole on every rank
     shape: NetShape
     fit: FitResult
 
@@ -74,24 +85,29 @@ class FusionFit:
 @dataclass
 class SampleStream:
     """Batches ((values, there), labels) of the rows `rows`. With a generator each pass is another permutation; a last
-    batch of one row is left out, for norms need company. Without one the rows keep their order, all of them."""
+    batch of one row is left out, for norms need company. Without one the rows keep their order, all of them.
+
+    Of several ranks, whose generators have one seed, each gives its share of each batch: as many rows as the others, so
+    up to one row less than there are ranks is left out of the last batch."""
 
     arrays: Arrays
     labels: NDArray[Any]  # (N,) int64, or float32 for a value
     rows: NDArray[np.int64]
-    batch_size: int
+    batch_size: int  # of all ranks together
     generator: torch.Generator | None = None
+    share: tuple[int, int] = (0, 1)  # rank, number of ranks
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.rows), self.batch_size)
-        return whole + (rest > 1 if self.generator is not None else rest > 0)
+        return whole + (rest >= max(2, self.share[1]) if self.generator is not None else rest > 0)
 
     def __iter__(self) -> Iterator[tuple[tuple[dict[str, Tensor], dict[str, Tensor]], Tensor]]:
-        order = self.rows
+        order, (rank, num_ranks) = self.rows, self.share
         if self.generator is not None:
             order = order[torch.randperm(len(order), generator=self.generator).numpy()]
         for at in range(len(self)):
             rows = order[at * self.batch_size : (at + 1) * self.batch_size]
+            rows = rows[rank : len(rows) - len(rows) % num_ranks : num_ranks]
             yield batch_of(self.arrays, rows), torch.from_numpy(self.labels[rows])
 
 
@@ -122,36 +138,101 @@ def fit_fusion(
     checkpoints: a folder; training goes on there where it holds some. validated: told the epoch and the loss.
     """
     config = config or FusionConfig()
-    if len(rows) < 2:
-        raise InputError(f"there are {len(rows)} rows to train on", expected="2 or more", fix="bring more rows")
     torch.manual_seed(seed)
     shape = NetShape(num_outputs, config.fusion)
     net = fusion_net(preparer, shape)
-    labels = labels.astype(np.int64 if num_outputs > 1 else np.float32)
-    stream = SampleStream(arrays, labels, rows, min(config.batch_size, len(rows)), torch.Generator().manual_seed(seed))
-    epochs = iter(range(1, config.epochs + 1))
+    net, result = train_net(
+        net, arrays, labels, rows=rows, held=held, config=config, seed=seed, checkpoints=checkpoints,
+        validated=validated,
+    )  # fmt: skip
+    return FusionFit(net, shape, result)
 
-    def validate(module: nn.Module) -> float:
-        assert held is not None  # noqa: S101  (else it is not called)
-        total = 0.0
-        for (values, there), truth in SampleStream(arrays, labels, held, BATCH):
-            total += float(_answer_loss(module(values, there), truth)) * len(truth)
-        loss = total / len(held)
-        if validated:
-            validated(next(epochs, config.epochs), loss)
-        return loss
+
+def train_net(
+    net: FusionNet,
+    arrays: Arrays,
+    labels: NDArray[Any],
+    *,
+    rows: NDArray[np.int64],
+    held: NDArray[np.int64] | None = None,
+    config: FusionConfig | None = None,
+    seed: int = 0,
+    checkpoints: Path | None = None,
+    validated: Callable[[int, float], None] | None = None,
+) -> tuple[FusionNet, FitResult]:
+    """The trained net and what happened; the arguments are those of fit_fusion. The net that comes back is another one
+    where there are several ranks: what is given is then changed."""
+    config = config or FusionConfig()
+    share = ranks.rank(), ranks.num_ranks()
+    _check_rows(len(rows), config, share[1])
+    is_class = net.bias.shape[0] > 1
+    labels = labels.astype(np.int64 if is_class else np.float32)
+    batch_size = min(config.batch_size, len(rows))
+    stream = SampleStream(arrays, labels, rows, batch_size, torch.Generator().manual_seed(seed), share)
 
     def loss(found: Fused, truth: Tensor) -> Tensor:
-        return fusion_loss(found, truth, alone=config.alone) if num_outputs > 1 else _value_loss(found, truth, config)
+        return fusion_loss(found, truth, alone=config.alone) if is_class else _value_loss(found, truth, config.alone)
 
     given: dict[str, Any] = {"loss": loss, "progress": False}
+    plain, group = copy.deepcopy(net) if share[1] > 1 else net, ranks.cpu_group()
     if held is not None and len(held):
-        given["validation"] = validate
-    if checkpoints is None:
-        result = fit(net, stream, config.train(seed), **given)
-    else:  # begins anew where the folder holds nothing
-        result = resume(net, stream, config.train(seed), checkpoints=checkpoints, **given)
-    return FusionFit(net.eval(), shape, result)
+        given["validation"] = Held(arrays, labels, held, group, share, config.epochs, validated)
+    if checkpoints is not None:  # begins anew where the folder holds nothing
+        given["checkpoints"] = checkpoints
+    train: Callable[..., FitResult] = fit if checkpoints is None else resume
+    with spread(net.to(find_device(config.device)), config.shards) as model:
+        result = train(model, stream, config.train(seed), **given)
+        if plain is not net:
+            plain.load_state_dict(collected(net))
+    ranks.release(group)
+    return plain.cpu().eval(), result
+
+
+def _check_rows(num_rows: int, config: FusionConfig, num_ranks: int) -> None:
+    if num_rows < max(2, num_ranks):
+        raise InputError(
+            f"there are {num_rows} rows to train on", expected=f"{max(2, num_ranks)} or more", fix="bring more rows"
+        )
+    if config.batch_size % num_ranks:
+        raise InputError(
+            f"fusion.batch_size is {config.batch_size}, which {num_ranks} ranks cannot share out evenly",
+            expected=f"a multiple of {num_ranks}",
+            fix=f"give {max(2, num_ranks, config.batch_size - config.batch_size % num_ranks)}",
+        )  # fmt: skip
+
+
+@dataclass
+class Held:
+    """The loss of the fused answer over the held rows of all ranks: what a validation of `fit` is.
+
+    Each rank calls the net as often as the others, with a row that does not count where its own have ended: the parts
+    of a sharded net are gathered in each call."""
+
+    arrays: Arrays
+    labels: NDArray[Any]
+    rows: NDArray[np.int64]
+    group: Any
+    share: tuple[int, int]
+    num_epochs: int
+    validated: Callable[[int, float], None] | None  # told on the first rank
+    num_calls: int = 0
+
+    def __call__(self, module: nn.Module) -> float:
+        rank, num_ranks = self.share
+        own, total = self.rows[rank::num_ranks], 0.0
+        device = next(module.parameters()).device
+        for start in range(0, -(-len(self.rows) // num_ranks), BATCH):
+            rows = own[start : start + BATCH]
+            asked = rows if len(rows) else self.rows[:1]
+            (values, there), truth = to_device(
+                (batch_of(self.arrays, asked), torch.from_numpy(self.labels[asked])), device
+            )
+            total += float(_answer_loss(module(values, there), truth)) * len(rows)
+        loss = ranks.sums((total,), self.group)[0] / len(self.rows)
+        self.num_calls += 1
+        if self.validated and rank == 0:
+            self.validated(min(self.num_calls, self.num_epochs), loss)
+        return loss
 
 
 def margins(net: FusionNet, arrays: Arrays, rows: NDArray[Any]) -> Float32:
@@ -171,8 +252,11 @@ def _answer_loss(found: Fused, truth: Tensor) -> Tensor:
     return functional.cross_entropy(found.logits, truth)
 
 
-def _value_loss(found: Fused, truth: Tensor, config: FusionConfig) -> Tensor:
+def _value_loss(found: Fused, truth: Tensor, alone: float) -> Tensor:
     """Squared error of the fused value, and of what each modality says alone (its voice, from 0)."""
-    each = (found.voices[..., 0] - truth[:, None]) ** 2 * found.there
-    alone = each.sum() / found.there.sum().clamp(min=1)
-    return _answer_loss(found, truth) + config.alone * alone
+
+    def loss(truth: Tensor) -> Tensor:
+        each = (found.voices[..., 0] - truth[:, None]) ** 2
+        return _answer_loss(found, truth) + alone * mean_of_there(each, found.there)
+
+    return loss_of_labels(found, truth, loss)

@@ -16,7 +16,6 @@ The weights are written as DIR/model.safetensors, the checkpoints to DIR/checkpo
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,9 +79,10 @@ def read_job(path: Path, settings: tuple[str, ...]) -> Job:
 def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> dict[str, Any] | None:
     """Train, write the weights, and say what was found, as `deepseek train --json` prints it. `home` is the folder
     against which the file's paths stand. Under torchrun every process calls this, and the first has the answer."""
+    from deepseek.train.device import find_device
     from deepseek.train.launch import joined
 
-    with joined("gloo" if _device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
+    with joined("gloo" if find_device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
         return _run(job, home, out, go_on=go_on, progress=progress)
 
 
@@ -121,12 +121,13 @@ def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dic
     import torch
 
     from deepseek.train import ranks
+    from deepseek.train.device import find_device
     from deepseek.train.loop import fit, resume
 
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.train.seed)  # of the weights with which the module begins
-    net = _model(job, home).to(_device(job.device))
+    net = _model(job, home).to(find_device(job.device))
     model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
     parts: dict[str, Any] = {
         "loss": _loss(job, home), "optimizer": _optimizer(job, home), "validation": _data(job, home, is_training=False),
@@ -176,21 +177,6 @@ def _write(model: Any, path: Path) -> str:
     with whole(path) as part:
         part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    if chosen == "cuda":
-        chosen = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    try:
-        return torch.empty(0, device=chosen).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device is {name!r}: {str(error).splitlines()[0]}", expected="auto, cpu, or a device that torch has here",
-            fix="set device to auto",
-        ) from error  # fmt: skip
 
 
 def _model(job: Job, home: Path) -> Any:

@@ -26,7 +26,7 @@ from deepseek.train.config import TrainConfig
 from deepseek.train.optimizer import MakeOptimizer, MakeScheduler
 from deepseek.train.run import FitResult, Run
 from deepseek.train.signals import interruption
-from deepseek.train.stream import Loss, describe, loss_of, to_device
+from deepseek.train.stream import Change, Loss, describe, loss_of, to_device
 from deepseek.train.track import Sink
 from deepseek.train.validate import Validation, validate
 
@@ -44,6 +44,7 @@ def fit(
     validation: Validation | None = None,
     sinks: Sequence[Sink] = (),
     checkpoints: str | Path | None = None,
+    change: Change | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Train `model` on `data`, an iterable of batches that can be read once an epoch (a DataLoader, a list, a stream).
@@ -59,6 +60,8 @@ def fit(
         or metrics by name.
     sinks: where figures go, such as TensorBoard("runs/a"); closed at the end.
     checkpoints: the folder to write them to, empty or new. With it Ctrl-C and SIGTERM save and raise KeyboardInterrupt.
+    change: a function of a batch on its device that gives the batch to train on, such as nn.augment.Mix(...). What is
+        random in it is torch's global generator, so that a run goes on to the bit.
     progress: a bar on stderr, when that is a terminal.
 
     Raises CheckError when a loss or a gradient is not finite, naming the epoch and the batch, before that step is
@@ -70,7 +73,8 @@ def fit(
     >>> result.num_steps, result.losses[1] < result.losses[0]
     (100, True)
     """
-    run = Run(model, data, config or TrainConfig(), loss, optimizer, scheduler, validation, sinks, checkpoints)
+    given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    run = Run(model, data, config or TrainConfig(), *given)
     run.begin()
     return _train(run, progress)
 
@@ -86,6 +90,7 @@ def resume(
     scheduler: MakeScheduler | None = None,
     validation: Validation | None = None,
     sinks: Sequence[Sink] = (),
+    change: Change | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Go on from the last good checkpoint in `checkpoints`, or begin there when it holds none.
@@ -95,7 +100,8 @@ def resume(
     whole is passed over and named in the result's warnings. InputError when the checkpoint is of another model,
     configuration or optimizer; IntegrityError when none of them is whole.
     """
-    run = Run(model, data, config or TrainConfig(), loss, optimizer, scheduler, validation, sinks, checkpoints)
+    given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    run = Run(model, data, config or TrainConfig(), *given)
     run.go_on()
     return _train(run, progress)
 
@@ -144,7 +150,8 @@ def _gradient(run: Run, window: list[Any]) -> tuple[float, float]:
     for index, batch in enumerate(window):
         run.sync_gradients(index == len(window) - 1)
         with run.precision.forward():
-            value = loss_of(run.model, to_device(batch, run.device), run.loss)
+            given = to_device(batch, run.device)
+            value = loss_of(run.model, run.change(given) if run.change else given, run.loss)
         run.precision.backward(value if len(window) == 1 else value / len(window))
         values.append(value.detach())
     total = values[0] if len(values) == 1 else torch.stack(values).mean()

@@ -36,7 +36,7 @@ from deepseek.train.optimizer import (
 from deepseek.train.precision import Precision
 from deepseek.train.signals import Stop
 from deepseek.train.snapshot import facts_of, own_state, restore, shared_state
-from deepseek.train.stream import Loss, num_rows
+from deepseek.train.stream import Change, Loss, num_rows
 from deepseek.train.track import Sink, Sinks
 from deepseek.train.validate import Validation
 
@@ -73,9 +73,11 @@ class Run:
         validation: Validation | None,
         sinks: Sequence[Sink],
         checkpoints: str | Path | None,
+        change: Change | None = None,
     ) -> None:
-        torch.manual_seed(config.seed)  # of what is random inside the module, such as dropout
+        _seed(config.seed, ranks.rank())  # what is random inside the module, such as dropout
         self.model, self.data, self.config, self.loss, self.validation = model, data, config, loss, validation
+        self.change = change
         self.net = unwrapped(model)
         self.named = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
@@ -359,6 +361,13 @@ class Run:
         self.result.warnings.append(message)
         if self.is_first:
             warnings.warn(message, stacklevel=4)
+
+
+def _seed(seed: int, rank: int) -> None:
+    """Each rank has draws of its own: with equal ones dropout would leave out the same of the rows of all ranks."""
+    torch.manual_seed(seed)
+    if rank:
+        torch.manual_seed(int(torch.randint(2**62, (rank,))[-1]))
 
 
 def _checkpoints(folder: Path, keep: int) -> Checkpoints:

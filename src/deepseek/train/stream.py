@@ -24,6 +24,7 @@ from deepseek.errors import InputError
 from deepseek.train import ranks
 
 Loss = Callable[..., Tensor]  # model output, then what the batch holds beside the inputs -> a scalar
+Change = Callable[[Any], Any]  # a batch -> the batch to train on
 
 
 @dataclass(frozen=True)

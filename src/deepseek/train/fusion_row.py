@@ -1,0 +1,96 @@
+"""A fused net as a row of blocks that a pipeline can cut: an encoder after the other, then what joins them.
+
+    row, loss = fusion_row(net), row_loss(alone=0.3)
+    example = (row_inputs(values, there, net.names), labels)
+    pipe = parallelize(row, stages=2, micro_batches=4, example=example, loss=loss)
+    pipe.step(*example)
+    row.load_state_dict(pipe.whole_state_dict())     # on rank 0: `net` itself is trained, they share their parameters
+
+What passes from block to block: the tokens and masks of the modalities that were encoded, the values of those that were
+not, and which rows have what. So an encoder may stand in another process than the next, and the joining in a third.
+
+A pipeline is not `fit`: the steps are the caller's. Norms see one micro-batch, so the gradients are those of one
+process that adds up the same micro-batches, not those of the whole batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deepseek.errors import InputError
+from deepseek.nn.fusion import Fused, FusionNet, fusion_loss
+
+Values = tuple[Tensor, ...]
+
+
+class Encoding(nn.Module):
+    """Takes (2 * at tensors of tokens and masks, the values from `at` on, given (N, M)), and encodes the modality `at`.
+    `net` has that encoder alone."""
+
+    def __init__(self, net: FusionNet, at: int) -> None:
+        super().__init__()
+        self.net, self.at = net, at
+
+    def forward(self, passed: Values) -> Values:
+        done, values, rest = passed[: 2 * self.at], passed[2 * self.at], passed[2 * self.at + 1 :]
+        given = passed[-1][:, self.at]
+        count = int(given.sum())
+        counts = (count, count) if self.training else ()
+        return *done, *self.net.encode(self.net.names[self.at], values, given, *counts), *rest
+
+
+class Joining(nn.Module):
+    """(tokens and masks of all modalities, given) -> logits, voices and which modalities were used. `net` has no
+    encoder."""
+
+    def __init__(self, net: FusionNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, passed: Values) -> Values:
+        found = self.net.join(passed[:-1:2], passed[1:-1:2], passed[-1])
+        return found.logits, found.voices, found.there
+
+
+def fusion_row(net: FusionNet) -> nn.Sequential:
+    """The blocks; they share their parameters with `net`. InputError where it mixes rows: the loss would have to know
+    the partners."""
+    if net.shape.mixup:
+        raise InputError(
+            f"fusion.mixup is {net.shape.mixup}, and a pipeline passes no partners to the loss", expected="0",
+            fix="set it to 0, or train data parallel or with shards",
+        )  # fmt: skip
+    encoders = dict(net.encoders.named_children())
+    blocks: list[nn.Module] = [
+        Encoding(_part(net, {"encoders": nn.ModuleDict({key: encoder})}, keeps_own=False), at)
+        for at, (key, encoder) in enumerate(encoders.items())
+    ]
+    rest = {name: module for name, module in net.named_children() if name != "encoders"}
+    return nn.Sequential(*blocks, Joining(_part(net, rest, keeps_own=True)))
+
+
+def row_inputs(values: Mapping[str, Tensor], there: Mapping[str, Tensor], names: Sequence[str]) -> Values:
+    """A batch of train.fusion.batch_of as the first block takes it."""
+    return *(values[name] for name in names), torch.stack([there[name] for name in names], 1)
+
+
+def row_loss(alone: float = 0.3) -> Callable[[Values, Tensor], Tensor]:
+    """fusion_loss of what the last block gives."""
+
+    def loss(found: Values, labels: Tensor) -> Tensor:
+        logits, voices, there = found
+        return fusion_loss(Fused(logits, voices, voices, voices, there), labels, alone=alone)
+
+    return loss
+
+
+def _part(net: FusionNet, modules: Mapping[str, nn.Module], *, keeps_own: bool) -> FusionNet:
+    """The same net with these of its modules alone, and its own parameters or none."""
+    part = copy.copy(net)
+    part._modules = dict(modules)
+    part._parameters = dict(net._parameters) if keeps_own else {}
+    return part
