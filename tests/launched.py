@@ -18,7 +18,7 @@ from deepseek.train.launch import launch, restarts
 
 
 def train(folder: Path, kills: dict[int, tuple[int, int]], nap_s: float = 0.0) -> tuple[list[float], list[float]]:
-    """A run of 24 steps with a checkpoint each 4: the weights, and the loss of each epoch. `kills` says which rank
+    """A run of 24 steps with a checkpoint each 4: the weights and the norm's statistics, and the loss of each epoch. `kills` says which rank
     kills itself before which step, counted in each attempt: the others notice in their forward pass, as the model has
     a batch norm whose statistics are exchanged there."""
     (folder / f"started-{restarts()}-{dist.get_rank()}").write_text(str(os.getpid()))
@@ -42,7 +42,7 @@ def train(folder: Path, kills: dict[int, tuple[int, int]], nap_s: float = 0.0) -
         model, data, TrainConfig(epochs=3, lr=0.01, checkpoint_every=4), loss=nn.functional.mse_loss,
         checkpoints=folder / "checkpoints",
     )  # fmt: skip
-    return torch.cat([p.detach().flatten() for p in net.parameters()]).tolist(), result.losses
+    return torch.cat([each.float().flatten() for each in net.state_dict().values()]).tolist(), result.losses
 
 
 def refuse(folder: Path) -> None:

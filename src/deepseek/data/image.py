@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, ClassVar, Final, Self
@@ -54,6 +54,8 @@ _GAP = (
     2.0  # pixels on the way for one in the end: shrinking by whole steps up to there is not seen (Pillow's thumbnail)
 )
 _TINT = 12  # how far the channels of a grey picture may lie apart, stored as colour JPEG
+
+Choose = Callable[[int, int], jpeg.Cut]  # height and width of a picture -> the part of it that is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,28 @@ class ImageReader:
         if pixels is None:
             pixels = self._by_pillow(image, source, stored, window)
         return self._placed(_turned(pixels, orientation))
+
+    def read_cut(self, source: Source, choose: Choose) -> NDArray[np.uint8]:
+        """A rectangle of the picture, scaled to `size`: what `choose` answers to the picture's height and width.
+        Errors as read() raises them."""
+        image, orientation = _open(source)
+        lies = orientation >= 5
+        upright = image.size if lies else image.size[::-1]
+        cut = _as_stored(choose(*upright), upright, orientation)
+        size = self.size[::-1] if lies else self.size
+        pixels, shrink = None, min(old / new for old, new in zip(cut[2:], size, strict=True))
+        if image.format == "JPEG" and image.mode in ("L", "RGB") and shrink < 2 * _GAP:
+            limit = source.limits.max_pixels
+            pixels = jpeg.decode(source.data, size, channels=self.channels, max_pixels=limit, cut=cut)
+        if pixels is None:
+            mode = "L" if self.channels == 1 else "RGB"
+            flat = _flat(_loaded(image, source), source, self.white).convert(mode)
+            top, left, height, width = cut
+            bilinear = need("PIL.Image", extra="media").Resampling.BILINEAR
+            box = (left, top, left + width, top + height)
+            array = np.asarray(flat.resize(size[::-1], bilinear, box=box, reducing_gap=_GAP))
+            pixels = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        return np.ascontiguousarray(_turned(pixels, orientation))
 
     def _inner(self, upright: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the whole picture, scaled, before it is cropped or padded."""
@@ -227,6 +251,19 @@ def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, :, ::-1]
     return pixels
+
+
+def _as_stored(cut: jpeg.Cut, upright: tuple[int, int], orientation: int) -> jpeg.Cut:
+    """The cut of an upright picture, in the picture as it is stored: the inverse of _turned(). It begins at even
+    pixels, where the colours of a JPEG do."""
+    (top, left, height, width), (whole_height, whole_width) = cut, upright
+    if orientation in (2, 3, 6, 7):
+        left = whole_width - left - width
+    if orientation in (3, 4, 7, 8):
+        top = whole_height - top - height
+    if orientation >= 5:
+        top, left, height, width = left, top, width, height
+    return top - top % 2, left - left % 2, height, width
 
 
 def _loaded(image: Any, source: Source) -> Any:

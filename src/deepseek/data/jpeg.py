@@ -24,10 +24,14 @@ from deepseek.extras import need
 #: Brightness and two colour planes of full range, or brightness alone: what JFIF knows.
 _PLAIN: Final = frozenset(["yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p", "gray"])
 _local = threading.local()
+Cut = tuple[int, int, int, int]  # top, left, height and width in pixels
 
 
-def decode(data: bytes, size: tuple[int, int], *, channels: int, max_pixels: int) -> NDArray[np.uint8] | None:
-    """The picture at `size` (height, width) as (channels, height, width), or None where it is not plain or not whole.
+def decode(
+    data: bytes, size: tuple[int, int], *, channels: int, max_pixels: int, cut: Cut | None = None
+) -> NDArray[np.uint8] | None:
+    """The picture, or the `cut` of it, at `size` (height, width) as (channels, height, width). None where it is not
+    plain or not whole. A cut begins at even pixels, where the colours do.
 
     Scaled by triangles as wide as two of the new pixels, like Pillow's and torch's antialiased bilinear.
     """
@@ -43,7 +47,12 @@ def decode(data: bytes, size: tuple[int, int], *, channels: int, max_pixels: int
         if len(frames) != 1 or frames[0].format.name not in _PLAIN:
             return None
         small = scaler.reformat(
-            frames[0], width, height, "gray" if channels == 1 else "gbrp", interpolation=way, threads=1
+            frames[0] if cut is None else _cut_out(frames[0], cut),
+            width,
+            height,
+            "gray" if channels == 1 else "gbrp",
+            interpolation=way,
+            threads=1,
         )
     except (av.FFmpegError, ValueError, MemoryError):
         return None
@@ -53,6 +62,19 @@ def decode(data: bytes, size: tuple[int, int], *, channels: int, max_pixels: int
         plane = small.planes[number]
         to[:] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
     return out
+
+
+def _cut_out(frame: Any, cut: Cut) -> Any:
+    """A frame of its own, of the planes' parts below the cut."""
+    top, left, height, width = cut
+    found = need("av", extra="media").VideoFrame(width, height, frame.format.name)
+    for old, new in zip(frame.planes, found.planes, strict=True):
+        # Of the colour planes, half as many columns or rows, or both; the last one may stand for half a pixel.
+        down, across = (round(whole / part) for whole, part in ((frame.height, old.height), (frame.width, old.width)))
+        rows = np.frombuffer(old, np.uint8).reshape(-1, old.line_size)[top // down :, left // across :]
+        to = np.frombuffer(new, np.uint8).reshape(-1, new.line_size)
+        to[: new.height, : new.width] = rows[: new.height, : new.width]
+    return found
 
 
 def _scaler() -> tuple[Any, Any]:

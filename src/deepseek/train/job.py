@@ -9,6 +9,8 @@
     validation = "later.npz"
     [train]
     epochs = 20                             # the knobs of TrainConfig
+    [mix]
+    mixup = 0.2                             # of batches (images, labels), with num_classes; off by default
 
 The weights are written as DIR/model.safetensors, the checkpoints to DIR/checkpoints.
 """
@@ -43,6 +45,7 @@ class DataPart:
     batch_size: int = 64  # rows, at least 1; of files
     shuffle: bool = True  # the training rows of a file, anew each epoch
     args: Mapping[str, Any] = field(default_factory=dict)  # of the function
+    validation_args: Mapping[str, Any] | None = None  # of the validation's function; the same where there are none
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -56,12 +59,27 @@ class OptimizerPart:
 
 
 @dataclass(frozen=True)
+class MixPart:
+    """Batches of (images, labels) that are mixed in training, as nn.augment.Mix does it."""
+
+    num_classes: int = 0  # needed where something is mixed
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.mixup or self.cutmix) and self.num_classes < 2:
+            raise InputError(f"mix.num_classes is {self.num_classes}", expected="2 or more", fix="say how many")
+
+
+@dataclass(frozen=True)
 class Job:
     model: ModelPart
     data: DataPart
     optimizer: OptimizerPart
     train: TrainConfig
     loss: str | None = None  # such as "torch.nn:CrossEntropyLoss"; without one the model returns its loss
+    loss_args: Mapping[str, Any] = field(default_factory=dict)  # of a class
+    mix: MixPart = field(default_factory=MixPart)
     out: str | None = None
     device: str = "cpu"
     track: tuple[str, ...] = ()  # tensorboard, mlflow
@@ -131,7 +149,7 @@ def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dic
     model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
     parts: dict[str, Any] = {
         "loss": _loss(job, home), "optimizer": _optimizer(job, home), "validation": _data(job, home, is_training=False),
-        "sinks": _sinks(job, out), "checkpoints": out / "checkpoints", "progress": progress,
+        "sinks": _sinks(job, out), "checkpoints": out / "checkpoints", "change": _change(job), "progress": progress,
     }  # fmt: skip
     result = (resume if _restarts_its_own(out) or go_on else fit)(
         model, _data(job, home, is_training=True), job.train, **parts
@@ -195,7 +213,14 @@ def _loss(job: Job, home: Path) -> Any:
     if job.loss is None:
         return None
     found = load_object("loss", job.loss, home)
-    return found() if isinstance(found, type) else found
+    return found(**job.loss_args) if isinstance(found, type) else found
+
+
+def _change(job: Job) -> Any:
+    from deepseek.nn.augment import Mix, MixShape
+
+    shape = MixShape(job.mix.mixup, job.mix.cutmix)
+    return Mix(shape, job.mix.num_classes) if shape else None
 
 
 def _optimizer(job: Job, home: Path) -> Any:
@@ -221,7 +246,8 @@ def _data(job: Job, home: Path, *, is_training: bool) -> Any:
         return None
     key = "data.train" if is_training else "data.validation"
     if not name.endswith((".npz", ".parquet")):
-        return load_object(key, name, home, call=True, args=job.data.args)
+        own = None if is_training else job.data.validation_args
+        return load_object(key, name, home, call=True, args=job.data.args if own is None else own)
     import torch
 
     from deepseek.train import ranks

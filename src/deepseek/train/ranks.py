@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -44,6 +44,13 @@ def sums(values: Sequence[float], group: Any) -> list[float]:
     added = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(added, group=group)
     return [float(each) for each in added]
+
+
+def even_out(buffers: Iterable[torch.Tensor]) -> None:
+    """Give every rank the buffers of the first, such as the statistics of norms: each has seen its own rows last."""
+    if is_distributed():
+        for buffer in buffers:
+            dist.broadcast(buffer, 0)
 
 
 def lost(error: BaseException) -> bool:

@@ -347,6 +347,7 @@ class Run:
         """A checkpoint of this step, unless there is one."""
         if self.checkpoints is None or self.saved_at == self.step:
             return
+        ranks.even_out(self.net.buffers())  # a checkpoint holds one rank's of each, which all have when they go on
         self.checkpoints.save(self.step, facts_of(self), shared_state(self), own_state(self))
         self.saved_at = self.step
         if self.config.checkpoint_wait:

@@ -63,12 +63,12 @@ class SharedNorm(nn.modules.batchnorm._BatchNorm):
         return 0 * sums if self.is_absent else sums
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        momentum = self.momentum or 0.0
-        for running, now in ((self.running_mean, mean), (self.running_var, variance)):
-            if running is not None:
-                running.lerp_(now.to(running.dtype), momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
 
 class _Sum(torch.autograd.Function):
