@@ -18,9 +18,9 @@ from deepseek.train.launch import launch, restarts
 
 
 def train(folder: Path, kills: dict[int, tuple[int, int]], nap_s: float = 0.0) -> tuple[list[float], list[float]]:
-    """A run of 24 steps with a checkpoint each 4: the weights and the norm's statistics, and the loss of each epoch. `kills` says which rank
-    kills itself before which step, counted in each attempt: the others notice in their forward pass, as the model has
-    a batch norm whose statistics are exchanged there."""
+    """A run of 24 steps with a checkpoint each 4: the weights and the norm's statistics, and the loss of each epoch.
+    `kills` says which rank kills itself before which step, counted in each attempt: the others notice in their forward
+    pass, as the model has a batch norm whose statistics are exchanged there."""
     (folder / f"started-{restarts()}-{dist.get_rank()}").write_text(str(os.getpid()))
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.ReLU(), nn.Linear(16, 2))
