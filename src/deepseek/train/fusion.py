@@ -18,7 +18,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from deepseek.data.fuse import SamplePreparer
 from deepseek.errors import InputError
 from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, loss_of_labels, mean_of_there
 from deepseek.nn.multimodal import NetShape, as_tensors, fusion_net
+from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.train import ranks
 from deepseek.train.config import TrainConfig
 from deepseek.train.device import find_device
@@ -47,8 +48,9 @@ class FusionConfig:
     """How a fused net is trained."""
 
     epochs: int = 30  # at least 1
-    lr: float = 2e-3  # peak rate of AdamW, above 0
-    weight_decay: float = 0.02
+    optimizer: Literal["adamw", "adaptive"] = "adamw"  # adaptive: where the answer turns on several at once
+    lr: float = 2e-3  # peak rate of AdamW, above 0; AdaptiveOptimizer finds its own
+    weight_decay: float = 0.02  # of AdamW
     batch_size: int = 64  # rows of a step, of all ranks together; at least 2: norms need company
     alone: float = 0.3  # weight of the loss of each modality by itself, at least 0
     patience: int = 0  # validations without a better loss before the end; 0: all epochs, last weights
@@ -61,6 +63,7 @@ class FusionConfig:
         for name, good, expected in (
             ("batch_size", self.batch_size >= 2, "2 or more"), ("alone", self.alone >= 0, "at least 0"),
             ("shards", self.shards >= 1, "1 or more"),
+            ("optimizer", self.optimizer in ("adamw", "adaptive"), "adamw or adaptive"),
         ):  # fmt: skip
             if not good:
                 raise InputError(f"fusion.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
@@ -174,6 +177,8 @@ def train_net(
         return fusion_loss(found, truth, alone=config.alone) if is_class else _value_loss(found, truth, config.alone)
 
     given: dict[str, Any] = {"loss": loss, "progress": False}
+    if config.optimizer == "adaptive":
+        given["optimizer"] = AdaptiveOptimizer
     plain, group = copy.deepcopy(net) if share[1] > 1 else net, ranks.cpu_group()
     if held is not None and len(held):
         given["validation"] = Held(arrays, labels, held, group, share, config.epochs, validated)
