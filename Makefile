@@ -10,8 +10,8 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-# A venv of our own: another project's PYTHONPATH must not leak into it.
-unexport PYTHONPATH PYTHONHOME
+# A venv of our own: another project's PYTHONPATH must not leak into it. Modules are kept compiled: tests start hundreds of processes.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 BUNDLE := bundles/cancer
 SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 

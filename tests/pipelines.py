@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from deepseek.errors import DeepseekError
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.train.pipeline import SCHEDULES, Pipe, parallelize
+from ranks import start
 
 ROWS, WORDS, WIDTH = 16, 5, 6
 
@@ -315,5 +315,5 @@ def _enter(rank: int, world: int, folder: str, names: tuple[str, ...]) -> None:
 
 def run(world: int, folder: Path, *names: str) -> list[dict[str, Any]]:
     """Run the functions of these names in `world` processes; what each process found."""
-    mp.spawn(_enter, (world, str(folder), names), nprocs=world)
+    start(_enter, (world, str(folder), names), world)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]

@@ -1,9 +1,14 @@
-"""Real ranks for tests: a function runs in several processes that share a gloo group; what each returns comes back."""
+"""Real ranks for tests: a function runs in several processes that share a gloo group; what each returns comes back.
+
+The processes are forked from one that has imported torch and has done nothing else: a rank that begins from nothing
+takes 3 seconds of a core to get there, and these tests start about sixty.
+"""
 
 from __future__ import annotations
 
 import gc
 import json
+import multiprocessing
 import socket
 import time
 from collections.abc import Callable
@@ -14,6 +19,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+_PRELOADED = ["torch", "torch._dynamo", "torch.distributed.fsdp", "sklearn.datasets", "pytest"]
 _MEETINGS = 3  # gloo now and then refuses a connection while ranks meet; what is tested begins only after
 
 
@@ -43,6 +49,12 @@ def num_threads(expected: int = 0) -> int:
     return found
 
 
+def start(function: Callable[..., Any], arguments: tuple[Any, ...], size: int) -> None:
+    """`function(rank, *arguments)` in `size` processes, until all have ended; the first error is raised here."""
+    multiprocessing.set_forkserver_preload(_PRELOADED)
+    mp.start_processes(function, arguments, size, start_method="forkserver")
+
+
 def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, folder: Path) -> list[Any]:
     """What `function(*arguments)` returns on each of `size` ranks, as JSON carries it."""
     for meeting in range(1, _MEETINGS + 1):
@@ -50,7 +62,7 @@ def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, folder: 
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         try:
-            mp.spawn(_start, (function, size, port, str(folder), arguments), size)
+            start(_start, (function, size, port, str(folder), arguments), size)
             break
         except mp.ProcessRaisedException as error:
             if RanksDidNotMeetError.__name__ not in str(error) or meeting == _MEETINGS:

@@ -91,13 +91,15 @@ def test_one_sample_differs_by_less_than_a_hundred_thousandth_from_many(shipped:
             np.testing.assert_allclose(alone[0], whole[row], atol=1e-5)
 
 
-def test_the_same_seed_and_epochs_give_the_same_digest(shipped: Any, tmp_path: Path) -> None:
+def test_by_the_shell_the_same_seed_and_epochs_give_the_same_digest(shipped: Any, tmp_path: Path, capsys: Any) -> None:
     root, made = shipped
-    again = ds.ship(
-        root / "patients.csv", target="ill", split="group:patient", out=tmp_path / "again", name="bundle", trials=8,
-        workers=2, kinds={"note": "text"}, segments=["age"],
-    )  # fmt: skip
-    assert again.digest == made.digest
+    asked = ["ship", str(root / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "8"]
+    asked += ["--kind", "note=text", "--segment", "age", "--name", "bundle", "--out", str(tmp_path / "again")]
+    assert main([*asked, "--workers", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["digest"] == made.digest
+    assert told["model"] == "fused"
+    assert told["engine"] == "onnxruntime"
 
 
 def test_no_torch_is_needed_to_answer(shipped: Any) -> None:
@@ -136,30 +138,27 @@ def test_a_note_that_only_the_ill_have_is_refused_by_name(tmp_path: Path) -> Non
     assert not (tmp_path / "b").exists()
 
 
-def test_a_broken_file_ends_the_run_or_is_masked_and_told(tmp_path: Path) -> None:
-    data = write(tmp_path)
-    (tmp_path / "9.png").write_bytes(b"")
-    asked: dict[str, Any] = {"target": "ill", "split": "group:patient", "trials": 1, "workers": 0}
-    with pytest.raises(BrokenError, match=r"9\.png \(row 9, column 'scan'\) is empty"):
-        ds.ship(data, out=tmp_path / "b", **asked)
-    assert not (tmp_path / "b").exists()
-    made = ds.ship(data, out=tmp_path / "b", broken="mask", **asked)
-    assert any("1 files in 'scan' could not be read and were masked" in each for each in made.warnings)
-
-
 def test_what_is_for_tables_alone_is_refused(tmp_path: Path) -> None:
     data = write(tmp_path)
     with pytest.raises(InputError, match="monotone is for tables alone"):
         ds.ship(data, target="ill", out=tmp_path / "b", monotone={"age": 1})
 
 
-def test_a_value_is_learned_with_its_interval(tmp_path: Path) -> None:
+def test_a_value_is_learned_with_its_interval_and_a_broken_file_ends_the_run_or_is_masked_and_told(
+    tmp_path: Path,
+) -> None:
     data = write(tmp_path)
     text = data.read_text().replace(",no\n", ",20.5\n").replace(",yes\n", ",41.25\n")
     data.write_text(text)
-    made = ds.ship(
-        data, target="ill", out=tmp_path / "b", split="group:patient", trials=8, workers=0, task="regression"
-    )
+    asked: dict[str, Any] = {"target": "ill", "split": "group:patient", "task": "regression", "trials": 8, "workers": 0}
+    picture = (tmp_path / "9.png").read_bytes()
+    (tmp_path / "9.png").write_bytes(b"")
+    with pytest.raises(BrokenError, match=r"9\.png \(row 9, column 'scan'\) is empty"):
+        ds.ship(data, out=tmp_path / "b", **asked)
+    assert not (tmp_path / "b").exists()
+    made = ds.ship(data, out=tmp_path / "b", broken="mask", **asked)
+    assert any("1 files in 'scan' could not be read and were masked" in each for each in made.warnings)
+    (tmp_path / "9.png").write_bytes(picture)
     with ds.load(made.path) as runtime:
         found = runtime.predict(data)
     assert found.values is not None
@@ -182,12 +181,3 @@ def test_other_verbs_say_what_they_cannot_yet(shipped: Any, capsys: Any) -> None
     root, made = shipped
     assert main(["evaluate", str(made.path), str(root / "patients.csv")]) == 2
     assert "deepseek predict" in capsys.readouterr().err
-
-
-def test_ship_by_the_shell(tmp_path: Path, capsys: Any) -> None:
-    write(tmp_path)
-    asked = ["ship", str(tmp_path / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "2"]
-    assert main([*asked, "--out", str(tmp_path / "b"), "--workers", "0", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["model"] == "fused"
-    assert told["engine"] == "onnxruntime"

@@ -16,7 +16,7 @@ import pytest
 from deepseek.bundle import Manifest, open_bundle, place, verify_bundle, write_bundle
 from deepseek.errors import DeepseekError, MissingError
 
-NUM_FILES = 40
+NUM_FILES = 20
 NUM_KILLS = 16
 
 

@@ -16,6 +16,12 @@ from serving import started
 pytest.importorskip("nncf")
 
 
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timings of 10 rounds instead of 200 show what is printed and written as well."""
+    monkeypatch.setattr("deepseek.compress.timing.MAX_ROUNDS", 10)
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_digits(tmp_path_factory.mktemp("digits"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +66,29 @@ lr = 0.02
 """
 
 
+def written(folder: Path) -> Path:
+    inputs = np.random.default_rng(0).normal(size=(256, 4))
+    np.savez(folder / "rows.npz", x=inputs, y=inputs[:, :3].argmax(1))
+    (folder / "net.py").write_text(NET)
+    (folder / "run.toml").write_text(RUN)
+    return folder / "run.toml"
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    inputs = np.random.default_rng(0).normal(size=(256, 4))
-    np.savez(tmp_path / "rows.npz", x=inputs, y=inputs[:, :3].argmax(1))
-    (tmp_path / "net.py").write_text(NET)
-    (tmp_path / "run.toml").write_text(RUN)
-    return tmp_path / "run.toml"
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is told of two processes none of which is killed."""
+    file = written(tmp_path_factory.mktemp("alone"))
+    verb = ["train", str(file), "--json", "--processes", "2", "--set", "train.checkpoint_every=3"]
+    said = io.StringIO()
+    with redirect_stdout(said):
+        assert main([*verb, "--set", "model.build=net.py:Slow", "--out", str(file.parent / "Slow")]) == 0
+    told: dict[str, Any] = json.loads(said.getvalue().splitlines()[-1])
+    return told
 
 
 def said(capsys: Any) -> dict[str, Any]:
@@ -191,48 +209,44 @@ def test_ctrl_c_saves_exits_with_130_and_resume_goes_on_to_the_same_weights(run:
     assert answers[0]["metrics"] == answers[1]["metrics"]
 
 
-def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path) -> None:
+def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path, left_alone: dict[str, Any]) -> None:
     """torchrun starts both again after one is killed, with the command line that began the run; the weights are those
     of a run of two that was left alone."""
     (run.parent / "net.py").write_text(NET + DYING)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1",
         "-m", "deepseek", "train", str(run), "--json", "--set", "train.checkpoint_every=3",
+        "--set", "model.build=net.py:Dying", "--out", str(run.parent / "Dying"),
     ]  # fmt: skip
 
-    def ended(kind: str, name: str) -> subprocess.CompletedProcess[str]:
-        more = ["--set", f"model.build=net.py:{kind}", "--out", str(run.parent / name)]
-        return subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=200)
+    def ended() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
-    found = []
-    for kind in ("Dying", "Slow"):  # the same weights, and no death in the second
-        done = ended(kind, kind)
-        assert done.returncode == 0, done.stderr
-        assert ("exitcode: -9" in done.stderr) is (kind == "Dying")
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    assert found[0]["digest"] == found[1]["digest"]
-    assert found[0]["metrics"] == found[1]["metrics"]
-    assert sorted(path.name for path in (run.parent / "Slow" / "checkpoints" / "step-00000016").iterdir()) == [
+    done = ended()
+    assert done.returncode == 0, done.stderr
+    assert "exitcode: -9" in done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["digest"] == left_alone["digest"]
+    assert found["metrics"] == left_alone["metrics"]
+    assert sorted(path.name for path in (run.parent / "Dying" / "checkpoints" / "step-00000016").iterdir()) == [
         "checkpoint.json", "shard-00001-model-00001-of-00001.safetensors",
         "shard-00002-model-00001-of-00001.safetensors",
     ]  # fmt: skip
 
-    done = ended("Slow", "Slow")  # started again or not, it does not go on with a run that another command began
+    done = ended()  # started again or not, it does not go on with a run that another command began
     assert done.returncode != 0
     assert done.stderr.count("already holds the checkpoints of a run") >= 2
 
 
 def test_processes_are_started_again_without_torchrun_and_their_errors_come_out_as_they_are(
-    run: Path, capsys: Any
+    run: Path, left_alone: dict[str, Any], capsys: Any
 ) -> None:
     (run.parent / "net.py").write_text(NET + DYING)
     verb = ["train", str(run), "--json", "--processes", "2", "--set", "train.checkpoint_every=3"]
-    found = []
-    for name in ("Dying", "Slow"):  # the same weights, and no death in the second
-        verb_of = [*verb, "--out", str(run.parent / name), "--set", f"model.build=net.py:{name}"]
-        assert main([*verb_of, "--max-restarts", "1"]) == 0
-        found.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
-    assert found[0]["digest"] == found[1]["digest"]
-    assert found[0]["num_steps"] == 16
-    assert main([*verb, "--out", str(run.parent / "Dying"), "--set", "model.build=net.py:Slow"]) == 2
+    verb += ["--set", "model.build=net.py:Dying", "--out", str(run.parent / "Dying")]
+    assert main([*verb, "--max-restarts", "1"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["digest"] == left_alone["digest"]
+    assert found["num_steps"] == left_alone["num_steps"] == 16
+    assert main(verb) == 2
     assert "already holds" in json.loads(capsys.readouterr().out)["error"]["message"]

@@ -244,17 +244,24 @@ def train(rows: tuple[Any, Any], namespace: str) -> tuple[SplineModule, list[flo
     return module, done.losses
 
 
-def test_it_trains_the_same_in_both_languages(rows: tuple[Any, Any]) -> None:
-    load_native()
-    python, in_cpp = train(rows, PYTHON)[1], train(rows, NATIVE)[1]
-    assert python[0] > 0.5
-    assert python[-1] < 0.25
-    np.testing.assert_allclose(in_cpp, python, atol=1e-4)
+@pytest.fixture(scope="module")
+def in_python(rows: tuple[Any, Any]) -> tuple[SplineModule, list[float]]:
+    return train(rows, PYTHON)
 
 
 @pytest.fixture(scope="module")
-def trained(rows: tuple[Any, Any]) -> SplineModule:
-    return train(rows, PYTHON)[0]
+def trained(in_python: tuple[SplineModule, list[float]]) -> SplineModule:
+    return in_python[0]
+
+
+def test_it_trains_the_same_in_both_languages(
+    rows: tuple[Any, Any], in_python: tuple[SplineModule, list[float]]
+) -> None:
+    load_native()
+    python, in_cpp = in_python[1], train(rows, NATIVE)[1]
+    assert python[0] > 0.5
+    assert python[-1] < 0.25
+    np.testing.assert_allclose(in_cpp, python, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

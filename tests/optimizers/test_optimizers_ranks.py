@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-PROGRAM = """
-import gc, json, sys
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
-from deepseek.optimizers import AdaptiveOptimizer
 
-def work(kind, out):
-    torch.set_num_threads(1)
+from deepseek.optimizers import AdaptiveOptimizer
+from ranks import run_ranks
+
+
+def work(kind: str) -> dict[str, Any]:
+    """60 steps of this rank's part of 64 rows: what the optimizer's rate and the loss were, and the weights' sums."""
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3))
-    rank, world = 0, 1
-    if kind != "one":
-        dist.init_process_group("gloo")
-        rank, world = dist.get_rank(), dist.get_world_size()
+    model: nn.Module = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3))
+    rank, world = dist.get_rank(), dist.get_world_size()
     if kind == "ddp":
         model = DistributedDataParallel(model)
     if kind == "fsdp":
@@ -48,34 +41,12 @@ def work(kind, out):
         rates.append(optimizer.get_current_lr())
         losses.append(loss.item())
     whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
-    found = {"rank": rank, "rates": rates, "losses": losses, "weights": [float(w.detach().sum()) for w in whole]}
-    with open(f"{out}/{rank}.json", "w") as file:
-        json.dump(found, file)
-
-
-work(*sys.argv[1:])
-gc.collect()  # a group ends its threads only when no model holds it
-if dist.is_initialized():
-    dist.destroy_process_group()
-"""
-
-
-def run(tmp_path: Path, kind: str) -> list[dict[str, Any]]:
-    """What each rank found, in order."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if kind != "one" else []
-    out = tmp_path / kind
-    out.mkdir()
-    subprocess.run(
-        [sys.executable, *launcher, str(program), kind, str(out)], timeout=120, check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    return [json.loads(path.read_text()) for path in sorted(out.iterdir())]
+    return {"rates": rates, "losses": losses, "weights": [float(w.detach().sum()) for w in whole]}
 
 
 def test_data_parallel_training_equals_one_process(tmp_path: Path) -> None:
-    (one,), (first, second) = run(tmp_path, "one"), run(tmp_path, "ddp")
+    (one,) = run_ranks(1, work, "one", folder=tmp_path)
+    first, second = run_ranks(2, work, "ddp", folder=tmp_path)
     assert first["rates"] == second["rates"]
     assert first["weights"] == second["weights"]
     # The rate is kept in float32. Later on, sums in another order have grown into other weights.
@@ -85,7 +56,7 @@ def test_data_parallel_training_equals_one_process(tmp_path: Path) -> None:
 
 
 def test_sharded_ranks_take_the_same_rate_and_train(tmp_path: Path) -> None:
-    first, second = run(tmp_path, "fsdp")
+    first, second = run_ranks(2, work, "fsdp", folder=tmp_path)
     assert first["rates"] == second["rates"]
     assert first["weights"] == second["weights"]
     assert sum(first["losses"][-5:]) < 0.5 * sum(first["losses"][:5])

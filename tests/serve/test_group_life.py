@@ -45,7 +45,8 @@ def group(folder: Path) -> Iterator[Server]:
 
 
 def post(group: Server, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{group.url}{path}", json=body, timeout=30)
+    # Unverified, for there is no TLS: to read the system's certificates for each connection takes 5 ms.
+    return httpx.post(f"{group.url}{path}", json=body, timeout=30, verify=False)
 
 
 def answers(group: Server, loan: dict[str, Any]) -> set[tuple[int, str]]:

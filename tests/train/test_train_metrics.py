@@ -115,6 +115,16 @@ def test_equal_seeds_give_equal_intervals_and_a_figure_lies_in_its_own() -> None
     assert all(found.low <= found.value <= found.high for found in first.values())
 
 
+def test_an_interval_is_that_of_each_metric_computed_anew_on_each_resample() -> None:
+    target, output, weight = binary(1)
+    found, random = figures("binary", target, output, weight, seed=3), np.random.default_rng(3)
+    alike = np.full(len(target), 1 / len(target))
+    resamples = [weight * random.multinomial(len(target), alike) for _ in range(1_000)]
+    for name, info in METRICS["binary"].items():
+        low, high = np.quantile([info.function(target, output, each) for each in resamples], [0.025, 0.975])
+        assert (found[name].low, found[name].high) == pytest.approx((low, high)), name
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """Means of 80 rows of known error: of 95 % intervals, 95 of 100 hold the truth; percentile ones a few less."""
     truth, num_runs, hits = 1.0, 120, 0

@@ -4,8 +4,6 @@ two that goes on in one."""
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,84 +23,69 @@ from ranks import num_threads, run_ranks
 
 CONFIG = TrainConfig(epochs=3, lr=0.01, accumulate=2, checkpoint_every=1, ema_decay=0.5, seed=3)
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch, torch.distributed as dist
-from safetensors.torch import save_file
-from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import fully_shard
-from torch.nn.parallel import DistributedDataParallel
-from deepseek.train import ArrayStream, TrainConfig, fit, resume
 
-kind, folder = sys.argv[1], Path(sys.argv[2])
-dist.init_process_group("gloo")
-config = TrainConfig(epochs=3, lr=0.01, accumulate=2, checkpoint_every=1, ema_decay=0.5, seed=3)
-
-def model():
+def net() -> nn.Module:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
-    return DistributedDataParallel(net) if kind == "ddp" else fully_shard(net)
+    return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
 
-def data():
+
+def rows(batch_size: int, *share: int) -> ArrayStream:
     x = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
-    return ArrayStream((x, x.abs()[:, :2]), 8, torch.Generator().manual_seed(0), (dist.get_rank(), 2))
+    return ArrayStream((x, x.abs()[:, :2]), batch_size, torch.Generator().manual_seed(0), share or (0, 1))
 
-def save(net, name):
-    net = net.module if kind == "ddp" else net
-    state = get_model_state_dict(net, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    if dist.get_rank() == 0:
-        save_file(state, folder / name)
 
-whole = model()
-result = fit(whole, data(), config, loss=nn.functional.mse_loss)
-save(whole, "whole")
-count = 0
-def breaking(output, target):
-    global count
-    count += 1
-    if count == 8:  # in the fourth step: an epoch has two
-        raise KeyError("here")
-    return nn.functional.mse_loss(output, target)
-try:
-    fit(model(), data(), config, loss=breaking, checkpoints=folder / "run")
-except Exception as error:
-    assert "here" in str(error), error
-again = model()
-assert resume(again, data(), config, loss=nn.functional.mse_loss, checkpoints=folder / "run") == result
-save(again, "again")
-dist.destroy_process_group()
-"""
+def whole_and_broken(kind: str, folder: Path) -> bool:
+    """A run that is left alone, and one that breaks in its fourth step and goes on: the weights of both in `folder`."""
+
+    def model() -> nn.Module:
+        return DistributedDataParallel(net()) if kind == "ddp" else fully_shard(net())
+
+    def data() -> ArrayStream:
+        return rows(8, dist.get_rank(), 2)
+
+    def save(trained: nn.Module, name: str) -> None:
+        trained = trained.module if kind == "ddp" else trained
+        state = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        if dist.get_rank() == 0:
+            save_file(state, folder / name)
+
+    count = 0
+
+    def breaking(output: Tensor, target: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        if count == 8:  # in the fourth step: an epoch has two
+            raise KeyError("here")
+        return nn.functional.mse_loss(output, target)
+
+    whole = model()
+    result = fit(whole, data(), CONFIG, loss=nn.functional.mse_loss)
+    save(whole, "whole")
+    with pytest.raises(Exception, match="here"):
+        fit(model(), data(), CONFIG, loss=breaking, checkpoints=folder / "run")
+    again = model()
+    same = resume(again, data(), CONFIG, loss=nn.functional.mse_loss, checkpoints=folder / "run") == result
+    save(again, "again")
+    return same
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_two_processes_go_on_with_the_same_bits_and_agree_with_one(kind: str, tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), kind,
-         str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert run_ranks(2, whole_and_broken, kind, tmp_path, folder=tmp_path) == [True, True]
     whole, again = load_file(tmp_path / "whole"), load_file(tmp_path / "again")
     for name, tensor in whole.items():
         torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)
 
     # one process: the same rows in each step, in batches twice as large
-    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
-    data = ArrayStream((x, x.abs()[:, :2]), 16, torch.Generator().manual_seed(0))
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
-    fit(net, data, CONFIG, loss=nn.functional.mse_loss)
+    one = net()
+    fit(one, rows(16), CONFIG, loss=nn.functional.mse_loss)
     for name, tensor in whole.items():
-        torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
     # what two wrote, one reads: the run is over, so it only takes the weights
     other = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
     with pytest.warns(UserWarning, match="written by 2 processes and is read by 1"):
-        resume(other, data, CONFIG, loss=nn.functional.mse_loss, checkpoints=tmp_path / "run")
+        resume(other, rows(16), CONFIG, loss=nn.functional.mse_loss, checkpoints=tmp_path / "run")
     for name, tensor in whole.items():
         torch.testing.assert_close(other.state_dict()[name], tensor, rtol=0, atol=0)
 

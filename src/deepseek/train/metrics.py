@@ -32,19 +32,33 @@ def log_loss(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     >>> round(log_loss(np.array([1, 0]), np.array([[0.5, 0.5], [0.5, 0.5]]), np.ones(2)), 4)
     0.6931
     """
-    chosen = np.clip(output[np.arange(len(target)), target], EPS, 1.0)
-    return float(_mean(-np.log(chosen), weights=weight))
+    return _mean(_surprises(target, output), weights=weight)
+
+
+def _surprises(target: NDArray[Any], output: Float64) -> Float64:
+    found: Float64 = -np.log(np.clip(output[np.arange(len(target)), target], EPS, 1.0))
+    return found
 
 
 def brier(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean squared distance between the chances and the truth, summed over classes and halved (Brier 1950)."""
+    return _mean(_distances(target, output), weights=weight)
+
+
+def _distances(target: NDArray[Any], output: Float64) -> Float64:
     truth = np.eye(output.shape[1])[target]
-    return float(_mean(((output - truth) ** 2).sum(axis=1) / 2, weights=weight))
+    found: Float64 = ((output - truth) ** 2).sum(axis=1) / 2
+    return found
 
 
 def accuracy(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Share of rows whose likeliest class is the true one."""
-    return float(_mean(output.argmax(axis=1) == target, weights=weight))
+    return _mean(_hits(target, output), weights=weight)
+
+
+def _hits(target: NDArray[Any], output: Float64) -> Float64:
+    found: Float64 = (output.argmax(axis=1) == target).astype(np.float64)
+    return found
 
 
 def macro_f1(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -75,24 +89,32 @@ class _Ranking:
         self.positive = (target[self.order] == 1).astype(np.float64)
         ordered = score[self.order]
         self.ends = np.append(np.flatnonzero(np.diff(ordered)), len(score) - 1)
+        self._counted: tuple[Float64, tuple[Float64, Float64]] | None = None  # for both metrics of one resample
 
     def _counts(self, weight: Float64) -> tuple[Float64, Float64]:
-        w = weight[self.order]
-        return np.cumsum(w * self.positive)[self.ends], np.cumsum(w * (1 - self.positive))[self.ends]
+        """Positive and negative rows above each threshold, from 0 up."""
+        if self._counted is None or self._counted[0] is not weight:
+            w = weight[self.order]
+            hits, alarms = np.cumsum(w * self.positive), np.cumsum(w * (1 - self.positive))
+            none = np.zeros(1)
+            self._counted = weight, (
+                np.concatenate((none, hits[self.ends])), np.concatenate((none, alarms[self.ends]))
+            )  # fmt: skip
+        return self._counted[1]
 
     def auc(self, weight: Float64) -> float:
         hits, alarms = self._counts(weight)
         if hits[-1] == 0 or alarms[-1] == 0:
             return float("nan")
-        return float(np.trapezoid(np.append(0, hits), np.append(0, alarms)) / hits[-1] / alarms[-1])
+        return float(np.trapezoid(hits, alarms) / hits[-1] / alarms[-1])
 
     def average_precision(self, weight: Float64) -> float:
         hits, alarms = self._counts(weight)
         if hits[-1] == 0:
             return float("nan")
-        flagged = hits + alarms
-        precision = np.divide(hits, flagged, out=np.ones_like(hits), where=flagged > 0)
-        return float(np.sum(np.diff(np.append(0, hits)) * precision) / hits[-1])
+        flagged = (hits + alarms)[1:]
+        precision = np.divide(hits[1:], flagged, out=np.ones_like(flagged), where=flagged > 0)
+        return float(np.sum(np.diff(hits) * precision) / hits[-1])
 
 
 def rmse(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -102,7 +124,12 @@ def rmse(target: NDArray[Any], output: Float64, weight: Float64) -> float:
 
 def mae(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean absolute error, in the target's units."""
-    return float(_mean(np.abs(output[:, 0] - target), weights=weight))
+    return _mean(_errors(target, output), weights=weight)
+
+
+def _errors(target: NDArray[Any], output: Float64) -> Float64:
+    found: Float64 = np.abs(output[:, 0] - target)
+    return found
 
 
 def r2(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -115,6 +142,7 @@ def r2(target: NDArray[Any], output: Float64, weight: Float64) -> float:
 class MetricInfo:
     function: Metric
     higher_is_better: bool
+    of_rows: Callable[[NDArray[Any], Float64], Float64] | None = None  # (N,), where the metric is the mean of these
 
     def loss(self, target: NDArray[Any], output: Float64, weight: Float64) -> float:
         """The metric turned so that lower is better."""
@@ -134,9 +162,9 @@ def steadied(metric: MetricInfo) -> MetricInfo:
 
 
 _CLASSES = {
-    "log_loss": MetricInfo(log_loss, False),
-    "accuracy": MetricInfo(accuracy, True),
-    "brier": MetricInfo(brier, False),
+    "log_loss": MetricInfo(log_loss, False, _surprises),
+    "accuracy": MetricInfo(accuracy, True, _hits),
+    "brier": MetricInfo(brier, False, _distances),
     "macro_f1": MetricInfo(macro_f1, True),
 }
 METRICS: dict[str, dict[str, MetricInfo]] = {
@@ -146,7 +174,7 @@ METRICS: dict[str, dict[str, MetricInfo]] = {
         "average_precision": MetricInfo(average_precision, True),
     },
     "multiclass": _CLASSES,
-    "regression": {"rmse": MetricInfo(rmse, False), "mae": MetricInfo(mae, False), "r2": MetricInfo(r2, True)},
+    "regression": {"rmse": MetricInfo(rmse, False), "mae": MetricInfo(mae, False, _errors), "r2": MetricInfo(r2, True)},
 }
 
 
@@ -178,11 +206,12 @@ def figures(
     weight = np.ones(len(target)) if weight is None else weight
     random = np.random.default_rng(seed)
     num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
-    computed = {name: _prepared(name, info, target, output) for name, info in METRICS[task].items()}
+    computed = _prepared(task, target, output)
     values = {name: compute(weight) for name, compute in computed.items()}
     spread: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
+    alike = np.full(len(target), 1 / len(target))
     for _ in range(num_resamples):  # one at a time: all of them would be hundreds of numbers a row
-        resampled = weight * random.multinomial(len(target), np.full(len(target), 1 / len(target)))
+        resampled = weight * random.multinomial(len(target), alike)
         for name, many in spread.items():
             many.append(computed[name](resampled))
     return {name: Figure(values[name], *_interval(many, values[name])) for name, many in spread.items()}
@@ -195,9 +224,17 @@ def _interval(many: list[float], value: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _prepared(name: str, info: MetricInfo, target: NDArray[Any], output: Float64) -> Callable[[Float64], float]:
-    """The metric as a function of the weights alone; ranking metrics sort once."""
-    if name in ("auc", "average_precision"):
+def _prepared(task: Task, target: NDArray[Any], output: Float64) -> dict[str, Callable[[Float64], float]]:
+    """The metrics as functions of the weights alone: rows are sorted and their errors taken once."""
+    found = {name: _of_weights(info, target, output) for name, info in METRICS[task].items()}
+    if task == "binary":
         ranking = _Ranking(target, output[:, 1])
-        return ranking.auc if name == "auc" else ranking.average_precision
-    return lambda weight: info.function(target, output, weight)
+        found |= {"auc": ranking.auc, "average_precision": ranking.average_precision}
+    return found
+
+
+def _of_weights(info: MetricInfo, target: NDArray[Any], output: Float64) -> Callable[[Float64], float]:
+    if info.of_rows is None:
+        return lambda weight: info.function(target, output, weight)
+    values = info.of_rows(target, output)
+    return lambda weight: _mean(values, weights=weight)
