@@ -50,7 +50,7 @@ from deepseek.compress.post_training import quantize_onnx
 from deepseek.train import TrainConfig
 
 KNOBS = Pruning(drop=0.30, speed=0.6)  # the rule, one for both networks
-EPOCHS, ROUNDS = 26, 1  # of the repair: epochs a round
+EPOCHS, ROUNDS = 44, 1  # of the repair: epochs a round
 TEACHING = Teaching()
 NUM_CALIBRATION = 300  # rows that the ranges of int8 are measured on
 #: Claim -> bar on the ratio, or on points lost.
@@ -202,8 +202,8 @@ def repaired() -> tuple[nn.Module, nn.Module, str]:
         return whole, smaller.eval(), f"{source}; pruned net from the cache ({found['cpu_s'] / 60:.0f} CPU-minutes)"
     began_s = time.process_time()
     config = TrainConfig(
-        epochs=EPOCHS, precision="bf16", schedule="cosine", warmup=0.1, clip_norm=float("inf"), metric="accuracy",
-        goal="max", validate_every=3, checkpoint_every=50,
+        epochs=EPOCHS, lr=recipe.lr, weight_decay=recipe.weight_decay, precision="bf16", schedule="cosine", warmup=0.1,
+        clip_norm=float("inf"), metric="accuracy", goal="max", validate_every=3, checkpoint_every=50,
     )  # fmt: skip
 
     def validate(module: nn.Module) -> dict[str, float]:

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -333,10 +333,7 @@ class Run:
             self.result.best, self.result.best_epoch, self.num_waits = watched, self.epoch, 0
             if self.config.patience:
                 with self.average.applied():
-                    self.best_weights = {
-                        name: value.detach().clone() if isinstance(value, Tensor) else value
-                        for name, value in self.net.state_dict().items()
-                    }
+                    self.best_weights = _copied(self.net.state_dict())
         else:
             self.num_waits += 1
             self.is_over = self.result.stopped_early = 0 < self.config.patience <= self.num_waits
@@ -362,6 +359,10 @@ class Run:
         self.result.warnings.append(message)
         if self.is_first:
             warnings.warn(message, stacklevel=4)
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in state.items()}
 
 
 def _seed(seed: int, rank: int) -> None:
