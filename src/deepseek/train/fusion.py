@@ -11,7 +11,7 @@ Shapes: N samples, K outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ from torch.nn import functional
 from deepseek.contracts import Float32
 from deepseek.data.fuse import SamplePreparer
 from deepseek.errors import InputError
+from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss
 from deepseek.nn.multimodal import NetShape, as_tensors, fusion_net
+from deepseek.nn.pretrained import PretrainedEncoder, Towers, remembering
+from deepseek.train.align import AlignConfig, pairs_of, prealign
 from deepseek.train.config import TrainConfig
 from deepseek.train.loop import FitResult, fit, resume
 
@@ -44,12 +47,16 @@ class FusionConfig:
     batch_size: int = 64  # at least 2: norms need company
     alone: float = 0.3  # weight of the loss of each modality by itself, at least 0
     patience: int = 0  # validations without a better loss before the end; 0: all epochs, last weights
+    prealign_epochs: int = 0  # over rows that have a text and a picture, sound or film, before all else; 0: none
+    tower_lr: float = 0.2  # of `lr`, for encoders that were trained elsewhere and go on learning, above 0
     precision: str = "fp32"  # as TrainConfig has it
     fusion: FusionShape = field(default_factory=FusionShape)
+    move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
 
     def __post_init__(self) -> None:
         for name, good, expected in (
             ("batch_size", self.batch_size >= 2, "2 or more"), ("alone", self.alone >= 0, "at least 0"),
+            ("tower_lr", self.tower_lr > 0, "above 0"), ("prealign_epochs", self.prealign_epochs >= 0, "at least 0"),
         ):  # fmt: skip
             if not good:
                 raise InputError(f"fusion.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
@@ -58,7 +65,7 @@ class FusionConfig:
         """As fit() takes it."""
         return TrainConfig(
             epochs=self.epochs, lr=self.lr, weight_decay=self.weight_decay, seed=seed, patience=self.patience,
-            precision=self.precision,  # type: ignore[arg-type]
+            precision=self.precision, schedule="cosine",  # type: ignore[arg-type]
         )  # fmt: skip
 
 
@@ -113,10 +120,11 @@ def fit_fusion(
     held: NDArray[np.int64] | None = None,
     config: FusionConfig | None = None,
     seed: int = 0,
+    towers: Towers | None = None,
     checkpoints: Path | None = None,
     validated: Callable[[int, float], None] | None = None,
 ) -> FusionFit:
-    """Train on `rows`, validate on `held`.
+    """Train on `rows`, validate on `held`. `towers`: encoders that were trained elsewhere, by column.
 
     labels: (N,) classes from 0 (num_outputs > 1), or values (num_outputs 1), standardised by who calls.
     checkpoints: a folder; training goes on there where it holds some. validated: told the epoch and the loss.
@@ -125,8 +133,9 @@ def fit_fusion(
     if len(rows) < 2:
         raise InputError(f"there are {len(rows)} rows to train on", expected="2 or more", fix="bring more rows")
     torch.manual_seed(seed)
-    shape = NetShape(num_outputs, config.fusion)
-    net = fusion_net(preparer, shape)
+    towers = towers or Towers()
+    shape = NetShape(num_outputs, config.fusion, config.move, towers=towers.shapes)
+    net = fusion_net(preparer, shape, towers.weights)
     labels = labels.astype(np.int64 if num_outputs > 1 else np.float32)
     stream = SampleStream(arrays, labels, rows, min(config.batch_size, len(rows)), torch.Generator().manual_seed(seed))
     epochs = iter(range(1, config.epochs + 1))
@@ -144,24 +153,46 @@ def fit_fusion(
     def loss(found: Fused, truth: Tensor) -> Tensor:
         return fusion_loss(found, truth, alone=config.alone) if num_outputs > 1 else _value_loss(found, truth, config)
 
-    given: dict[str, Any] = {"loss": loss, "progress": False}
+    given: dict[str, Any] = {"loss": loss, "progress": False, "optimizer": _optimizer(net, config)}
     if held is not None and len(held):
         given["validation"] = validate
-    if checkpoints is None:
-        result = fit(net, stream, config.train(seed), **given)
-    else:  # begins anew where the folder holds nothing
-        result = resume(net, stream, config.train(seed), checkpoints=checkpoints, **given)
+    with remembering(net):
+        if config.prealign_epochs:
+            aligning = AlignConfig(epochs=config.prealign_epochs, batch_size=config.batch_size)
+            for pair in pairs_of(preparer):
+                prealign(net, arrays, pair, rows=rows, config=aligning, seed=seed)
+        if checkpoints is None:
+            result = fit(net, stream, config.train(seed), **given)
+        else:  # begins anew where the folder holds nothing
+            result = resume(net, stream, config.train(seed), checkpoints=checkpoints, **given)
     return FusionFit(net.eval(), shape, result)
 
 
-def margins(net: FusionNet, arrays: Arrays, rows: NDArray[Any]) -> Float32:
-    """Fused logits or values (N, K) of the rows."""
+def _optimizer(net: FusionNet, config: FusionConfig) -> torch.optim.Optimizer:
+    """AdamW; what a trained tower knows is changed at a lower rate."""
+    slow = {
+        id(p) for part in net.modules() if isinstance(part, PretrainedEncoder) for p in part.tower.parameters()
+    }  # fmt: skip
+    learning = [p for p in net.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in learning if id(p) not in slow], "lr": config.lr}]
+    if known := [p for p in learning if id(p) in slow]:
+        groups.append({"params": known, "lr": config.lr * config.tower_lr})
+    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def margins(net: FusionNet, arrays: Arrays, rows: NDArray[Any], *, mirror: Sequence[str] = ()) -> Float32:
+    """Fused logits or values (N, K) of the rows. `mirror`: pictures whose mirrored twins are answered too; the mean is
+    given."""
     net.eval()
     found = []
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             values, there = batch_of(arrays, rows[start : start + BATCH])
-            found.append(net(values, there).logits.numpy())
+            logits = net(values, there).logits
+            if mirror:
+                turned = {name: value.flip(-1) if name in mirror else value for name, value in values.items()}
+                logits = (logits + net(turned, there).logits) / 2
+            found.append(logits.numpy())
     return np.concatenate(found).astype(np.float32)
 
 
