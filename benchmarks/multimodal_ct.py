@@ -10,17 +10,17 @@ all-MiniLM-L6-v2. Published for this set on another split: AUC .98 (Zhao et al. 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from fraud_features import data_folder
-from result import claim, finish, options
+from fraud_features import cache_folder, data_folder
+from result import claim, commit, finish, options
 from safetensors.torch import save_file
 from serving_texts import minilm
 
@@ -36,6 +36,7 @@ def image_weights(folder: Path) -> str:
         return ""
     (pickled,) = (Path(found.origin).parent / "models").glob("*.pth")
     file = folder / "lite0.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
     weights = torch.load(pickled, weights_only=True)  # noqa: TID251  (of a package that was installed; tensors alone)
     save_file({name: value.contiguous() for name, value in weights.items()}, file)
     return f"efficientnet_lite0:{file}"
@@ -78,8 +79,9 @@ def main() -> int:
     torch.set_num_threads(1)
     asked = set(CLAIMS) if args.only is None else {args.only}
     choices = replace(Choices(), members=1) if args.quick else Choices()
-    with tempfile.TemporaryDirectory() as folder:
-        found = list(measure(asked, Path(folder), choices))
+    # kept, so that a run that was cut off goes on; other choices or another commit begin anew
+    key = hashlib.sha256(f"{choices} {commit()}".encode()).hexdigest()[:12]
+    found = list(measure(asked, cache_folder() / "benchmarks" / f"multimodal_ct-{key}", choices))
     return finish("multimodal_ct", found, not_run=[name for name in CLAIMS if name not in asked])
 
 

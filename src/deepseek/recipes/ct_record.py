@@ -46,8 +46,8 @@ KS = (1, 5, 10)
 class Choices:
     """What the recipe decides. Chosen on the validation rows of covid-ct."""
 
-    side: int = 224  # pixels: all slices have one size, for theirs would tell the class
-    epochs: int = 12  # of a diagnosis
+    side: int = 160  # pixels: all slices have one size, for theirs would tell the class
+    epochs: int = 10  # of a diagnosis
     members: int = 1  # nets whose answers are averaged
     lr: float = 2e-3
     tower_lr: float = 0.25  # of lr, for the weights that the user brings
@@ -160,13 +160,14 @@ def presence_leaks(study: Study) -> tuple[Finding, ...]:
 
 
 def diagnose(study: Study, brought: Brought, choices: Choices, scratch: Path) -> dict[str, Any]:
-    """Positive or not, from the picture alone: figures on test rows with intervals, the threshold from validation."""
+    """Positive or not, from the picture alone: figures on test rows with intervals, the threshold from validation. A
+    training that was cut off goes on in `scratch`."""
     from deepseek.train.decide import choose_threshold
     from deepseek.train.fusion import FusionConfig, fit_fusion, margins
     from deepseek.train.metrics import figures
 
     preparer, towers = _prepared(study, [IMAGE], brought, choices, trained=True)
-    arrays = decode(preparer, study.table, scratch, root=study.root).arrays
+    arrays = decode(preparer, study.table, scratch / "arrays", root=study.root).arrays
     train, val, test = (study.rows(part) for part in ("train", "val", "test"))
     config = FusionConfig(
         epochs=choices.epochs, lr=choices.lr, tower_lr=choices.tower_lr, batch_size=choices.batch_size, alone=0.0,
@@ -176,7 +177,7 @@ def diagnose(study: Study, brought: Brought, choices: Choices, scratch: Path) ->
     for member in range(choices.members):
         done = fit_fusion(
             preparer, arrays, study.target, num_outputs=2, rows=train, held=val, config=config,
-            seed=choices.seed + member, towers=towers,
+            seed=choices.seed + member, towers=towers, checkpoints=scratch / f"net-{member}",
         )  # fmt: skip
         judged = np.concatenate([val, test])
         found = margins(done.net, arrays, judged, mirror=[IMAGE])
