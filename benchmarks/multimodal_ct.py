@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from fraud_features import cache_folder, data_folder
-from result import claim, commit, finish, options
+from result import ROOT, claim, finish, options
 from safetensors.torch import save_file
 from serving_texts import minilm
 
@@ -79,9 +79,12 @@ def main() -> int:
     torch.set_num_threads(1)
     asked = set(CLAIMS) if args.only is None else {args.only}
     choices = replace(Choices(), members=1) if args.quick else Choices()
-    # kept, so that a run that was cut off goes on; other choices or another commit begin anew
-    key = hashlib.sha256(f"{choices} {commit()}".encode()).hexdigest()[:12]
-    found = list(measure(asked, cache_folder() / "benchmarks" / f"multimodal_ct-{key}", choices))
+    # kept, so that a run that was cut off goes on; other choices or another net begin anew
+    sha = hashlib.sha256(str(choices).encode())
+    for file in sorted((ROOT / "src" / "deepseek" / "nn").glob("*.py")):
+        sha.update(file.read_bytes())
+    folder = cache_folder() / "benchmarks" / f"multimodal_ct-{sha.hexdigest()[:12]}"
+    found = list(measure(asked, folder, choices))
     return finish("multimodal_ct", found, not_run=[name for name in CLAIMS if name not in asked])
 
 
