@@ -93,6 +93,11 @@ def test_weights_of_efficientnet_lite_are_read_by_the_names_of_their_publisher(t
     found = tower_weights(LITE, tmp_path / "lite.safetensors")
     assert {name.removeprefix("net.") for name in found} == set(state)
     assert ImageTower(LITE, (65, 33)).grid == (3, 2)  # rounded up
+    cut = ImageTower(f"{LITE}@11", (65, 33))
+    assert (cut.width, cut.grid) == (112, (5, 3))
+    cut.load_state_dict(tower_weights(f"{LITE}@11", tmp_path / "lite.safetensors"))
+    with pytest.raises(InputError, match="ends at block '17'"):
+        ImageTower(f"{LITE}@17", (65, 33))
 
 
 _LAST = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}

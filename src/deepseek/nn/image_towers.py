@@ -1,6 +1,7 @@
 """Image nets with weights of their own: EfficientNet-Lite0 written out here, and those of torchvision or timm by name.
 
     tower = ImageTower("efficientnet_lite0", (224, 224))         # 3.4 million parameters, no library but torch
+    tower = ImageTower("efficientnet_lite0@11", (224, 224))      # its first 11 of 16 blocks: textures, no things yet
     tower = ImageTower("resnet18", (224, 224))                   # torchvision's
     tower = ImageTower("timm/resnet18", (224, 224))              # timm's, where it is installed
     tower(images)                                                # uint8 (N, C, H, W) -> (N, L, H'), L places of a grid
@@ -95,7 +96,7 @@ def tower_weights(name: str, file: Path) -> dict[str, Tensor]:
             f"{file.name} cannot be read: {error}", expected="a safetensors file",
             fix="save the weights with safetensors.torch.save_file; a pickle (.pth, .bin) is never loaded",
         ) from error  # fmt: skip
-    if name == LITE:  # as it was published, each part of a name with a line before it
+    if name.partition("@")[0] == LITE:  # as it was published, each part of a name with a line before it
         given = {".".join(part.lstrip("_") for part in key.split(".")): value for key, value in given.items()}
     wanted = {key: tuple(value.shape) for key, value in _made(name)[0].state_dict().items()}
     for key, shape in wanted.items():
@@ -110,8 +111,8 @@ def tower_weights(name: str, file: Path) -> dict[str, Tensor]:
 
 def _made(name: str) -> tuple[nn.Module, tuple[Any, Any]]:
     """A net from pictures to a grid, and the levels that it expects: mean and deviation, of levels in 0..1."""
-    if name == LITE:
-        return EfficientNetLite(), _LEVELS
+    if name.partition("@")[0] == LITE:
+        return EfficientNetLite(_num_blocks(name)), _LEVELS
     if name.startswith(TIMM):
         timm = need("timm", extra="timm")
         net = timm.create_model(name.removeprefix(TIMM), pretrained=False, num_classes=0, global_pool="")
@@ -133,6 +134,16 @@ def _made(name: str) -> tuple[nn.Module, tuple[Any, Any]]:
     )  # fmt: skip
 
 
+def _num_blocks(name: str) -> int:
+    depth = name.partition("@")[2]
+    most = sum(stage[0] for stage in _STAGES)
+    if "@" in name and not (depth.isascii() and depth.isdigit() and 1 <= int(depth) <= most):
+        raise InputError(
+            f"the image net {name!r} ends at block {depth!r}", expected=f"1 to {most}", fix=f"such as {LITE}@11"
+        )
+    return int(depth or most)
+
+
 class _Parts(nn.Module):
     """The parts of a net that lie before its pooling, one after the other, under their own names."""
 
@@ -148,22 +159,27 @@ class _Parts(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite0: (N, 3, H, W), levels in -1..1 -> (N, 1280, H / 32, W / 32), rounded up."""
+    """EfficientNet-Lite0: (N, 3, H, W), levels in -1..1 -> (N, 1280, H / 32, W / 32), rounded up; what its first
+    `num_blocks` say, where these are not all."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_blocks: int = 16) -> None:
         super().__init__()
         self.conv_stem, self.bn0 = _Same(3, 32, 3, stride=2), _norm(32)
         self.blocks, inputs = nn.ModuleList(), 32
         for repeats, kernel, stride, expansion, outputs in _STAGES:
-            for repeat in range(repeats):
+            for repeat in range(min(repeats, num_blocks - len(self.blocks))):
                 self.blocks.append(_Inverted(inputs, outputs, kernel, stride if repeat == 0 else 1, expansion))
                 inputs = outputs
-        self.conv_head, self.bn1 = _Same(inputs, 1280, 1), _norm(1280)
+        self.whole = num_blocks == 16
+        if self.whole:
+            self.conv_head, self.bn1 = _Same(inputs, 1280, 1), _norm(1280)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu6(self.bn0(self.conv_stem(x)))
         for block in self.blocks:
             x = block(x)
+        if not self.whole:
+            return x
         y: Tensor = functional.relu6(self.bn1(self.conv_head(x)))
         return y
 

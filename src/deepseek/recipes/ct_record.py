@@ -19,7 +19,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from deepseek.data.leaks import Finding
 from deepseek.data.leaks_samples import check_presence, told_by
 from deepseek.errors import DeepseekError, InputError
 from deepseek.nn.augment import MoveShape
+from deepseek.nn.image_towers import LITE
 
 IMAGE, TEXT, TARGET, PATIENT, SEX = "image", "captions", "covid", "patient", "gender"
 SIZES = ("orig_w", "orig_h")
@@ -46,10 +47,12 @@ KS = (1, 5, 10)
 class Choices:
     """What the recipe decides. Chosen on the validation rows of covid-ct."""
 
-    side: int = 160  # pixels: all slices have one size, for theirs would tell the class
-    epochs: int = 10  # of a diagnosis
+    side: int = 192  # pixels: all slices have one size, for theirs would tell the class
+    epochs: int = 20  # of a diagnosis
     members: int = 1  # nets whose answers are averaged
     lr: float = 2e-3
+    blocks: int = 11  # of EfficientNet-Lite0 that a diagnosis looks through: textures say more here than things
+    learns: bool = False  # the image net goes on learning for the diagnosis
     tower_lr: float = 0.25  # of lr, for the weights that the user brings
     small_side: int = 96  # where none are brought
     move: MoveShape = field(
@@ -133,6 +136,13 @@ class Study:
             chosen &= ~self.table.missing(name)
         return np.flatnonzero(chosen)
 
+    def unseen(self, part: str) -> NDArray[np.int64]:
+        """Rows of a part whose report no training row has: one report stands under slices of several patients, and
+        would be found by the other slices of its figure."""
+        texts = self.table.column(TEXT)
+        known = set(texts[self.rows("train", having=[TEXT])].tolist())
+        return np.array([row for row in self.rows(part, having=[TEXT]) if texts[row] not in known], np.int64)
+
 
 def run(folder: Path, *, brought: Brought | None = None, choices: Choices | None = None) -> Findings:
     """All of it. InputError for a folder that is not such a study; what `fit_fusion` and `decode` raise."""
@@ -166,7 +176,9 @@ def diagnose(study: Study, brought: Brought, choices: Choices, scratch: Path) ->
     from deepseek.train.fusion import FusionConfig, fit_fusion, margins
     from deepseek.train.metrics import figures
 
-    preparer, towers = _prepared(study, [IMAGE], brought, choices, trained=True)
+    if brought.image.startswith(f"{LITE}:"):
+        brought = replace(brought, image=brought.image.replace(LITE, f"{LITE}@{choices.blocks}", 1))
+    preparer, towers = _prepared(study, [IMAGE], brought, choices, trained=choices.learns)
     arrays = decode(preparer, study.table, scratch / "arrays", root=study.root).arrays
     train, val, test = (study.rows(part) for part in ("train", "val", "test"))
     config = FusionConfig(
@@ -193,8 +205,8 @@ def diagnose(study: Study, brought: Brought, choices: Choices, scratch: Path) ->
 
 
 def retrieve(study: Study, brought: Brought, choices: Choices, scratch: Path) -> tuple[dict[str, Any], list[Shown]]:
-    """Reports find their slices among those of other patients and slices their reports: recall at k beside chance, and
-    a few records with what looks at what."""
+    """Reports that were not seen find their slices among those of other patients, and slices their reports: recall at k
+    beside chance, and a few records with what looks at what."""
     import torch
 
     from deepseek.nn.fusion import FusionShape
@@ -209,7 +221,7 @@ def retrieve(study: Study, brought: Brought, choices: Choices, scratch: Path) ->
     aligner = prealign(
         net, arrays, (TEXT, IMAGE), rows=study.rows("train", having=[TEXT]), config=config, seed=choices.seed
     )
-    told = {part: retrieval(aligner, arrays, study.rows(part, having=[TEXT]), ks=KS) for part in ("val", "test")}
+    told = {part: retrieval(aligner, arrays, study.unseen(part), ks=KS) for part in ("val", "test")}
     plain = {
         part: {"num_rows": found.num_rows, "recall": found.recall, "chance": found.chance}
         for part, found in told.items()
@@ -272,7 +284,7 @@ def _shown(study: Study, preparer: SamplePreparer, aligner: Any, arrays: Any, ch
     from deepseek.nn.align import associate
 
     texts = study.table.column(TEXT)
-    firsts = {texts[row]: row for row in study.rows("test", having=[TEXT])[::-1]}
+    firsts = {texts[row]: row for row in study.unseen("test")[::-1]}
     reader = next(column.reader for column in preparer.media if column.name == TEXT)
     found = []
     for row in sorted(firsts.values())[:: max(1, len(firsts) // choices.num_shown)][: choices.num_shown]:

@@ -38,10 +38,10 @@ def _leaks(found: Findings) -> Html:
         f"仅凭图像原始尺寸即可区分类别，AUC {numbers.fixed(found.size_auc, 2)}（0.5 为随机）：阳性与阴性切片来源不同。"
         "所有切片统一为同一尺寸。",
     )
-    said = [look.state("warn", size)]
+    said: list[Words | Html] = [look.state("warn", size)]
     said += [look.state("bad" if each.level == "refuse" else "warn", each.message) for each in found.presence]
     kept = Text("None of these columns is an input of the diagnosis.", "诊断不使用上述任何一列。")
-    return Html("".join(said) + look.paragraph(kept))
+    return Html(look.listing(said, plain=True) + look.paragraph(kept))
 
 
 def _diagnosis(found: Mapping[str, Any]) -> Html:
@@ -72,8 +72,8 @@ def _retrieval(found: Mapping[str, Any]) -> Html:
     columns = [_words("rows and direction", "数据与方向"), *(Column(f"R@{k}") for k in ks)]
     note = Text(
         "In brackets: by chance. Each distinct report and slice of the part is a candidate; patients are on one side "
-        "of the split alone.",
-        "括号内为随机水平。该部分中每个不同的报告与切片均为候选；同一患者只在一侧。",
+        "of the split alone, and reports that stand in training rows, too, are left out.",
+        "括号内为随机水平。该部分中每个不同的报告与切片均为候选；同一患者只在一侧，训练行中出现过的报告已剔除。",
     )
     return Html(look.table(columns, rows) + look.paragraph(note, note=True))
 
