@@ -26,7 +26,8 @@ STYLE = (
     )
     + f".word-{STEPS}{{border-bottom:2px solid var(--positive)}}"
     ".pair{display:flex;flex-wrap:wrap;gap:8px 24px;align-items:flex-start;margin:8px 0}"
-    ".pair figure{margin:0;max-width:224px}.pair p{flex:1 1 260px;min-width:0;margin:0}@media print{.pair{break-inside:avoid}}"
+    ".pair figure{margin:0;max-width:224px}.pair p{flex:1 1 260px;min-width:0;margin:0}"
+    "@media print{.pair{break-inside:avoid}}"
 )
 
 
