@@ -50,7 +50,7 @@ def measure(asked: set[str], folder: Path, choices: Choices) -> Iterator[dict[st
         told = ", ".join(each.name for each in presence_leaks(study))
         yield claim(
             "size_leak_auc", ours=size_leak(study), unit="AUC by width and height alone",
-            note=f"shown, not judged: sizes are made one; also refused for a diagnosis: {told}",
+            note=f"shown, not judged: sizes are made one; also by what is there alone: {told}",
         )  # fmt: skip
     if "covid_ct_auc" in asked:
         found = diagnose(study, brought, choices, folder / "slices")

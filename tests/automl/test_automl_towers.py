@@ -37,21 +37,24 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory, net: Path) -> tuple[Path, Any]:
-    root = tmp_path_factory.mktemp("patients")
+def ship(root: Path, **encoders: str) -> Any:
+    """Of a picture that says nothing and a text that says the class."""
     draw, lines = np.random.default_rng(0), ["scan,note,patient,ill"]
     for row in range(NUM):
         ill = row // 2 % 2
         Image.fromarray(draw.integers(0, 255, (16, 16), np.uint8)).save(root / f"{row}.png")
         lines.append(f"{row}.png,{('happy cat', 'bad film')[ill]},p{row // 2},{('no', 'yes')[ill]}")
     (root / "patients.csv").write_text("\n".join(lines) + "\n")
-    folder = make_text_folder(root / "bert")
-    made = ds.ship(
+    return ds.ship(
         root / "patients.csv", target="ill", split="group:patient", out=root / "bundle", trials=2, workers=0,
-        encoders={"note": str(folder), "scan": f"{NET}:{net}"}, allow=("copies:scan",),
+        encoders={"note": str(make_text_folder(root / "bert")), **encoders},
     )  # fmt: skip
-    return root, made
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    root = tmp_path_factory.mktemp("patients")
+    return root, ship(root)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
@@ -124,8 +127,11 @@ def test_the_bundle_answers_as_the_net_and_without_torch(shipped: Any) -> None:
     root, made = shipped
     assert json.loads((made.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
     towers = json.loads((made.path / "model.json").read_text())["shape"]["towers"]
-    assert (towers["scan"]["image"], towers["note"]["text"]["hidden"]) == (NET, 32)
+    assert towers["note"]["text"]["hidden"] == 32
     assert str(root) not in (made.path / "model.json").read_text() + (made.path / "bundle.json").read_text()
+    kept, given = load_file(made.path / "weights/net.safetensors"), load_file(root / "bert" / "model.safetensors")
+    words = "embeddings.word_embeddings.weight"
+    torch.testing.assert_close(kept["encoders.m_note.tower.words.weight"], given[words], rtol=0, atol=0)
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from deepseek.engines import open_runtime\n"
@@ -136,8 +142,11 @@ def test_the_bundle_answers_as_the_net_and_without_torch(shipped: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_towers_in_a_bundle_are_those_that_were_brought(shipped: Any, net: Path) -> None:
-    _root, made = shipped
+@pytest.mark.slow
+def test_an_image_net_goes_into_the_same_graph(tmp_path: Path, net: Path) -> None:
+    made = ship(tmp_path, scan=f"{NET}:{net}")
+    assert json.loads((made.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
+    assert json.loads((made.path / "model.json").read_text())["shape"]["towers"]["scan"]["image"] == NET
     kept, given = load_file(made.path / "weights/net.safetensors"), load_file(net)
     for name in ("features.0.weight", "features.12.expand3x3.bias"):
         torch.testing.assert_close(kept[f"encoders.m_scan.tower.net.{name}"], given[name], rtol=0, atol=0)
