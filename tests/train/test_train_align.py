@@ -85,7 +85,7 @@ def test_the_encoders_of_the_net_are_those_that_learn(arrays: Any) -> None:
 
 def test_a_fit_is_the_best_of_the_others_tokens_weighed() -> None:
     one = Aligned(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0.25, 0.75]]))
-    other = Aligned(torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]]), torch.tensor([[1.0, 0.0]]))
+    other = Aligned(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[1.0, 0.0]]))
     # there: .25 * 1 + .75 * 0, the second token of the other being none; back: 1 * 1
     torch.testing.assert_close(match(one, other), torch.tensor([[0.625]]))
 
