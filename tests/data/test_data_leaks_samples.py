@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepseek.data.leaks_samples import balanced_accuracy, check_copies, check_presence
+from deepseek.data.leaks_samples import balanced_accuracy, check_copies, check_presence, told_by
 from deepseek.data.split import Split
 
 
@@ -65,3 +65,15 @@ def test_many_copies_are_refused_and_what_cannot_be_read_is_passed_over(tmp_path
     (found,) = check_copies({"scan": [b"same"] * 20}, split, root=None)
     assert found.level == "refuse"
     assert not check_copies({"scan": ["lost.png"] * 19 + [None]}, split, root=tmp_path)
+
+
+def test_what_is_no_content_tells_a_class_or_does_not_and_a_group_is_on_one_side_alone() -> None:
+    draw = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 3)
+    target = np.tile([0, 1], 30)[groups]
+    told, none = 300.0 + 200 * target, draw.normal(size=180)
+    assert told_by(told[:, None], target, groups) == 1.0
+    assert abs(told_by(none[:, None], target, groups) - 0.5) < 0.15
+    assert (
+        told_by(groups[:, None], target, groups) < 0.7
+    )  # by its own number a row would be told, were it on both sides

@@ -13,6 +13,7 @@ from deepseek.bundle.fields import parse
 from deepseek.data.media import BrokenError
 from deepseek.data.text import TextReader, decode_text
 from deepseek.errors import InputError
+from textfolders import tokenizer_of
 
 TEXTS = ["The card was lost at the station", "my card is gone", "卡丢了, 请冻结我的卡", "the card is lost"]
 
@@ -90,3 +91,15 @@ def test_a_length_that_makes_no_sense_is_refused(num_tokens: int) -> None:
 def test_a_tokenizer_that_was_changed_is_named() -> None:
     with pytest.raises(InputError, match="tokenizer cannot be read"):
         TextReader('{"model": 3}', 8).read("card")
+
+
+def test_a_pretrained_tokenizer_sets_its_own_ends_and_its_own_padding() -> None:
+    made = tokenizer_of("roberta")
+    made.enable_padding(length=40, pad_id=1)  # as files of sentence-transformers ask for
+    reader = TextReader.given(made.to_str(), ["abc", "ab"], most=16, pad_id=1)
+    assert reader.num_tokens == 5  # as long as the longest: <s> a b c </s>
+    ids = reader.read_many(["ab", "abcdef"])
+    vocab = made.get_vocab()
+    assert ids[0].tolist() == [vocab["<s>"], vocab["a"], vocab["b"], vocab["</s>"], 1]
+    assert ids[1, -1] == vocab["</s>"]  # what is cut ends, too
+    assert reader.spans("ab") == [(0, 1), (1, 2), (0, 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from deepseek.data.image import ImageReader
 from deepseek.data.table import Table
 from deepseek.errors import InputError
 from deepseek.nn.fusion import FusionShape
+from deepseek.train.align import pairs_of
 from deepseek.train.fusion import FusionConfig, SampleStream, batch_of, fit_fusion, margins
 
 Image = pytest.importorskip("PIL.Image")
@@ -114,6 +116,34 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(made: Any, tmp_pat
     again = fit_fusion(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c")
     for one, other in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_pairs_are_aligned_before_the_fusion_where_it_is_asked_for(made: Any) -> None:
+    preparer, samples, labels, rows = made
+    assert pairs_of(preparer) == [("note", "scan")]
+    nets = [
+        fit_fusion(
+            preparer, samples.arrays, labels, num_outputs=2, rows=rows[:32],
+            config=replace(SMALL, epochs=1, lr=1e-9, weight_decay=0.0, prealign_epochs=epochs),
+        ).net
+        for epochs in (0, 1)
+    ]  # fmt: skip
+    moved = {
+        name for (name, one), other in zip(nets[0].named_parameters(), nets[1].parameters(), strict=True)
+        if float((one - other).abs().max()) > 1e-5
+    }  # fmt: skip
+    assert {name.split(".")[1] for name in moved} == {"m_note", "m_scan"}
+    assert all(name.startswith("encoders.") for name in moved)
+
+
+def test_a_mirrored_twin_is_answered_too(made: Any) -> None:
+    preparer, samples, labels, rows = made
+    net = fit_fusion(
+        preparer, samples.arrays, labels, num_outputs=2, rows=rows[:32], config=replace(SMALL, epochs=1)
+    ).net
+    turned = {**samples.arrays, "scan": samples.arrays["scan"][..., ::-1]}
+    each = [margins(net, arrays, rows[:4]) for arrays in (samples.arrays, turned)]
+    np.testing.assert_allclose(margins(net, samples.arrays, rows[:4], mirror=["scan"]), np.mean(each, 0), atol=1e-6)
 
 
 def test_too_few_rows_are_refused(made: Any) -> None:

@@ -52,6 +52,8 @@ class ShipOptions:
     files: str | Path | None = None  # the folder that paths in the data lie below; by default that of the data's file
     broken: str = "fail"  # what a file does that cannot be read: "fail" the run, or "mask" the value and count it
     workers: int = 2  # processes that decode files; 0 decodes in this one
+    encoders: Mapping[str, str | Path] | None = None  # column: folder of a text model, or NAME:FILE of an image net
+    train_encoders: Sequence[str] = ()  # columns of these whose encoder goes on learning; the others stay as they are
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -86,6 +88,12 @@ class ShipOptions:
                     expected="another column",
                     fix=f"take {self.target!r} out of {name}, or name another target",
                 )
+        for column in self.train_encoders:
+            if column not in (self.encoders or {}):
+                raise InputError(
+                    f"ship.train_encoders names {column!r}, which has no encoder of yours",
+                    expected="a column that encoders names", fix=f"give {column!r} an encoder, or leave it out",
+                )  # fmt: skip
         for column, sign in (self.monotone or {}).items():
             if sign not in (1, -1):
                 raise InputError(
@@ -98,7 +106,8 @@ class ShipOptions:
         for names, types, expected in (
             (("seed", "trials", "workers"), int, "a whole number"),
             (("budget_s", "interval", "max_fpr", "min_recall"), (int, float), "a number"),
-            (("candidates", "drop", "segments", "allow"), (list, tuple, set), "a list of names"),
+            (("candidates", "drop", "segments", "allow", "train_encoders"), (list, tuple, set), "a list of names"),
+            (("encoders",), Mapping, "a column and its encoder"),
         ):
             for name in names:
                 value = getattr(self, name)
@@ -107,7 +116,8 @@ class ShipOptions:
 
     def config(self) -> dict[str, Any]:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
-        left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite", "files", "workers"}
+        left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
+        left_out |= {"files", "workers", "encoders"}  # paths of one machine
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
             name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _listed(v)

@@ -24,6 +24,7 @@ from deepseek.automl.demands import check_demands
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.pack import as_json
 from deepseek.automl.ship import Shipped
+from deepseek.automl.towers import Brought, bring, is_folder
 from deepseek.automl.work import Opened, accepted, default_name, leaks
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
 from deepseek.contracts import Figure, Float64, Tensors
@@ -48,7 +49,8 @@ EPOCHS = (4, 60)  # the fewest and the most that a budget buys
 
 def files_in(opened: Opened, asked: ShipOptions) -> dict[str, str]:
     """Kinds of the columns of files, and of texts that the user named as such; empty for a table alone."""
-    told = {name: kind for name, kind in (asked.kinds or {}).items() if kind in READERS}
+    told = {name: "text" for name, spec in (asked.encoders or {}).items() if is_folder(spec)}
+    told |= {name: kind for name, kind in (asked.kinds or {}).items() if kind in READERS}
     root = root_of(opened, asked)
     found = {} if root is None else find_media(opened.table, root=root)
     kinds = {**found, **told}
@@ -77,6 +79,7 @@ class SampleWork:
     preparer: SamplePreparer
     decoded: Decoded  # of all rows of the table
     target: NDArray[Any]  # (N,) class numbers or values
+    brought: Brought  # encoders that the user has
 
     def fitted_and_held(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on and rows to judge by: the user's validation rows, else one fold of the stated split."""
@@ -124,7 +127,9 @@ def _read(opened: Opened, asked: ShipOptions, media: Mapping[str, str], scratch:
     files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}
     found += check_copies(files, opened.split, root=root)
     warnings = [*table.notes, *opened.info.notes, *accepted(asked, found)]
-    preparer = fit_samples(opened.development, kinds, target=asked.target, root=root)
+    brought = bring(asked.encoders or {}, opened.development, trained=asked.train_encoders)
+    preparer = fit_samples(opened.development, kinds, target=asked.target, root=root, readers=brought.readers)
+    preparer = brought.adapt(preparer)
     # what was held back from the table is no input, but rows may hold it
     preparer = replace(preparer, ignored=tuple(name for name in table.names if name not in preparer.columns()))
     warnings += [*(preparer.table.notes if preparer.table else ()), *evidence.too_few(opened.test, asked.segments)]
@@ -133,7 +138,7 @@ def _read(opened: Opened, asked: ShipOptions, media: Mapping[str, str], scratch:
         workers=asked.workers, progress=asked.progress,
     )  # fmt: skip
     warnings += _masked(decoded)
-    return SampleWork(opened, asked, kinds, warnings, preparer, decoded, target)
+    return SampleWork(opened, asked, kinds, warnings, preparer, decoded, target, brought)
 
 
 def _masked(decoded: Decoded) -> list[str]:
@@ -200,7 +205,7 @@ def _trained(work: SampleWork) -> _Made:
 
     done = fit_fusion(
         work.preparer, work.decoded.arrays, truth, num_outputs=num_outputs, rows=fitted, held=held, config=config,
-        seed=asked.seed, validated=validated,
+        seed=asked.seed, towers=work.brought.towers, validated=validated,
     )  # fmt: skip
     if say:
         say("exporting, checking", 0.92)
@@ -263,8 +268,9 @@ def _config(work: SampleWork, fitted: NDArray[Any], truth: NDArray[Any], num_out
     few = fitted[: 4 * config.batch_size]
     began_s = time.process_time()
     fit_fusion(
-        work.preparer, work.decoded.arrays, truth, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1)
-    )
+        work.preparer, work.decoded.arrays, truth, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1),
+        towers=work.brought.towers,
+    )  # fmt: skip
     epoch_s = (time.process_time() - began_s) * len(fitted) / len(few)
     return replace(config, epochs=int(np.clip(0.8 * work.asked.budget_s / max(epoch_s, 1e-3), *EPOCHS)))
 

@@ -79,6 +79,11 @@ def ship(data: Any = None, *, target: str | None = None, example: str | None = N
 
     if media := files_in(opened, asked):
         return ship_samples(opened, asked, media, clock)
+    if asked.encoders:
+        raise InputError(
+            f"{', '.join(asked.encoders)} has an encoder, but no column holds files or texts",
+            expected="a column of texts or pictures", fix="name one with kinds, or leave the encoders out",
+        )  # fmt: skip
     work = Work.of(opened, asked)
     developed = work.develop()
     return work.pack(developed, clock)

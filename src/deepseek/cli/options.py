@@ -48,6 +48,18 @@ def pair(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
     return read
 
 
+def assignment(text: str) -> tuple[str, str]:
+    """COLUMN=VALUE, whatever the value.
+
+    >>> assignment("ct=resnet18:resnet18.safetensors")
+    ('ct', 'resnet18:resnet18.safetensors')
+    """
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise click.BadParameter(f"{text!r} is not COLUMN=VALUE")
+    return name, value
+
+
 def json_text(text: str) -> Any:
     """JSON in the argument itself, or the path of a file that holds it."""
     given = text

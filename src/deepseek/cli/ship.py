@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, duration, json_text, pair, share
+from deepseek.cli.options import BUNDLE, FILE, assignment, duration, json_text, pair, share
 from deepseek.cli.progress import Progress
 from deepseek.errors import InputError, MissingError
 from deepseek.files import check_place
@@ -31,6 +31,7 @@ Examples:
   deepseek ship cards.parquet --target fraud --split time:when --max-fpr 0.0002
   deepseek ship prices.csv --target price --monotone area=+1 --interval 0.9
   deepseek ship patients.csv --target covid --split group:patient --kind report=text --files scans
+  deepseek ship patients.csv --target covid --encoder report=all-MiniLM --encoder ct=resnet18:resnet18.safetensors
 """
 
 
@@ -97,6 +98,11 @@ Examples:
     help="A file that cannot be read ends the run, or its value is masked and counted.",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(0, 256), default=2, show_default=True, help="Processes that read files.")
+@click.option(
+    "--encoder", "encoders", multiple=True, metavar="COL=WHAT", type=assignment,
+    help="Encoder of a column: the folder of a text model, or NAME:FILE.safetensors of an image net.",
+)  # fmt: skip
+@click.option("--train-encoder", "train_encoders", multiple=True, metavar="COL", help="Let it go on learning.")
 @click.option("--segment", "segments", multiple=True, metavar="COL", help="Figures for each value of a column.")
 @click.option("--fairness", metavar="COL", help="Gaps between the groups of a column.")
 @click.option(
@@ -122,6 +128,7 @@ def command(
     source, options = _source(data, example, options)
     options["split"] = options["split"] or "random"
     options["kinds"] = dict(options["kinds"]) or None
+    options["encoders"] = dict(options["encoders"]) or None
     options["monotone"] = {column: int(sign) for column, sign in options["monotone"]} or None
     options["candidates"] = tuple(options["candidates"].split(",")) if options["candidates"] else None
 

@@ -56,6 +56,8 @@ class TextReader:
 
     tokenizer: str
     num_tokens: int = 64  # of a text, what is longer is cut; at least 2
+    own_ends: bool = False  # begin and end a text as the tokenizer itself does: one that a pretrained model brings
+    pad_id: int = 0  # behind the last token
 
     kind: ClassVar[str] = "text"
     suffixes: ClassVar[tuple[str, ...]] = (".txt",)
@@ -65,6 +67,8 @@ class TextReader:
             raise InputError(
                 f"text.num_tokens is {self.num_tokens}", expected="between 2 and 4,096", fix="give such a number"
             )
+        if self.pad_id < 0:
+            raise InputError(f"text.pad_id is {self.pad_id}", expected="0 or more", fix="give the padding's id")
 
     @classmethod
     def fit(cls, texts: Sequence[str], *, num_tokens: int = 64, vocab_size: int = 8_000) -> Self:
@@ -82,6 +86,14 @@ class TextReader:
         if made.get_vocab_size() <= 3:
             raise InputError("there is no word in the texts", expected="texts to learn from", fix="give such texts")
         return cls(made.to_str(), num_tokens)
+
+    @classmethod
+    def given(cls, tokenizer: str, texts: Sequence[str], *, most: int, pad_id: int = 0) -> Self:
+        """With the tokenizer.json of a pretrained model, as it stands: as many tokens as the longest of `texts` has,
+        `most` at most."""
+        longest = cls(tokenizer, most, own_ends=True, pad_id=pad_id)
+        used = max((int((longest.read(text) != pad_id).sum()) for text in texts), default=2)
+        return cls(tokenizer, max(2, used), own_ends=True, pad_id=pad_id)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,18 +114,22 @@ class TextReader:
 
     def read_many(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Ids (N, num_tokens)."""
-        found = np.zeros((len(texts), self.num_tokens), np.int64)
-        found[:, 0] = self._start
+        found = np.full((len(texts), self.num_tokens), self.pad_id, np.int64)
+        first = 0 if self.own_ends else 1
+        if first:
+            found[:, 0] = self._start
         cut = [text[: min(MAX_CHARACTERS, 64 * self.num_tokens)] for text in texts]
-        for row, encoded in enumerate(self._tokenizer.encode_batch(cut, add_special_tokens=False)):
-            ids = encoded.ids[: self.num_tokens - 1]
-            found[row, 1 : 1 + len(ids)] = ids
+        for row, encoded in enumerate(self._tokenizer.encode_batch(cut, add_special_tokens=self.own_ends)):
+            ids = encoded.ids[: self.num_tokens - first]
+            found[row, first : first + len(ids)] = ids
         return found
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where in the text each token after the start stands: what attention to a token is shown on."""
-        encoded = self._tokenizer.encode(text[: 64 * self.num_tokens], add_special_tokens=False)
-        return [(int(start), int(end)) for start, end in encoded.offsets[: self.num_tokens - 1]]
+        """Where in the text each token after the start stands: what attention to a token is shown on. An end that the
+        tokenizer sets stands at (0, 0)."""
+        encoded = self._tokenizer.encode(text[: 64 * self.num_tokens], add_special_tokens=self.own_ends)
+        offsets = encoded.offsets[1 : self.num_tokens] if self.own_ends else encoded.offsets[: self.num_tokens - 1]
+        return [(int(start), int(end)) for start, end in offsets]
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -125,7 +141,10 @@ class TextReader:
             if type(error) in (Exception, ValueError) or type(error).__name__ == "PanicException":
                 raise _no_tokenizer(str(error)[:200]) from error
             raise
-        if found.token_to_id(_START) is None:
+        if self.own_ends:
+            found.no_padding()  # the files of all-MiniLM would pad every text to 128 tokens
+            found.enable_truncation(self.num_tokens)
+        elif found.token_to_id(_START) is None:
             raise _no_tokenizer(f"it has no {_START}")
         return found
 

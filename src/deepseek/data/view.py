@@ -208,22 +208,22 @@ def _drawn(preview: Preview, kind: str, column: str, row: int) -> str:
 
 
 def _image(pixels: Pixels, alt: str, *, exact: bool = False) -> str:
-    """As a data URL: what is small or `exact` as PNG, the small enlarged by whole steps; the rest as JPEG."""
+    """What is small or `exact` as PNG, the small enlarged by whole steps; the rest as JPEG."""
     height, width = pixels.shape[:2]
     times = max(1, 96 // max(height, width))
-    exact = exact or times > 1
-    file = io.BytesIO()
-    picture = need("PIL.Image", extra="media").fromarray(np.ascontiguousarray(pixels))
-    if exact:
-        picture.save(file, "PNG", optimize=True)
-    else:
-        picture.save(file, "JPEG", quality=80)
-    coded = base64.b64encode(file.getvalue()).decode()
     kind = ' class="pixel"' if times > 1 else ""
     return (
         f'<img{kind} width="{width * times}" height="{height * times}" alt="{look.escape(alt)}" '
-        f'src="data:image/{"png" if exact else "jpeg"};base64,{coded}">'
+        f'src="{data_url(pixels, exact=exact or times > 1)}">'
     )
+
+
+def data_url(pixels: Pixels, *, exact: bool = False) -> str:
+    """uint8 (H, W) or (H, W, 3) as an address that holds the picture: PNG where it must be `exact`, else JPEG."""
+    file = io.BytesIO()
+    picture = need("PIL.Image", extra="media").fromarray(np.ascontiguousarray(pixels))
+    picture.save(file, "PNG", optimize=True) if exact else picture.save(file, "JPEG", quality=80)
+    return f"data:image/{'png' if exact else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _line(line: Float64, kind: str, title: str, name: str) -> str:

@@ -247,7 +247,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, vocab_size: int, num_tokens: int, width: int, layers: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
-        self.num_tokens = num_tokens
+        self.num_tokens, self.pad_id = num_tokens, 0
         self.words = nn.Embedding(vocab_size, width, padding_idx=0)
         self.places = nn.Parameter(0.02 * torch.randn(num_tokens, width))
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(layers))

@@ -150,6 +150,10 @@ class FusionNet(nn.Module):
         logits = self.bias + voices.sum(1) + self.head(self.norm(summary)) + self.pairs(together, share)
         return Fused(logits, voices, gates, attention, seen, partner, ratio)
 
+    def encoder(self, name: str) -> nn.Module:
+        """Of a modality by its name."""
+        return self.encoders[_key(name)]
+
     def late(self, found: Fused) -> Tensor:
         """Logits (N, K) of the late-fusion baseline: the voices alone."""
         return self.bias + found.voices.sum(1)

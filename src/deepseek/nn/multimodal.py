@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.data.fuse import SOUND, TABLE, THERE, MediaColumn, SamplePreparer
+from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.encoders import (
     ImageEncoder,
@@ -30,6 +31,7 @@ from deepseek.nn.encoders import (
     VolumeEncoder,
 )
 from deepseek.nn.fusion import FusionNet, FusionShape
+from deepseek.nn.pretrained import TowerShape, load_tower, tower_encoder
 from deepseek.nn.spectrogram import SpecAugmentShape
 
 
@@ -41,10 +43,13 @@ class NetShape:
     fusion: FusionShape = field(default_factory=FusionShape)
     move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
     stripes: SpecAugmentShape = field(default_factory=SpecAugmentShape)  # of sounds, in training alone
+    towers: Mapping[str, TowerShape] = field(default_factory=dict)  # columns whose encoder was trained elsewhere
 
 
-def fusion_net(preparer: SamplePreparer, shape: NetShape) -> FusionNet:
-    """An untrained net for the preparer's samples."""
+def fusion_net(
+    preparer: SamplePreparer, shape: NetShape, weights: Mapping[str, Mapping[str, Any]] | None = None
+) -> FusionNet:
+    """An untrained net for the preparer's samples; `weights` by column are those of its towers."""
     encoders: dict[str, nn.Module] = {}
     for column in preparer.media:
         encoders[column.name] = _encoder(column, shape)
@@ -53,11 +58,18 @@ def fusion_net(preparer: SamplePreparer, shape: NetShape) -> FusionNet:
             encoders[sound] = SoundEncoder(rate_hz, num_samples, 1, shape.fusion.width, stripes=shape.stripes)
     if preparer.table is not None:
         encoders[TABLE] = TableEncoder(len(preparer.table.feature_names), shape.fusion.width)
+    for name, given in (weights or {}).items():
+        load_tower(encoders[name], given)
     return FusionNet(encoders, shape.num_outputs, shape.fusion)
 
 
 def _encoder(column: MediaColumn, shape: NetShape) -> nn.Module:
     reader, width = column.reader, shape.fusion.width
+    if (tower := shape.towers.get(column.name)) is not None:
+        _check_tower(column, tower)
+        if tower.text is not None:
+            return tower_encoder(tower, width, num_tokens=reader.num_tokens)
+        return tower_encoder(tower, width, size=reader.size, move=shape.move)
     if column.kind == "image":
         return ImageEncoder(reader.size, reader.channels, width, move=shape.move)
     if column.kind == "audio":
@@ -71,6 +83,15 @@ def _encoder(column: MediaColumn, shape: NetShape) -> nn.Module:
     if column.kind == "series":
         return SeriesEncoder(reader.shape[1], reader.shape[0], width)
     return TextEncoder(reader.vocab_size, reader.num_tokens, width)
+
+
+def _check_tower(column: MediaColumn, tower: TowerShape) -> None:
+    needed = "text" if tower.text is not None else "image"
+    if column.kind != needed:
+        raise InputError(
+            f"{column.name!r} is of the kind {column.kind}, and its encoder is for {needed}",
+            expected=f"a column of the kind {needed}", fix=f"tell the kind, or give {column.name!r} another encoder",
+        )  # fmt: skip
 
 
 def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -15,7 +15,7 @@ Shapes: N samples, K outputs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +29,13 @@ from torch.nn import functional
 from deepseek.contracts import Float32
 from deepseek.data.fuse import SamplePreparer
 from deepseek.errors import InputError
+from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, loss_of_labels, mean_of_there
 from deepseek.nn.multimodal import NetShape, as_tensors, fusion_net
+from deepseek.nn.pretrained import PretrainedEncoder, Towers, remembering
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.train import ranks
+from deepseek.train.align import AlignConfig, pairs_of, prealign
 from deepseek.train.config import TrainConfig
 from deepseek.train.device import find_device
 from deepseek.train.loop import FitResult, fit, resume
@@ -54,16 +57,20 @@ class FusionConfig:
     batch_size: int = 64  # rows of a step, of all ranks together; at least 2: norms need company
     alone: float = 0.3  # weight of the loss of each modality by itself, at least 0
     patience: int = 0  # validations without a better loss before the end; 0: all epochs, last weights
+    prealign_epochs: int = 0  # over rows that have a text and a picture, sound or film, before all else; 0: none
+    tower_lr: float = 0.2  # of `lr`, for encoders that were trained elsewhere and go on learning, above 0
     precision: str = "fp32"  # as TrainConfig has it
     shards: int = 1  # ranks that hold one copy of the net (FSDP2), a divisor of all; 1: data parallel
     device: str = "cpu"  # or cuda, or auto: the rank's GPU where there is one
     fusion: FusionShape = field(default_factory=FusionShape)
+    move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
 
     def __post_init__(self) -> None:
         for name, good, expected in (
             ("batch_size", self.batch_size >= 2, "2 or more"), ("alone", self.alone >= 0, "at least 0"),
             ("shards", self.shards >= 1, "1 or more"),
             ("optimizer", self.optimizer in ("adamw", "adaptive"), "adamw or adaptive"),
+            ("tower_lr", self.tower_lr > 0, "above 0"), ("prealign_epochs", self.prealign_epochs >= 0, "at least 0"),
         ):  # fmt: skip
             if not good:
                 raise InputError(f"fusion.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
@@ -72,7 +79,7 @@ class FusionConfig:
         """As fit() takes it."""
         return TrainConfig(
             epochs=self.epochs, lr=self.lr, weight_decay=self.weight_decay, seed=seed, patience=self.patience,
-            precision=self.precision,  # type: ignore[arg-type]
+            precision=self.precision, schedule="cosine" if self.optimizer == "adamw" else "constant",  # type: ignore[arg-type]
         )  # fmt: skip
 
 
@@ -132,22 +139,29 @@ def fit_fusion(
     held: NDArray[np.int64] | None = None,
     config: FusionConfig | None = None,
     seed: int = 0,
+    towers: Towers | None = None,
     checkpoints: Path | None = None,
     validated: Callable[[int, float], None] | None = None,
 ) -> FusionFit:
-    """Train on `rows`, validate on `held`.
+    """Train on `rows`, validate on `held`. `towers`: encoders that were trained elsewhere, by column.
 
     labels: (N,) classes from 0 (num_outputs > 1), or values (num_outputs 1), standardised by who calls.
     checkpoints: a folder; training goes on there where it holds some. validated: told the epoch and the loss.
     """
     config = config or FusionConfig()
     torch.manual_seed(seed)
-    shape = NetShape(num_outputs, config.fusion)
-    net = fusion_net(preparer, shape)
-    net, result = train_net(
-        net, arrays, labels, rows=rows, held=held, config=config, seed=seed, checkpoints=checkpoints,
-        validated=validated,
-    )  # fmt: skip
+    towers = towers or Towers()
+    shape = NetShape(num_outputs, config.fusion, config.move, towers=towers.shapes)
+    net = fusion_net(preparer, shape, towers.weights)
+    with remembering(net):
+        if config.prealign_epochs:
+            aligning = AlignConfig(epochs=config.prealign_epochs, batch_size=config.batch_size)
+            for pair in pairs_of(preparer):
+                prealign(net, arrays, pair, rows=rows, config=aligning, seed=seed)
+        net, result = train_net(
+            net, arrays, labels, rows=rows, held=held, config=config, seed=seed, checkpoints=checkpoints,
+            validated=validated,
+        )  # fmt: skip
     return FusionFit(net, shape, result)
 
 
@@ -177,8 +191,6 @@ def train_net(
         return fusion_loss(found, truth, alone=config.alone) if is_class else _value_loss(found, truth, config.alone)
 
     given: dict[str, Any] = {"loss": loss, "progress": False}
-    if config.optimizer == "adaptive":
-        given["optimizer"] = AdaptiveOptimizer
     plain, group = copy.deepcopy(net) if share[1] > 1 else net, ranks.cpu_group()
     if held is not None and len(held):
         given["validation"] = Held(arrays, labels, held, group, share, config.epochs, validated)
@@ -186,7 +198,7 @@ def train_net(
         given["checkpoints"] = checkpoints
     train: Callable[..., FitResult] = fit if checkpoints is None else resume
     with spread(net.to(find_device(config.device)), config.shards) as model:
-        result = train(model, stream, config.train(seed), **given)
+        result = train(model, stream, config.train(seed), optimizer=_optimizer(net, config), **given)
         if plain is not net:
             plain.load_state_dict(collected(net))
     ranks.release(group)
@@ -240,14 +252,33 @@ class Held:
         return loss
 
 
-def margins(net: FusionNet, arrays: Arrays, rows: NDArray[Any]) -> Float32:
-    """Fused logits or values (N, K) of the rows."""
+def _optimizer(net: FusionNet, config: FusionConfig) -> torch.optim.Optimizer:
+    """As the config asks; by AdamW what a trained tower knows is changed at a lower rate."""
+    if config.optimizer == "adaptive":
+        return AdaptiveOptimizer([p for p in net.parameters() if p.requires_grad])
+    slow = {
+        id(p) for part in net.modules() if isinstance(part, PretrainedEncoder) for p in part.tower.parameters()
+    }  # fmt: skip
+    learning = [p for p in net.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in learning if id(p) not in slow], "lr": config.lr}]
+    if known := [p for p in learning if id(p) in slow]:
+        groups.append({"params": known, "lr": config.lr * config.tower_lr})
+    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def margins(net: FusionNet, arrays: Arrays, rows: NDArray[Any], *, mirror: Sequence[str] = ()) -> Float32:
+    """Fused logits or values (N, K) of the rows. `mirror`: pictures whose mirrored twins are answered too; the mean is
+    given."""
     net.eval()
     found = []
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             values, there = batch_of(arrays, rows[start : start + BATCH])
-            found.append(net(values, there).logits.numpy())
+            logits = net(values, there).logits
+            if mirror:
+                turned = {name: value.flip(-1) if name in mirror else value for name, value in values.items()}
+                logits = (logits + net(turned, there).logits) / 2
+            found.append(logits.numpy())
     return np.concatenate(found).astype(np.float32)
 
 

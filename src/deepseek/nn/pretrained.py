@@ -1,0 +1,200 @@
+"""Encoders that were trained elsewhere, as towers before the fusion: a text model of a Hugging Face folder, or an image
+net.
+
+    tower = TextTower(TextTowerShape(hidden=384, ...))           # weights: engines/text reads the folder
+    encoder = PretrainedEncoder(tower, width=64, trained=False, num_tokens=64)
+    tokens = encoder(ids)                                        # int64 (N, L) -> (N, L, E), or pictures
+
+A tower gives tokens of its own width; a norm and a linear layer bring them to that of the fusion. A frozen tower stays
+as it answers (no dropout, no statistics of batches), and within `remembering(net)` it keeps what it said of rows that
+come again: an epoch after the first costs no pass through it. Nothing is downloaded: who calls brings the weights.
+
+Shapes: N samples, L tokens, H width of the tower, E width of the fusion, C channels.
+Sources: BERT, Devlin et al. 2019 (arXiv 1810.04805), appendix A; frozen encoders with a trained projection, Zhai et al.
+2022 (LiT, arXiv 2111.07991), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepseek.errors import InputError
+from deepseek.nn.augment import Moved, MoveShape
+from deepseek.nn.image_towers import ImageTower, Size
+
+ACTIVATIONS = ("erf", "tanh", "relu")  # erf, tanh: both forms of GELU
+MEMORY = 2**28  # bytes of answers that a frozen tower remembers
+
+
+@dataclass(frozen=True, slots=True)
+class TextTowerShape:
+    """Sizes of a BERT, DistilBERT or RoBERTa without its head."""
+
+    hidden: int  # H
+    num_layers: int
+    num_heads: int  # divides hidden
+    intermediate: int
+    vocab_size: int
+    num_positions: int  # the longest text in tokens
+    pad_id: int = 0
+    activation: str = "erf"
+    norm_eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS or self.hidden % self.num_heads:
+            raise InputError(
+                f"a tower of {self.hidden} numbers, {self.num_heads} heads and {self.activation!r}",
+                expected=f"heads that divide the width, and one of {', '.join(ACTIVATIONS)}", fix="correct its config",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TowerShape:
+    """What the encoder of one column is made of: of `text` and `image` one is given."""
+
+    text: TextTowerShape | None = None
+    image: str = ""  # a name that image_towers.py knows, such as "efficientnet_lite0" or "resnet18"
+    trained: bool = False  # False: its weights stay as they are
+    digest: str = ""  # sha256 of the weights' files, for the lineage
+
+
+@dataclass(frozen=True)
+class Towers:
+    """The encoders of some columns: what they are made of, and their weights (arrays or tensors by name)."""
+
+    shapes: Mapping[str, TowerShape] = field(default_factory=dict)
+    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class TextTower(nn.Module):
+    """Token ids int64 (N, L) -> (N, L, H): layers with the norm behind each part, as BERT has them."""
+
+    def __init__(self, shape: TextTowerShape) -> None:
+        super().__init__()
+        self.shape, self.width = shape, shape.hidden
+        self.words = nn.Embedding(shape.vocab_size, shape.hidden)
+        self.places = nn.Embedding(shape.num_positions, shape.hidden)  # with the row of the first type of token added
+        self.norm = nn.LayerNorm(shape.hidden, eps=shape.norm_eps)
+        self.layers = nn.ModuleList(_TextLayer(shape) for _ in range(shape.num_layers))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        mask = self.mask(ids)
+        x = self.norm(self.words(ids) + self.places.weight[: ids.shape[1]])
+        for layer in self.layers:
+            x = layer(x, mask)
+        y: Tensor = x
+        return y
+
+    def mask(self, ids: Tensor) -> Tensor:
+        """Which tokens there are (N, L); the first always, so that attention has somewhere to look."""
+        seen = ids != self.shape.pad_id
+        return torch.cat([torch.ones_like(seen[:, :1]), seen[:, 1:]], dim=1)
+
+
+class _TextLayer(nn.Module):
+    """(N, L, H) -> (N, L, H)."""
+
+    def __init__(self, shape: TextTowerShape) -> None:
+        super().__init__()
+        h = shape.hidden
+        self.heads, self.activation = shape.num_heads, shape.activation
+        self.q, self.k, self.v, self.o = (nn.Linear(h, h) for _ in range(4))
+        self.norm1, self.norm2 = nn.LayerNorm(h, eps=shape.norm_eps), nn.LayerNorm(h, eps=shape.norm_eps)
+        self.up, self.down = nn.Linear(h, shape.intermediate), nn.Linear(shape.intermediate, h)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        num, length, width = x.shape
+        q, k, v = (part(x).view(num, length, self.heads, -1).transpose(1, 2) for part in (self.q, self.k, self.v))
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        x = self.norm1(x + self.o(y.transpose(1, 2).reshape(num, length, width)))
+        up = self.up(x)
+        form = _FORMS.get(self.activation)
+        out: Tensor = self.norm2(x + self.down(functional.gelu(up, approximate=form) if form else functional.relu(up)))
+        return out
+
+
+_FORMS = {"erf": "none", "tanh": "tanh"}
+
+
+class PretrainedEncoder(nn.Module):
+    """A tower, and what brings its tokens (N, L, H) to (N, L, E)."""
+
+    def __init__(self, tower: TextTower | ImageTower, width: int, *, trained: bool, num_tokens: int) -> None:
+        super().__init__()
+        self.tower, self.trained, self.num_tokens = tower, trained, num_tokens
+        self.grid: Size | None = getattr(tower, "grid", None)
+        self.join = nn.Sequential(nn.LayerNorm(tower.width), nn.Linear(tower.width, width))
+        self.places = nn.Parameter(0.02 * torch.randn(num_tokens, width))
+        self.known: dict[bytes, Tensor] | None = None  # what a frozen tower said, while it is remembered
+        self.tower.requires_grad_(trained)
+        if trained and isinstance(tower, ImageTower):
+            tower.learn_late()
+        if isinstance(tower, TextTower):
+            self.mask, self.pad_id = tower.mask, tower.shape.pad_id
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.join(self._told(x))
+        y: Tensor = tokens + self.places[: tokens.shape[1]]
+        return y
+
+    def train(self, mode: bool = True) -> PretrainedEncoder:
+        """A frozen tower stays as it answers."""
+        super().train(mode)
+        if not self.trained:
+            self.tower.eval()
+        return self
+
+    def _told(self, x: Tensor) -> Tensor:
+        """What the tower says (N, L, H); of rows that come again, what it said before."""
+        if self.trained or self.known is None:
+            found: Tensor = self.tower(x)
+            return found
+        keys = [row.numpy().tobytes() for row in x.cpu()]
+        new = {key: row for key, row in zip(keys, x, strict=True) if key not in self.known}
+        said: dict[bytes, Tensor] = {}
+        if new:
+            with torch.no_grad():
+                said = dict(zip(new, self.tower(torch.stack(list(new.values()))).unbind(), strict=True))
+            room = MEMORY // next(iter(said.values())).nbytes - len(self.known)
+            self.known |= {key: row.clone() for key, row in list(said.items())[: max(0, room)]}
+        return torch.stack([said[key] if key in said else self.known[key] for key in keys])
+
+
+@contextmanager
+def remembering(net: nn.Module) -> Iterator[None]:
+    """Frozen towers within `net` remember what they said, MEMORY bytes at most each, and forget it at the end."""
+    towers = [part for part in net.modules() if isinstance(part, PretrainedEncoder)]
+    if any(tower.known is not None for tower in towers):  # within another one
+        yield
+        return
+    for tower in towers:
+        tower.known = {}
+    try:
+        yield
+    finally:
+        for tower in towers:
+            tower.known = None
+
+
+def tower_encoder(
+    shape: TowerShape, width: int, *, num_tokens: int = 0, size: Size = (0, 0), move: MoveShape | None = None
+) -> PretrainedEncoder:
+    """The encoder of one column: `num_tokens` of a text, `size` of a picture. Pictures are moved by chance only before
+    a tower that is trained: a frozen one shall remember them."""
+    if shape.text is not None:
+        return PretrainedEncoder(TextTower(shape.text), width, trained=shape.trained, num_tokens=num_tokens)
+    tower = ImageTower(shape.image, size, Moved(move) if move and shape.trained else None)
+    return PretrainedEncoder(tower, width, trained=shape.trained, num_tokens=tower.grid[0] * tower.grid[1])
+
+
+def load_tower(encoder: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Put weights into the tower of an encoder that tower_encoder() has made."""
+    assert isinstance(encoder, PretrainedEncoder)  # noqa: S101
+    encoder.tower.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})

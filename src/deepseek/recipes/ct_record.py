@@ -1,0 +1,333 @@
+"""CT slice and patient record: what leaks, a diagnosis from the picture alone, and reports that find their slices.
+
+    python -m deepseek.recipes.ct_record covid-ct --report ct.html
+    python -m deepseek.recipes.ct_record covid-ct --image efficientnet_lite0:lite0.safetensors --text all-MiniLM
+
+leaks -> diagnosis (picture alone) -> retrieval (report and slice) -> fusion within the positive -> which word looks
+where
+
+The folder holds index.csv (image, split, covid, patient, orig_w, orig_h, age, gender, captions) and images.zip, or the
+images themselves. Only positive cases have age, sex and text there, so a diagnosis that sees them is a leak: they serve
+retrieval, and questions within the positive cases alone. Rows are split by patient; test rows are answered once.
+For research; no clinical use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl.towers import image_tower, text_tower
+from deepseek.data import Table, read_table
+from deepseek.data.decode import decode
+from deepseek.data.fuse import SamplePreparer, fit_samples
+from deepseek.data.image import ImageReader
+from deepseek.data.leaks import Finding
+from deepseek.data.leaks_samples import check_presence, told_by
+from deepseek.errors import DeepseekError, InputError
+from deepseek.nn.augment import MoveShape
+from deepseek.nn.image_towers import LITE
+
+IMAGE, TEXT, TARGET, PATIENT, SEX = "image", "captions", "covid", "patient", "gender"
+SIZES = ("orig_w", "orig_h")
+RECORD = (TEXT, "age", SEX)  # what only positive cases have
+KS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the recipe decides. Chosen on the validation rows of covid-ct."""
+
+    side: int = 192  # pixels: all slices have one size, for theirs would tell the class
+    epochs: int = 20  # of a diagnosis
+    members: int = 1  # nets whose answers are averaged
+    lr: float = 2e-3
+    blocks: int = 11  # of EfficientNet-Lite0 that a diagnosis looks through: textures say more here than things
+    learns: bool = False  # the image net goes on learning for the diagnosis
+    tower_lr: float = 0.25  # of lr, for the weights that the user brings
+    small_side: int = 96  # where none are brought
+    move: MoveShape = field(
+        default_factory=lambda: MoveShape(shift=0.1, scale=0.2, rotate_degrees=12.0, mirror=True, light=0.2)
+    )
+    align_epochs: int = 40
+    fusion_epochs: int = 30
+    batch_size: int = 16
+    seed: int = 0
+    num_shown: int = 4  # records in the report
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Encoders that the user has: NAME:FILE of an image net, the folder of a text model. Without, small ones learn."""
+
+    image: str = ""
+    text: Path | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A test record, and which of its words and regions need each other."""
+
+    row: int
+    pixels: NDArray[np.uint8]  # (H, W)
+    text: str
+    spans: list[tuple[int, int]]  # of the tokens behind the start
+    fit: float
+    together: NDArray[np.float64]  # (L, h, w), as nn.align.Association has it
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What came of it."""
+
+    size_auc: float  # of the class by the original size alone
+    presence: tuple[Finding, ...]
+    diagnosis: Mapping[str, Any]  # figures on test rows
+    retrieval: Mapping[str, Any]
+    within: Mapping[str, Any]
+    shown: Sequence[Shown] = field(default=(), repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, without the records."""
+        presence = [{"name": each.name, "level": each.level, "message": each.message} for each in self.presence]
+        return {
+            "size_auc": self.size_auc, "presence": presence, "diagnosis": self.diagnosis,
+            "retrieval": self.retrieval, "within": self.within,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """The rows, and where their files lie."""
+
+    table: Table
+    root: Path
+    target: NDArray[np.int64]  # (N,) 1 for positive
+
+    @classmethod
+    def open(cls, folder: Path, scratch: Path) -> Study:
+        """Unpacks images.zip into `scratch` where there is one."""
+        table = read_table(folder / "index.csv")
+        missing = [name for name in (IMAGE, TARGET, PATIENT, TEXT, "split", *SIZES) if name not in table.columns]
+        if missing:
+            raise InputError(
+                f"index.csv has no column {missing[0]!r}", expected="the columns of covid-ct", fix="see its README"
+            )
+        packed = folder / "images.zip"
+        if packed.exists():
+            with zipfile.ZipFile(packed) as archive:
+                archive.extractall(scratch)
+        root = next((path.parent for path in sorted(scratch.rglob("*.png"))), folder) if packed.exists() else folder
+        return cls(table, root, np.asarray(table.column(TARGET), np.float64).astype(np.int64))
+
+    def rows(self, part: str, *, having: Sequence[str] = ()) -> NDArray[np.int64]:
+        """Rows of train, val or test, with a value in each of `having`."""
+        chosen = np.asarray(self.table.column("split")) == part
+        for name in having:
+            chosen &= ~self.table.missing(name)
+        return np.flatnonzero(chosen)
+
+    def unseen(self, part: str) -> NDArray[np.int64]:
+        """Rows of a part whose report no training row has: one report stands under slices of several patients, and
+        would be found by the other slices of its figure."""
+        texts = self.table.column(TEXT)
+        known = set(texts[self.rows("train", having=[TEXT])].tolist())
+        return np.array([row for row in self.rows(part, having=[TEXT]) if texts[row] not in known], np.int64)
+
+
+def run(folder: Path, *, brought: Brought | None = None, choices: Choices | None = None) -> Findings:
+    """All of it. InputError for a folder that is not such a study; what `fit_fusion` and `decode` raise."""
+    brought, choices = brought or Brought(), choices or Choices()
+    with tempfile.TemporaryDirectory(prefix="deepseek-ct-") as scratch:
+        study = Study.open(folder, Path(scratch) / "images")
+        retrieved, shown = retrieve(study, brought, choices, Path(scratch) / "pairs")
+        return Findings(
+            size_leak(study), presence_leaks(study), diagnose(study, brought, choices, Path(scratch) / "slices"),
+            retrieved, within_positive(study, brought, choices, Path(scratch) / "pairs"), shown,
+        )  # fmt: skip
+
+
+def size_leak(study: Study) -> float:
+    """AUC of the class by width and height as they came."""
+    width, height = (np.asarray(study.table.column(name), np.float64) for name in SIZES)
+    sizes = np.stack([width, height, width / height, width * height], 1)
+    return told_by(sizes, study.target, study.table.column(PATIENT))
+
+
+def presence_leaks(study: Study) -> tuple[Finding, ...]:
+    """Columns that are there for positive cases alone."""
+    there = {name: ~study.table.missing(name) for name in RECORD if name in study.table.columns}
+    return tuple(check_presence(there, study.target, task="binary"))
+
+
+def diagnose(study: Study, brought: Brought, choices: Choices, scratch: Path) -> dict[str, Any]:
+    """Positive or not, from the picture alone: figures on test rows with intervals, the threshold from validation. A
+    training that was cut off goes on in `scratch`."""
+    from deepseek.train.decide import choose_threshold
+    from deepseek.train.fusion import FusionConfig, fit_fusion, margins
+    from deepseek.train.metrics import figures
+
+    if brought.image.startswith(f"{LITE}:"):
+        brought = replace(brought, image=brought.image.replace(LITE, f"{LITE}@{choices.blocks}", 1))
+    preparer, towers = _prepared(study, [IMAGE], brought, choices, trained=choices.learns)
+    arrays = decode(preparer, study.table, scratch / "arrays", root=study.root).arrays
+    train, val, test = (study.rows(part) for part in ("train", "val", "test"))
+    config = FusionConfig(
+        epochs=choices.epochs, lr=choices.lr, tower_lr=choices.tower_lr, batch_size=choices.batch_size, alone=0.0,
+        move=choices.move,
+    )  # fmt: skip
+    total = np.zeros(len(study.table))
+    for member in range(choices.members):
+        done = fit_fusion(
+            preparer, arrays, study.target, num_outputs=2, rows=train, held=val, config=config,
+            seed=choices.seed + member, towers=towers, checkpoints=scratch / f"net-{member}",
+        )  # fmt: skip
+        judged = np.concatenate([val, test])
+        found = margins(done.net, arrays, judged, mirror=[IMAGE])
+        total[judged] += (found[:, 1] - found[:, 0]) / choices.members
+    chance = 1 / (1 + np.exp(-total))
+    threshold = choose_threshold(study.target[val], chance[val], np.ones(len(val))).value
+    return {
+        "test": _plain(figures("binary", study.target[test], _two(chance[test]))), "num_test": len(test),
+        "validation": _plain(figures("binary", study.target[val], _two(chance[val]))),
+        "accuracy_at_threshold": float(((chance[test] >= threshold) == study.target[test]).mean()),
+        "threshold": threshold, "encoder": brought.image.partition(":")[0] or "small",
+    }  # fmt: skip
+
+
+def retrieve(study: Study, brought: Brought, choices: Choices, scratch: Path) -> tuple[dict[str, Any], list[Shown]]:
+    """Reports that were not seen find their slices among those of other patients, and slices their reports: recall at k
+    beside chance, and a few records with what looks at what."""
+    import torch
+
+    from deepseek.nn.fusion import FusionShape
+    from deepseek.nn.multimodal import NetShape, fusion_net
+    from deepseek.train.align import AlignConfig, prealign, retrieval
+
+    preparer, towers = _prepared(study, [IMAGE, TEXT], brought, choices)
+    arrays = decode(preparer, study.table, scratch, root=study.root).arrays
+    torch.manual_seed(choices.seed)
+    net = fusion_net(preparer, NetShape(2, FusionShape(), choices.move, towers=towers.shapes), towers.weights)
+    config = AlignConfig(epochs=choices.align_epochs)
+    aligner = prealign(
+        net, arrays, (TEXT, IMAGE), rows=study.rows("train", having=[TEXT]), config=config, seed=choices.seed
+    )
+    told = {part: retrieval(aligner, arrays, study.unseen(part), ks=KS) for part in ("val", "test")}
+    plain = {
+        part: {"num_rows": found.num_rows, "recall": found.recall, "chance": found.chance}
+        for part, found in told.items()
+    }
+    return plain, _shown(study, preparer, aligner, arrays, choices)
+
+
+def within_positive(study: Study, brought: Brought, choices: Choices, scratch: Path) -> dict[str, Any]:
+    """Sex from slice and report of positive cases: each alone, both added, both fused. The report often says it, the
+    slice hardly: a check that the fusion knows whom to trust, no finding of medicine."""
+    from deepseek.train.fusion import FusionConfig, batch_of, fit_fusion
+    from deepseek.train.metrics import figures
+
+    preparer, towers = _prepared(study, [IMAGE, TEXT], brought, choices)
+    arrays = decode(preparer, study.table, scratch, root=study.root).arrays
+    sexes = np.asarray(study.table.column(SEX))
+    truth = (sexes == "F").astype(np.int64)
+    train, val, test = (study.rows(part, having=[SEX, TEXT]) for part in ("train", "val", "test"))
+    told = {"question": "sex of positive cases", "num_train": len(train), "num_test": len(test)}
+    if min(len(np.unique(truth[rows])) for rows in (train, test)) < 2:
+        return told | {"auc": {}}  # not possible
+    config = FusionConfig(epochs=choices.fusion_epochs, batch_size=choices.batch_size)
+    done = fit_fusion(
+        preparer, arrays, truth, num_outputs=2, rows=train, held=val, config=config, seed=choices.seed, towers=towers
+    )
+    found = done.net(*batch_of(arrays, test))
+    answers = {"fused": found.logits, "added": done.net.late(found)}
+    answers |= {name: found.voices[:, at] for at, name in enumerate(done.net.names)}
+    chances = {name: each.detach().softmax(1).double().numpy() for name, each in answers.items()}
+    aucs = {name: figures("binary", truth[test], chance)["auc"].to_dict() for name, chance in chances.items()}
+    return told | {"auc": aucs}
+
+
+def _prepared(
+    study: Study, columns: Sequence[str], brought: Brought, choices: Choices, *, trained: bool = False
+) -> tuple[SamplePreparer, Any]:
+    """Readers of these columns, fitted on training rows, and the encoders that the user has."""
+    from deepseek.nn.pretrained import Towers
+
+    teaching = study.table.take(study.rows("train"))
+    side = choices.side if brought.image else choices.small_side
+    readers: dict[str, Any] = {IMAGE: ImageReader(size=(side, side), channels=1)}
+    shapes, weights = {}, {}
+    if brought.image:
+        shapes[IMAGE], weights[IMAGE] = image_tower(brought.image, trained=trained)
+    if brought.text and TEXT in columns:
+        texts = [str(text) for text in teaching.column(TEXT).tolist() if text is not None]
+        shapes[TEXT], weights[TEXT], readers[TEXT] = text_tower(brought.text, texts)
+    kinds = {IMAGE: "image", TEXT: "text"}
+    preparer = fit_samples(
+        teaching, {name: kinds[name] for name in columns}, target=TARGET, root=study.root, readers=readers
+    )
+    return preparer, Towers(shapes, weights)
+
+
+def _shown(study: Study, preparer: SamplePreparer, aligner: Any, arrays: Any, choices: Choices) -> list[Shown]:
+    """A few test records of different reports."""
+    import torch
+
+    from deepseek.nn.align import associate
+
+    texts = study.table.column(TEXT)
+    firsts = {texts[row]: row for row in study.unseen("test")[::-1]}
+    reader = next(column.reader for column in preparer.media if column.name == TEXT)
+    found = []
+    for row in sorted(firsts.values())[:: max(1, len(firsts) // choices.num_shown)][: choices.num_shown]:
+        values = [torch.from_numpy(np.asarray(arrays[name][row])[None]) for name in (TEXT, IMAGE)]
+        said = associate(aligner, *values)
+        text = str(texts[row])
+        found.append(
+            Shown(int(row), values[1][0, 0].numpy(), text, reader.spans(text), said.fit, said.together.double().numpy())
+        )
+    return found
+
+
+def _two(chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([1 - chance, chance], 1)
+
+
+def _plain(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: figure.to_dict() for name, figure in found.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The findings as JSON on stdout, the page where it is asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deepseek.recipes.ct_record", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("folder", type=Path, help="with index.csv and images.zip")
+    parser.add_argument("--image", default="", metavar="NAME:FILE", help="an image net and its weights (safetensors)")
+    parser.add_argument("--text", type=Path, metavar="FOLDER", help="a text model of Hugging Face")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write the page there")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    choices = Choices(seed=asked.seed)
+    try:
+        found = run(asked.folder, brought=Brought(asked.image, asked.text), choices=choices)
+    except DeepseekError as error:
+        parser.exit(error.exit_code, f"{error}\n")
+    if asked.report:
+        from deepseek.recipes.ct_record_page import page
+
+        asked.report.write_text(page(found, asked.folder.name, choices.seed), "utf-8")
+    print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
