@@ -16,9 +16,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc as triton
 from PIL import Image
 
 from deepseek.engines import FusedRuntime
+from deepseek.explain.modalities import ModalityExplainer
 from deepseek.serve import Client, create_app
 from deepseek.serve.config import Settings
 from deepseek.serve.samples import SamplesFace
@@ -60,7 +62,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def server(bundles: dict[str, Path]) -> Iterator[Server]:
-    with started(*bundles.values(), "--workers", "1") as running:
+    with started(*bundles.values(), "--workers", "1", "--grpc-port", "0", "--max-body", "1") as running:
         yield running
 
 
@@ -162,6 +164,10 @@ def test_one_broken_row_costs_its_own_request_an_answer_and_no_other(server: Ser
     wanted = runtime.predict([visit(1), visit(3)]).probabilities
     np.testing.assert_array_equal(outputs["output"][[0, 2]], wanted)
 
+    large = face.prepare([visit(1, photo=coded(bytes((1 << 20) + 1)))]).features
+    assert face.fits(parts[0], parts[2])
+    assert not face.fits(parts[0], large)
+
     async def ask() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=server.url) as client:
             bodies = [{"instances": [visit(k, **({"photo": coded(b"x")} if k % 3 == 0 else {}))]} for k in range(12)]
@@ -232,15 +238,25 @@ def test_a_form_whose_parts_do_not_fit_is_refused(server: Server, parts: list[tu
     assert said in answer.json()["error"]["message"]
 
 
-def test_a_body_over_the_limit_that_the_operator_set_is_refused(bundles: dict[str, Path]) -> None:
-    async def ask() -> httpx.Response:
-        app = create_app({"visits": FusedRuntime.open(bundles["visits"])}, settings=Settings(max_body_bytes=2_048))
-        async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
-            assert chances(await client.post("/v1/models/visits:predict", json={"instances": [visit(4)]}))
-            big = {"instances": [visit(4, note="a" * 3_000)]}
-            return await client.post("/v1/models/visits:predict", json=big)
+def test_a_body_over_the_limit_that_the_operator_set_is_refused(server: Server) -> None:
+    answer = post(server, {"instances": [visit(4, note="a" * (1 << 20))]})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["expected"] == "at most 1 MiB"
+    assert "--max-body" in answer.json()["error"]["fix"]
 
-    assert asyncio.run(ask()).status_code == 413
+
+def test_a_runtime_is_served_without_processes_and_equal_requests_once(bundles: dict[str, Path]) -> None:
+    async def ask() -> tuple[list[httpx.Response], httpx.Response]:
+        runtime = FusedRuntime.open(bundles["visits"], lazy=True)
+        app = create_app({"visits": runtime}, settings=Settings(coalesce=True), explainer_for=ModalityExplainer)
+        body = {"instances": [visit(4)]}
+        async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+            found = await asyncio.gather(*(client.post("/v1/models/visits:predict", json=body) for _ in range(3)))
+            return found, await client.post("/v1/models/visits:explain", json=body)
+
+    found, explained = asyncio.run(ask())
+    assert chances(found[0]) == chances(found[1]) == chances(found[2])
+    assert explained.json()["explanations"][0]["values"].keys() == {"photo", "pulse", "note", "table"}
 
 
 def test_explanations_add_up_and_name_the_columns(server: Server, runtime: FusedRuntime) -> None:
@@ -294,3 +310,16 @@ def test_tensors_hold_files_as_elements(server: Server, runtime: FusedRuntime) -
     document = httpx.get(f"{server.url}/openapi.json").json()
     body = document["paths"]["/v2/models/visits/infer"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert httpx.post(url, json=body).status_code == 200
+
+
+def test_tritons_client_sends_files_over_grpc(server: Server, runtime: FusedRuntime) -> None:
+    values = {"photo": [picture(99)], "pulse": [b"[[9.9, 1], [null, 2]]"], "note": [b"coughs at night"], "sex": [b"m"]}
+    inputs = []
+    for name, data in values.items():
+        inputs.append(triton.InferInput(name, [1], "BYTES"))
+        inputs[-1].set_data_from_numpy(np.array(data, object))
+    inputs.append(triton.InferInput("age", [1], "FP64"))
+    inputs[-1].set_data_from_numpy(np.array([119.0]))
+    with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        found = client.infer("visits", inputs).as_numpy("probabilities")
+    assert found == pytest.approx(runtime.predict([visit(99)]).probabilities, abs=1e-6)

@@ -51,6 +51,11 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
     return int(text)
 
 
+def bytes_of(_: click.Context, __: click.Parameter, mib: int | None) -> int | None:
+    """MiB in bytes."""
+    return None if mib is None else mib << 20
+
+
 @click.command(epilog=EPILOG, short_help="Answer over HTTP.")
 @click.argument("bundles", nargs=-1, metavar="[NAME=]BUNDLE...")
 @click.option("--host", help="Address to listen on.  [env: HOST; default: 127.0.0.1]")
@@ -77,7 +82,9 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
-@click.option("--max-body", type=click.IntRange(1, 1_024), metavar="MIB", help="Of one request.  [default: 32]")
+@click.option(
+    "--max-body", type=click.IntRange(1, 1_024), callback=bytes_of, metavar="MIB", help="Of a request.  [default: 32]"
+)
 @click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
 @click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
 @click.option("--coalesce", is_flag=True, default=None, help="Compute identical requests once.  [env: COALESCE]")
@@ -127,7 +134,7 @@ def command(
     settings = read_settings(
         host=host, port=port, grpc_port=grpc_port, batch_size=batch_size, workers=workers, front_ends=front_ends,
         log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
-        engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body and max_body << 20,
+        engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())

@@ -125,7 +125,8 @@ the folder of the data; addresses are not fetched. To mend it: download the file
         return _of_several([_of_bytes(each, place, limits) for each in value], place, limits)
     if isinstance(value, Mapping):
         value = value.get("b64")
-        if isinstance(value, list) and 0 < len(value) <= limits.max_files:
+        if isinstance(value, list) and value:
+            _check_count(f"the value in {place}", len(value), limits)
             return _of_several([_of_base64(each, place, limits) for each in value], place, limits)
         return _of_base64(value, place, limits)
     if isinstance(value, os.PathLike):
@@ -232,11 +233,7 @@ def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
     """Before any of them is read."""
     if not paths:
         raise BrokenError(f"{called} is a folder without files", expected="files", fix="copy it again")
-    if len(paths) > limits.max_files:
-        raise TooLargeError(
-            f"{called} has {len(paths):,} files", expected=f"at most {limits.max_files:,}",
-            fix="split it, or raise the limit",
-        )  # fmt: skip
+    _check_count(called, len(paths), limits)
     states = [path.stat() for path in paths]
     for path, state in zip(paths, states, strict=True):
         if not stat.S_ISREG(state.st_mode):
@@ -245,6 +242,14 @@ def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
             )
     if (size := sum(state.st_size for state in states)) > limits.max_bytes:
         raise _too_large(called, size, limits)
+
+
+def _check_count(called: str, num_files: int, limits: Limits) -> None:
+    if num_files > limits.max_files:
+        raise TooLargeError(
+            f"{called} has {num_files:,} files", expected=f"at most {limits.max_files:,}",
+            fix="split it, or raise the limit",
+        )  # fmt: skip
 
 
 def _too_large(called: str, size: int, limits: Limits) -> TooLargeError:

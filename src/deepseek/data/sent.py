@@ -52,6 +52,11 @@ class Sent:
     def __iter__(self) -> Iterator[Sent]:
         return (self[row : row + 1] for row in range(len(self)))
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all files."""
+        return sum(len(data) for column in self.files for files in column for data in files)
+
     def identity(self) -> tuple[Any, ...]:
         """Equal for rows that are the same to the bit, and for no others."""
         return self.places.tobytes(), self.files, *(self.arrays[name].tobytes() for name in sorted(self.arrays))

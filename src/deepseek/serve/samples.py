@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from deepseek.serve.faces import Card
 
 
+JOINED_BYTES = 1 << 20  # of files a row, up to which it is computed with those of other requests
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """Rows whose files are not decoded yet."""
@@ -62,14 +65,15 @@ class SamplesFace:
         return self.runtime.decision.apply(np.full((1, num_labels), 1 / num_labels, np.float32), ())
 
     def prepare(self, records: Sequence[Record]) -> Taken:
-        """Rows as sent() takes them. InputError names the row and the column."""
+        """Rows as data.sent takes them. InputError names the row and the column."""
         return Taken(*take(self.runtime.preparer, records))
 
     def warm(self, num_rows: int) -> Sent:
         return self.prepare([self.example] * num_rows).features
 
-    def fits(self, rows: Any, others: Any) -> bool:
-        return True
+    def fits(self, rows: Sent, others: Sent) -> bool:
+        """Rows with large files are computed alone: they gain nothing, and a batch of them would fill the memory."""
+        return all(each.num_bytes <= JOINED_BYTES * len(each) for each in (rows, others))
 
     def identity(self, features: Sent) -> tuple[Any, ...]:
         return features.identity()
