@@ -12,6 +12,7 @@ import films
 import scans
 from deepseek.data.media import BrokenError
 from deepseek.data.sent import fault_of, in_words, pack, read, take
+from deepseek.engines.process import wire
 from deepseek.errors import InputError, TooLargeError
 from sampled import preparer_of
 
@@ -53,6 +54,19 @@ def test_what_arrives_is_what_training_would_have_read(rows: list[dict[str, Any]
     for name, array in wanted.arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array[order])
     assert found.arrays["film.sound.there"].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("columns", [("note", "age"), ("photo", "note")])
+def test_rows_without_any_file_arrive_too(columns: tuple[str, ...]) -> None:
+    preparer = preparer_of(columns)
+    record = {"photo": None, "note": "a", "age": 3.0, "sex": "m"}
+    rows = [{name: record[name] for name in preparer.columns()}] * 2
+    frame = wire.pack((1, "run", "m", {}), pack([take(preparer, rows)[0]]))
+    ((_, arrays),) = wire.Frames().feed(frame)
+    found, faults = read(preparer, arrays)
+    assert fault_of(faults) is None
+    for name, array in preparer.rows(rows).arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
 
 
 def test_faults_name_the_row_of_the_request_and_keep_what_they_were(rows: list[dict[str, Any]]) -> None:

@@ -28,7 +28,8 @@ from deepseek.data.fuse import TABLE, THERE, MediaColumn, SamplePreparer, opened
 from deepseek.data.media import BrokenError, is_missing
 from deepseek.errors import DeepseekError, InputError, MissingError, TooLargeError
 
-PLACES, COUNTS, SIZES, BYTES = "rows", "files", "file_sizes", "file_bytes"  # beside the prepared arrays, behind a dot
+PRIVATE = "\0"  # before the names of what travels beside the prepared arrays: no column has it
+PLACES, COUNTS, SIZES, BYTES = (PRIVATE + name for name in ("rows", "files", "sizes", "bytes"))
 SHOWN = 60  # characters of a text in a sentence
 Files = tuple[bytes, ...]  # of one value; none where it is missing
 
@@ -120,20 +121,20 @@ def pack(parts: Sequence[Sent]) -> dict[str, NDArray[Any]]:
     data = [each for every in files for each in every]
     places = np.concatenate([part.places for part in parts])
     found: dict[str, NDArray[Any]] = {
-        f".{PLACES}": places,
-        f".{COUNTS}": np.array([len(each) for each in files], np.int64).reshape(len(places), -1),
-        f".{SIZES}": np.array([len(each) for each in data], np.int64),
-        f".{BYTES}": np.frombuffer(b"".join(data), np.uint8),
+        PLACES: places,
+        COUNTS: np.array([len(each) for each in files], np.int64).reshape(len(places), len(parts[0].files)),
+        SIZES: np.array([len(each) for each in data], np.int64),
+        BYTES: np.frombuffer(b"".join(data), np.uint8),
     }
     return found | {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
 
 
 def read(preparer: SamplePreparer, arrays: Arrays) -> tuple[Tensors, NDArray[np.bytes_]]:
     """Samples, and (N,) why a row has none: b"", or the error as JSON."""
-    places, counts = arrays[f".{PLACES}"], arrays[f".{COUNTS}"]
+    places, counts = arrays[PLACES], arrays[COUNTS]
     columns = [column for column in preparer.media if column.kind != "text"]
-    files = _unpacked(arrays[f".{SIZES}"].tolist(), arrays[f".{BYTES}"].data)
-    found = {name: array for name, array in arrays.items() if not name.startswith(".")}
+    files = _unpacked(arrays[SIZES].tolist(), arrays[BYTES].data)
+    found = {name: array for name, array in arrays.items() if not name.startswith(PRIVATE)}
     for column in columns:
         for name, (shape, dtype) in column.arrays.items():
             found[name], found[name + THERE] = np.zeros((len(places), *shape), dtype), np.zeros(len(places), bool)
