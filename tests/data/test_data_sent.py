@@ -36,7 +36,7 @@ def rows(slices: list[bytes]) -> list[dict[str, Any]]:
     film = films.film([k / 25 for k in range(12)], lambda k: films.grey(20 * k), sound=sound)
     examples = {column.name: None for column in preparer.media}
     whole = {
-        **examples, "film": coded(film), "ct": {"b64": [coded(each)["b64"] for each in slices]},
+        **examples, "film": coded(film), "ct": {"files": [coded(each)["b64"] for each in slices]},
         "pulse": [[1, None], [2, 3.5]], "note": "coughs at night", "age": 44.0, "sex": "m",
     }  # fmt: skip
     return [whole, {**examples, "age": None, "sex": "f"}, {**examples, "pulse": "[[1, 2]]", "age": 30.0, "sex": "f"}]
@@ -83,7 +83,7 @@ def test_faults_name_the_row_of_the_request_and_keep_what_they_were(rows: list[d
 
 def test_rows_are_the_same_where_every_byte_is(rows: list[dict[str, Any]], slices: list[bytes]) -> None:
     preparer = preparer_of(COLUMNS)
-    fewer = {**rows[0], "ct": {"b64": [coded(each)["b64"] for each in slices[:-1]]}}
+    fewer = {**rows[0], "ct": {"files": [coded(each)["b64"] for each in slices[:-1]]}}
     one, same, other = (take(preparer, [row])[0].identity() for row in (rows[0], dict(rows[0]), fewer))
     assert hash(one) == hash(same)
     assert one == same
@@ -106,7 +106,7 @@ def test_limits_hold_for_all_files_of_a_value_together() -> None:
     limits = type(preparer.limits)(max_bytes=10)
     small = type(preparer)(preparer.media, None, (), limits)
     with pytest.raises(TooLargeError, match="row 0, column 'ct'"):
-        take(small, [{"ct": {"b64": [coded(b"123456")["b64"]] * 2}}])
+        take(small, [{"ct": {"files": [coded(b"123456")["b64"]] * 2}}])
 
 
 def test_a_record_in_words_holds_no_file(rows: list[dict[str, Any]]) -> None:

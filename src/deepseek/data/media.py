@@ -4,9 +4,9 @@
     reader = ImageReader.fit([source, ...])        # frozen, of JSON values: it goes into the bundle
     array = reader.read(source)                    # always reader.shape, or BrokenError that names file, row and column
 
-A cell of a table may hold a path below the folder of the data, bytes, or what a request holds: {"b64": "..."}, or a
-list there for the files of a folder (the slices of a scan), or a "data:" URL. An address of the network is never
-fetched here.
+A cell of a table may hold a path below the folder of the data, bytes, or what a request holds: {"b64": "..."},
+{"files": ["...", ...]} for those of a folder (the slices of a scan), or a "data:" URL. An address of the network is
+never fetched here.
 
 Readers stand in image.py, audio.py, video.py, scan.py and series.py; each imports its decoder when it is first used.
 """
@@ -124,11 +124,11 @@ the folder of the data; addresses are not fetched. To mend it: download the file
     if isinstance(value, tuple) and value and all(isinstance(each, bytes) for each in value):
         return _of_several([_of_bytes(each, place, limits) for each in value], place, limits)
     if isinstance(value, Mapping):
-        value = value.get("b64")
-        if isinstance(value, list) and value:
-            _check_count(f"the value in {place}", len(value), limits)
-            return _of_several([_of_base64(each, place, limits) for each in value], place, limits)
-        return _of_base64(value, place, limits)
+        files = value.get("files")
+        if isinstance(files, list) and files:
+            _check_count(f"the value in {place}", len(files), limits)
+            return _of_several([_of_base64(each, place, limits) for each in files], place, limits)
+        return _of_base64(value.get("b64"), place, limits)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):

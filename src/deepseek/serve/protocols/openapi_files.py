@@ -27,9 +27,11 @@ COLUMN_TYPES: dict[str, list[str]] = {
 CODED: Schema = TEXT | {"contentEncoding": "base64"}
 FILE: Schema = {
     "type": ["object", "string", "null"],
-    "description": 'the bytes of a file as base64: {"b64": "..."}, or "data:TYPE;base64,..."; no path, no address',
-    "properties": {"b64": {"oneOf": [CODED, array(CODED) | {"description": "the slices of a scan"}]}},
-    "required": ["b64"],
+    "description": 'the bytes of a file as base64: {"b64": "..."}, {"files": ["...", ...]} for the slices of a scan, or'
+    ' "data:TYPE;base64,..."; no path, no address',
+    "properties": {"b64": CODED, "files": array(CODED) | {"minItems": 1}},
+    "minProperties": 1,
+    "maxProperties": 1,
     "additionalProperties": False,
 }
 MOMENTS: Schema = {"type": "array", "description": "one inner list for each moment, null where nothing was measured"}
