@@ -34,6 +34,8 @@ FILE: Schema = {
     "maxProperties": 1,
     "additionalProperties": False,
 }
+AS_FORM = """Rows may also come as multipart/form-data, with files as they are: a part for each column; parts of one
+name are rows in their order, and an empty part stands for a missing value. curl -F COLUMN=@FILE -F COLUMN=VALUE ..."""
 MOMENTS: Schema = {"type": "array", "description": "one inner list for each moment, null where nothing was measured"}
 
 
@@ -60,6 +62,7 @@ def with_form(path: dict[str, Any], model: ServedModel) -> dict[str, Any]:
     if reads_files(model):
         fields = {column.name: _part(column) for column in model.card.inputs}
         form = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+        path["post"]["description"] = AS_FORM
         path["post"]["requestBody"]["content"] |= {FORM.decode(): {"schema": form}}
     return path
 
