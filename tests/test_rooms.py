@@ -21,7 +21,7 @@ ROOMS = tuple(ORDER.split())
 EXTRAS = """
     torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec orjson prometheus_client
     cryptography scipy threadpoolctl grpc google openvino tokenizers openvino_genai openvino_tokenizers ray nncf
-    torch_pruning torchvision transformers onnxscript PIL matplotlib
+    multipart torch_pruning torchvision transformers onnxscript PIL matplotlib
     av nibabel pydicom soundfile soxr
 """
 HEAVY = frozenset(EXTRAS.split())

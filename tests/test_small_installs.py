@@ -17,7 +17,7 @@ class Hiding(PathFinder):
 sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
 """
 TRAINING = {"torch", "captum", "shap", "sklearn", "optuna", "onnx", "skl2onnx", "scipy", "polars"}
-SERVING = {"httptools", "uvloop", "uvicorn", "msgspec", "orjson", "prometheus_client", "cryptography", "psutil"}
+SERVING = {"httptools", "uvloop", "msgspec", "multipart", "orjson", "prometheus_client", "cryptography", "psutil"}
 TABLES = {"pandas", "pyarrow"}
 
 

@@ -52,7 +52,7 @@ class Tensors:
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
-    def __getitem__(self, rows: slice) -> Tensors:
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Tensors:
         return Tensors({name: array[rows] for name, array in self.arrays.items()}, self.is_whole)
 
     def __iter__(self) -> Iterator[Tensors]:
@@ -149,10 +149,10 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Explainer(Protocol):
-    """Says why. Takes the same prepared features as an engine."""
+    """Says why. Takes the same prepared rows as an engine: (N, F), or samples of several modalities."""
 
-    def explain(self, features: Float32, *, target: str | None = None) -> Attribution:
-        """Attributions for (N, F). `target` is a class label; by default each binary row's positive class, and the
+    def explain(self, features: Any, *, target: str | None = None) -> Attribution:
+        """Attributions for N rows. `target` is a class label; by default each binary row's positive class, and the
         predicted class of the first row for multiclass."""
         ...
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +22,7 @@ from deepseek.data import read_table
 from deepseek.data.media import BrokenError
 from deepseek.engines import FusedRuntime
 from deepseek.errors import CheckError, InputError
+from serving import started
 
 NUM = 240
 
@@ -177,7 +179,39 @@ def test_flags_name_the_row_of_the_table(shipped: Any) -> None:
     assert found.flags == (Flag(90, "age", "imputed"),)
 
 
-def test_other_verbs_say_what_they_cannot_yet(shipped: Any, capsys: Any) -> None:
+def test_the_other_verbs_answer_as_predict_does(shipped: Any, capsys: Any) -> None:
     root, made = shipped
-    assert main(["evaluate", str(made.path), str(root / "patients.csv")]) == 2
-    assert "deepseek predict" in capsys.readouterr().err
+    data = root / "patients.csv"
+    with FusedRuntime.open(made.path) as runtime:
+        found = runtime.predict(data)
+    want = read_table(data).column("ill")
+    assert main(["evaluate", str(made.path), str(data), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["num_rows"] == NUM
+    assert told["metrics"]["accuracy"]["value"] == pytest.approx((found.labels == want).mean())
+    assert main(["explain", str(made.path), str(data), "--row", "5", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["explanations"]
+    assert set(row["values"]) == {"scan", "note", "table"}
+    assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
+
+
+def test_a_server_answers_as_predict_does(shipped: Any) -> None:
+    root, made = shipped
+    with FusedRuntime.open(made.path) as runtime, started(made.path, "--workers", "1") as server:
+        records = read_table(root / "patients.csv").drop(["ill", "patient"]).records()[:40]
+        wanted = runtime.predict(records, root=root).probabilities
+        for record in records:
+            if record["scan"]:
+                record["scan"] = {"b64": base64.b64encode((root / record["scan"]).read_bytes()).decode()}
+        answer = httpx.post(f"{server.url}/v1/models/bundle:predict", json={"instances": records}).json()
+        found = [[row["probabilities"][label] for label in ("no", "yes")] for row in answer["predictions"]]
+        np.testing.assert_allclose(np.array(found), wanted, atol=1e-5)
+
+
+def test_ship_by_the_shell(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path)
+    asked = ["ship", str(tmp_path / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "2"]
+    assert main([*asked, "--out", str(tmp_path / "b"), "--workers", "0", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "fused"
+    assert told["engine"] == "onnxruntime"

@@ -1,4 +1,4 @@
-"""The console of text models, in a real browser."""
+"""The console of models that read texts, tensors and files, in a real browser."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser import OpenPage, browser, open_page
 
 from onnxgraphs import lookup
+from sampled import sampled_bundle
 from serving import Server, started
 from textfolders import make_text_folder
 
@@ -39,6 +40,7 @@ def test_the_console_takes_and_shows_tensors(open_page: OpenPage, tmp_path: Path
         areas.nth(1).fill("[1, 2")
         opened.click("button[value=predict]")
         expect(opened.locator("#result")).to_contain_text("places", use_inner_text=True)
+        opened.close()  # before its server: the page asks every two seconds
 
 
 def test_the_console_shows_what_a_text_model_answers(open_page: OpenPage, server: Server) -> None:
@@ -53,3 +55,20 @@ def test_the_console_shows_what_a_text_model_answers(open_page: OpenPage, server
         opened.click("button[value=predict]")
         expect(opened.locator("#result")).to_contain_text(words, use_inner_text=True)
         opened.wait_for_selector("#predicted")
+
+
+def test_a_file_is_chosen_and_sent_with_its_row(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "scan.png").write_text("no picture")
+    bundle = sampled_bundle(tmp_path / "visits", ("photo", "note", "age"))
+    with started(bundle, "--workers", "1") as running:
+        opened = open_page(running.url + "/", allow=running.url, expected="400")
+        opened.wait_for_selector("#fields input[type=file]")
+        opened.click("button[value=explain]")
+        opened.wait_for_selector("#why svg")
+        assert "photo = \u2026" in (opened.text_content("#why svg") or "")
+        chosen = opened.locator("#fields input[type=file]")
+        chosen.set_input_files(tmp_path / "scan.png")
+        expect(chosen).to_have_js_property("held", {"b64": "bm8gcGljdHVyZQ=="})
+        opened.click("button[value=predict]")
+        expect(opened.locator("#result")).to_contain_text("'photo' is no picture", use_inner_text=True)
+        opened.close()

@@ -9,26 +9,39 @@ import numpy as np
 
 from deepseek.automl.demands import row_weights
 from deepseek.automl.evidence import segments, too_few
-from deepseek.contracts import Task
-from deepseek.data import encode_target, read_table
-from deepseek.engines import Runtime
+from deepseek.contracts import Float32, Float64, Task
+from deepseek.data import Table, encode_target, read_table
+from deepseek.data.fuse import Broken, Fault
+from deepseek.engines import FusedRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
 from deepseek.train.decide import curve
 from deepseek.train.metrics import figures
 
 CHUNK = 50_000  # rows scored at once
+MAX_TOLD = 20  # files that were masked, by name
 
 
-def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), seed: int = 0) -> dict[str, Any]:
+def evaluate_bundle(
+    path: str | Path,
+    data: Any,
+    *,
+    by: tuple[str, ...] = (),
+    seed: int = 0,
+    files: str | Path | None = None,
+    broken: Broken = "fail",
+) -> dict[str, Any]:
     """The object that `evaluate --json` prints: {"bundle", "digest", "num_rows", "metrics"}, for two classes the rates
     at the bundle's threshold, for values the share inside their intervals, figures by group of the columns `by`, and
     "warnings". Where the bundle was made with sample weights and the data has their column, metrics and rates are
     weighted, and the column is named; groups never are.
 
+    `files` is the folder that paths of a bundle of several modalities lie below, by default that of the data; with
+    `broken` "mask" a file that cannot be read counts as missing, and "num_masked" says how many did.
+
     InputError when the target is not among the columns, or an answer is not a known class.
     """
     table = read_table(data)
-    with Runtime.open(path) as runtime:
+    with open_runtime(path) as runtime:
         manifest = runtime.manifest
         if manifest.target not in table.names:
             raise MissingError(
@@ -41,34 +54,56 @@ def evaluate_bundle(path: str | Path, data: Any, *, by: tuple[str, ...] = (), se
         asked = manifest.lineage.config.get("weights")
         column = asked if asked in table.names else None
         weight = row_weights(table, column)
-        inputs = table.drop([manifest.target])
-        starts = range(0, table.num_rows, CHUNK)
-        pieces = [np.arange(start, min(start + CHUNK, table.num_rows)) for start in starts]
-        scores = [runtime.score(runtime.prepare_table(inputs.take(rows)).features) for rows in pieces]
-        output = np.concatenate([found.output for found in scores]).astype(np.float64)
+        faults: list[Fault] = []
+        root = root_of(data, files)
+        output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
         answer: dict[str, Any] = {
             "bundle": str(path),
             "digest": runtime.bundle.digest,
             "num_rows": table.num_rows,
-            "warnings": too_few(table, by),
+            "warnings": [*too_few(table, by), *(f"masked: {fault.message}" for fault in faults[:MAX_TOLD])],
             "metrics": {name: f.to_dict() for name, f in figures(task, target, output, weight, seed=seed).items()},
         }
         if column:
             answer["weights"] = column
+        if isinstance(runtime, FusedRuntime):
+            answer["num_masked"] = len(faults)
         if manifest.task == "binary":
             threshold = 0.5 if manifest.threshold is None else manifest.threshold
             answer["threshold"] = _at_threshold(target, output, weight, threshold)
-        if manifest.task == "regression":
-            intervals = runtime.decide(scores[0]).intervals
-            if intervals is not None:
-                half = float(intervals[0, 1] - intervals[0, 0]) / 2
-                answer["interval"] = {
-                    "half_width": half,
-                    "coverage": float(np.mean(np.abs(output[:, 0] - target) <= half)),
-                }
+        if manifest.task == "regression" and (interval := _interval(runtime, target, output)):
+            answer["interval"] = interval
         if by:
             answer["segments"] = segments(task, table, by, target, output)
         return answer
+
+
+def _interval(runtime: Runtime | FusedRuntime, target: Any, output: Float64) -> dict[str, float]:
+    """Half the width of the bundle's interval, and the share of answers inside; {} where it has none."""
+    intervals = runtime.decision.apply(output[:1].astype(np.float32), ()).intervals
+    if intervals is None:
+        return {}
+    half = float(intervals[0, 1] - intervals[0, 0]) / 2
+    return {"half_width": half, "coverage": float(np.mean(np.abs(output[:, 0] - target) <= half))}
+
+
+def root_of(data: Any, files: str | Path | None) -> Path | None:
+    """The folder that paths in `data` lie below: the one that is named, else that of the data's own file."""
+    if files is not None:
+        return Path(files)
+    return Path(data).parent if isinstance(data, (str, Path)) else None
+
+
+def _outputs(
+    runtime: Runtime | FusedRuntime, table: Table, root: Path | None, broken: Broken, faults: list[Fault]
+) -> Float32:
+    """(N, C) or (N, 1). `faults` is given what was masked."""
+    if isinstance(runtime, FusedRuntime):
+        return runtime.outputs(table, root=root, broken=broken, faults=faults)[0]
+    starts = range(0, table.num_rows, CHUNK)
+    pieces = [np.arange(start, min(start + CHUNK, table.num_rows)) for start in starts]
+    scores = [runtime.score(runtime.prepare_table(table.take(rows)).features) for rows in pieces]
+    return np.concatenate([found.output for found in scores])
 
 
 def _at_threshold(target: Any, output: Any, weight: Any, threshold: float) -> dict[str, float]:

@@ -227,7 +227,7 @@ def _files(
     net = {
         "kind": "fused", "shape": asdict(done.shape), "modalities": list(done.net.names),
         "config": asdict(made.config),
-        "calibration": {"slope": made.calibration.slope, "bias": list(made.calibration.bias)},
+        "calibration": {"slope": made.calibration.slope, "bias": list(made.calibration.bias)}, "prior": _prior(work),
     }  # fmt: skip
     documents = {
         "model.json": net,
@@ -248,6 +248,12 @@ def _files(
     return files | {
         SAMPLES: work.preparer.to_bytes(), GRAPH: made.graph, "weights/net.safetensors": _weights(done.net)
     }  # fmt: skip
+
+
+def _prior(work: SampleWork) -> list[float]:
+    """What is known of a row of which nothing is: the share of each class in the development rows, or their mean."""
+    target, labels = work.target[work.opened.development_rows], work.opened.labels
+    return [float(np.mean(target == at)) for at in range(len(labels))] if labels else [float(target.mean())]
 
 
 def _scaled(target: NDArray[Any], fitted: NDArray[Any], num_outputs: int) -> tuple[NDArray[Any], tuple[float, float]]:

@@ -26,7 +26,7 @@ BUILD = "deepseek.cli.cluster:build"
 #: Options that hold on a cluster. All others are refused there, those too that are added later.
 HELD = frozenset(
     [
-        "bundles", "host", "port", "batch_size", "workers", "api_keys", "log_level", "timeout", "max_rows",
+        "bundles", "host", "port", "batch_size", "workers", "api_keys", "log_level", "timeout", "max_rows", "max_body",
         "engine_timeout", "coalesce", "key", "cluster", "address", "replicas", "config_out",
     ]
 )  # fmt: skip
@@ -91,7 +91,8 @@ def plan_of(options: OnCluster, given: Mapping[str, Any]) -> Plan:
     settings = read_settings(
         auto_workers=1, host=given["host"], port=given["port"], batch_size=given["batch_size"],
         workers=given["workers"], log_level=given["log_level"], timeout_s=given["timeout"],
-        max_rows=given["max_rows"], engine_timeout_s=given["engine_timeout"], coalesce=given["coalesce"],
+        max_rows=given["max_rows"], max_body_bytes=given["max_body"], engine_timeout_s=given["engine_timeout"],
+        coalesce=given["coalesce"],
         api_keys_file=keys and str(keys),
     )  # fmt: skip
     check_settings(settings)

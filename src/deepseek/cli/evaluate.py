@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE
+from deepseek.cli.options import BUNDLE, FILE, files_options
 
 EPILOG = """\b
 Examples:
   deepseek evaluate loans later.csv
   deepseek evaluate loans later.parquet --by branch --json
+  deepseek evaluate patients later.csv --files scans --broken mask
 """
 
 
@@ -22,12 +23,15 @@ Examples:
 @click.argument("bundle", type=BUNDLE)
 @click.argument("data", type=FILE)
 @click.option("--by", multiple=True, metavar="COL", help="Figures for each value of a column. May be repeated.")
+@files_options
 @output.json_option
-def command(bundle: Path, data: Path, by: tuple[str, ...], as_json: bool) -> None:
+def command(
+    bundle: Path, data: Path, by: tuple[str, ...], files: Path | None, broken: Literal["fail", "mask"], as_json: bool
+) -> None:
     """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals."""
     from deepseek.automl.evaluate import evaluate_bundle
 
-    result = evaluate_bundle(bundle, data, by=by)
+    result = evaluate_bundle(bundle, data, by=by, files=files, broken=broken)
     output.emit(result, as_json, lambda: list(report(result)))
     output.warn(result["warnings"])
 
@@ -35,6 +39,8 @@ def command(bundle: Path, data: Path, by: tuple[str, ...], as_json: bool) -> Non
 def report(result: Mapping[str, Any]) -> Iterator[object]:
     """The figures, then what the decision does, then the groups."""
     yield f"{result['bundle']} on {output.word(result['num_rows'])} rows"
+    if result.get("num_masked"):
+        yield f"{output.word(result['num_masked'])} files could not be read and were masked"
     yield output.figures(result["metrics"], {})
     for name in ("threshold", "interval"):
         if name in result:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE
+from deepseek.cli.options import BUNDLE, FILE, files_options
 from deepseek.look.numbers import number, signed
 
 MAX_SHOWN = 15  # columns in the terminal; --json has all
@@ -19,6 +19,7 @@ Examples:
   deepseek explain loans new.csv
   deepseek explain loans new.csv --row 17 --json
   deepseek explain loans new.csv --html report.html
+  deepseek explain patients new.csv --files scans
 """
 
 
@@ -36,9 +37,17 @@ Examples:
     "--target", metavar="LABEL", help="The class to explain.  [default: the positive one, or the one predicted]"
 )
 @click.option("--html", type=FILE, help="Write one offline page there.")
+@files_options
 @output.json_option
 def command(
-    bundle: Path, data: Path | str, rows: tuple[int, ...], target: str | None, html: Path | None, as_json: bool
+    bundle: Path,
+    data: Path | str,
+    rows: tuple[int, ...],
+    target: str | None,
+    html: Path | None,
+    files: Path | None,
+    broken: Literal["fail", "mask"],
+    as_json: bool,
 ) -> None:
     """Explain BUNDLE on DATA: the influence of each column, and single rows as base value plus contributions.
 
@@ -46,7 +55,7 @@ def command(
     """
     from deepseek.explain.bundle import explain_bundle
 
-    result = explain_bundle(bundle, data, rows=rows, target=target, html=html)
+    result = explain_bundle(bundle, data, rows=rows, target=target, html=html, files=files, broken=broken)
     output.emit(result, as_json, lambda: report(result))
     if html is not None:
         output.note(f"the report is in {html}")

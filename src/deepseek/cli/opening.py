@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
-    from deepseek.engines import Runtime
+    from deepseek.engines import FusedRuntime, Runtime
     from deepseek.engines.text.gate import Gate
     from deepseek.serve.generation import GenerativeModel, ModelPrecision
     from deepseek.serve.graph import GraphFace
@@ -29,11 +29,11 @@ def open_models(
     lazy: bool = False,
     gate: Gate | None = None,
     llm_precision: ModelPrecision = "auto",
-) -> dict[str, Runtime | TextFace | GraphFace | GenerativeModel]:
+) -> dict[str, Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
     from deepseek.cli.opening_plain import is_plain, open_plain
-    from deepseek.engines import Runtime
+    from deepseek.engines import Runtime, open_runtime
     from deepseek.errors import InputError
 
     found: dict[str, Any] = {}
@@ -44,8 +44,8 @@ def open_models(
         if kind == "bundle" and is_plain(path):
             runtime: Any = open_plain(path, key)
         elif kind == "bundle":
-            runtime = Runtime.open(path, key=key, lazy=lazy)
-            if gate is not None:
+            runtime = open_runtime(path, key=key, lazy=lazy)
+            if gate is not None and isinstance(runtime, Runtime):
                 runtime = behind_gate(runtime, gate, lazy=lazy)
         elif kind == "xgboost":
             runtime = Runtime(imported(path, key), lazy=lazy)
@@ -211,11 +211,11 @@ def check_there(text: str, path: Path) -> None:
         )
 
 
-def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextFace | GraphFace:
+def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | FusedRuntime | TextFace | GraphFace:
     """A model of a repository, once every byte of its bundle was found to be what it says."""
     from deepseek.bundle import verify_bundle
     from deepseek.cli.opening_plain import is_plain, open_whole
-    from deepseek.engines import Runtime
+    from deepseek.engines import open_runtime
     from deepseek.errors import InputError, IntegrityError
 
     kind = kind_of(path)
@@ -227,7 +227,7 @@ def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | TextF
                 expected="the files as their maker wrote them",
                 fix="copy it again under another name, and rename it when it is whole",
             )
-        return open_whole(path) if is_plain(path) else Runtime.open(path, key=key, lazy=lazy)
+        return open_whole(path) if is_plain(path) else open_runtime(path, key=key, lazy=lazy)
     if kind == "causal-lm":
         raise InputError(
             f"{path.name} writes text, and such models are not loaded while the server serves",

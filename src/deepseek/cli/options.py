@@ -85,3 +85,13 @@ def share(text: str) -> float:
     if not 0 < found < 1:
         raise click.BadParameter(f"{text} is not between 0 and 1")
     return found
+
+
+def files_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--files and --broken, of verbs that read rows with files."""
+    broken = click.option(
+        "--broken", type=click.Choice(("fail", "mask")), default="fail", show_default=True,
+        help="A file that cannot be read ends the run, or its value is masked and counted.",
+    )  # fmt: skip
+    files = click.option("--files", type=FOLDER, help="Folder that paths in DATA lie below.  [default: that of DATA]")
+    return files(broken(command))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE
+from deepseek.cli.options import BUNDLE, FILE, files_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,11 +35,7 @@ Examples:
 @click.argument("bundle", type=BUNDLE)
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
-@click.option("--files", type=BUNDLE, help="Folder that paths in DATA lie below.  [default: that of DATA]")
-@click.option(
-    "--broken", type=click.Choice(("fail", "mask")), default="fail", show_default=True,
-    help="A file that cannot be read ends the run, or its value is masked and counted.",
-)  # fmt: skip
+@files_options
 @output.json_option
 def command(
     bundle: Path, data: Path, out: Path | None, files: Path | None, broken: Literal["fail", "mask"], as_json: bool

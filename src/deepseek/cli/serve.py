@@ -18,7 +18,7 @@ from deepseek.cli.options import FILE, FOLDER
 
 if TYPE_CHECKING:
     from deepseek.contracts import Attribution, Record
-    from deepseek.engines import Runtime
+    from deepseek.engines import FusedRuntime, Runtime
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.generation import GenerativeModel, ModelPrecision
@@ -51,6 +51,11 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
     return int(text)
 
 
+def bytes_of(_: click.Context, __: click.Parameter, mib: int | None) -> int | None:
+    """MiB in bytes."""
+    return None if mib is None else mib << 20
+
+
 @click.command(epilog=EPILOG, short_help="Answer over HTTP.")
 @click.argument("bundles", nargs=-1, metavar="[NAME=]BUNDLE...")
 @click.option("--host", help="Address to listen on.  [env: HOST; default: 127.0.0.1]")
@@ -77,6 +82,9 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
+@click.option(
+    "--max-body", type=click.IntRange(1, 1_024), callback=bytes_of, metavar="MIB", help="Of a request.  [default: 32]"
+)
 @click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
 @click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
 @click.option("--coalesce", is_flag=True, default=None, help="Compute identical requests once.  [env: COALESCE]")
@@ -106,6 +114,7 @@ def command(
     log_level: str | None,
     timeout: float | None,
     max_rows: int | None,
+    max_body: int | None,
     max_connections: int | None,
     engine_timeout: float | None,
     coalesce: bool | None,
@@ -125,7 +134,7 @@ def command(
     settings = read_settings(
         host=host, port=port, grpc_port=grpc_port, batch_size=batch_size, workers=workers, front_ends=front_ends,
         log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
-        engine_timeout_s=engine_timeout, coalesce=coalesce,
+        engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
@@ -201,7 +210,7 @@ def read_settings(**given: Any) -> Settings:
 
 
 def answer(
-    models: Mapping[str, Runtime | TextFace | GraphFace | GenerativeModel],
+    models: Mapping[str, Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel],
     settings: Settings,
     listener: socket,
     audit_log: Path | None = None,
@@ -251,7 +260,7 @@ def answer(
             log.close()
 
 
-def chosen(model: Runtime | TextFace | GraphFace | GenerativeModel) -> dict[str, Any] | None:
+def chosen(model: Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel) -> dict[str, Any] | None:
     """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
     from deepseek.serve.graph import GraphFace
     from deepseek.serve.text import TextFace
@@ -309,9 +318,15 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
     return merge_expositions([metrics.exposition(), *(text for text in texts.values() if text not in ended)], ended)
 
 
-def explainer_of(runtime: Runtime) -> Any:
+def explainer_of(runtime: Runtime | FusedRuntime) -> Any:
     """The explainer of a runtime, made when it is first asked."""
+    from deepseek.engines import Runtime
     from deepseek.explain import explainer_for
+
+    if not isinstance(runtime, Runtime):
+        from deepseek.explain.modalities import ModalityExplainer
+
+        return ModalityExplainer(runtime)
 
     # The score of the engine that serves: then the residual covers the difference between engines too.
     return explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle.fields import parse
-from deepseek.contracts import Batch, Flag, Record, Tensors
+from deepseek.contracts import Flag, Float32, Record, Tensors
 from deepseek.data.media import BrokenError, Limits, Source, is_missing, open_source
 from deepseek.data.prepare import Preprocessor, fit_preprocessor
 from deepseek.data.readers import READERS, reader_of
@@ -58,12 +58,7 @@ class MediaColumn:
     def read(self, value: Any, *, root: Path | None, row: int, limits: Limits) -> dict[str, NDArray[Any]]:
         """The arrays of one value; those that it does not have, a film's sound, are left out."""
         if self.kind == "text":
-            if not isinstance(value, str):
-                raise InputError(
-                    f"row {row}, column {self.name!r}: {type(value).__name__} is no text", expected="text",
-                    fix=f"give {self.name!r} a text",
-                )  # fmt: skip
-            return {self.name: self.reader.read(value)}
+            return {self.name: self.read_text(value, row)}
         source = opened(value, self.kind, root=root, row=row, column=self.name, limits=limits)
         found = {self.name: self.reader.read(source)}
         if (key := self.name + SOUND) in self.arrays and (sound := self.reader.read_sound(source)) is not None:
@@ -71,6 +66,25 @@ class MediaColumn:
             length = min(sound.shape[1], found[key].shape[1])
             found[key][:, :length] = sound[:, :length]
         return found
+
+    def read_text(self, value: Any, row: int) -> NDArray[np.int64]:
+        """Ids of a text. InputError for what is none."""
+        if not isinstance(value, str):
+            raise InputError(
+                f"row {row}, column {self.name!r}: {type(value).__name__} is no text", expected="text",
+                fix=f"give {self.name!r} a text",
+            )  # fmt: skip
+        found: NDArray[np.int64] = self.reader.read(value)
+        return found
+
+    def value_of(self, record: Record, row: int, columns: Sequence[str]) -> Any:
+        """Its value in a record. InputError, which names all `columns`, where it has none: a missing one is null."""
+        if self.name not in record:
+            raise InputError(
+                f"row {row} has no column {self.name!r}", expected=f"columns {', '.join(columns)}",
+                fix=f"give {self.name!r}; null stands for a value that is missing",
+            )  # fmt: skip
+        return record[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +135,28 @@ class SamplePreparer:
         InputError for a column that is missing or a sample in which every modality is; what open_source() and the
         readers raise, unless `broken` is "mask".
         """
-        self._check_names(records, first_row)
+        self.check_names(records, first_row)
         arrays: dict[str, NDArray[Any]] = {}
         faults: list[Fault] = []
         for column in self.media:
             arrays |= self._column(column, records, root, broken, faults, first_row)
         flags: tuple[Flag, ...] = ()
         if self.table is not None:
-            names = {column.name for column in self.media}
-            rest = [{k: v for k, v in record.items() if k not in names} for record in records]
-            batch = self._table_rows(rest, first_row)
-            arrays[TABLE], flags = batch.features, batch.flags
+            arrays[TABLE], flags = self.table_rows(records, first_row)
             arrays[TABLE + THERE] = np.ones(len(records), bool)
         self._check_some(arrays, faults, first_row)
         return Samples(Tensors(arrays), tuple(faults), flags)
 
-    def _table_rows(self, records: Sequence[Record], first_row: int) -> Batch:
-        """Of the columns that are no media. An error names the row as the whole table counts it."""
+    def table_rows(self, records: Sequence[Record], first_row: int = 0) -> tuple[Float32, tuple[Flag, ...]]:
+        """Features (N, F) of the columns that are no media. An error names the row as the whole table counts it."""
         assert self.table is not None  # noqa: S101  (else it is not called)
+        names = {column.name for column in self.media}
+        rest = [{name: value for name, value in record.items() if name not in names} for record in records]
         try:
-            return self.table.rows(records)
+            batch = self.table.rows(rest)
+            return batch.features, batch.flags
         except InputError:
-            for row, record in enumerate(records):
+            for row, record in enumerate(rest):
                 try:
                     self.table.rows([record])
                 except InputError as error:  # of one row, which is row 0
@@ -150,7 +164,8 @@ class SamplePreparer:
                     raise
             raise
 
-    def _check_names(self, records: Sequence[Record], first_row: int) -> None:
+    def check_names(self, records: Sequence[Record], first_row: int = 0) -> None:
+        """InputError for a column that the model does not know."""
         known = {*self.columns(), *self.ignored}
         for row, record in enumerate(records):
             if not known.issuperset(record):
@@ -173,13 +188,7 @@ class SamplePreparer:
         found = {name: np.zeros((len(records), *shape), dtype) for name, (shape, dtype) in column.arrays.items()}
         there = {name: np.zeros(len(records), bool) for name in found}
         for row, record in enumerate(records):
-            if column.name not in record:
-                raise InputError(
-                    f"row {first_row + row} has no column {column.name!r}",
-                    expected=f"columns {', '.join(self.columns())}",
-                    fix=f"give {column.name!r}; null stands for a value that is missing",
-                )
-            value = record[column.name]
+            value = column.value_of(record, first_row + row, self.columns())
             if is_missing(value):
                 continue
             try:

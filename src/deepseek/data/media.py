@@ -4,8 +4,9 @@
     reader = ImageReader.fit([source, ...])        # frozen, of JSON values: it goes into the bundle
     array = reader.read(source)                    # always reader.shape, or BrokenError that names file, row and column
 
-A cell of a table may hold a path below the folder of the data, bytes, or what a request holds: {"b64": "..."} or a
-"data:" URL. An address of the network is never fetched here.
+A cell of a table may hold a path below the folder of the data, bytes, or what a request holds: {"b64": "..."},
+{"files": ["...", ...]} for those of a folder (the slices of a scan), or a "data:" URL. An address of the network is
+never fetched here.
 
 Readers stand in image.py, audio.py, video.py, scan.py and series.py; each imports its decoder when it is first used.
 """
@@ -120,9 +121,14 @@ the folder of the data; addresses are not fetched. To mend it: download the file
     limits, place = limits or Limits(), f"row {row}, column {column!r}"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return _of_bytes(bytes(value), place, limits)
+    if isinstance(value, tuple) and value and all(isinstance(each, bytes) for each in value):
+        return _of_several([_of_bytes(each, place, limits) for each in value], place, limits)
     if isinstance(value, Mapping):
-        value = value.get("b64")
-        return _of_base64(value, place, limits)
+        files = value.get("files")
+        if isinstance(files, list) and files:
+            _check_count(f"the value in {place}", len(files), limits)
+            return _of_several([_of_base64(each, place, limits) for each in files], place, limits)
+        return _of_base64(value.get("b64"), place, limits)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):
@@ -158,6 +164,16 @@ def _of_bytes(data: bytes, place: str, limits: Limits, name: str = "") -> Source
     if len(data) > limits.max_bytes:
         raise _too_large(called, len(data), limits)
     return Source(called, ((name or column_file(place), data),), limits)
+
+
+def _of_several(sources: Sequence[Source], place: str, limits: Limits) -> Source:
+    """The files of one value, by the order in which they came."""
+    if len(sources) == 1:
+        return sources[0]
+    if (size := sum(len(source.data) for source in sources)) > limits.max_bytes:
+        raise _too_large(f"the value in {place}", size, limits)
+    files = tuple((f"{number:06}", source.data) for number, source in enumerate(sources))
+    return Source(f"the value in {place}", files, limits)
 
 
 def column_file(place: str) -> str:
@@ -217,11 +233,7 @@ def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
     """Before any of them is read."""
     if not paths:
         raise BrokenError(f"{called} is a folder without files", expected="files", fix="copy it again")
-    if len(paths) > limits.max_files:
-        raise TooLargeError(
-            f"{called} has {len(paths):,} files", expected=f"at most {limits.max_files:,}",
-            fix="split it, or raise the limit",
-        )  # fmt: skip
+    _check_count(called, len(paths), limits)
     states = [path.stat() for path in paths]
     for path, state in zip(paths, states, strict=True):
         if not stat.S_ISREG(state.st_mode):
@@ -230,6 +242,14 @@ def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
             )
     if (size := sum(state.st_size for state in states)) > limits.max_bytes:
         raise _too_large(called, size, limits)
+
+
+def _check_count(called: str, num_files: int, limits: Limits) -> None:
+    if num_files > limits.max_files:
+        raise TooLargeError(
+            f"{called} has {num_files:,} files", expected=f"at most {limits.max_files:,}",
+            fix="split it, or raise the limit",
+        )  # fmt: skip
 
 
 def _too_large(called: str, size: int, limits: Limits) -> TooLargeError:

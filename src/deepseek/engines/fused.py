@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -24,9 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import Bundle, open_bundle
-from deepseek.contracts import Arrays, Flag, Prediction, Record, Scores, Task
+from deepseek.contracts import Arrays, Flag, Float32, Prediction, Record, Scores, Task, Tensors
 from deepseek.data import Table, read_table
 from deepseek.data.fuse import THERE, Broken, Fault, SamplePreparer, Samples, records_of
+from deepseek.data.media_example import example_of
+from deepseek.data.sent import fault_of, read
 from deepseek.engines.decide import Decision
 from deepseek.engines.onnx import open_session
 from deepseek.engines.runtime import SAMPLES, Runtime
@@ -45,10 +49,10 @@ def is_fused(bundle: Bundle) -> bool:
     return SAMPLES in bundle.manifest.files
 
 
-def open_runtime(path: str | Path, *, key: Path | None = None) -> Runtime | FusedRuntime:
-    """What answers for a bundle that ship has made."""
+def open_runtime(path: str | Path, *, key: Path | None = None, lazy: bool = False) -> Runtime | FusedRuntime:
+    """What answers for a bundle that ship has made. `lazy`: its engine is opened when it is first needed."""
     bundle = open_bundle(path, key=key)
-    return FusedRuntime(bundle) if is_fused(bundle) else Runtime(bundle)
+    return FusedRuntime(bundle, lazy=lazy) if is_fused(bundle) else Runtime(bundle, lazy=lazy)
 
 
 def export_fused(answering: Any, samples: Samples, names: Sequence[str]) -> bytes:
@@ -105,9 +109,10 @@ def run_graph(
 
 
 class FusedRuntime:
-    """An open bundle of several modalities. predict() may be called from several threads at once."""
+    """An open bundle of several modalities. predict() may be called from several threads at once. `lazy`: the graph is
+    loaded when it is first needed."""
 
-    def __init__(self, bundle: Bundle, *, num_threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False) -> None:
         if not is_fused(bundle):
             raise InputError(
                 f"{bundle.path} reads a table alone", expected="a bundle of several modalities",
@@ -118,13 +123,33 @@ class FusedRuntime:
         self.decision = Decision.from_bytes(
             bundle.read("decision.json"), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
         )
-        self._session: Any = open_session(bundle.read(GRAPH), GRAPH, num_threads=num_threads)
-        self._names = [each.name for each in self._session.get_inputs()]
+        self._num_threads = num_threads
+        self._open: Any = None
+        self._opening = threading.Lock()
+        if not lazy:
+            _ = self._session
 
     @classmethod
-    def open(cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1) -> FusedRuntime:
+    def open(
+        cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False
+    ) -> FusedRuntime:
         """As Runtime.open does."""
-        return cls(open_bundle(path, key=key), num_threads=num_threads)
+        return cls(open_bundle(path, key=key), num_threads=num_threads, lazy=lazy)
+
+    @property
+    def _session(self) -> Any:
+        with self._opening:
+            if self._open is None:
+                self._open = open_session(self.bundle.read(GRAPH), GRAPH, num_threads=self._num_threads)
+            return self._open
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -135,12 +160,13 @@ class FusedRuntime:
         """Samples of records by column name, as SamplePreparer.rows() makes them."""
         return self.preparer.rows(records, root=root, broken=broken)
 
-    def run(self, samples: Samples) -> dict[str, NDArray[Any]]:
+    def run(self, samples: Samples | Tensors) -> dict[str, NDArray[Any]]:
         """All outputs of the graph by name: margin, output, voices, gates, attention."""
-        given = {name: samples.arrays[name] for name in self._names}
-        return dict(zip(list(OUTPUTS), self._session.run(list(OUTPUTS), given), strict=True))
+        session = self._session
+        given = {each.name: samples.arrays[each.name] for each in session.get_inputs()}
+        return dict(zip(list(OUTPUTS), session.run(list(OUTPUTS), given), strict=True))
 
-    def score(self, samples: Samples) -> Scores:
+    def score(self, samples: Samples | Tensors) -> Scores:
         """Margins and calibrated outputs of N samples."""
         found = self.run(samples)
         return Scores(margin=found["margin"], output=found["output"])
@@ -160,27 +186,54 @@ class FusedRuntime:
                 "a row is not a record", expected="a list of objects by column name",
                 fix='give [{"COLUMN": value, ...}, ...]',
             )  # fmt: skip
-        num_rows = len(data) if table is None else table.num_rows
+        outputs, flags = self.outputs(data if table is None else table, root=root, broken=broken, faults=faults)
+        return self.decision.apply(outputs, flags)
+
+    def outputs(
+        self,
+        data: Sequence[Record] | Table,
+        *,
+        root: Path | None,
+        broken: Broken = "fail",
+        faults: list[Fault] | None = None,
+    ) -> tuple[Float32, list[Flag]]:
+        """Outputs (N, C) of records or of a table's rows, and what was replaced in them; as predict() takes them."""
+        num_rows = data.num_rows if isinstance(data, Table) else len(data)
         if not num_rows:
             raise InputError("there are no rows to score", expected="at least one row", fix="give rows")
-        outputs, flags = [], []
+        outputs: list[Float32] = []
+        flags: list[Flag] = []
         for first in range(0, num_rows, CHUNK):
-            part = data[first : first + CHUNK] if table is None else records_of(table, first, CHUNK)
+            part = records_of(data, first, CHUNK) if isinstance(data, Table) else data[first : first + CHUNK]
             samples = self.preparer.rows(part, root=root, broken=broken, first_row=first)
             outputs.append(self.score(samples).output)
             flags += [Flag(first + flag.row, flag.column, flag.what) for flag in samples.flags]
             if faults is not None:
                 faults += [Fault(first + fault.row, fault.column, fault.message) for fault in samples.faults]
-        return self.decision.apply(np.concatenate(outputs), flags)
+        return np.concatenate(outputs), flags
 
+    def score_sent(self, arrays: Arrays) -> Arrays:
+        """Outputs (N, C) of rows as data.sent packs them, and (N,) the "faults" of those that have none."""
+        samples, faults = read(self.preparer, arrays)
+        return {"output": self.score(samples).output, "faults": faults}
+
+    def samples_of(self, arrays: Arrays) -> Tensors:
+        """Samples of rows as data.sent packs them. Raises why one of them cannot be read."""
+        samples, faults = read(self.preparer, arrays)
+        if (error := fault_of(faults)) is not None:
+            raise error
+        return samples
+
+    @cached_property
     def example(self) -> Record:
-        """One typical record; files are not in it."""
-        record: Record = json.loads(self.bundle.read("example.json"))
-        return record
+        """One typical record, with small files that a reader takes, in the form in which a request holds them."""
+        record: dict[str, Any] = json.loads(self.bundle.read("example.json"))
+        record |= {c.name: example_of(c.kind, c.reader) for c in self.preparer.media if c.kind != "text"}
+        return {name: record[name] for name in self.preparer.columns()}
 
     def close(self) -> None:
         """Let the session go."""
-        self._session = None
+        self._open = None
 
     def __enter__(self) -> Self:
         return self

@@ -47,7 +47,7 @@ class Runtime:
             )
         if SAMPLES in self.manifest.files:
             raise InputError(
-                f"{bundle.path} reads files or texts, which this verb cannot yet",
+                f"{bundle.path} reads files or texts, which this verb cannot",
                 expected="a bundle of a table", fix=f"deepseek predict {bundle.path} DATA, or deepseek.load in Python",
             )  # fmt: skip
         self.preprocessor = Preprocessor.from_bytes(bundle.read("preprocess.json"))

@@ -6,6 +6,7 @@ check_additivity(attribution)                             the residual is stored
 report = global_report(explainer, features, records)      importance, plots' points, checks
 rows = row_reports(attribution, records)                  waterfalls and reasons of single rows
 write_report("report.html", ...)                          one offline page
+ModalityExplainer(runtime).explain(samples)                Shapley values of files, texts and their table
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
+    from deepseek.data.fuse import Broken
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
     from deepseek.explain.explainer import ModelExplainer, explainer_for
@@ -68,11 +70,13 @@ class _Room(ModuleType):
         rows: Sequence[int] = (),
         target: str | None = None,
         html: str | Path | None = None,
+        files: str | Path | None = None,
+        broken: Broken = "fail",
     ) -> dict[str, Any]:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
-        return explain_bundle(path, data, rows=rows, target=target, html=html)
+        return explain_bundle(path, data, rows=rows, target=target, html=html, files=files, broken=broken)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Prediction
 from deepseek.data import Table, read_table
-from deepseek.engines import Runtime
+from deepseek.data.fuse import Broken
+from deepseek.engines import Runtime, open_runtime
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
 from deepseek.explain import report
 from deepseek.explain.explainer import ModelExplainer, explainer_for
 from deepseek.explain.summary import MAX_ROWS, global_report, row_reports
 from deepseek.files import check_place
-from deepseek.look.numbers import number
 
 NUM_ROWS = 5  # explained one by one unless rows are named
 _GENERAL = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
@@ -30,7 +29,14 @@ _SINGLE = ("row_id", "prediction", "target", "scale", "base_value", "values", "o
 
 
 def explain_bundle(
-    path: str | Path, data: Any, *, rows: Sequence[int] = (), target: str | None = None, html: str | Path | None = None
+    path: str | Path,
+    data: Any,
+    *,
+    rows: Sequence[int] = (),
+    target: str | None = None,
+    html: str | Path | None = None,
+    files: str | Path | None = None,
+    broken: Broken = "fail",
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
     "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations"}; writes the page to `html`.
@@ -40,18 +46,38 @@ def explain_bundle(
     `target` is a class: by default the positive one of two; of many the one predicted most often, and for a single row
     the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
 
+    A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py).
+    `files` is the folder that their paths lie below, by default that of the data; with `broken` "mask" a file that
+    cannot be read counts as missing.
+
     InputError for a row or a class that is not there, and when `html` cannot be written.
     """
     if html is not None:
         check_place(Path(html))
-    with Runtime.open(path) as runtime:
-        return {"bundle": str(path), **_explain(runtime, read_table(data), rows, target, html)}
+    with open_runtime(path) as runtime:
+        table = read_table(data)
+        chosen = _rows(rows, table.num_rows)
+        if isinstance(runtime, Runtime):
+            general, single = _explain(runtime, table, chosen, target, html)
+        else:
+            from deepseek.explain.samples import explain_samples
+
+            root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
+            general, single = explain_samples(
+                runtime, table, chosen, target=target, html=html, root=root or None, broken=broken
+            )
+        return {
+            "bundle": str(path), "digest": runtime.bundle.digest, "num_rows": table.num_rows,
+            "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
+            "explanations": [{name: row[name] for name in _SINGLE} for row in single],
+        }  # fmt: skip
 
 
 def _explain(
     runtime: Runtime, table: Table, rows: Sequence[int], target: str | None, html: str | Path | None
-) -> dict[str, Any]:
-    chosen = np.array(_rows(rows, table.num_rows))
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The general report and those of the rows, of a table's bundle."""
+    chosen = np.array(rows)
     owners = runtime.preprocessor.owners()
     explainer = explainer_for(runtime.model, owners, score=runtime.score, num_threads=0)  # one reader waits: all cores
     many, few = table.take(spread(table.num_rows, MAX_ROWS)), table.take(chosen)
@@ -68,13 +94,7 @@ def _explain(
         shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
         evidence = report.bundle_evidence(runtime.bundle)
         report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
-    return {
-        "digest": runtime.bundle.digest,
-        "num_rows": table.num_rows,
-        "num_rows_explained": general["num_rows"],
-        **{name: general[name] for name in _GENERAL},
-        "explanations": [{name: row[name] for name in _SINGLE} for row in single],
-    }
+    return general, single
 
 
 def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: str | None) -> list[dict[str, Any]]:
@@ -85,7 +105,7 @@ def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: s
     targets = [target] * len(records)
     if target is None and runtime.manifest.task == "multiclass" and prediction.labels is not None:
         targets = prediction.labels.tolist()
-    answers = _answers(prediction)
+    answers = report.answers(prediction)
     found: dict[int, dict[str, Any]] = {}
     for name in dict.fromkeys(targets):
         places = [place for place, wanted in enumerate(targets) if wanted == name]
@@ -111,14 +131,3 @@ def _rows(asked: Sequence[int], num_rows: int) -> list[int]:
                 fix="ask for a row that the file has",
             )
     return list(asked) or list(range(min(NUM_ROWS, num_rows)))
-
-
-def _answers(prediction: Prediction) -> list[str]:
-    """Each row's answer in words."""
-    if prediction.labels is None or prediction.probabilities is None:
-        return [number(value) for value in prediction.values.tolist()] if prediction.values is not None else []
-    place = {label: index for index, label in enumerate(prediction.labels_known)}
-    return [
-        f"{label} ({number(chances[place[label]])})"
-        for label, chances in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
-    ]

@@ -8,7 +8,7 @@ A process of its own: explaining a row of a deep forest takes as long as a thous
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepseek.contracts import Arrays
 from deepseek.engines import Runtime
@@ -16,6 +16,10 @@ from deepseek.engines.process.answering import answer
 from deepseek.engines.process.attributions import explain_rows
 from deepseek.engines.process.opened import check_digest
 from deepseek.explain.explainer import ModelExplainer, explainer_for
+
+if TYPE_CHECKING:
+    from deepseek.engines import FusedRuntime
+    from deepseek.explain.modalities import ModalityExplainer
 
 
 class OpenedExplainer:
@@ -43,5 +47,32 @@ class OpenedExplainer:
         self._runtime.close()
 
 
+class OpenedModalities:
+    """Rows of several modalities as data.sent packs them, and the classes to explain, to attributions."""
+
+    def __init__(self, runtime: FusedRuntime, explainer: ModalityExplainer) -> None:
+        self._runtime = runtime
+        self._explainer = explainer
+        self.close = runtime.close
+
+    @classmethod
+    def open(cls, spec: Mapping[str, Any]) -> OpenedModalities:
+        """IntegrityError as above; InputError for a bundle that does not say what it answers to nothing."""
+        from deepseek.engines import FusedRuntime
+        from deepseek.explain.modalities import ModalityExplainer
+
+        runtime = FusedRuntime.open(spec["path"])
+        check_digest(runtime, spec)
+        return cls(runtime, ModalityExplainer(runtime))
+
+    def run(self, arrays: Arrays) -> Arrays:
+        return explain_rows(self._explainer, self._runtime.labels, arrays)
+
+
+def open_explainer(spec: Mapping[str, Any]) -> OpenedExplainer | OpenedModalities:
+    """What explains the model that a front end describes."""
+    return OpenedModalities.open(spec) if spec["kind"] == "samples" else OpenedExplainer.open(spec)
+
+
 if __name__ == "__main__":
-    answer(OpenedExplainer.open)
+    answer(open_explainer)

@@ -17,6 +17,7 @@ from typing import Any
 
 from deepseek import look
 from deepseek.bundle import Bundle, Manifest
+from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
 from deepseek.explain.summary import as_moment
@@ -83,6 +84,17 @@ def bundle_evidence(bundle: Bundle) -> dict[str, Any]:
         for file in bundle.manifest.files
         if file.startswith("evidence/") and file.endswith(".json")
     }
+
+
+def answers(prediction: Prediction) -> list[str]:
+    """Each row's answer in words."""
+    if prediction.labels is None or prediction.probabilities is None:
+        return [numbers.number(value) for value in prediction.values.tolist()] if prediction.values is not None else []
+    place = {label: index for index, label in enumerate(prediction.labels_known)}
+    return [
+        f"{label} ({numbers.number(chances[place[label]])})"
+        for label, chances in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
+    ]
 
 
 def scale_words(report: Mapping[str, Any]) -> Words:

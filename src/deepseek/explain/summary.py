@@ -63,9 +63,9 @@ def global_report(
     rows, raw = features[chosen], [records[index] for index in chosen.tolist()]
     attribution = explainer.explain(rows, target=target)
     by_class = {
-        name: _mean_abs(attribution if name == target else explainer.explain(rows, target=name)) for name in classes
+        name: mean_abs(attribution if name == target else explainer.explain(rows, target=name)) for name in classes
     }
-    importance = np.mean(list(by_class.values()), axis=0) if by_class else _mean_abs(attribution)
+    importance = np.mean(list(by_class.values()), axis=0) if by_class else mean_abs(attribution)
     order = np.argsort(-importance, kind="stable")
     return {
         "method": explainer.method,
@@ -74,7 +74,7 @@ def global_report(
         "base_value": float(attribution.base_value.mean()),
         "num_rows": len(rows),
         "num_rows_given": len(features),
-        "importance": _importance(attribution, importance, order),
+        "importance": importance_of(attribution, importance, order),
         "by_class": {
             name: dict(zip(attribution.names, values.tolist(), strict=True)) for name, values in by_class.items()
         },
@@ -143,12 +143,14 @@ def _num_rows(explainer: ModelExplainer, features: Float32, target: str | None, 
     return int(np.clip(limit_s / max(row_s, 1e-9), MIN_ROWS, max_rows))
 
 
-def _mean_abs(attribution: Attribution) -> Float64:
+def mean_abs(attribution: Attribution) -> Float64:
+    """(P,) how far each column moves the output on average."""
     mean: Float64 = np.abs(attribution.values).mean(axis=0)
     return mean
 
 
-def _importance(attribution: Attribution, importance: Float64, order: NDArray[np.int64]) -> list[dict[str, Any]]:
+def importance_of(attribution: Attribution, importance: Float64, order: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Columns in `order`, each with its mean influence and its share of all."""
     whole = float(importance.sum()) or 1.0
     mean = attribution.values.mean(axis=0)
     return [

@@ -24,7 +24,7 @@ from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
 from deepseek.serve.channel import Channel
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explainers, Explaining, ReasonCodes
-from deepseek.serve.faces import Face, Servable
+from deepseek.serve.faces import Model
 from deepseek.serve.generation import GenerativeModel
 from deepseek.serve.heads import Heads
 from deepseek.serve.keys import ApiKeys, Taken
@@ -51,7 +51,7 @@ class App:
 
     def __init__(
         self,
-        models: Mapping[str, Servable | Face | GenerativeModel],
+        models: Mapping[str, Model | GenerativeModel],
         *,
         settings: Settings,
         sinks: Sequence[Sink],
@@ -343,7 +343,7 @@ def _getter(content: Callable[[ServedModel], Answer]) -> Work:
 
 
 def create_app(
-    models: Mapping[str, Servable | Face | GenerativeModel],
+    models: Mapping[str, Model | GenerativeModel],
     *,
     settings: Settings | None = None,
     sinks: Sequence[Sink] = (),

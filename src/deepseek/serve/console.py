@@ -35,6 +35,7 @@ STYLE = """
 color:var(--ink);background:var(--ground);border:1px solid var(--axis);border-radius:4px;
 font-variant-numeric:tabular-nums}
 .row select,.row input{width:auto;min-width:200px;max-width:100%}
+.field:has(textarea){grid-column:1/-1}.field textarea{max-width:100%}.field .soft{font-size:14px}
 .field [aria-invalid]{border-color:var(--bad);outline:1px solid var(--bad)}
 .row{display:flex;flex-wrap:wrap;gap:12px;align-items:center;margin:16px 0}
 button.act{font:inherit;font-size:15px;padding:6px 18px;border-radius:4px;border:1px solid var(--accent);cursor:pointer;

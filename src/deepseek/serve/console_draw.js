@@ -44,9 +44,13 @@ function duration(seconds) {
 
 function shownValue(value) {
   if (value === null || value === undefined) return UNKNOWN;
+  if (typeof value === "object") return "…"; // a file
   if (typeof value !== "number") return String(value);
   return Number.isInteger(value) ? value.toLocaleString("en-US") : number(value);
 }
+
+// A step of several columns together, such as "table", has no value of its own.
+const shownStep = (name, row) => (name in row ? `${name} = ${shownValue(row[name])}` : name);
 
 // The same words twice; the page's style shows one of them.
 const said = (en, zh) => ({ en, zh });
@@ -136,7 +140,7 @@ function shareBar(share) {
 
 // The largest contributions, the sum of the others, and what the explanation leaves open where it can be seen.
 function steps(found, row) {
-  const all = Object.entries(found.values).map(([name, value]) => ({ label: `${name} = ${shownValue(row[name])}`, value }));
+  const all = Object.entries(found.values).map(([name, value]) => ({ label: shownStep(name, row), value }));
   all.sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
   const rest = all.length > SHOWN_STEPS + 1 ? all.splice(SHOWN_STEPS) : [];
   if (rest.length) {

@@ -2,7 +2,9 @@
 const SHOWN_COLUMNS = 12; // the others open on demand
 const SHOWN_CLASSES = 10;
 const SHOWN_NUMBERS = 8; // of an embedding
+const SHOWN_BODY = 4000; // characters of a request: a longer one is a file's
 const PLOT_PX = 736;
+const FILES = ["image", "audio", "video", "volume", "series"];
 const NUMERIC = /^(float|int|uint)/;
 const A_NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
@@ -35,6 +37,9 @@ function fillForm(row) {
 
 function field(input, index, value) {
   const shared = { id: `field-${index}`, "data-name": input.name, "data-dtype": input.dtype, "data-modality": input.modality };
+  if (FILES.includes(input.modality)) {
+    return make("div", { class: "field" }, make("label", { for: shared.id, title: input.name }, input.name), fileEntry(shared, value));
+  }
   // Twelve digits: 0.1 + 0.2 is shown, and sent, as 0.3.
   const known = typeof value === "number" ? Number(value.toPrecision(12)) : value;
   const plain = known === null || known === undefined ? "" : String(known);
@@ -62,6 +67,21 @@ function choice(shared, text) {
   return make("select", shared, ...options);
 }
 
+// A file is read here, and sent with the row as base64. Until one is chosen, the example's stands for it.
+function fileEntry(shared, example) {
+  const element = make("input", { ...shared, type: "file" });
+  element.held = example ?? null;
+  element.addEventListener("change", () => {
+    element.held = null;
+    if (!element.files.length) return;
+    const reader = new FileReader();
+    reader.addEventListener("load", () => { element.held = { b64: reader.result.slice(reader.result.indexOf(",") + 1) }; });
+    reader.readAsDataURL(element.files[0]);
+  });
+  const note = make("span", { class: "soft" }, said("without one: a small example", "未选择时：使用示例文件"));
+  return make("div", null, element, note);
+}
+
 function entry(shared, text) {
   if (["text", "tensor"].includes(shared["data-modality"])) {
     const area = make("textarea", { ...shared, rows: 3, cols: 60, spellcheck: shared["data-modality"] === "text" ? "true" : "false" });
@@ -75,8 +95,12 @@ function entry(shared, text) {
 }
 
 const entries = () => Array.from(document.querySelectorAll("[data-name]"));
-const readForm = () => Object.fromEntries(entries().map((one) => [one.dataset.name,
-  one.dataset.modality === "tensor" ? nested(one.value) : parsed(one.value.trim(), one.dataset.dtype)]));
+const readForm = () => Object.fromEntries(entries().map((one) => [one.dataset.name, entered(one)]));
+
+function entered(one) {
+  if (one.held !== undefined) return one.held;
+  return one.dataset.modality === "tensor" ? nested(one.value) : parsed(one.value.trim(), one.dataset.dtype);
+}
 
 // A tensor is written as JSON; the server says what is wrong with anything else.
 function nested(text) {
@@ -201,7 +225,8 @@ function explained(why, row) {
 }
 
 function terminal(name, action, row) {
-  const body = JSON.stringify({ instances: [row] }).replaceAll("'", "'\\''");
+  const whole = JSON.stringify({ instances: [row] });
+  const body = whole.length > SHOWN_BODY ? "@row.json" : whole.replaceAll("'", "'\\''");
   const key = state.key ? ' -H "Authorization: Bearer $KEY"' : "";
   const line = `curl ${location.origin}${modelPath(name)}:${action}${key} -H 'Content-Type: application/json' -d '${body}'`;
   const title = make("summary", null, said("The same request from a terminal", "在终端中发送同样的请求"));

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Arrays, Attribution, Event, Explainer, Float32, Record
+from deepseek.contracts import Arrays, Attribution, Event, Explainer, Record
 from deepseek.engines.process.attributions import Explained, explain_rows, read_rows
 from deepseek.errors import BusyError, ExtraError
 from deepseek.serve.call import Call
@@ -145,9 +145,9 @@ def _local_run(explainer_for: Callable[[Any], Explainer] | None, face: Face) -> 
 
 
 class Rows:
-    """What is to be explained: features (N, F), and for each row the place of its class, -1 for the default."""
+    """What is to be explained: N prepared rows, and for each the place of its class, -1 for the default."""
 
-    def __init__(self, features: Float32, targets: NDArray[np.int32]) -> None:
+    def __init__(self, features: Any, targets: NDArray[np.int32]) -> None:
         self.features = features
         self.targets = targets
 
@@ -171,11 +171,11 @@ class Explanations:
         self._emit = emit
         self._scheduler = Scheduler(
             model, explainers.pool, batch_rows=BATCH_ROWS, limit_rows=settings.max_queued_rows,
-            engine_timeout_s=settings.engine_timeout_s, emit=_unheard, join=_join, concat=_concat,
+            engine_timeout_s=settings.engine_timeout_s, emit=_unheard, join=partial(_join, face), concat=_concat,
         )  # fmt: skip
 
-    async def make(self, call: Call, features: Float32, targets: Sequence[str | None]) -> Explained:
-        """The rows (N, F), explained. `targets` names the class of each row, None the default.
+    async def make(self, call: Call, features: Any, targets: Sequence[str | None]) -> Explained:
+        """N prepared rows, explained. `targets` names the class of each row, None the default.
 
         BusyError, DeadlineError; ExtraError when this server cannot explain the model.
         """
@@ -190,7 +190,7 @@ class Explanations:
         job = Job(len(features), call.deadline_s, partial(_tell, told), priority=call.priority)
         place = {label: index for index, label in enumerate(self._face.card.labels)}
         places = [-1 if target is None else place[target] for target in targets]
-        job.rows = Rows(np.asarray(features), np.array(places, np.int32))
+        job.rows = Rows(features, np.array(places, np.int32))
         try:
             self._scheduler.admit(job)
         except BusyError as error:
@@ -216,11 +216,9 @@ class Explanations:
         return words(attribution, record, num_reasons, row=row, outcome=self._face.card.target)
 
 
-def _join(rows: list[Rows]) -> Arrays:
-    return {
-        "features": np.concatenate([each.features for each in rows]),
-        "targets": np.concatenate([each.targets for each in rows]),
-    }
+def _join(face: Face, rows: list[Rows]) -> Arrays:
+    targets = np.concatenate([each.targets for each in rows])
+    return {**face.join([each.features for each in rows]), "targets": targets}
 
 
 def _concat(outputs: list[Arrays]) -> Arrays:

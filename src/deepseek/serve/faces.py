@@ -9,7 +9,7 @@ The engine itself is opened from `spec`, by whoever computes.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from deepseek.contracts import Arrays, Batch, Flag, Float32, Prediction, Record,
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle, Input, Manifest
+    from deepseek.engines import FusedRuntime
 
 
 class Card(Protocol):
@@ -210,6 +211,14 @@ class TableFace:
         return self.runtime.decide(Scores(outputs["output"], outputs["output"]), flags)
 
 
-def face_of(model: Servable | Face) -> Face:
+#: What can be served: a runtime, or a face of its own.
+Model = Union[Servable, "FusedRuntime", Face]
+
+
+def face_of(model: Model) -> Face:
     """The face of a runtime; a face is its own."""
+    if hasattr(model, "preparer"):
+        from deepseek.serve.samples import SamplesFace
+
+        return SamplesFace(model)  # type: ignore[arg-type]
     return model if hasattr(model, "card") else TableFace(model)  # type: ignore[return-value]

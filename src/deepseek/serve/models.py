@@ -22,14 +22,14 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from deepseek.bundle.manifest import check_name as check_bundle_name
-from deepseek.contracts import Batch, Event, Flag, Prediction, Record, Tensors
+from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
 from deepseek.serve.coalesce import Coalescer
 from deepseek.serve.config import Settings
 from deepseek.serve.explanations import Explainers, Explanations
-from deepseek.serve.faces import Face, Prepared, Servable, face_of
+from deepseek.serve.faces import Face, Model, Prepared, face_of
 from deepseek.serve.jobs import Job, Part
 from deepseek.serve.pace import Pace
 from deepseek.serve.protocols.errors import DisconnectedError
@@ -81,6 +81,8 @@ class ServedModel:
         if settings.coalesce and face.repeats:
             self._queue = Coalescer(self.scheduler, face.identity, self._coalesced)
         self.explanations = Explanations(self.key, face, explainers, settings, partial(self._computed, "explain"))
+        #: Why single rows of a batch have no answer, where a face knows of such.
+        self._fault: Callable[[Arrays], DeepseekError | None] | None = getattr(face, "fault", None)
         self._arrived: list[Job] = []  # and not prepared yet
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
 
@@ -128,6 +130,7 @@ class ServedModel:
         BusyError at once when the queue is full.
         """
         num_rows = call.take_rows(len(records))
+        done = done if self._fault is None else partial(self._unless_faulty, done)
         job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
         self._queue.admit(job)
         call.model = self
@@ -191,6 +194,13 @@ class ServedModel:
         if num_cells <= INLINE_CELLS:
             return work(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
+
+    def _unless_faulty(self, done: Callable[[Part | Exception], None], found: Part | Exception) -> None:
+        """Tell of a request's own rows why they have no answer; who was computed with it is told its answers."""
+        if isinstance(found, Part) and self._fault is not None:
+            outputs = {name: array[found.start : found.stop] for name, array in found.batch.outputs.items()}
+            found = self._fault(outputs) or found
+        done(found)
 
     def _abandon(self, job: Job) -> None:
         self._queue.cancel(job, DisconnectedError("the client went away"))
@@ -284,7 +294,7 @@ class Models(Mapping[str, ServedModel]):
         self._shared = settings, explainers, emit, pool
         self.splits = splits
 
-    def make(self, name: str, model: Servable | Face, version: str = "") -> ServedModel:
+    def make(self, name: str, model: Model, version: str = "") -> ServedModel:
         """A model that is not loaded yet. InputError for a name that no route can hold."""
         check_name(name)
         return ServedModel(name, face_of(model), *self._shared, version=version)

@@ -24,10 +24,10 @@ from typing import Any
 from deepseek.bundle import check_name
 from deepseek.errors import CheckError, InputError, MissingError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.faces import Face, Servable
+from deepseek.serve.faces import Model
 
 Stamp = tuple[tuple[str, int, int, int], ...]  # path, size, time and number of each file: it changes with any of them
-OpenModel = Callable[[Path], Servable | Face]
+OpenModel = Callable[[Path], Model]
 #: Where files cannot be linked they are copied, up to this; larger ones are served where they lie.
 MAX_COPIED_BYTES = 1 << 28
 _MODEL_FILES = ("bundle.json", "config.json", "model.onnx")

@@ -3,8 +3,8 @@
     explain_rows(explainer, labels, {"features", "targets"})  ->  {"values", "base_value", "output", "about"}
     read_rows(arrays)       ->  for each row the attribution that holds it, and its row there
 
-`features` are (N, F); `targets` (N,) are places in `labels`, -1 for what an explainer takes by itself; `about` is in
-each row what is equal for all rows of a target.
+`features` are (N, F); rows of several modalities come as data.sent packs them. `targets` (N,) are places in `labels`,
+-1 for what an explainer takes by itself; `about` is in each row what is equal for all rows of a target.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Explained = Sequence[tuple[Attribution, int]]
 
 def explain_rows(explainer: Explainer, labels: Sequence[str], arrays: Arrays) -> Arrays:
     """Explain each row for its own target; rows of one target go together."""
-    features, targets = arrays["features"], arrays["targets"]
+    unpack = getattr(explainer, "unpack", None)  # of rows whose files are not decoded yet
+    features, targets = arrays["features"] if unpack is None else unpack(arrays), arrays["targets"]
     order, parts = [], []
     for target in dict.fromkeys(targets.tolist()):
         rows = np.flatnonzero(targets == target)

@@ -14,6 +14,7 @@ from deepseek.engines.ways import names, pin
 from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from deepseek.engines.fused import FusedRuntime
     from deepseek.engines.text import TextEngine
 
 
@@ -53,7 +54,24 @@ class OpenedBundle:
         self._runtime.close()
 
 
-def check_digest(runtime: Runtime, spec: Mapping[str, Any]) -> None:
+class OpenedSamples:
+    """Rows as data.sent packs them to outputs, and why single ones have none: files are decoded here."""
+
+    def __init__(self, runtime: FusedRuntime) -> None:
+        self.run = runtime.score_sent
+        self.close = runtime.close
+
+    @classmethod
+    def open(cls, spec: Mapping[str, Any]) -> OpenedSamples:
+        """IntegrityError as for a table's bundle."""
+        from deepseek.engines.fused import FusedRuntime
+
+        runtime = FusedRuntime.open(spec["path"])
+        check_digest(runtime, spec)
+        return cls(runtime)
+
+
+def check_digest(runtime: Runtime | FusedRuntime, spec: Mapping[str, Any]) -> None:
     """IntegrityError when it is not the bundle that the front end has opened."""
     if runtime.manifest.digest != spec["digest"]:
         raise IntegrityError(
@@ -87,6 +105,7 @@ def open_onnx(spec: Mapping[str, Any]) -> Opened:
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
     "bundle": OpenedBundle.open,
+    "samples": OpenedSamples.open,
     "text": OpenedText.open,
     "onnx": open_onnx,
 }

@@ -167,7 +167,7 @@ def too_large(limit: int) -> TooLargeError:
     return TooLargeError(
         "the body is too large",
         expected=f"at most {limit / 2**20:g} MiB" if limit >= 2**20 else f"at most {limit} bytes",
-        fix="send the rows in several requests",
+        fix="send the rows in several requests; whoever runs the server sets the limit with --max-body",
     )
 
 

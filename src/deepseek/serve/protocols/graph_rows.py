@@ -137,11 +137,11 @@ def check_explainable(model: ServedModel) -> None:
         )
 
 
-def check_tensors_as_json(model: ServedModel) -> None:
-    """MediaTypeError where rows come as an Arrow stream, whose columns are no tensors."""
+def check_columns(model: ServedModel) -> None:
+    """MediaTypeError where rows come as an Arrow stream or a form, whose columns are no tensors."""
     if graph_of(model) is not None:
         raise MediaTypeError(
-            f"{model.name!r} takes tensors, and an Arrow stream holds columns",
+            f"{model.name!r} takes tensors, and an Arrow stream or a form holds columns",
             expected="JSON, or the binary tensors of /v2",
             fix=f"POST application/json, or /v2/models/{model.quoted}/infer",
         )

@@ -3,7 +3,7 @@ and what Triton's clients ask for beside it: the configuration of a model.
 
 An infer request holds one tensor per raw column, shape [N] or [N, 1]; or, when every column is a number, one tensor
 [N, number of columns] of any name, columns in the order of the model's metadata. A missing value is null (NaN in raw
-bytes).
+bytes). Elements of a column of files are the files themselves, an empty one a missing value; in JSON, data URLs.
 
 Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md.
 """
@@ -27,6 +27,7 @@ from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import (
     check_asked,
     check_outputs,
+    file_columns,
     input_metadata,
     output_metadata,
     output_tensors,
@@ -129,9 +130,9 @@ def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, ma
             fix=see(model),
         )
     tensors: list[Tensor] = []
-    at = 0
+    at, files = 0, file_columns(model)
     for entry in entries:
-        tensor, at = read_tensor(entry, tail, at, max_rank(model))
+        tensor, at = read_tensor(entry, tail, at, max_rank(model), files)
         check_rows(num_rows(tensor, model), max_rows)
         tensors.append(tensor)
     if at != len(tail):

@@ -8,21 +8,13 @@ from typing import Any
 
 from deepseek import __version__
 from deepseek.serve.models import ServedModel
-from deepseek.serve.protocols import openapi_graph
+from deepseek.serve.protocols import openapi_files, openapi_graph
 from deepseek.serve.protocols.arrow import MEDIA as ARROW
 from deepseek.serve.protocols.graph_rows import example_tensors, graph_of
 from deepseek.serve.protocols.openapi_parts import NUMBER, TEXT, Schema, array, get_of, object_of, post_of
 from deepseek.serve.protocols.openapi_text import text_paths
 from deepseek.serve.protocols.records import MAX_REASONS, example_body
 from deepseek.serve.protocols.tensor_rows import column_datatype
-
-#: JSON types of a column by its dtype in the manifest; null is a missing value.
-COLUMN_TYPES: dict[str, list[str]] = {
-    "float64": ["number", "null"],
-    "float32": ["number", "null"],
-    "int64": ["number", "null"],
-    "bool": ["boolean", "number", "string", "null"],
-}
 
 
 def openapi(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> dict[str, Any]:
@@ -95,7 +87,7 @@ def _record(model: ServedModel) -> Schema:
     inputs = model.card.inputs
     return {
         "type": "object",
-        "properties": {item.name: {"type": COLUMN_TYPES.get(item.dtype, ["string", "null"])} for item in inputs},
+        "properties": {item.name: openapi_files.value(item) for item in inputs},
         "required": [item.name for item in inputs if item.required],
         "additionalProperties": False,
     }
@@ -104,7 +96,9 @@ def _record(model: ServedModel) -> Schema:
 def _rows(model: ServedModel) -> Schema:
     """Rows as positional arrays: each has a value for every column."""
     columns = list(model.columns)
-    value = {"type": ["number", "string", "boolean", "null"]}
+    value: Schema = {"type": ["number", "string", "boolean", "null"]}
+    if openapi_files.reads_files(model):
+        value = {"type": [*value["type"], "object", "array"]}
     sizes = {"minItems": len(columns), "maxItems": len(columns)}
     return {
         "columns": array({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
@@ -129,7 +123,9 @@ def _predict(model: ServedModel, body: Schema, example: Mapping[str, Any]) -> di
     """:predict, which takes an Arrow stream where a model has columns."""
     if (graph := graph_of(model)) is not None:
         return post_of("Outputs of the graph", body, openapi_graph.answers(graph), example)
-    return _streams(post_of("Answers by column name", body, _predictions(model), example))
+    return openapi_files.with_form(
+        _streams(post_of("Answers by column name", body, _predictions(model), example)), model
+    )
 
 
 def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
@@ -137,7 +133,12 @@ def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
         return example_tensors(graph)
     example = model.face.example
     return [
-        {"name": item.name, "datatype": column_datatype(item.dtype), "shape": [1], "data": [example.get(item.name)]}
+        {
+            "name": item.name,
+            "datatype": column_datatype(item.dtype),
+            "shape": [1],
+            "data": [openapi_files.element(example.get(item.name))],
+        }
         for item in model.card.inputs
     ]
 

@@ -3,7 +3,8 @@
 {"instances": [{"age": 61, "income": 48000}], "reasons": 3}
 -> {"predictions": [{"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}, "reasons": [...]}]}
 
-:predict also takes rows as positional arrays (rows.py) or as an Arrow stream (arrow.py), and answers those by column.
+:predict also takes rows as positional arrays (rows.py) or as an Arrow stream (arrow.py), and answers those by column;
+and as a form with files (form.py).
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from deepseek.serve.jobs import Part
 from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
 from deepseek.serve.protocols.coding import inflate
+from deepseek.serve.protocols.form import is_form, read_form
 from deepseek.serve.protocols.graph_rows import (
     cells_of,
+    check_columns,
     check_explainable,
-    check_tensors_as_json,
     graph_of,
     read_numeric,
     read_positional,
@@ -112,10 +114,14 @@ async def _predict(call: Call, model: ServedModel) -> Answer:
         await inflate(call, model)
     data = call.body
     if is_arrow(call.headers):
-        check_tensors_as_json(model)
+        check_columns(model)
         num_reasons = 0
         cost = len(data) // ARROW_CELL_BYTES
         records: Sequence[Record] | Tensors = await model.offload(cost, read_rows, data, model, call.settings.max_rows)
+    elif is_form(call.headers):
+        check_columns(model)
+        num_reasons, cost = 0, 0 if len(data) <= INLINE_BYTES else 1 << 30
+        records = await model.offload(cost, read_form, data, call.headers, model, call.settings.max_rows)
     else:
         call.check_media_type()
         inline_bytes = ROWS_INLINE_BYTES if len(data) > INLINE_BYTES and holds_rows(data) else INLINE_BYTES
@@ -225,7 +231,8 @@ def _reasons(
 ) -> list[list[dict[str, Any]]]:
     """For each row the columns that moved its answer most, largest first; none that contribute nothing."""
     rows = []
-    for (attribution, at), record in zip(explained, records, strict=True):
+    told = getattr(model.face, "told", dict)  # files are not sent back
+    for (attribution, at), record in zip(explained, map(told, records), strict=True):
         contributions = attribution.values[at]
         largest = np.argsort(-np.abs(contributions), kind="stable").tolist()
         sentences = model.explanations.sentences(attribution, at, record, num_reasons)

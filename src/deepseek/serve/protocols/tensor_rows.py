@@ -15,6 +15,7 @@ from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.form import FILES
 from deepseek.serve.protocols.graph_rows import graph_of, metadata, output_arrays, read_tensors
 from deepseek.serve.protocols.json_body import encode
 from deepseek.serve.protocols.tensors import Tensor, datatype_of
@@ -26,6 +27,11 @@ COLUMN_DATATYPES = {"float64": "FP64", "float32": "FP32", "int64": "INT64", "boo
 def column_datatype(dtype: str) -> str:
     """The protocol's datatype for a column; text, dates and categories travel as BYTES."""
     return COLUMN_DATATYPES.get(dtype, "BYTES")
+
+
+def file_columns(model: ServedModel) -> frozenset[str]:
+    """Those whose values are files: as elements of a tensor of BYTES they are taken as they are."""
+    return frozenset(item.name for item in model.card.inputs if item.modality in FILES)
 
 
 def input_metadata(model: ServedModel) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,9 +49,11 @@ class Tensor:
     values: Values
 
 
-def read_tensor(entry: Any, tail: memoryview, at: int, max_rank: int = MAX_COLUMN_RANK) -> tuple[Tensor, int]:
+def read_tensor(
+    entry: Any, tail: memoryview, at: int, max_rank: int = MAX_COLUMN_RANK, files: Collection[str] = ()
+) -> tuple[Tensor, int]:
     """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit, or
-    has more axes than `max_rank`."""
+    has more axes than `max_rank`. `files`: inputs whose elements are files, not texts."""
     if not isinstance(entry, dict):
         raise InputError(f"an input is {kind_of(entry)}", expected=ENTRY, fix="see /docs for an example")
     name = entry.get("name")
@@ -70,7 +72,7 @@ def read_tensor(entry: Any, tail: memoryview, at: int, max_rank: int = MAX_COLUM
                 expected=f"a whole number from 0 to {len(tail) - at}, the raw bytes that are left",
                 fix="give the number of bytes of this tensor, and send the tensors in the order of the inputs",
             )
-        values = from_bytes(name, datatype, tail[at : at + size], num_values)
+        values = from_bytes(name, datatype, tail[at : at + size], num_values, files)
         at += size
     return Tensor(name, datatype, tuple(shape), values), at
 
@@ -150,10 +152,12 @@ def _flat(data: list[Any], depth: int) -> list[Any]:
     return data
 
 
-def from_bytes(name: str, datatype: str, raw: memoryview | bytes, num_values: int) -> Values:
+def from_bytes(
+    name: str, datatype: str, raw: memoryview | bytes, num_values: int, files: Collection[str] = ()
+) -> Values:
     """The elements of a tensor from its raw bytes. InputError when there are more or less than `num_values`."""
     if datatype == "BYTES":
-        values = _texts(name, raw)
+        values = _elements(name, raw, as_files=name in files)
         if len(values) != num_values:
             raise wrong_count(name, f"{len(values)} values", num_values)
         return values
@@ -163,8 +167,8 @@ def from_bytes(name: str, datatype: str, raw: memoryview | bytes, num_values: in
     return np.frombuffer(raw, np.uint8).astype(bool) if datatype == "BOOL" else np.frombuffer(raw, dtype)
 
 
-def _texts(name: str, raw: memoryview | bytes) -> list[str]:
-    found = []
+def _elements(name: str, raw: memoryview | bytes, *, as_files: bool) -> list[Any]:
+    found: list[Any] = []
     at = 0
     try:
         while at < len(raw):
@@ -172,7 +176,8 @@ def _texts(name: str, raw: memoryview | bytes) -> list[str]:
             at += 4 + size
             if at > len(raw):
                 raise ValueError("an element is longer than the tensor")
-            found.append(bytes(raw[at - size : at]).decode())
+            element = bytes(raw[at - size : at])
+            found.append(element_of(element) if as_files else element.decode())
     except (struct.error, ValueError) as error:
         raise InputError(
             f"{name[:100]!r} is no BYTES tensor: {error}",
@@ -180,6 +185,11 @@ def _texts(name: str, raw: memoryview | bytes) -> list[str]:
             fix="write each element as its length (little-endian) and its bytes",
         ) from None
     return found
+
+
+def element_of(file: bytes) -> bytes | None:
+    """An element that is a file; an empty one is a missing value, for which raw bytes have no other sign."""
+    return file or None
 
 
 def write_tensor(name: str, array: np.ndarray[Any, Any], binary: bool) -> tuple[dict[str, Any], bytes]:

@@ -7,6 +7,7 @@ as its request is.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
 from deepseek.serve.protocols.grpc.messages import ModelInferResponse
 from deepseek.serve.protocols.oip import take_timeout
 from deepseek.serve.protocols.rows import check_rows
-from deepseek.serve.protocols.tensor_rows import check_asked, check_outputs, output_tensors, rows_of
+from deepseek.serve.protocols.tensor_rows import check_asked, check_outputs, file_columns, output_tensors, rows_of
 from deepseek.serve.protocols.tensors import (
     DTYPES,
     Tensor,
     check_whole,
     checked_kind,
+    element_of,
     from_bytes,
     raw_bytes,
     wrong_count,
@@ -79,21 +81,21 @@ def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns | Tens
             expected="inputs, and for each its raw_input_contents or its contents",
             fix="give one raw content for each input, in their order, or none at all",
         )
-    tensors = []
+    tensors, files = [], file_columns(model)
     for place, entry in enumerate(request.inputs):
         name = entry.name
         datatype, shape = checked_kind(name, entry.datatype, list(entry.shape), max_rank(model))
         num_values = math.prod(shape)
         if raws:
-            values = from_bytes(name, datatype, raws[place], num_values)
+            values = from_bytes(name, datatype, raws[place], num_values, files)
         else:
-            values = _typed(name, datatype, entry.contents, num_values)
+            values = _typed(name, datatype, entry.contents, num_values, files)
         tensors.append(Tensor(name, datatype, tuple(shape), values))
         check_rows(num_rows(tensors[-1], model), max_rows)
     return rows_of(tensors, model)
 
 
-def _typed(name: str, datatype: str, contents: Any, num_values: int) -> Values:
+def _typed(name: str, datatype: str, contents: Any, num_values: int, files: Collection[str]) -> Values:
     """The elements of typed contents."""
     if datatype not in CONTENTS:
         raise InputError(
@@ -107,6 +109,8 @@ def _typed(name: str, datatype: str, contents: Any, num_values: int) -> Values:
     if datatype != "BYTES":
         check_whole(name, datatype, found)
         return np.array(found, bool if datatype == "BOOL" else None)
+    if name in files:
+        return [element_of(bytes(element)) for element in found]
     try:
         return [element.decode() for element in found]
     except UnicodeDecodeError as error:

@@ -1,0 +1,129 @@
+"""`explain` of a bundle that reads files and texts: which columns matter, why single rows were answered as they were.
+
+explain_samples(runtime, table, rows=(17,), root=Path("scans"))["explanations"][0]["values"]      {"scan": 0.8, ...}
+
+The object and the page are those of a table's bundle (bundle.py); what a column is, and how it is taken away, stands in
+modalities.py.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepseek.contracts import Attribution, Prediction, Record, Tensors
+from deepseek.data.fuse import Broken
+from deepseek.data.sent import in_words
+from deepseek.engines.parity import spread
+from deepseek.explain import report
+from deepseek.explain.check import additivity
+from deepseek.explain.modalities import ModalityExplainer
+from deepseek.explain.summary import MAX_CLASSES, importance_of, mean_abs, row_reports
+
+if TYPE_CHECKING:
+    from deepseek.data import Table
+    from deepseek.engines import FusedRuntime
+
+MAX_ROWS = 50  # over which the influence of a column is a mean: each takes 2 to the number of its columns answers
+MIN_ROWS = 5
+LIMIT_S = 20.0  # for those
+NOT_ABLATED = {"passes": None, "why": "each contribution is made of answers without the column"}
+
+
+def explain_samples(
+    runtime: FusedRuntime,
+    table: Table,
+    chosen: Sequence[int],
+    *,
+    target: str | None = None,
+    html: str | Path | None = None,
+    root: Path | None = None,
+    broken: Broken = "fail",
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The general report, and row_reports() of the rows `chosen` with "row_id", "prediction" and "values". Writes the
+    page to `html`. InputError for a class that is not there; what the readers raise unless `broken` is "mask"."""
+    explainer = ModalityExplainer(runtime)
+    records, samples = _prepared(runtime, table, chosen, root, broken)
+    began_s = perf_counter()
+    explainer.explain(samples[:1], target=target)
+    row_s = (perf_counter() - began_s) * max(1, len(runtime.labels) - 1)
+    most = int(np.clip(LIMIT_S / max(row_s, 1e-9), MIN_ROWS, MAX_ROWS))
+    many = _prepared(runtime, table, spread(table.num_rows, most).tolist(), root, broken)
+    general = _general(runtime, explainer, many[1], target)
+    general |= {"num_rows_given": table.num_rows}
+    prediction = runtime.decision.apply(runtime.score(samples).output, ())
+    single = [
+        {"row_id": row_id, **row}
+        for row_id, row in zip(chosen, _single(runtime, explainer, records, samples, prediction, target), strict=True)
+    ]
+    if html is not None:
+        command = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", Path(html).name])
+        shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
+        evidence = report.bundle_evidence(runtime.bundle)
+        report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
+    return general, single
+
+
+def _prepared(
+    runtime: FusedRuntime, table: Table, rows: Sequence[int], root: Path | None, broken: Broken
+) -> tuple[list[Record], Tensors]:
+    """Records in words, and samples. A broken file is told with its row in the table."""
+    found: list[Tensors] = []
+    told: list[Record] = []
+    for row in rows:
+        record = table.take(np.array([row])).records()[0]
+        found.append(runtime.preparer.rows([record], root=root, broken=broken, first_row=row).tensors)
+        told.append(in_words(runtime.preparer, record))
+    return told, Tensors({name: np.concatenate([each.arrays[name] for each in found]) for name in found[0].arrays})
+
+
+def _general(
+    runtime: FusedRuntime, explainer: ModalityExplainer, samples: Tensors, target: str | None
+) -> dict[str, Any]:
+    """Importance over all rows; of many classes the mean over each, which stand in "by_class"."""
+    labels = runtime.labels if len(runtime.labels) > 2 else ()
+    if labels and target is None:
+        predicted = runtime.score(samples).output.argmax(1)
+        target = labels[int(np.bincount(predicted).argmax())]
+    attribution = explainer.explain(samples, target=target)
+    classes = labels if len(labels) <= MAX_CLASSES else ()
+    by_class = {
+        name: mean_abs(attribution if name == target else explainer.explain(samples, target=name)) for name in classes
+    }
+    importance = np.mean(list(by_class.values()), axis=0) if by_class else mean_abs(attribution)
+    order = np.argsort(-importance, kind="stable")
+    return {
+        "method": attribution.method, "scale": attribution.scale, "target": attribution.target,
+        "base_value": float(attribution.base_value[0]), "num_rows": len(samples),
+        "importance": importance_of(attribution, importance, order),
+        "by_class": {
+            name: dict(zip(attribution.names, values.tolist(), strict=True)) for name, values in by_class.items()
+        },
+        "additivity": additivity(attribution), "ablation": NOT_ABLATED,
+    }  # fmt: skip
+
+
+def _single(
+    runtime: FusedRuntime,
+    explainer: ModalityExplainer,
+    records: Sequence[Record],
+    samples: Tensors,
+    prediction: Prediction,
+    target: str | None,
+) -> list[dict[str, Any]]:
+    """Each row by the class that is asked for, or of many by the one that is predicted for it."""
+    targets = [target] * len(records)
+    if target is None and len(runtime.labels) > 2 and prediction.labels is not None:
+        targets = prediction.labels.tolist()
+    answers, found = report.answers(prediction), []
+    for row, (record, wanted) in enumerate(zip(records, targets, strict=True)):
+        attribution: Attribution = explainer.explain(samples[row : row + 1], target=wanted)
+        (told,) = row_reports(attribution, [record], outcome=runtime.manifest.target)
+        values = dict(zip(attribution.names, attribution.values[0].tolist(), strict=True))
+        found.append({"prediction": answers[row], **told, "values": values})
+    return found
