@@ -15,12 +15,17 @@ from sklearn.metrics import roc_auc_score
 
 from deepseek.data.fuse import THERE, MediaColumn, SamplePreparer
 from deepseek.data.image import ImageReader
+from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import FusionShape
 from deepseek.train.fusion import FusionConfig, fit_fusion, margins
 
 ALONE = FusionShape(drop_modality=0.0)
 SPOKEN = FusionConfig(epochs=24, alone=0.0, batch_size=32, fusion=ALONE)
-CHEST = FusionConfig(epochs=24, alone=0.0, fusion=ALONE)
+#: Test pictures are of other days and machines than the others: light, place and scale vary, and pictures are mixed.
+CHEST = FusionConfig(
+    epochs=24, alone=0.0, fusion=FusionShape(drop_modality=0.0, mixup=0.2),
+    move=MoveShape(shift=0.1, scale=0.15, rotate_degrees=12, light=0.3),
+)  # fmt: skip
 
 
 def spoken_of(seed: int) -> dict[str, float]:
