@@ -92,8 +92,8 @@ def sum_claims(found: Figures) -> list[dict[str, Any]]:
     return [
         over_seeds(
             "sum_fused", [each["fused"] for each in found],
-            f"(spoken + written) mod 10; the caption names the spoken digit; late fusion {late:.2f}, chance 10; without "
-            f"{less}", unit="percent right", op=">=", bar=95.0,
+            f"(spoken + written) mod 10; the caption names the spoken digit; late fusion {late:.2f}, chance 10; "
+            f"without {less}", unit="percent right", op=">=", bar=95.0,
         )
     ]  # fmt: skip
 
