@@ -38,7 +38,9 @@ def make_net() -> FusionNet:
 
 
 def make_arrays() -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
-    """Two of five rows have no picture and one in four no sound, so in many steps a rank has none of them."""
+    """Pictures stand at these places of the first pass, of which the ranks take every other one: the first rank alone
+    has some, then the second, then one rank one, then all rows, then one. One row in four has no sound."""
+    pictures = torch.randperm(18, generator=torch.Generator().manual_seed(0))[[0, 2, 5, 7, 8, 12, 13, 14, 15, 16]]
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 2, NUM)
     arrays: dict[str, np.ndarray[Any, Any]] = {
@@ -48,7 +50,7 @@ def make_arrays() -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]
         "cough": draw.normal(0, 0.1, (NUM, 1, 1_024)).astype(np.float32),
     }
     there = {name: np.ones(NUM, bool) for name in arrays} | {
-        "scan": draw.random(NUM) < 0.4, "cough": draw.random(NUM) < 0.75,
+        "scan": np.isin(ROWS, pictures), "cough": draw.random(NUM) < 0.75,
     }  # fmt: skip
     for name, seen in there.items():
         arrays[name][~seen] = 0
@@ -145,14 +147,11 @@ def test_a_pipeline_refuses_a_net_that_mixes_rows() -> None:
         fusion_row(FusionNet({"note": TextEncoder(20, 6, 16)}, 2, FusionShape(width=16, mixup=0.2)))
 
 
-def test_the_rows_of_this_test_are_a_trap() -> None:
-    """In some steps one rank has pictures and the other none, and in some there is one picture in all."""
+def test_the_rows_of_this_test_are_a_trap_and_each_is_of_one_rank() -> None:
     arrays, labels = make_arrays()
     streams = [SampleStream(arrays, labels, ROWS[:18], BATCH, torch.Generator().manual_seed(0), (r, 2)) for r in (0, 1)]
     counts = [[int(there["scan"].sum()) for (_, there), _ in stream] for stream in streams]
-    pairs = {tuple(sorted(pair)) for pair in zip(*counts, strict=True)}
-    assert pairs & {(0, 2), (0, 1)}
-    assert len(pairs) > 2
+    assert list(zip(*counts, strict=True)) == [(2, 0), (0, 2), (1, 0), (2, 2), (1, 0)]
     shares = [[int(x) for _, truth in stream for x in truth] for stream in (
         SampleStream(arrays, ROWS, ROWS[:19], BATCH, torch.Generator().manual_seed(0), (r, 2)) for r in (0, 1)
     )]  # fmt: skip

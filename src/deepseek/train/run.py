@@ -77,12 +77,11 @@ class Run:
     ) -> None:
         _seed(config.seed, ranks.rank())  # what is random inside the module, such as dropout
         self.model, self.data, self.config, self.loss, self.validation = model, data, config, loss, validation
-        self.change = change
         self.net = unwrapped(model)
         self.named = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
         self.optimizer = make_optimizer(optimizer, self.named, config)
-        self.device = self.parameters[0].device
+        self.change, self.device = change, self.parameters[0].device
         self.precision = Precision(config.precision, self.device)
         self.needs_closure = needs_closure(self.optimizer)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -105,8 +104,7 @@ class Run:
         self.start: dict[str, Any] = {}  # the generators at the start of this epoch
         self.restored: dict[str, Any] | None = None  # what the rank's part of a checkpoint said
         self.saved_at = -1
-        self._stop = Stop()
-        self._are_all_used = config.allow_unused
+        self._stop, self._are_all_used = Stop(), config.allow_unused
         self._log_sum, self._log_rows, self._log_s, self.log_step = 0.0, 0, time.monotonic(), 0
         self._check_data(optimizer)
 
@@ -344,7 +342,6 @@ class Run:
         """A checkpoint of this step, unless there is one."""
         if self.checkpoints is None or self.saved_at == self.step:
             return
-        ranks.even_out(self.net.buffers())  # a checkpoint holds one rank's of each, which all have when they go on
         self.checkpoints.save(self.step, facts_of(self), shared_state(self), own_state(self))
         self.saved_at = self.step
         if self.config.checkpoint_wait:

@@ -39,7 +39,9 @@ def facts_of(run: Run) -> dict[str, Any]:
 
 
 def shared_state(run: Run) -> dict[str, Any]:
-    """The same on all ranks, or sharded."""
+    """The same on all ranks, or sharded. What norms remember is the first rank's from here on, in all of them: a
+    checkpoint holds one rank's of each."""
+    ranks.even_out(run.net.buffers())
     scaler = run.precision.scaler
     return {
         "model": run.net.state_dict(),
