@@ -36,7 +36,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             archive.write(folder / "one.png", f"images/{row}.png")
             split = ("train", "train", "train", "val", "test", "train")[row // 4 % 6]
             place, sex = ("upper", "lower")[low], "MF"[row // 24 % 2]
-            said = f"50,{sex},{place} lesion of slice {row // 8}. It grew" if ill else ",,"
+            said = f"50,{sex},{place} lesion of slice {row // 2}. It grew" if ill else ",,"
             lines.append(f"{row}.png,{split},{ill},p{row // 2},{300 + 200 * ill},300,{said}")
     (folder / "index.csv").write_text("\n".join(lines) + "\n")
     return folder

@@ -130,7 +130,7 @@ def test_pairs_are_aligned_before_the_fusion_where_it_is_asked_for(made: Any) ->
     ]  # fmt: skip
     moved = {
         name for (name, one), other in zip(nets[0].named_parameters(), nets[1].parameters(), strict=True)
-        if float((one - other).abs().max()) > 1e-5
+        if float((one - other).detach().abs().max()) > 1e-5
     }  # fmt: skip
     assert {name.split(".")[1] for name in moved} == {"m_note", "m_scan"}
     assert all(name.startswith("encoders.") for name in moved)
