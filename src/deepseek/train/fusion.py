@@ -153,6 +153,11 @@ def fit_fusion(
     towers = towers or Towers()
     shape = NetShape(num_outputs, config.fusion, config.move, towers=towers.shapes)
     net = fusion_net(preparer, shape, towers.weights)
+    if config.prealign_epochs and ranks.num_ranks() > 1:
+        raise InputError(
+            f"fusion.prealign_epochs is {config.prealign_epochs} with {ranks.num_ranks()} ranks", expected="0",
+            fix="align in one process",
+        )  # fmt: skip
     with remembering(net):
         if config.prealign_epochs:
             aligning = AlignConfig(epochs=config.prealign_epochs, batch_size=config.batch_size)
