@@ -123,6 +123,8 @@ the folder of the data; addresses are not fetched. To mend it: download the file
         return _of_bytes(bytes(value), place, limits)
     if isinstance(value, tuple) and value and all(isinstance(each, bytes) for each in value):
         return _of_several([_of_bytes(each, place, limits) for each in value], place, limits)
+    if isinstance(value, Source):  # a member of an archive
+        return _of_bytes(value.data, place, limits, value.name)
     if isinstance(value, Mapping):
         files = value.get("files")
         if isinstance(files, list) and files:
