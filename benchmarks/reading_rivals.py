@@ -23,12 +23,10 @@ import soundfile
 import torch
 import webdataset
 from PIL import Image
-from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 from torchvision import io as vision
 from torchvision import transforms
 from torchvision.transforms import v2
-from transformers import PreTrainedTokenizerFast
 
 MEAN, STD, BATCH = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 32
 BY_PIL = transforms.Compose(
@@ -95,6 +93,9 @@ def sounds(folder: Path) -> dict[str, Callable[[], Iterable[Any]]]:
 
 
 def texts(folder: Path) -> dict[str, Callable[[], Iterable[Any]]]:
+    from tokenizers import Tokenizer  # seconds, which the other two need not wait for
+    from transformers import PreTrainedTokenizerFast
+
     paths = sorted(folder.glob("*.txt"))
     made = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", unk_token="[UNK]")
     how = {"padding": "max_length", "truncation": True, "max_length": 512, "return_tensors": "pt"}
