@@ -1,9 +1,10 @@
 """The readers that others use, each as its own guide writes it; run by reading.py in .venv-reading.
 
-    .venv-reading/bin/python benchmarks/reading_rivals.py FOLDER image|audio
+    .venv-reading/bin/python benchmarks/reading_rivals.py FOLDER image|audio|text
 
-FOLDER holds *.jpg or *.wav, and shards.tar of the same files. Prints one JSON object: name -> CPU seconds a sample.
-One process, num_workers=0, one thread, so that CPU time is all there is; the best of three passes.
+FOLDER holds *.jpg, *.wav or *.txt (and tokenizer.json), and shards.tar of the same files. Prints one JSON object:
+name -> CPU seconds a sample. One process, num_workers=0, one thread, so that CPU time is all there is; the best of
+three passes.
 """
 
 from __future__ import annotations
@@ -91,6 +92,32 @@ def sounds(folder: Path) -> dict[str, Callable[[], Iterable[Any]]]:
     }  # fmt: skip
 
 
+def texts(folder: Path) -> dict[str, Callable[[], Iterable[Any]]]:
+    from tokenizers import Tokenizer  # seconds, which the other two need not wait for
+    from transformers import PreTrainedTokenizerFast
+
+    paths = sorted(folder.glob("*.txt"))
+    made = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", unk_token="[UNK]")
+    how = {"padding": "max_length", "truncation": True, "max_length": 512, "return_tensors": "pt"}
+    plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    plain.enable_truncation(512)
+    plain.enable_padding(length=512)
+    stored = datasets.Dataset.from_dict({"text": [path.read_text("utf-8") for path in paths]})
+    stored.set_transform(lambda rows: made(rows["text"], **how))
+    shards = str(folder / "shards.tar")
+    return {
+        "torch DataLoader, transformers": lambda: DataLoader(
+            Files(paths, lambda path: made(path.read_text("utf-8"), **how)["input_ids"][0]), BATCH
+        ),
+        "torch DataLoader, tokenizers": lambda: DataLoader(
+            Files(paths, lambda path: torch.tensor(plain.encode(path.read_text("utf-8")).ids)), BATCH
+        ),
+        "Hugging Face datasets": lambda: DataLoader(stored, BATCH),
+        "WebDataset": lambda: webdataset.WebDataset(shards, shardshuffle=False)
+        .decode().to_tuple("txt").map_tuple(lambda text: made(text, **how)["input_ids"][0]).batched(BATCH),
+    }  # fmt: skip
+
+
 def rows(batch: Any) -> int:
     """How many samples a batch holds, in whatever it comes."""
     if isinstance(batch, dict):
@@ -102,7 +129,7 @@ def main() -> int:
     torch.set_num_threads(1)
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     found = {}
-    for name, loader in (images if kind == "image" else sounds)(folder).items():
+    for name, loader in {"image": images, "audio": sounds, "text": texts}[kind](folder).items():
         took = []
         for _ in range(3):
             start, num = time.process_time(), 0

@@ -9,6 +9,7 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
+from deepseek.data import jpeg
 from deepseek.data.image import ImageReader
 from deepseek.data.media import BrokenError, Limits, Source, open_source
 from deepseek.errors import InputError, TooLargeError
@@ -266,3 +268,42 @@ def test_the_public_pictures_are_read(shared_data: Path) -> None:
     with zipfile.ZipFile(shared_data / "covid-ct" / "images.zip") as archive:
         slices = [source_of(archive.read(name)) for name in archive.namelist() if name.endswith(".png")][:20]
     assert ImageReader.fit(slices).channels == 1
+
+
+def kept_files() -> dict[str, bytes]:
+    """JPEGs of other tables, colours, sizes and notes than each other; those from "bare" on lack something."""
+    pixels = np.random.default_rng(3).integers(0, 255, (40, 56, 3), np.uint8)
+    found = {}
+    for name, given in {
+        "fine": {"quality": 95}, "coarse": {"quality": 20}, "own tables": {"optimize": True},
+        "full": {"subsampling": 0}, "grey": {}, "restarts": {"restart_marker_rows": 1},
+        "progressive": {"progressive": True}, "note": {"comment": b"CS=ITU601"},
+    }.items():  # fmt: skip
+        sink = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if name == "grey" else pixels).save(sink, "JPEG", **given)
+        found[name] = sink.getvalue()
+    at = found["coarse"].index(b"\xff\xc4")
+    scan = found["coarse"].index(b"\xff\xda")
+    found["bare"] = found["coarse"][:at] + found["coarse"][scan:]
+    found["cut"] = found["fine"][:-200]
+    found["second"] = found["fine"][:-2] + found["coarse"][found["coarse"].index(b"\xff\xdb") :]
+    return found
+
+
+def test_a_decoder_that_is_kept_remembers_nothing_of_the_picture_before() -> None:
+    def decode(data: bytes) -> bytes | None:
+        pixels = jpeg.decode(data, (20, 28), channels=3, max_pixels=10**6)
+        return None if pixels is None else pixels.tobytes()
+
+    files = kept_files()
+    assert {name for name, data in files.items() if jpeg.own_parts(data) is None} == {
+        "progressive", "bare", "cut", "second",
+    }  # fmt: skip
+    alone = {}
+    for name, data in files.items():
+        with ThreadPoolExecutor(1) as pool:  # a thread has a decoder of its own
+            alone[name] = pool.submit(decode, data).result()
+    names = [*files, *reversed(files), *sorted(files)]
+    assert [decode(files[name]) for name in names] == [alone[name] for name in names]
+    assert alone["cut"] is None
+    assert alone["fine"] is not None

@@ -24,6 +24,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.M | 
         ("scan", "(1, 4, 6, 8) {'format': 'DICOM', 'modality': 'CT'"),
         ("video", ""),
         ("series", "[ 0.1"),
+        ("stream", "7 (16, 3, 32, 32) 1"),
         ("align", "[ 1  0 -1]\n[-1  0]\n[ 1  0 -1]"),
     ],
 )

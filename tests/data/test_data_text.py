@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from dataclasses import asdict
@@ -103,3 +104,27 @@ def test_a_pretrained_tokenizer_sets_its_own_ends_and_its_own_padding() -> None:
     assert ids[0].tolist() == [vocab["<s>"], vocab["a"], vocab["b"], vocab["</s>"], 1]
     assert ids[1, -1] == vocab["</s>"]  # what is cut ends, too
     assert reader.spans("ab") == [(0, 1), (1, 2), (0, 0)]
+
+
+def test_words_that_are_looked_up_give_the_ids_of_the_whole_text() -> None:
+    """Marks of control, odd spaces, marks of the tokenizer in the text, accents and Chinese: against the tokenizer."""
+    reader = TextReader.fit(["the card was lost, and the cat sat", "卡丢了 naïve Straße"] * 3, num_tokens=40)
+    draw = random.Random(0)
+    letters = [chr(code) for code in (*range(0x180), *range(0x300, 0x310), *range(0x2000, 0x2030), 0x3000, 0x1F600)]
+    letters += ["[CLS]", "[PAD] ", "卡", "丢", "ß", "Σ", "\ufeff"] * 8 + [" ", "the", "cat", "\t"] * 25
+    for _ in range(300):
+        text = "".join(draw.choice(letters) for _ in range(draw.randrange(90)))
+        wanted = reader._tokenizer.encode(text, add_special_tokens=False).ids[:39]
+        assert reader.read(text)[1:].tolist() == wanted + [0] * (39 - len(wanted)), repr(text)
+
+
+def test_what_is_kept_of_words_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepseek.data.text._MOST_KNOWN", 20)
+    reader = TextReader.fit(["a b c d e f"] * 3, num_tokens=30)
+    texts = [" ".join(f"w{row}x{at}" for at in range(9)) for row in range(9)]
+    whole = TextReader(reader.tokenizer, 30)
+    first = reader.read_many(texts)
+    np.testing.assert_array_equal(np.stack([whole.read(text) for text in reversed(texts)])[::-1], first)
+    assert 0 < len(reader._known) <= 20
+    reader.read("卡" * 33)
+    assert all(len(word) <= 32 for word in reader._known)

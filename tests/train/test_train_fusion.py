@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from deepseek.data.fuse import SamplePreparer, Samples, fit_samples
+from deepseek.data.fuse import MediaColumn, SamplePreparer, Samples, fit_samples
 from deepseek.data.image import ImageReader
+from deepseek.data.shards import open_folder
+from deepseek.data.stream import ShardStream, StreamConfig
 from deepseek.data.table import Table
 from deepseek.errors import InputError
-from deepseek.nn.fusion import FusionShape
+from deepseek.nn.fusion import FusionShape, fusion_loss
+from deepseek.nn.multimodal import NetShape, fusion_net
 from deepseek.train.align import pairs_of
-from deepseek.train.fusion import FusionConfig, SampleStream, batch_of, fit_fusion, margins
+from deepseek.train.config import TrainConfig
+from deepseek.train.fusion import FusionConfig, SampleStream, ShardSamples, batch_of, fit_fusion, margins
+from deepseek.train.loop import resume
 
 Image = pytest.importorskip("PIL.Image")
 NUM = 160
@@ -144,6 +149,38 @@ def test_a_mirrored_twin_is_answered_too(made: Any) -> None:
     turned = {**samples.arrays, "scan": samples.arrays["scan"][..., ::-1]}
     each = [margins(net, arrays, rows[:4]) for arrays in (samples.arrays, turned)]
     np.testing.assert_allclose(margins(net, samples.arrays, rows[:4], mirror=["scan"]), np.mean(each, 0), atol=1e-6)
+
+
+def test_a_streamed_training_that_is_cut_off_in_an_epoch_ends_as_a_whole_one(tmp_path: Path) -> None:
+    """Its loss raises at step 7 of 12; the last checkpoint is of step 6, the second batch of the second epoch."""
+    draw = np.random.default_rng(1)
+    for place in range(30):
+        folder = tmp_path / "data" / str(place % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}.png").write_bytes(png(draw.integers(0, 200, (8, 8), np.uint8)))
+    shards = open_folder(tmp_path / "data", column="scan", target="ill", suffixes=(".png",))
+    preparer = SamplePreparer((MediaColumn("scan", "image", ImageReader(size=(8, 8), channels=1)),))
+    steps = []
+
+    def loss(found: Any, truth: torch.Tensor) -> torch.Tensor:
+        if len(steps) == 6:
+            raise KeyboardInterrupt
+        steps.append(1)
+        return fusion_loss(found, truth)
+
+    def train(name: str, loss: Any) -> list[torch.Tensor]:
+        config = StreamConfig(batch_size=8, buffer=4)
+        data = ShardSamples(ShardStream(shards, preparer, target="ill", labels=shards.labels, config=config))
+        torch.manual_seed(0)
+        net = fusion_net(preparer, NetShape(2, SMALL.fusion))
+        resume(
+            net, data, TrainConfig(epochs=3, checkpoint_every=3), checkpoints=tmp_path / name, loss=loss, progress=False
+        )
+        return list(net.state_dict().values())
+
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", loss)
+    torch.testing.assert_close(train("cut", fusion_loss), train("whole", fusion_loss), rtol=0, atol=0)
 
 
 def test_too_few_rows_are_refused(made: Any) -> None:

@@ -97,10 +97,12 @@ class AudioReader:
             samples = self._mixed(sound.first(self.seconds + _TAIL_S))
             if sound.rate_hz != self.rate_hz:
                 samples = need("soxr", extra="media").resample(samples, sound.rate_hz, self.rate_hz, quality="HQ")
-        out = np.zeros(self.shape, np.float32)
+            is_bounded = sound.is_whole and sound.rate_hz == self.rate_hz
+        out = np.empty(self.shape, np.float32)
         length = min(len(samples), out.shape[1])
         out[:, :length] = samples[:length].T
-        return np.clip(out, -1, 1, out=out), length
+        out[:, length:] = 0
+        return out if is_bounded else np.clip(out, -1, 1, out=out), length
 
     def _mixed(self, samples: Float32) -> Float32:
         """(T, any) -> (T, channels)."""
@@ -152,6 +154,11 @@ class _Sound:
         if self.file is not None:
             self.file.close()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its samples are whole numbers, which cannot be beyond full scale."""
+        return self.header is not None and not self.header.is_float
+
     def _opened(self) -> Any:
         soundfile = need("soundfile", extra="media")
         try:
@@ -176,6 +183,8 @@ class _Sound:
         wanted = min(self.num_frames, math.ceil(seconds * self.rate_hz))
         header, data = self.header, self.source.data
         samples = self._decoded(wanted) if header is None else header.samples(data, wanted)
+        if self.is_whole:
+            return samples
         peak = float(np.abs(samples).max()) if samples.size else 0.0
         if not math.isfinite(peak):
             raise self._broken("has samples that are no numbers")

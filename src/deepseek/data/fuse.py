@@ -124,31 +124,52 @@ class SamplePreparer:
     @property
     def names(self) -> tuple[str, ...]:
         """The modalities of a sample, in the order of the arrays."""
-        return (*(name for column in self.media for name in column.arrays), *((TABLE,) if self.table else ()))
+        return tuple(self.shapes)
+
+    @property
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of one sample, by modality."""
+        found = {name: of for column in self.media for name, of in column.arrays.items()}
+        if self.table is not None:
+            found[TABLE] = ((len(self.table.feature_names),), "float32")
+        return found
 
     def rows(
-        self, records: Sequence[Record], *, root: Path | None = None, broken: Broken = "fail", first_row: int = 0
+        self,
+        records: Sequence[Record],
+        *,
+        root: Path | None = None,
+        broken: Broken = "fail",
+        first_row: int = 0,
+        numbers: Sequence[int] | None = None,
+        keep_empty: bool = False,
     ) -> Samples:
         """Samples of records by column name. `root`: the folder that paths lie below; without it no path is read.
-        `first_row`: what errors call the first of them.
+        `first_row`: what errors call the first of them, or `numbers`: each. `keep_empty`: a sample in which every
+        modality is missing is given as such, for who leaves it out later.
 
         InputError for a column that is missing or a sample in which every modality is; what open_source() and the
         readers raise, unless `broken` is "mask".
         """
-        self.check_names(records, first_row)
+        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
+        self.check_names(records, numbers=numbers)
         arrays: dict[str, NDArray[Any]] = {}
         faults: list[Fault] = []
         for column in self.media:
-            arrays |= self._column(column, records, root, broken, faults, first_row)
+            arrays |= self._column(column, records, root, broken, faults, numbers)
         flags: tuple[Flag, ...] = ()
         if self.table is not None:
-            arrays[TABLE], flags = self.table_rows(records, first_row)
+            arrays[TABLE], flags = self.table_rows(records, numbers=numbers)
             arrays[TABLE + THERE] = np.ones(len(records), bool)
-        self._check_some(arrays, faults, first_row)
+        if not keep_empty:
+            self._check_some(arrays, faults, numbers)
         return Samples(Tensors(arrays), tuple(faults), flags)
 
-    def table_rows(self, records: Sequence[Record], first_row: int = 0) -> tuple[Float32, tuple[Flag, ...]]:
+    def table_rows(
+        self, records: Sequence[Record], first_row: int = 0, *, numbers: Sequence[int] | None = None
+    ) -> tuple[Float32, tuple[Flag, ...]]:
         """Features (N, F) of the columns that are no media. An error names the row as the whole table counts it."""
+        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
         assert self.table is not None  # noqa: S101  (else it is not called)
         names = {column.name for column in self.media}
         rest = [{name: value for name, value in record.items() if name not in names} for record in records]
@@ -160,18 +181,21 @@ class SamplePreparer:
                 try:
                     self.table.rows([record])
                 except InputError as error:  # of one row, which is row 0
-                    error.message = error.message.replace("row 0", f"row {first_row + row}", 1)
+                    error.message = error.message.replace("row 0", f"row {numbers[row]}", 1)
                     raise
             raise
 
-    def check_names(self, records: Sequence[Record], first_row: int = 0) -> None:
+    def check_names(
+        self, records: Sequence[Record], first_row: int = 0, *, numbers: Sequence[int] | None = None
+    ) -> None:
         """InputError for a column that the model does not know."""
+        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
         known = {*self.columns(), *self.ignored}
         for row, record in enumerate(records):
             if not known.issuperset(record):
                 name = next(str(name) for name in record if name not in known)[:100]
                 raise InputError(
-                    f"row {first_row + row} has a column {name!r} that the model does not know."
+                    f"row {numbers[row]} has a column {name!r} that the model does not know."
                     f"{did_you_mean(name, known)}",
                     expected=f"columns {', '.join(self.columns())}", fix="leave it out",
                 )  # fmt: skip
@@ -183,16 +207,16 @@ class SamplePreparer:
         root: Path | None,
         broken: Broken,
         faults: list[Fault],
-        first_row: int,
+        numbers: Sequence[int],
     ) -> dict[str, NDArray[Any]]:
         found = {name: np.zeros((len(records), *shape), dtype) for name, (shape, dtype) in column.arrays.items()}
         there = {name: np.zeros(len(records), bool) for name in found}
         for row, record in enumerate(records):
-            value = column.value_of(record, first_row + row, self.columns())
+            value = column.value_of(record, numbers[row], self.columns())
             if is_missing(value):
                 continue
             try:
-                for name, array in column.read(value, root=root, row=first_row + row, limits=self.limits).items():
+                for name, array in column.read(value, root=root, row=numbers[row], limits=self.limits).items():
                     found[name][row], there[name][row] = array, True
             except (BrokenError, TooLargeError, MissingError) as error:
                 if broken == "fail":
@@ -200,7 +224,7 @@ class SamplePreparer:
                 faults.append(Fault(row, column.name, str(error)))
         return {**found, **{name + THERE: seen for name, seen in there.items()}}
 
-    def _check_some(self, arrays: Mapping[str, NDArray[Any]], faults: Sequence[Fault], first_row: int) -> None:
+    def _check_some(self, arrays: Mapping[str, NDArray[Any]], faults: Sequence[Fault], numbers: Sequence[int]) -> None:
         """A sample needs at least one modality. The columns of the table always say something."""
         if self.table is not None:
             return
@@ -209,7 +233,7 @@ class SamplePreparer:
             row = int(empty[0])
             why = next((f": {fault.message}" for fault in faults if fault.row == row), "")
             raise InputError(
-                f"row {first_row + row} has no value in any of {', '.join(self.names)}{why}",
+                f"row {numbers[row]} has no value in any of {', '.join(self.names)}{why}",
                 expected="at least one of them",
                 fix="leave the row out",
             )  # fmt: skip

@@ -7,12 +7,17 @@ which is then scaled in three channels: of a picture of 500 x 375 for 224 pixels
 decoder and scaler (in PyAV) leave it out; the brightness differs by rounding (55 dB), the colours, where they are
 stored at half size, by how they are brought up (41 dB).
 
+A decoder that is made for each picture asks for its memory each time, which costs a third of the decoding; one that is
+kept remembers tables and flags of the picture before. So it is kept for files whose every table is their own, of which
+it is given nothing but frame, tables and one scan; any other file gets a new one, and gives the same pixels.
+
 None is the answer for whatever is not plain (CMYK, RGB stored as such, a file that FFmpeg finds a fault in): Pillow
-then reads it, or says what is wrong. Source: ITU-T T.81; T.871 for the colours.
+then reads it, or says what is wrong. Source: ITU-T T.81, annex B; T.871 for the colours.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any, Final
 
@@ -23,6 +28,11 @@ from deepseek.extras import need
 
 #: Brightness and two colour planes of full range, or brightness alone: what JFIF knows.
 _PLAIN: Final = frozenset(["yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p", "gray"])
+#: What ends the coded data of a scan: a marker that is neither a stuffed byte nor a restart (T.81, B.1.1.2).
+_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_SOF0, _SOF1, _DHT, _SOI, _EOI, _SOS, _DQT, _DRI, _APP0, _APP14, _APP15, _COM = (
+    0xC0, 0xC1, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE, 0xEF, 0xFE,
+)  # fmt: skip
 _local = threading.local()
 Cut = tuple[int, int, int, int]  # top, left, height and width in pixels
 
@@ -37,13 +47,11 @@ def decode(
     """
     av = need("av", extra="media")
     scaler, way = _scaler()
-    # A new one for each picture: tables of the last one would fill in for those that a broken file lacks.
-    codec = av.CodecContext.create("mjpeg", "r")
-    codec.thread_count = 1
-    codec.options = {"err_detect": "explode", "max_pixels": str(max_pixels)}
+    own = own_parts(data)
+    codec = _decoder(max_pixels, is_kept=own is not None)
     height, width = size
     try:
-        frames = codec.decode(av.Packet(data))
+        frames = codec.decode(av.Packet(own or data))
         if len(frames) != 1 or frames[0].format.name not in _PLAIN:
             return None
         small = scaler.reformat(
@@ -55,6 +63,7 @@ def decode(
             threads=1,
         )
     except (av.FFmpegError, ValueError, MemoryError):
+        _local.__dict__.pop("decoder", None)  # what it has half done is not for the next picture
         return None
     order = (0,) if channels == 1 else (2, 0, 1)  # FFmpeg keeps green first
     out = np.empty((channels, height, width), np.uint8)
@@ -75,6 +84,76 @@ def _cut_out(frame: Any, cut: Cut) -> Any:
         to = np.frombuffer(new, np.uint8).reshape(-1, new.line_size)
         to[: new.height, : new.width] = rows[: new.height, : new.width]
     return found
+
+
+def own_parts(data: bytes) -> bytes | None:
+    """The file without its notes, if it is one scan of all components whose tables all stand before it; else None.
+
+    >>> own_parts(bytes.fromhex("ffd8ffd9")) is None
+    True
+    """
+    parts, tables, wanted, at = [data[:2]], set[tuple[int, int]](), list[tuple[int, int]](), 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : end]
+        if len(body) != end - at - 4:
+            return None
+        if marker in (_DHT, _DQT):
+            if not _note_tables(marker, body, tables):
+                return None
+        elif marker in (_SOF0, _SOF1) and not wanted and len(body) >= 6:
+            wanted = [(_DQT, which) for which in body[8::3]]
+        elif marker == _SOS:
+            return _with_scan(data, at, body, parts, tables, wanted)
+        elif marker not in (_DRI, _APP14):
+            if not (_APP0 <= marker <= _APP15 or marker == _COM):
+                return None
+            at = end  # a note
+            continue
+        parts.append(data[at:end])
+        at = end
+    return None
+
+
+def _note_tables(marker: int, body: bytes, tables: set[tuple[int, int]]) -> bool:
+    """Add the tables of one segment (T.81, B.2.4.1 and B.2.4.2). False when it does not hold what it says."""
+    at = 0
+    while at < len(body):
+        if marker == _DQT:
+            size, key = 1 + (128 if body[at] >> 4 else 64), (_DQT, body[at] & 15)
+        else:
+            size, key = 17 + sum(body[at + 1 : at + 17]), (_DHT, body[at])
+        at += size
+        tables.add(key)
+    return at == len(body)
+
+
+def _with_scan(
+    data: bytes, at: int, body: bytes, parts: list[bytes], tables: set[tuple[int, int]], wanted: list[tuple[int, int]]
+) -> bytes | None:
+    """All parts, if the scan has every component and nothing but the end behind it."""
+    num = body[0] if body else 0
+    if not wanted or num != len(wanted) or len(body) != 4 + 2 * num:
+        return None
+    for selector in body[2 : 2 + 2 * num : 2]:  # the tables of each: DC (class 0) and AC (class 1)
+        wanted = [*wanted, (_DHT, selector >> 4), (_DHT, 16 | selector & 15)]
+    end = _END.search(data, at + 4 + len(body))
+    if end is None or data[end.end() - 1] != _EOI or not tables.issuperset(wanted):
+        return None
+    return b"".join([*parts, data[at : end.end()]])
+
+
+def _decoder(max_pixels: int, *, is_kept: bool) -> Any:
+    """A new one, or that of the thread."""
+    held: tuple[int, Any] | None = getattr(_local, "decoder", None)
+    if is_kept and held is not None and held[0] == max_pixels:
+        return held[1]
+    codec = need("av", extra="media").CodecContext.create("mjpeg", "r")
+    codec.thread_count = 1
+    codec.options = {"err_detect": "explode", "max_pixels": str(max_pixels)}
+    if is_kept:
+        _local.decoder = max_pixels, codec
+    return codec
 
 
 def _scaler() -> tuple[Any, Any]:

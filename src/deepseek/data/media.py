@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from deepseek.errors import InputError, MalformedError, MissingError, TooLargeEr
 
 _SCHEMES = ("http:", "https:", "ftp:", "s3:", "gs:", "file:", "hdfs:")
 _DATA = "data:"
+_PLAIN_NAME = re.compile(r"[\w .+=@-]+(?:/[\w .+=@-]+)*")
+_AT_ONCE = 2**24  # bytes that one call reads
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class BrokenError(MalformedError):
@@ -123,6 +127,8 @@ the folder of the data; addresses are not fetched. To mend it: download the file
         return _of_bytes(bytes(value), place, limits)
     if isinstance(value, tuple) and value and all(isinstance(each, bytes) for each in value):
         return _of_several([_of_bytes(each, place, limits) for each in value], place, limits)
+    if isinstance(value, Source):  # a member of an archive
+        return _of_bytes(value.data, place, limits, value.name)
     if isinstance(value, Mapping):
         files = value.get("files")
         if isinstance(files, list) and files:
@@ -196,6 +202,9 @@ def _of_base64(coded: Any, place: str, limits: Limits) -> Source:
 
 
 def _of_path(value: str, root: Path, place: str, limits: Limits) -> Source:
+    data = _read_plain(value, root, limits)
+    if data is not None:
+        return _of_bytes(data, place, limits, value)
     try:
         real = (root / value).resolve(strict=True)
         _check_below(real, value, root, place)
@@ -217,6 +226,31 @@ def _of_path(value: str, root: Path, place: str, limits: Limits) -> Source:
             f"{place}: {value[:200]!r} cannot be read: {error}", expected="a file that may be read",
             fix="check its name and its rights",
         ) from error  # fmt: skip
+
+
+def _read_plain(value: str, root: Path, limits: Limits) -> bytes | None:
+    """A file whose name cannot lead out of `root`: no link on the way down from it, and no way up. None for all else,
+    which takes three times as long."""
+    parts = value.split("/")
+    if not _PLAIN_NAME.fullmatch(value) or not {".", ".."}.isdisjoint(parts):
+        return None
+    path = str(root)
+    try:
+        for part in parts:
+            path = f"{path}/{part}"
+            state = os.lstat(path)
+            if stat.S_ISLNK(state.st_mode):
+                return None
+        if not stat.S_ISREG(state.st_mode) or not 0 < state.st_size <= min(limits.max_bytes, _AT_ONCE):
+            return None
+        handle = os.open(path, os.O_RDONLY | _NO_LINK)
+        try:
+            data = os.read(handle, state.st_size + 1)
+        finally:
+            os.close(handle)
+    except OSError:
+        return None
+    return data if len(data) == state.st_size else None
 
 
 def _check_below(real: Path, value: str, root: Path, place: str) -> None:

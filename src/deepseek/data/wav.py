@@ -55,7 +55,8 @@ class WavHeader:
             wide = np.zeros((len(raw) // 3, 4), np.uint8)
             wide[:, 1:] = raw.reshape(-1, 3)
             return wide.view("<i4").ravel().astype(np.float32) * np.float32(2.0**-31)
-        return raw.astype(np.float32) * np.float32(2.0 ** (1 - self.bits))
+        found: Float32 = np.multiply(raw, np.float32(2.0 ** (1 - self.bits)), dtype=np.float32)
+        return found
 
 
 def read_header(data: bytes, name: str) -> WavHeader | None:

@@ -4,7 +4,8 @@
     margins(done.net, decoded.arrays, test)                  # (N, K) float32
 
 Batches are cut from arrays that may lie on disk (data/decode.py), in an order that a generator draws, so the loop's own
-checkpoints resume in the middle of an epoch to the bit. Validation is the loss of the fused answer.
+checkpoints resume in the middle of an epoch to the bit. Validation is the loss of the fused answer. What is too large
+to be decoded whole is streamed (ShardSamples, data/stream.py), and given to fit() itself.
 
 Under torchrun or train.launch it is the same call in each rank: a step has the rows that it has in one process, each
 rank takes its share of them, and the losses are those of one process (train/together.py).
@@ -28,6 +29,7 @@ from torch.nn import functional
 
 from deepseek.contracts import Float32
 from deepseek.data.fuse import SamplePreparer
+from deepseek.data.stream import ShardStream
 from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, loss_of_labels, mean_of_there
@@ -119,6 +121,32 @@ class SampleStream:
             rows = order[at * self.batch_size : (at + 1) * self.batch_size]
             rows = rows[rank : len(rows) - len(rows) % num_ranks : num_ranks]
             yield batch_of(self.arrays, rows), torch.from_numpy(self.labels[rows])
+
+
+@dataclass(frozen=True)
+class ShardSamples:
+    """A stream that is never loaded as a whole, as batches ((values, there), labels) for fit() and resume(). Its place
+    is kept in their checkpoints: a run that was killed goes on in the middle of an epoch, reading none of it again."""
+
+    stream: ShardStream  # with a target
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def __iter__(self) -> Iterator[tuple[tuple[dict[str, Tensor], dict[str, Tensor]], Tensor]]:
+        for batch in self.stream:
+            if batch.labels is None:
+                raise InputError("the stream has no target", expected="one to learn", fix="give ShardStream target=")
+            yield as_tensors(batch.arrays), torch.from_numpy(batch.labels)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.stream.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.stream.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.stream.load_state_dict(state)
 
 
 def batch_of(arrays: Arrays, rows: NDArray[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
