@@ -69,7 +69,7 @@ class Fused(NamedTuple):
     voices: Tensor  # (N, M, K) of each modality alone, 0 where it is missing
     gates: Tensor  # (N, M) trust in each, sums to 1 over those that are there
     attention: Tensor  # (N, Q, L) of the last layer, mean over heads: which tokens the queries looked at
-    there: Tensor  # (N, M) which modalities were used, after dropout
+    there: Tensor  # (N, M) which modalities the sample has, those that chance left out in training among them
     partner: Tensor | None = None  # (N,) the row that each was mixed with
     ratio: Tensor | None = None  # (), of its own tokens in the mixture
 
@@ -137,7 +137,7 @@ class FusionNet(nn.Module):
         pooled = [self.pools[_key(n)](x, m) for n, x, m in zip(self.names, tokens, masks, strict=True)]
         share = seen.float()  # (N, M)
         voices = torch.stack([self.voices[_key(n)](p) for n, p in zip(self.names, pooled, strict=True)], 1)
-        voices = voices * share[..., None]
+        voices = voices * given[..., None]  # also of those that chance leaves out: each learns from all of its rows
         everything = torch.cat([x + self.kinds[at] for at, x in enumerate(tokens)], 1)  # (N, L, E)
         mask = torch.cat([mask & seen[:, at : at + 1] for at, mask in enumerate(masks)], 1)  # (N, L)
         together = torch.stack(pooled, 1)  # (N, M, E)
@@ -147,8 +147,8 @@ class FusionNet(nn.Module):
         for layer in self.layers:
             x, attention = layer(x, everything, mask)
         summary = torch.cat([x.flatten(1), (gates[..., None] * together).sum(1)], 1)
-        logits = self.bias + voices.sum(1) + self.head(self.norm(summary)) + self.pairs(together, share)
-        return Fused(logits, voices, gates, attention, seen, partner, ratio)
+        added = (voices * share[..., None]).sum(1) + self.head(self.norm(summary)) + self.pairs(together, share)
+        return Fused(self.bias + added, voices, gates, attention, given, partner, ratio)
 
     def encoder(self, name: str) -> nn.Module:
         """Of a modality by its name."""
