@@ -7,6 +7,7 @@ report = global_report(explainer, features, records)      importance, plots' poi
 rows = row_reports(attribution, records)                  waterfalls and reasons of single rows
 write_report("report.html", ...)                          one offline page
 ModalityExplainer(runtime).explain(samples)                Shapley values of files, texts and their table
+layer_path(module, inputs, baseline)                      a torch module's decision, layer by layer, with a ledger
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
 """
 
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
     from deepseek.explain.explainer import ModelExplainer, explainer_for
+    from deepseek.explain.layer_report import LayerPath
+    from deepseek.explain.layers import layer_path
     from deepseek.explain.reasons import reason_codes
     from deepseek.explain.report import write_report
     from deepseek.explain.summary import global_report, row_reports
 
 __all__ = [
+    "LayerPath",
     "ModelExplainer",
     "ablation",
     "additivity",
@@ -37,12 +41,14 @@ __all__ = [
     "explain_bundle",
     "explainer_for",
     "global_report",
+    "layer_path",
     "reason_codes",
     "row_reports",
     "write_report",
 ]
 
 _MODULES = {
+    "LayerPath": "layer_report",
     "ModelExplainer": "explainer",
     "ablation": "check",
     "additivity": "check",
@@ -50,6 +56,7 @@ _MODULES = {
     "explain_bundle": "bundle",
     "explainer_for": "explainer",
     "global_report": "summary",
+    "layer_path": "layers",
     "reason_codes": "reasons",
     "row_reports": "summary",
     "write_report": "report",
