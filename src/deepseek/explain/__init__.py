@@ -7,6 +7,7 @@ report = global_report(explainer, features, records)      importance, plots' poi
 rows = row_reports(attribution, records)                  waterfalls and reasons of single rows
 write_report("report.html", ...)                          one offline page
 ModalityExplainer(runtime).explain(samples)                Shapley values of files, texts and their table
+explain(module, inputs, baselines)                        of any torch module or function, by a method that fits it
 layer_path(module, inputs, baseline)                      a torch module's decision, layer by layer, with a ledger
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from deepseek.explain.reasons import reason_codes
     from deepseek.explain.report import write_report
     from deepseek.explain.summary import global_report, row_reports
+    from deepseek.explain.values import explain
 
 __all__ = [
     "LayerPath",
@@ -38,6 +40,7 @@ __all__ = [
     "ablation",
     "additivity",
     "check_additivity",
+    "explain",
     "explain_bundle",
     "explainer_for",
     "global_report",
@@ -53,6 +56,7 @@ _MODULES = {
     "ablation": "check",
     "additivity": "check",
     "check_additivity": "check",
+    "explain": "values",
     "explain_bundle": "bundle",
     "explainer_for": "explainer",
     "global_report": "summary",

@@ -70,7 +70,7 @@ def edges_between(trace: Trace, source: int, target: int, num_top: int) -> list[
     for rank in range(top.shape[1]):
         mask = places_of(after, part, top[:, rank : rank + 1])
         cotangent = grad * _as_laid(mask, tensor, len(run.answer))
-        (back,) = torch.autograd.grad(tensor, run.tensors[before.place], cotangent, retain_graph=True)
+        (back,) = torch.autograd.grad((tensor * cotangent).sum(), run.tensors[before.place], retain_graph=True)
         handed = by_unit(before, trace.spread(before.place, back))
         best = handed.abs().topk(min(num_top, handed.shape[1]), dim=1).indices
         for row in range(num_rows):
