@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from deepseek.explain.explainer import ModelExplainer, explainer_for
     from deepseek.explain.layer_report import LayerPath
     from deepseek.explain.layers import layer_path
+    from deepseek.explain.neighbours import counterfactual, nearest
     from deepseek.explain.reasons import reason_codes
     from deepseek.explain.report import write_report
     from deepseek.explain.summary import global_report, row_reports
+    from deepseek.explain.trust import randomised, trust
     from deepseek.explain.values import explain
 
 __all__ = [
@@ -40,13 +42,17 @@ __all__ = [
     "ablation",
     "additivity",
     "check_additivity",
+    "counterfactual",
     "explain",
     "explain_bundle",
     "explainer_for",
     "global_report",
     "layer_path",
+    "nearest",
+    "randomised",
     "reason_codes",
     "row_reports",
+    "trust",
     "write_report",
 ]
 
@@ -56,13 +62,17 @@ _MODULES = {
     "ablation": "check",
     "additivity": "check",
     "check_additivity": "check",
+    "counterfactual": "neighbours",
     "explain": "values",
     "explain_bundle": "bundle",
     "explainer_for": "explainer",
     "global_report": "summary",
     "layer_path": "layers",
+    "nearest": "neighbours",
+    "randomised": "trust",
     "reason_codes": "reasons",
     "row_reports": "summary",
+    "trust": "trust",
     "write_report": "report",
 }
 
