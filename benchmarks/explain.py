@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from fraud_features import data_folder
 from numpy.typing import NDArray
-from result import claim, finish, options
+from result import claim, finish, found_before, options
 from torch import Tensor, nn
 
 from deepseek.explain import explain, layer_path
@@ -409,11 +409,12 @@ def main() -> int:
     args = options(__doc__, CLAIMS, quick="Fewer rounds and sentences, the same bars.").parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    plan = Plan(rounds=20, sentences=12) if args.quick else Plan(rounds=60, sentences=60)
-    found: Claims = []
+    plan = Plan(rounds=20, sentences=12) if args.quick else Plan(rounds=40, sentences=40)
+    found: Claims = [] if args.only or args.quick else found_before("explain")
+    done = {each["claim"] for each in found}
     code = 0
     for part, names in PARTS.items():
-        if args.only in (None, *names):
+        if args.only in (None, *names) and not done.issuperset(names):
             found += [each for each in part(plan) if args.only in (None, each["claim"])]
             measured = {each["claim"] for each in found}
             code = finish("explain", found, not_run=[name for name in CLAIMS if name not in measured])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from deepseek.errors import CheckError, InputError
 from deepseek.explain import layer_path
+from deepseek.explain.bundle_layers import bundle_layers
+from deepseek.explain.explainer import explainer_for
 from deepseek.explain.layers import Options
 from explainednets import NETS, Tokens, made
 
@@ -155,6 +158,21 @@ def test_tokens_are_explained_from_where_they_are_looked_up_and_padding_stays_hi
         assert [(layer.name, layer.shape, layer.unit_name) for layer in heads] == [
             ("blocks.0 heads", (1, 5, 32), "head"), ("blocks.1 heads", (1, 5, 32), "head"),
         ]  # fmt: skip
+
+
+def test_the_perceptrons_of_a_model_of_columns_are_explained_as_the_verb_explains_them(models: dict[str, Any]) -> None:
+    model, features = models["perceptron"]
+    owners = [f"column {place}" for place in range(features.shape[1])]
+    (told,) = bundle_layers(model, owners, features[:3])
+    found = explainer_for(model, owners).explain(features[:3])
+    assert told["passes"] is True
+    assert told["columns"] == owners
+    np.testing.assert_allclose(
+        np.subtract(told["output"], told["base_value"]) * 0.8, found.values.sum(axis=1), rtol=1e-4
+    )
+    assert [line["layer"] for line in told["ledger"] if line["is_cut"]] == ["input", "answer"]  # a skip passes by
+    with pytest.raises(InputError, match="no layers: it is made of xgboost"):
+        bundle_layers(models["boosted"][0], owners, features)
 
 
 def test_a_path_can_be_written_as_json() -> None:

@@ -93,11 +93,13 @@ class _Room(ModuleType):
         html: str | Path | None = None,
         files: str | Path | None = None,
         broken: Broken = "fail",
+        layers: bool = False,
     ) -> dict[str, Any]:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
         return explain_bundle(path, data, rows=rows, target=target, html=html, files=files, broken=broken)
+        return explain_bundle(path, data, rows=rows, target=target, html=html, layers=layers)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -19,6 +19,7 @@ from deepseek.engines import Runtime, open_runtime
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
 from deepseek.explain import report
+from deepseek.explain.bundle_layers import bundle_layers
 from deepseek.explain.explainer import ModelExplainer, explainer_for
 from deepseek.explain.summary import MAX_ROWS, global_report, row_reports
 from deepseek.files import check_place
@@ -37,6 +38,7 @@ def explain_bundle(
     html: str | Path | None = None,
     files: str | Path | None = None,
     broken: Broken = "fail",
+    layers: bool = False,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
     "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations"}; writes the page to `html`.
@@ -49,6 +51,8 @@ def explain_bundle(
     A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py).
     `files` is the folder that their paths lie below, by default that of the data; with `broken` "mask" a file that
     cannot be read counts as missing.
+    `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
+    ledger; of many classes for the one that is explained, else the first.
 
     InputError for a row or a class that is not there, and when `html` cannot be written.
     """
@@ -71,6 +75,15 @@ def explain_bundle(
             "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
             "explanations": [{name: row[name] for name in _SINGLE} for row in single],
         }  # fmt: skip
+    with Runtime.open(path) as runtime:
+        table = read_table(data)
+        found = {"bundle": str(path), **_explain(runtime, table, rows, target, html)}
+        if layers:
+            chosen = table.take(np.array(_rows(rows, table.num_rows)))
+            labels, owners = runtime.model.labels, runtime.preprocessor.owners()
+            margin = labels.index(target) if target in labels and runtime.model.task == "multiclass" else 0
+            found["layers"] = bundle_layers(runtime.model, owners, runtime.prepare_table(chosen).features, margin)
+        return found
 
 
 def _explain(
