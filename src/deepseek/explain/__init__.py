@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
     from deepseek.explain.explainer import ModelExplainer, explainer_for
+    from deepseek.explain.faithfulness import randomised, trust
     from deepseek.explain.layer_report import LayerPath
     from deepseek.explain.layers import layer_path
     from deepseek.explain.neighbours import counterfactual, nearest
     from deepseek.explain.reasons import reason_codes
     from deepseek.explain.report import write_report
     from deepseek.explain.summary import global_report, row_reports
-    from deepseek.explain.trust import randomised, trust
     from deepseek.explain.values import explain
 
 __all__ = [
@@ -69,10 +69,10 @@ _MODULES = {
     "global_report": "summary",
     "layer_path": "layers",
     "nearest": "neighbours",
-    "randomised": "trust",
+    "randomised": "faithfulness",
     "reason_codes": "reasons",
     "row_reports": "summary",
-    "trust": "trust",
+    "trust": "faithfulness",
     "write_report": "report",
 }
 
