@@ -58,8 +58,9 @@ def command(
     """
     from deepseek.explain.bundle import explain_bundle
 
-    result = explain_bundle(bundle, data, rows=rows, target=target, html=html, files=files, broken=broken)
-    result = explain_bundle(bundle, data, rows=rows, target=target, html=html, layers=layers)
+    result = explain_bundle(
+        bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers
+    )
     output.emit(result, as_json, lambda: report(result))
     if html is not None:
         output.note(f"the report is in {html}")

@@ -98,8 +98,9 @@ class _Room(ModuleType):
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
-        return explain_bundle(path, data, rows=rows, target=target, html=html, files=files, broken=broken)
-        return explain_bundle(path, data, rows=rows, target=target, html=html, layers=layers)
+        return explain_bundle(
+            path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers
+        )
 
 
 sys.modules[__name__].__class__ = _Room

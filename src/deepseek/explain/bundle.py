@@ -63,7 +63,14 @@ def explain_bundle(
         chosen = _rows(rows, table.num_rows)
         if isinstance(runtime, Runtime):
             general, single = _explain(runtime, table, chosen, target, html)
+            paths = {"layers": _layers(runtime, table, chosen, target)} if layers else {}
+        elif layers:
+            raise InputError(
+                "a bundle of several modalities is not explained layer by layer", expected="a bundle of a table",
+                fix="leave --layers out, or give its torch module to deepseek.explain.layer_path",
+            )  # fmt: skip
         else:
+            paths = {}
             from deepseek.explain.samples import explain_samples
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
@@ -73,17 +80,15 @@ def explain_bundle(
         return {
             "bundle": str(path), "digest": runtime.bundle.digest, "num_rows": table.num_rows,
             "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
-            "explanations": [{name: row[name] for name in _SINGLE} for row in single],
+            "explanations": [{name: row[name] for name in _SINGLE} for row in single], **paths,
         }  # fmt: skip
-    with Runtime.open(path) as runtime:
-        table = read_table(data)
-        found = {"bundle": str(path), **_explain(runtime, table, rows, target, html)}
-        if layers:
-            chosen = table.take(np.array(_rows(rows, table.num_rows)))
-            labels, owners = runtime.model.labels, runtime.preprocessor.owners()
-            margin = labels.index(target) if target in labels and runtime.model.task == "multiclass" else 0
-            found["layers"] = bundle_layers(runtime.model, owners, runtime.prepare_table(chosen).features, margin)
-        return found
+
+
+def _layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | None) -> list[dict[str, Any]]:
+    """bundle_layers() of some rows."""
+    labels, owners = runtime.model.labels, runtime.preprocessor.owners()
+    margin = labels.index(target) if target in labels and runtime.model.task == "multiclass" else 0
+    return bundle_layers(runtime.model, owners, runtime.prepare_table(table.take(np.array(rows))).features, margin)
 
 
 def _explain(
