@@ -100,6 +100,10 @@ class Attribution:
     scale: str  # "log-odds", "probability" or "target units"
     method: str  # how, in words: "TreeSHAP, exact (path-dependent)"
     target: str | None = None  # the class explained; None for regression
+    why: str = ""  # why this method was chosen
+    error: Float64 | None = None  # (N, P) standard errors of values that were sampled
+    is_partial: bool = False  # stopped by its limit of time or of evaluations, above the error that was asked for
+    notes: tuple[str, ...] = ()  # what a reader must know
 
     @property
     def residual(self) -> Float64:

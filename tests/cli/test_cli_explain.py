@@ -10,7 +10,9 @@ import pytest
 
 from deepseek.cli import main
 from deepseek.contracts import Attribution, Float32
+from deepseek.data import read_table
 from deepseek.data.examples import example
+from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.explain.bundle import explain_bundle
 from deepseek.explain.explainer import ModelExplainer
@@ -74,6 +76,22 @@ def test_the_page_is_whole_and_the_terminal_says_it_in_words(
 def test_what_cannot_be_explained_is_said(cancer_bundle: Path, rows: Path, args: list[str], word: str, capsys) -> None:
     assert main(["explain", str(cancer_bundle), str(rows), *args]) == 2
     assert word in capsys.readouterr().err
+
+
+def test_layers_of_a_bundle_balance_and_a_model_without_any_says_so(cancer_bundle: Path, rows: Path, capsys) -> None:
+    command = ["explain", str(cancer_bundle), str(rows), "--row", "0", "--row", "7", "--layers"]
+    with Runtime.open(cancer_bundle) as runtime:
+        nets = [part for part in runtime.model.parts if part.kind == "mlp"]
+        features = runtime.prepare_table(read_table(rows).take(np.array([0, 7]))).features
+    code = main([*command, "--json"])
+    if not nets:
+        assert code == 2
+        assert "this model has no layers" in capsys.readouterr().err
+        return
+    (path,) = json.loads(capsys.readouterr().out)["layers"]
+    assert code == 0
+    assert path["passes"] is True
+    np.testing.assert_allclose(path["output"], nets[0].weights.margin(features)[:, 0], atol=1e-4)
 
 
 def test_the_room_is_the_verb_whatever_was_imported(cancer_bundle: Path, rows: Path, capsys) -> None:

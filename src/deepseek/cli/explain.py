@@ -20,6 +20,7 @@ Examples:
   deepseek explain loans new.csv --row 17 --json
   deepseek explain loans new.csv --html report.html
   deepseek explain patients new.csv --files scans
+  deepseek explain loans new.csv --row 17 --layers
 """
 
 
@@ -38,6 +39,7 @@ Examples:
 )
 @click.option("--html", type=FILE, help="Write one offline page there.")
 @files_options
+@click.option("--layers", is_flag=True, help="Also layer by layer, with a ledger: of the perceptrons in the model.")
 @output.json_option
 def command(
     bundle: Path,
@@ -47,6 +49,7 @@ def command(
     html: Path | None,
     files: Path | None,
     broken: Literal["fail", "mask"],
+    layers: bool,
     as_json: bool,
 ) -> None:
     """Explain BUNDLE on DATA: the influence of each column, and single rows as base value plus contributions.
@@ -55,7 +58,9 @@ def command(
     """
     from deepseek.explain.bundle import explain_bundle
 
-    result = explain_bundle(bundle, data, rows=rows, target=target, html=html, files=files, broken=broken)
+    result = explain_bundle(
+        bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers
+    )
     output.emit(result, as_json, lambda: report(result))
     if html is not None:
         output.note(f"the report is in {html}")
@@ -79,4 +84,17 @@ def report(result: Mapping[str, Any]) -> list[object]:
             f"row {row['row_id']}: {row['prediction']}; {sums}",
             *(f"  {reason}" for reason in row["reasons"]),
         ]
+    for path in result.get("layers", ()):
+        parts += ["", *ledger(path)]
     return parts
+
+
+def ledger(path: Mapping[str, Any]) -> list[object]:
+    """What each layer of one perceptron sums to, and whether that is the change to be explained."""
+    lines = []
+    for line in path["ledger"]:
+        found = "balances" if line["passes"] else "DOES NOT BALANCE"
+        if line["passes"] is None:
+            found = f"{signed(line['bypassed'])} passes it by"
+        lines.append((f"{line['layer']} ({line['kind']})", f"{signed(line['sum'])}, {found}"))
+    return [f"part {path['part']}, layer by layer: {path['method']}", output.facts(lines)]

@@ -7,6 +7,8 @@ report = global_report(explainer, features, records)      importance, plots' poi
 rows = row_reports(attribution, records)                  waterfalls and reasons of single rows
 write_report("report.html", ...)                          one offline page
 ModalityExplainer(runtime).explain(samples)                Shapley values of files, texts and their table
+explain(module, inputs, baselines)                        of any torch module or function, by a method that fits it
+layer_path(module, inputs, baseline)                      a torch module's decision, layer by layer, with a ledger
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
 """
 
@@ -25,33 +27,52 @@ if TYPE_CHECKING:
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
     from deepseek.explain.explainer import ModelExplainer, explainer_for
+    from deepseek.explain.faithfulness import randomised, trust
+    from deepseek.explain.layer_report import LayerPath
+    from deepseek.explain.layers import layer_path
+    from deepseek.explain.neighbours import counterfactual, nearest
     from deepseek.explain.reasons import reason_codes
     from deepseek.explain.report import write_report
     from deepseek.explain.summary import global_report, row_reports
+    from deepseek.explain.values import explain
 
 __all__ = [
+    "LayerPath",
     "ModelExplainer",
     "ablation",
     "additivity",
     "check_additivity",
+    "counterfactual",
+    "explain",
     "explain_bundle",
     "explainer_for",
     "global_report",
+    "layer_path",
+    "nearest",
+    "randomised",
     "reason_codes",
     "row_reports",
+    "trust",
     "write_report",
 ]
 
 _MODULES = {
+    "LayerPath": "layer_report",
     "ModelExplainer": "explainer",
     "ablation": "check",
     "additivity": "check",
     "check_additivity": "check",
+    "counterfactual": "neighbours",
+    "explain": "values",
     "explain_bundle": "bundle",
     "explainer_for": "explainer",
     "global_report": "summary",
+    "layer_path": "layers",
+    "nearest": "neighbours",
+    "randomised": "faithfulness",
     "reason_codes": "reasons",
     "row_reports": "summary",
+    "trust": "faithfulness",
     "write_report": "report",
 }
 
@@ -72,11 +93,14 @@ class _Room(ModuleType):
         html: str | Path | None = None,
         files: str | Path | None = None,
         broken: Broken = "fail",
+        layers: bool = False,
     ) -> dict[str, Any]:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
-        return explain_bundle(path, data, rows=rows, target=target, html=html, files=files, broken=broken)
+        return explain_bundle(
+            path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers
+        )
 
 
 sys.modules[__name__].__class__ = _Room

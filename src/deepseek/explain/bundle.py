@@ -19,6 +19,7 @@ from deepseek.engines import Runtime, open_runtime
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
 from deepseek.explain import report
+from deepseek.explain.bundle_layers import bundle_layers
 from deepseek.explain.explainer import ModelExplainer, explainer_for
 from deepseek.explain.summary import MAX_ROWS, global_report, row_reports
 from deepseek.files import check_place
@@ -37,6 +38,7 @@ def explain_bundle(
     html: str | Path | None = None,
     files: str | Path | None = None,
     broken: Broken = "fail",
+    layers: bool = False,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
     "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations"}; writes the page to `html`.
@@ -49,6 +51,8 @@ def explain_bundle(
     A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py).
     `files` is the folder that their paths lie below, by default that of the data; with `broken` "mask" a file that
     cannot be read counts as missing.
+    `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
+    ledger; of many classes for the one that is explained, else the first.
 
     InputError for a row or a class that is not there, and when `html` cannot be written.
     """
@@ -59,7 +63,14 @@ def explain_bundle(
         chosen = _rows(rows, table.num_rows)
         if isinstance(runtime, Runtime):
             general, single = _explain(runtime, table, chosen, target, html)
+            paths = {"layers": _layers(runtime, table, chosen, target)} if layers else {}
+        elif layers:
+            raise InputError(
+                "a bundle of several modalities is not explained layer by layer", expected="a bundle of a table",
+                fix="leave --layers out, or give its torch module to deepseek.explain.layer_path",
+            )  # fmt: skip
         else:
+            paths = {}
             from deepseek.explain.samples import explain_samples
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
@@ -69,8 +80,15 @@ def explain_bundle(
         return {
             "bundle": str(path), "digest": runtime.bundle.digest, "num_rows": table.num_rows,
             "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
-            "explanations": [{name: row[name] for name in _SINGLE} for row in single],
+            "explanations": [{name: row[name] for name in _SINGLE} for row in single], **paths,
         }  # fmt: skip
+
+
+def _layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | None) -> list[dict[str, Any]]:
+    """bundle_layers() of some rows."""
+    labels, owners = runtime.model.labels, runtime.preprocessor.owners()
+    margin = labels.index(target) if target in labels and runtime.model.task == "multiclass" else 0
+    return bundle_layers(runtime.model, owners, runtime.prepare_table(table.take(np.array(rows))).features, margin)
 
 
 def _explain(

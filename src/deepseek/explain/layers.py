@@ -1,0 +1,248 @@
+"""The decision, layer by layer: what every layer of a torch module contributes, with a ledger that has to balance.
+
+    path = layer_path(module, inputs, baseline, target=None)
+    path.ledger()                 each layer's sum against f(input) - f(baseline)
+    path.decided_at               the layer after which each row's decision was final
+    path.layers[3].units[0]       its strongest units, channels or heads, and what they contribute
+    path.edges                    how they hand it on to the next layer
+
+Nothing is scaled so that a sum fits. A layer beside a residual sum carries a part of the answer; "bypassed" is the
+rest, and the ledger judges only layers that the whole answer passes through (cuts.py). Rules: traces.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from deepseek.contracts import Float64
+from deepseek.explain.ask import Given, Question, Target, ask
+from deepseek.explain.integral import FIRST_STEPS
+from deepseek.explain.layer_report import LayerPath, LayerReport
+from deepseek.explain.margins import Ablation, ablations, margin_of, margins
+from deepseek.explain.traces import Layer, Rule, Trace, forward, scale_of, sum_rows, trace_of, unmistakable
+from deepseek.explain.units import Edge, axis_of, by_unit, edges_between
+
+#: A layer's margin, how it was found, its ablation.
+Beside = tuple[torch.Tensor | None, str, Ablation | None]
+TOLERANCE = 0.01  # of the change to be explained
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What layer_path computes beside the contributions."""
+
+    tolerance: float = (
+        TOLERANCE  # share of f(input) - f(baseline) that a layer's sum may miss; above it the ledger fails
+    )
+    num_top: int = 5  # units, channels or heads a layer
+    edges: bool = True
+    margins: bool = True
+    ablation: bool = True
+    max_steps: int = 288  # of the rule "integral", for each row
+    max_rows: int = 256  # in one run of the module
+    time_limit_s: float | None = None  # of the rule "integral"; what is late is partial
+    seed: int = 0
+
+
+def layer_path(
+    module: Callable[..., Any],
+    inputs: Given,
+    baseline: Given | None = None,
+    target: Target = None,
+    *,
+    fixed: Mapping[str, Any] | None = None,
+    rule: Literal["auto", "pairs", "integral"] = "auto",
+    options: Options | None = None,
+) -> LayerPath:
+    """What every layer contributes to f(inputs) - f(baseline).
+
+    `inputs` (N, ...): one tensor or several, of real numbers or of token ids; `baseline`: one row of the same shape for
+    all or one for each (default zeros). `target`: an output, a function of the module's answer that gives (N,), or None
+    for the class that is predicted. `fixed`: keyword arguments of the module that are the same for both, as a mask.
+    `rule`: "pairs" costs one forward pass on both and one backward pass, "integral" 9 steps or more; "auto" takes
+    pairs, and the integral where the ledger of pairs fails.
+
+    InputError for what does not fit together, CheckError when the ledger fails in the end. A path that ran out of time
+    is returned as it is, with is_partial.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU())
+    >>> _ = torch.nn.init.eye_(net[0].weight)
+    >>> path = layer_path(net, torch.tensor([[2.0, 1.0]]), target=0)
+    >>> [(layer.name, layer.values.tolist()) for layer in path.layers]
+    [('input', [[2.0, 0.0]]), ('0', [[2.0, 0.0]]), ('1', [[2.0, 0.0]])]
+    """
+    chosen = options or Options()
+    question = ask(module, inputs, baseline, target, fixed)
+    num_rows = question.num_rows
+    trace = None if rule == "integral" else _find(question, "pairs", chosen)
+    more = unmistakable((forward(question, None) if trace is None else trace.run).tensors, num_rows)
+    if more > num_rows:  # an axis of steps is as long as that of the rows: a row more, which is left out in the end
+        question = question.rows(torch.arange(more).clamp(max=num_rows - 1))
+        trace = None if rule == "integral" else _find(question, "pairs", chosen)
+    trace, why = _chosen(question, rule, trace, chosen)
+    path = _path(question, trace, chosen, why, num_rows)
+    return path if path.is_partial else path.check()
+
+
+def _find(question: Question, rule: Rule, chosen: Options) -> Trace:
+    return trace_of(
+        question, rule, tolerance=chosen.tolerance, max_steps=chosen.max_steps, max_rows=chosen.max_rows,
+        time_limit_s=chosen.time_limit_s, keep=chosen.edges,
+    )  # fmt: skip
+
+
+def _chosen(question: Question, rule: str, pairs: Trace | None, chosen: Options) -> tuple[Trace, str]:
+    """(trace, why that one)."""
+    if pairs is None:
+        return _find(question, "integral", chosen), "asked for"
+    if rule == "pairs":
+        return pairs, "asked for"
+    worst = _worst(question, pairs)
+    if worst <= chosen.tolerance:
+        return pairs, "the rule of pairs balances at every layer, and is the cheapest"
+    because = f" (no rule for {', '.join(pairs.run.seen.plain)})" if pairs.run.seen.plain else ""
+    return _find(question, "integral", chosen), f"the rule of pairs misses {worst:.2g} of the change{because}"
+
+
+def _worst(question: Question, trace: Trace) -> float:
+    """The largest relative residual of a cut."""
+    change, scale = _change(question, trace)
+    sums = [sum_rows(trace.parts[layer.place]) for layer in trace.layers if layer.is_cut]
+    return max((float(((each - change).abs() / scale).max()) for each in sums), default=0.0)
+
+
+def _change(question: Question, trace: Trace) -> tuple[torch.Tensor, torch.Tensor]:
+    own, base = (question.of(each, trace.target).double() for each in (trace.answer, trace.base_answer))
+    return own - base, scale_of(own - base, trace.answer.double())
+
+
+def _path(question: Question, trace: Trace, chosen: Options, why: str, num_rows: int) -> LayerPath:
+    """Of the first `num_rows`."""
+
+    def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
+        return tensor[:num_rows].detach().cpu().numpy().astype(dtype)
+
+    change, scale = _change(question, trace)
+    layers = [
+        _layer(layer, trace.parts[layer.place], change, chosen, extra, rows)
+        for layer, extra in zip(trace.layers, _beside(question, trace, chosen), strict=True)
+        if len(trace.parts[layer.place]) == len(change)
+    ]
+    margin = rows(margin_of(trace.answer, trace.target))
+    steps = trace.integral
+    return LayerPath(
+        layers=tuple(layers), edges=tuple(edge for edge in _edges(trace, chosen) if edge.row < num_rows),
+        output=rows(question.of(trace.answer, trace.target)),
+        base_value=rows(question.of(trace.base_answer, trace.target)), target=tuple(rows(trace.target, int).tolist()),
+        margin=margin, decided_at=_decided(layers, margin), method=METHODS[trace.rule], why=why,
+        tolerance=chosen.tolerance, scale=rows(scale), num_steps=1 if steps is None else int(steps.num_steps.max()),
+        is_partial=steps is not None and steps.is_partial, notes=tuple(_notes(trace, rows(change), layers)),
+    )  # fmt: skip
+
+
+def _beside(
+    question: Question, trace: Trace, chosen: Options
+) -> list[tuple[torch.Tensor | None, str, Ablation | None]]:
+    """For each layer its margin, how that was found, and its ablation."""
+    ends = trace if trace.rule == "pairs" or not (chosen.margins or chosen.ablation) else _ends(question, chosen)
+    found: list[tuple[torch.Tensor | None, str]] = [(None, "")] * len(trace.layers)
+    if chosen.margins:
+        found = margins(question, trace, ends, max_rows=chosen.max_rows)
+    removed: dict[int, Ablation] = {}
+    if chosen.ablation:
+        removed = ablations(question, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
+    return [(*margin, removed.get(place)) for place, margin in enumerate(found)]
+
+
+def _layer(
+    layer: Layer,
+    part: torch.Tensor,
+    change: torch.Tensor,
+    chosen: Options,
+    beside: Beside,
+    rows: Callable[..., Any],
+) -> LayerReport:
+    margin, how, ablation = beside
+    total = sum_rows(part)
+    return LayerReport(
+        name=layer.name, kind=layer.kind, is_cut=layer.is_cut, shape=tuple(part.shape[1:]),
+        values=rows(part, np.float32), sum=rows(total), residual=rows(change - total),
+        unit_name=axis_of(layer, part)[1], units=_strongest(rows(by_unit(layer, part)), chosen.num_top),
+        margin=None if margin is None else rows(margin), margin_by=how,
+        ablation=None if ablation is None
+        else {name: rows(getattr(ablation, name)) for name in ("predicted", "measured", "random")},
+    )  # fmt: skip
+
+
+METHODS = {
+    "pairs": "secants between input and baseline (DeepLIFT's Rescale rule, for every operation), one forward and one "
+    "backward pass",
+    "integral": "path integral from baseline to input (layer conductance), steps by the known error",
+}
+
+
+def _ends(question: Question, chosen: Options) -> Trace:
+    """A trace whose run holds input and baseline, for what is put in their places."""
+    return trace_of(
+        question, "pairs", tolerance=1.0, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False
+    )
+
+
+def _edges(trace: Trace, chosen: Options) -> list[Edge]:
+    """Between neighbours among the layers that the whole answer passes through."""
+    if not chosen.edges or _is_refined(trace):
+        return []
+    cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut]
+    return [edge for pair in pairwise(cuts) for edge in edges_between(trace, *pair, chosen.num_top)]
+
+
+def _is_refined(trace: Trace) -> bool:
+    """Whether any row needed more than its first panel."""
+    return trace.integral is not None and bool((trace.integral.num_steps > FIRST_STEPS).any())
+
+
+def _strongest(units: Float64, num_top: int) -> tuple[tuple[tuple[int, float], ...], ...]:
+    """Of units (N, U)."""
+    best = np.argsort(-np.abs(units), axis=1, kind="stable")[:, :num_top]
+    values = np.take_along_axis(units, best, axis=1)
+    return tuple(
+        tuple(zip(places, contributions, strict=True))
+        for places, contributions in zip(best.tolist(), values.tolist(), strict=True)
+    )
+
+
+def _decided(layers: list[LayerReport], margin: Float64) -> tuple[str | None, ...]:
+    """The first layer from which on the margin has the sign that it has in the end; None where no margin is known."""
+    known = [layer for layer in layers if layer.margin is not None]
+    found: list[str | None] = []
+    for row, final in enumerate(margin):
+        name = None
+        for layer in reversed(known):
+            if layer.margin is None or (layer.margin[row] > 0) != (final > 0):
+                break
+            name = layer.name
+        found.append(name)
+    return tuple(found)
+
+
+def _notes(trace: Trace, change: Float64, layers: list[LayerReport]) -> list[str]:
+    notes = []
+    if trace.run.seen.plain and trace.rule == "pairs":
+        notes.append(f"without a rule: {', '.join(trace.run.seen.plain)}; their slope at the input stands for them")
+    same = [
+        row for row in range(len(change)) if change[row] == 0 and not any(each.values[row].any() for each in layers)
+    ]
+    if same:
+        notes.append(f"the answer is the same for input and baseline in rows {same}: every contribution is 0")
+    if trace.integral is not None and trace.integral.is_partial:
+        most = int(trace.integral.num_steps.max())
+        notes.append(f"partial: stopped after {most} steps with an error above the tolerance")
+    if _is_refined(trace):
+        notes.append("edges are left out: the integral has several panels, and the graph of one is kept")
+    return notes

@@ -1,0 +1,116 @@
+"""Rows beside an explanation: the nearest of the training data, and the least that would have changed the answer.
+
+    nearest(row, training, kinds)                                    places and distances
+    counterfactual(predict, row, training, kinds, fixed=("age",))    {"changes": {"income": (20, 45)}, ...}
+
+A counterfactual is made of values that real rows have: a category stays one of those there are, a whole number whole,
+and what the user has fixed is never touched. Each column that it changes is needed: with its old value alone the answer
+is not reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from deepseek.contracts import Float64, Record
+from deepseek.errors import InputError
+
+Kind = Literal["number", "category"]
+Predict = Callable[[Sequence[Record]], Sequence[Any]]
+
+
+def nearest(
+    row: Record, training: Sequence[Record], kinds: Mapping[str, Kind], *, count: int = 5
+) -> list[tuple[int, float]]:
+    """(place, distance) of the nearest training rows. The distance is Gower's: of numbers the difference over the
+    range, of categories 0 or 1, their mean over the columns; a value that is missing on one side counts 1.
+
+    >>> rows = [{"age": 20, "job": "cook"}, {"age": 40, "job": "clerk"}, {"age": 60, "job": "clerk"}]
+    >>> nearest({"age": 30, "job": "clerk"}, rows, {"age": "number", "job": "category"}, count=2)
+    [(1, 0.125), (2, 0.375)]
+    """
+    far = distances(row, training, kinds)
+    return [(place, float(far[place])) for place in np.argsort(far, kind="stable")[:count].tolist()]
+
+
+def distances(row: Record, training: Sequence[Record], kinds: Mapping[str, Kind]) -> Float64:
+    """(N,) Gower distances."""
+    if not training:
+        raise InputError("there are no training rows", expected="one or more", fix="give rows that the model has seen")
+    total = np.zeros(len(training))
+    for name, kind in kinds.items():
+        if kind == "number":
+            column = np.array([_number(each.get(name)) for each in training])
+            own = _number(row.get(name))
+            known = column[np.isfinite(column)]
+            wide = float(np.ptp(known)) if len(known) else 0.0
+            far = np.abs(column - own) / (wide or 1.0)
+            both = np.isnan(column) & np.isnan(own)
+            total += np.where(both, 0.0, np.where(np.isfinite(far), np.minimum(far, 1.0), 1.0))
+        else:
+            total += np.array([float(each.get(name) != row.get(name)) for each in training])
+    return total / max(1, len(kinds))
+
+
+def counterfactual(
+    predict: Predict,
+    row: Record,
+    training: Sequence[Record],
+    kinds: Mapping[str, Kind],
+    *,
+    wanted: Any = None,
+    fixed: Sequence[str] = (),
+    num_tried: int = 20,
+) -> dict[str, Any] | None:
+    """The fewest changes that were found to give another answer: {"changes": {column: (old, new)}, "answer", "from",
+    "to", "num_predicted"}; None where no training row with its values in place of the row's gives it.
+
+    `wanted` is the answer to reach, by default any other. Starts from the `num_tried` nearest training rows that have
+    it and takes their values back, the smallest difference first, as long as the answer stays. It is minimal in that
+    nothing can be taken back alone, not the best of all.
+    """
+    unknown = [name for name in fixed if name not in kinds]
+    if unknown:
+        raise InputError(
+            f"there is no column {unknown[0]!r} to fix", expected=", ".join(kinds), fix="name one of these"
+        )
+    old = predict([row])[0]
+    answers = predict(training)
+    good = np.array([answer == wanted if wanted is not None else answer != old for answer in answers])
+    far = np.where(good, distances(row, training, kinds), np.inf)
+    count, best = 1 + len(training), None
+    for place in np.argsort(far, kind="stable")[:num_tried].tolist():
+        if not np.isfinite(far[place]):
+            break
+        made = dict(row) | {name: training[place].get(name) for name in kinds if name not in fixed}
+        count += 1
+        if not _is_reached(predict([made])[0], old, wanted):
+            continue
+        changed = [name for name in kinds if made[name] != row.get(name)]
+        changed.sort(key=lambda name: float(distances(row, [made], {name: kinds[name]})[0]))
+        for name in list(changed):
+            back = made | {name: row.get(name)}
+            count += 1
+            if _is_reached(predict([back])[0], old, wanted):
+                made = back
+                changed.remove(name)
+        if best is None or len(changed) < len(best[1]):
+            best = made, changed
+    if best is None:
+        return None
+    made, changed = best
+    return {
+        "changes": {name: (row.get(name), made[name]) for name in changed},
+        "answer": predict([made])[0], "from": old, "row": made, "num_predicted": count,
+    }  # fmt: skip
+
+
+def _is_reached(answer: Any, old: Any, wanted: Any) -> bool:
+    return bool(answer == wanted if wanted is not None else answer != old)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)

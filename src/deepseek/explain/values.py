@@ -1,0 +1,198 @@
+"""`explain`: what each value of an input contributed to a model's answer, by a method that fits the model.
+
+    explain(module, inputs, baselines)                torch: DeepLIFT over the baselines, else integrated gradients
+    explain(function, array, baselines)               any function of arrays: Shapley values by sampling
+    explain(module, inputs, method="gradient")        expected gradients
+
+What comes back sums to the answer: base_value + values.sum(1) + residual = output. `why` says why this method, `error`
+how sure sampled values are, `is_partial` that a limit came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deepseek.contracts import Attribution
+from deepseek.errors import InputError
+from deepseek.explain.ask import Given, Question, Target, as_tuple, check_baselines, check_inputs
+from deepseek.explain.kernel import kernel_shap
+from deepseek.explain.pairs import METHODS, Limits, Values, deeplift
+
+Method = Literal["auto", "deeplift", "integrated", "gradient", "kernel"]
+KERNEL = "KernelSHAP, paired coalitions"
+
+
+def explain(
+    model: Callable[..., Any],
+    inputs: Given | NDArray[np.floating],
+    baselines: Given | NDArray[np.floating] | None = None,
+    target: Target = None,
+    *,
+    method: Method = "auto",
+    names: Sequence[str] = (),
+    fixed: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+) -> Attribution:
+    """Contributions (N, P) of the P values of each of N rows; those of a token are one value.
+
+    `model`: a torch module with tensors, or any function of one array (M, ...) that gives (M,) or (M, K). `baselines`
+    (B, ...): what absence means, best some rows of the training data; default one of zeros. `target`: an output, a
+    function of the answer that gives (N,), or None for the class that is predicted. `fixed`: keyword arguments that are
+    the same for all baselines. `method`: "auto" takes DeepLIFT where it sums to the answer within `limits.tolerance`,
+    else integrated gradients; without gradients, KernelSHAP.
+
+    InputError for what does not fit together and for models without an answer; nothing is passed over.
+
+    >>> net = torch.nn.Linear(2, 1, bias=False)
+    >>> _ = torch.nn.init.constant_(net.weight, 2.0)
+    >>> found = explain(net, torch.tensor([[1.0, 3.0]]))
+    >>> found.values.tolist(), found.why
+    ([[2.0, 6.0]], 'DeepLIFT sums to the answer within 1 %, at the price of two runs for each baseline')
+    """
+    chosen = limits or Limits()
+    if isinstance(inputs, np.ndarray):
+        as_tensor = torch.from_numpy(np.ascontiguousarray(inputs))
+        bases = (
+            None if baselines is None else torch.from_numpy(np.ascontiguousarray(np.asarray(baselines, inputs.dtype)))
+        )
+        if method not in {"auto", "kernel"}:
+            raise InputError(
+                f"{method!r} needs gradients, and arrays have none", expected='method "kernel", or tensors',
+                fix="give a torch module and tensors",
+            )  # fmt: skip
+        question, many = _ask(_of_arrays(model, inputs.dtype), as_tensor, bases, target, fixed)
+        why = "the model is a function of arrays, which has no gradients" if method == "auto" else "asked for"
+        return _told(question, many, _kernel(question, many, chosen), KERNEL, why, names)
+    question, many = _ask(model, inputs, baselines, target, fixed)  # type: ignore[arg-type]
+    name, values, why = _by(question, many, method, chosen)
+    return _told(question, many, values, name, why, names)
+
+
+def _by(question: Question, baselines: tuple[Tensor, ...], method: str, limits: Limits) -> tuple[str, Values, str]:
+    """(method in words, values, why)."""
+    if method in METHODS:
+        function, words = METHODS[method]
+        return words, function(question, baselines, limits), "asked for"
+    if method == "kernel":
+        return KERNEL, _kernel(question, baselines, limits), "asked for"
+    if method != "auto":
+        raise InputError(
+            f"there is no method {method!r}", expected=", ".join(["auto", *METHODS, "kernel"]), fix="name one of these"
+        )
+    if not isinstance(question.module, nn.Module):
+        return KERNEL, _kernel(question, baselines, limits), "the model is a function, not a torch module"
+    try:
+        found = deeplift(question, baselines, limits)
+    except InputError as error:
+        if "no gradient" not in error.message:
+            raise
+        return KERNEL, _kernel(question, baselines, limits), error.message
+    missed = np.abs(found.output - found.base - found.values.sum(axis=1))
+    scale = np.maximum(np.maximum(np.abs(found.output - found.base), 1e-3 * np.abs(found.output)), 1e-12)
+    worst = float((missed / scale).max())
+    if worst <= limits.tolerance:
+        why = f"DeepLIFT sums to the answer within {limits.tolerance:.0%}, at the price of two runs for each baseline"
+        return METHODS["deeplift"][1], found, why.replace("%", " %")
+    function, words = METHODS["integrated"]
+    return words, function(question, baselines, limits), f"DeepLIFT misses {worst:.2g} of the answer ({_joined(found)})"
+
+
+def _joined(found: Values) -> str:
+    return "; ".join(found.notes) or "the module does something that has no rule"
+
+
+def _ask(
+    model: Callable[..., Any],
+    inputs: Given,
+    baselines: Given | None,
+    target: Target,
+    fixed: Mapping[str, Any] | None,
+) -> tuple[Question, tuple[Tensor, ...]]:
+    """The question, and baselines (B, ...) for each input."""
+    given = as_tuple(inputs)
+    check_inputs(model, given)
+    bases = tuple(torch.zeros_like(each[:1]) for each in given) if baselines is None else as_tuple(baselines)
+    check_baselines(given, bases, most=0)
+    many = tuple(
+        base.detach() if base.ndim == each.ndim else base.detach()[None]
+        for each, base in zip(given, bases, strict=True)
+    )
+    if len({len(base) for base in many}) != 1:
+        raise InputError("the inputs have different numbers of baselines", expected="as many for each", fix="cut them")
+    question = Question(model, tuple(each.detach() for each in given), (), dict(fixed or {}), target)
+    return question, many
+
+
+def _kernel(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
+    """Row by row."""
+    if len(question.inputs) != 1 or not question.inputs[0].is_floating_point():
+        raise InputError(
+            "a black box is explained for one input of real numbers",
+            expected="one tensor", fix="give a function of one tensor that makes the others",
+        )  # fmt: skip
+    with torch.no_grad():
+        answer = question.answer(question.inputs)
+    target = question.target_of(answer)
+    base = baselines[0].flatten(1).cpu().numpy()
+    found = []
+    for row in range(question.num_rows):
+        given = question.inputs[0][row]
+        asked = question.rows(slice(row, row + 1))
+
+        def f(rows: NDArray[np.floating], asked: Question = asked, row: int = row, given: Tensor = given) -> Any:
+            with torch.no_grad():
+                made = torch.from_numpy(rows).to(given).view(len(rows), *given.shape)
+                return asked.answer([made], times=len(rows))[:, target[row]].double().numpy()
+
+        found.append(
+            kernel_shap(
+                f, given.flatten().cpu().numpy(), base, num_evaluations=limits.num_evaluations,
+                tolerance=limits.tolerance, max_rows=16 * limits.max_rows, time_limit_s=limits.time_limit_s,
+                seed=limits.seed,
+            )
+        )  # fmt: skip
+    return Values(
+        np.stack([each.values for each in found]), np.array([each.base for each in found]),
+        np.array([each.output for each in found]), tuple(target.tolist()), np.stack([each.error for each in found]),
+        any(each.is_partial for each in found),
+        (f"{max(each.num_evaluations for each in found)} evaluations of {len(base)} rows at most",),
+    )  # fmt: skip
+
+
+def _of_arrays(model: Callable[..., Any], dtype: Any) -> Callable[..., Tensor]:
+    """A function of arrays as one of tensors."""
+
+    def call(rows: Tensor, **fixed: Any) -> Tensor:
+        return torch.as_tensor(np.asarray(model(rows.numpy().astype(dtype), **fixed)))
+
+    return call
+
+
+def _told(
+    question: Question, baselines: tuple[Tensor, ...], found: Values, method: str, why: str, names: Sequence[str]
+) -> Attribution:
+    width = found.values.shape[1]
+    if names and len(names) != width:
+        raise InputError(f"there are {len(names)} names", expected=f"{width}, one a value", fix="give as many, or none")
+    targets = set(found.target)
+    notes = list(found.notes)
+    if not found.values.any() and np.array_equal(found.output, found.base):
+        notes.append("the answer is the same for the inputs and the baselines: every contribution is 0")
+    if found.is_partial:
+        notes.append("partial: a limit was reached before the error that was asked for")
+    return Attribution(
+        names=tuple(names) or tuple(f"x{place}" for place in range(width)), values=found.values, base_value=found.base,
+        output=found.output, scale="the model's output", method=f"{method}; {_counted(len(baselines[0]))}",
+        target=str(targets.pop()) if len(targets) == 1 and not callable(question.target) else None, why=why,
+        error=found.error, is_partial=found.is_partial, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _counted(number: int) -> str:
+    return "one baseline" if number == 1 else f"{number} baselines"
