@@ -41,7 +41,7 @@ def ids(text: str, **given: object) -> list[list[str]]:
 
 
 def test_a_sentence_is_cited_in_its_own_words_or_in_others() -> None:
-    report = whole(cite("租赁期限不得超过二十年。\n借款利息不能预先从本金中扣除。", CORPUS))
+    report = whole(cite("租赁期限不得超过二十年。\n借款的利息不能预先在本金中扣除。", CORPUS))
     first, second = (sentence.citations[0] for sentence in report.sentences)
     assert (first.id, first.kind, first.quote) == ("租赁法/第一条/1@2024-01-01", "quote", "租赁期限不得超过二十年。")
     assert (second.id, second.kind) == ("租赁法/第三条/1@2024-01-01", "entailed")

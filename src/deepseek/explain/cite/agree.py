@@ -1,4 +1,5 @@
-"""Three errors that no similarity sees: another amount, the opposite sign, and a word such as "only" that is not there.
+"""Errors that no similarity sees: another amount, the opposite sign, a word such as "only" that is not there, a penalty
+for a rule.
 
 >>> agrees("租期最长三十年", "租赁期限不得超过二十年。")
 False
@@ -9,9 +10,9 @@ False
 >>> agrees("不得扣押身份证", "用人单位不得扣押劳动者的身份证。")
 True
 
-The sign is compared where sentence and clause speak of the same: each part of the sentence (parts end at commas) is
-laid beside the part of the clause that shares most pairs of letters, or words, with it. The items of a list share the
-sign of the line that opens it.
+The sign is compared twice. Each part of the sentence (parts end at commas) is laid beside the part of the clause that
+says most of it; the items of a list share the sign of the line that opens it. And what stands behind a no on one side
+must not stand on the other without one: "不适用死刑" speaks against "可以适用死刑" wherever it stands.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from collections.abc import Iterator
 from deepseek.explain.cite.bm25 import terms
 from deepseek.explain.cite.numerals import amounts
 
-#: Parts whose share of common terms is less say nothing about each other's sign.
+#: Parts that share less of their terms say nothing about each other's sign.
 LEAST_COMMON = 0.4
+#: Words of which one denies the other.
+_OPPOSITES = (("有效", "无效"), ("有权", "无权"), ("合法", "违法"))
 _PART = re.compile(r"[，,。；;：:！？!?\n]+|\.(?:\s|$)")
 #: Words in which a no is no no, and bounds: "must not exceed 20 years" and "at most 20 years" are one.
 _NO_NO = re.compile(
@@ -37,20 +40,63 @@ _NO = re.compile(
     r"不|未|无|禁止|严禁|没有|\b(?:not|no|never|neither|nor|without|prohibited|forbidden|void|illegal)\b|n't\b",
     re.IGNORECASE,
 )
+#: A no and what follows at once: two Chinese letters, or a word.
+_HEAD = re.compile(
+    r"(?:不得|不能|不可|不应|不予|禁止|没有|无须|无需|不|未|无)(?:以任何形式)?([一-鿿]{2})"
+    r"|\b(?:not|no|never|without)\s+(?:be\s+)?(\w{4,})",
+    re.IGNORECASE,
+)
+#: What is allowed is not said by what is ordered or forbidden.
+_MAY = re.compile(r"可以|允许|有权|可自|\bmay\b(?! not)|\bis (?:allowed|permitted|entitled)\b", re.IGNORECASE)
+#: A clause about what is done to those who break a rule does not say that the rule is to be broken.
+_PENAL = re.compile(
+    r"(?:有下列[^。：]{0,12}之一|违反本[法条例]|违反[^。，]{0,20}规定)[^。]*(?:责令|罚款|处分|吊销|警告)"
+)
+_PENALTY = re.compile(r"罚|处|责令|责任|刑|吊销|没收|警告|违反")
 #: A clause that does not say them does not support a sentence that does.
 _STRONG = re.compile(
-    r"任何|一律|只|仅|才|随时|自由|全部|永久|\b(?:any|all|every|only|always|solely|exclusively)\b", re.IGNORECASE
+    r"任何|任意|一律|只|仅|才|随时|自由|全部|永久|所有|\b(?:any|all|every|only|always|solely|exclusively)\b",
+    re.IGNORECASE,
 )
 
 
-def agrees(sentence: str, clause: str) -> bool:
-    """Whether nothing in the sentence speaks against the clause."""
+def agrees(sentence: str, quoted: str) -> bool:
+    """Whether nothing in what is quoted of a clause speaks against the sentence."""
     return (
-        _has_amounts(sentence, clause)
+        _has_amounts(sentence, quoted)
         and {word.casefold() for word in _STRONG.findall(sentence)}
-        <= {word.casefold() for word in _STRONG.findall(clause)}
-        and _same_signs(sentence, clause)
+        <= {word.casefold() for word in _STRONG.findall(quoted)}
+        and not (_MAY.search(sentence) and not _MAY.search(quoted))
+        and not (_PENAL.search(quoted) and not _PENALTY.search(sentence))
+        and _same_signs(sentence, quoted)
+        and not _only_denied(quoted, sentence)
+        and not _only_denied(sentence, quoted)
+        and not any(
+            one in sentence and other in quoted and one not in quoted
+            for pair in _OPPOSITES
+            for one, other in (pair, pair[::-1])
+        )
     )
+
+
+def _only_denied(text: str, other: str) -> bool:
+    """Whether something is denied each time that `text` says it, and `other` says it without a no.
+
+    >>> _only_denied("怀孕的妇女，不适用死刑", "怀孕的妇女可以适用死刑")
+    True
+    """
+    said, plain = _plain(text), _plain(other)
+    heads = {match[1] or match[2] for match in _HEAD.finditer(_NO_NO.sub("", text))}
+    return any(head in plain and head not in said for head in heads)
+
+
+def _plain(text: str) -> str:
+    """A text without what stands behind a no, up to the end of its part."""
+    kept = []
+    for part, no in _parts(text):
+        match = _NO.search(_NO_NO.sub("", part)) if no else None
+        kept.append(part if not no else _NO_NO.sub("", part)[: match.start()] if match else "")
+    return "\n".join(kept)
 
 
 def denies(text: str) -> bool:
@@ -74,16 +120,13 @@ def _has_amounts(sentence: str, clause: str) -> bool:
 
 
 def _same_signs(sentence: str, clause: str) -> bool:
-    given = list(_parts(clause))
-    for part, no in _parts(sentence):
+    given = [(_pairs(part), sign) for part, sign in _parts(clause)]
+    for part, sign in _parts(sentence):
         asked = _pairs(part)
-        if not asked or not given:
-            continue
-        shares = [len(asked & _pairs(other)) / len(asked) for other, _ in given]
-        best = max(shares)
-        if best >= LEAST_COMMON and all(
-            other != no for (_, other), share in zip(given, shares, strict=True) if share == best
-        ):
+        # First how much of the sentence's part is there, then how little else.
+        near = [(len(asked & other) / len(asked), -len(other), its) for other, its in given if asked]
+        best = max((likeness[:2] for likeness in near), default=(0.0, 0))
+        if best[0] >= LEAST_COMMON and sign not in [its for share, size, its in near if (share, size) == best]:
             return False
     return True
 

@@ -71,6 +71,17 @@ def quote_of(sentence: str, clause: str) -> Quote:
     return Quote(*_trimmed(clause, parts[first][0], parts[last][1]), share)
 
 
+def with_opening(clause: str, quote: Quote) -> str:
+    """What is quoted, behind the line that opens the list in which it stands.
+
+    >>> with_opening("无效：\\n（一）欺诈；\\n（二）胁迫。", Quote(11, 18, 1.0))
+    '无效：\\n（二）胁迫。'
+    """
+    words = clause[quote.start : quote.end]
+    opening, _, items = clause.partition("\n")
+    return f"{opening}\n{words}" if items and quote.start > len(opening) else words
+
+
 def common(first: str, second: str) -> tuple[int, int]:
     """The longest run of letters that both texts have: (its place in `second`, its length).
 

@@ -3,16 +3,16 @@
     scorer = TermScorer(index.bm25)
     scorer.scores("利息不得预先从本金里扣除。", clauses)        # (N,), 0..1; a citation from scorer.threshold on
 
-TermScorer needs no model: the share of the sentence's terms that the clause has, each weighted by how rare it is in the
-corpus; 0 where something speaks against it (agree.py). Its threshold was chosen on the validation sentences of
-benchmarks/citations.py. It errs by what it does not know: other words for the same thing, and conditions that a
-sentence leaves out. For a checklist of fixed sentences, train one: checklist.py.
+TermScorer needs no model: the share of the sentence's terms that the quoted part of the clause has, each weighted by
+the square of its inverse document frequency; 0 where something speaks against it (agree.py). Its threshold was chosen
+on the validation sentences of benchmarks/citations.py. It errs by what it does not know: other words for the same
+thing, and conditions that a sentence leaves out. For a checklist of fixed sentences, train one: checklist.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from deepseek.explain.cite.agree import agrees
 from deepseek.explain.cite.bm25 import Bm25, terms
 from deepseek.explain.cite.corpus import Clause
 from deepseek.explain.cite.numerals import LETTERS
+from deepseek.explain.cite.quote import quote_of, with_opening
 
 #: A reference to a law or an article says nothing about what stands there.
 _REFERENCE = re.compile(
@@ -54,22 +55,28 @@ class TermScorer:
     """The scorer that cite() takes where none is given."""
 
     name = "terms"
-    threshold = 0.6
+    threshold = 0.55
 
     def __init__(self, index: Bm25) -> None:
         self._index = index
 
     def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
         said = bare(sentence)
-        asked = {term: self._index.weight(term) for term in set(terms(said))}
+        asked = {term: self._index.weight(term) ** 2 for term in set(terms(said))}
         total = sum(asked.values())
         found = np.zeros(len(clauses))
-        for row, clause in enumerate(clauses):
-            given = set(terms(clause.text))
-            covered = sum(weight for term, weight in asked.items() if term in given) / total if total else 0.0
-            # The guards cost more than the terms: they are asked where it matters.
-            found[row] = covered if covered >= self.threshold and agrees(said, clause.text) else 0.0
+        for row, clause in enumerate(clauses if total else ()):
+            if self._share(asked, clause.text) < self.threshold * total:
+                continue  # less than all of it is no more
+            quoted = with_opening(clause.text, quote_of(said, clause.text))
+            covered = self._share(asked, quoted) / total
+            found[row] = covered if covered >= self.threshold and agrees(said, quoted) else 0.0
         return found
+
+    @staticmethod
+    def _share(asked: Mapping[str, float], text: str) -> float:
+        given = set(terms(text))
+        return sum(weight for term, weight in asked.items() if term in given)
 
 
 def bare(sentence: str) -> str:
