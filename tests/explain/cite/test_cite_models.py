@@ -132,6 +132,7 @@ def test_e5_finds_the_meaning_across_words_and_languages(tmp_path: Path) -> None
     assert found.argmax(axis=1).tolist() == [0, 2]
 
 
+@pytest.mark.slow
 def test_the_sentence_encoder_finds_the_meaning_across_languages() -> None:
     encoder = SentenceEncoder(wheel(USE))
     found = (

@@ -25,8 +25,10 @@ from deepseek.extras import lazily
 if TYPE_CHECKING:
     from deepseek.explain.cite.ablate import Ablation, Generator
     from deepseek.explain.cite.check import CiteOptions
+    from deepseek.explain.cite.checklist import Checklist
     from deepseek.explain.cite.corpus import Clause, Corpus
     from deepseek.explain.cite.embed import Embedder, FolderEmbedder
+    from deepseek.explain.cite.evidence import Contract
     from deepseek.explain.cite.report import CitedText
     from deepseek.explain.cite.retrieve import Index
     from deepseek.explain.cite.score import Scorer, TermScorer
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ablation",
+    "Checklist",
     "CiteOptions",
     "CitedText",
     "Clause",
+    "Contract",
     "Corpus",
     "Embedder",
     "FolderEmbedder",
@@ -49,9 +53,11 @@ __all__ = [
 
 _MODULES = {
     "Ablation": "ablate",
+    "Checklist": "checklist",
     "CiteOptions": "check",
     "CitedText": "report",
     "Clause": "corpus",
+    "Contract": "evidence",
     "Corpus": "corpus",
     "Embedder": "embed",
     "FolderEmbedder": "embed",
