@@ -62,7 +62,7 @@ class Views:
                 bias.append(_NOTHING)
         rows = np.concatenate([_near(each) for each in vectors]).astype(np.float64)
         meaning = np.linalg.solve(rows.T @ rows + RIDGE * np.eye(rows.shape[1]), rows.T @ target)
-        return cls(words, np.array(weights), np.array(bias), meaning)
+        return cls(words, np.array(weights), np.array(bias), np.asarray(meaning, np.float64))
 
     def scores(self, clauses: Sequence[str], vectors: Float32) -> tuple[Float64, Float64]:
         """(N, H) by words and (N, H) by meaning."""

@@ -79,7 +79,11 @@ class Verdicts:
         rows: list[Any] = [None] * len(contracts)
         for held in sorted(set(fold.tolist())):
             inside = np.flatnonzero(fold != held).tolist()
-            readers = _Readers(*([each[place] for place in inside] for each in (contracts, vectors, ranked)))
+            readers = _Readers(
+                [contracts[place] for place in inside],
+                [vectors[place] for place in inside],
+                [ranked[place] for place in inside],
+            )
             for place in np.flatnonzero(fold == held).tolist():
                 clauses = contracts[place].clauses
                 said = readers.probabilities(clauses, vectors[place], ranked[place])
