@@ -25,8 +25,16 @@ from deepseek.explain.cite.numerals import amounts
 
 #: Parts that share less of their terms say nothing about each other's sign.
 LEAST_COMMON = 0.4
-#: Words of which one denies the other.
-_OPPOSITES = (("有效", "无效"), ("有权", "无权"), ("合法", "违法"))
+#: A part of so many terms must have this share of them in the quote.
+LONG_PART, LEAST_PART = 4, 0.4
+#: Words that stand for one another's opposite, or for another person: one of them does not say what another says.
+_OTHERS = (
+    ("有效", "无效"), ("有权", "无权"), ("合法", "违法"), ("共同", "个人", "各自"), ("书面", "口头"), ("允许", "禁止"),
+    ("有期徒刑", "无期徒刑", "死刑"), ("第一顺序", "第二顺序"), ("故意", "过失"), ("从重", "从轻"), ("动产", "不动产"),
+    ("出租人", "承租人"), ("债权人", "债务人"), ("出卖人", "买受人"), ("用人单位", "劳动者"), ("经营者", "消费者"),
+    ("男方", "女方"), ("父亲", "母亲"), ("投保人", "保险人", "被保险人", "受益人"), ("赠与人", "受赠人"),
+    ("lessor", "lessee"), ("buyer", "seller"), ("creditor", "debtor"), ("employer", "employee"),
+)  # fmt: skip
 _PART = re.compile(r"[，,。；;：:！？!?\n]+|\.(?:\s|$)")
 #: Words in which a no is no no, and bounds: "must not exceed 20 years" and "at most 20 years" are one.
 _NO_NO = re.compile(
@@ -64,6 +72,7 @@ def agrees(sentence: str, quoted: str) -> bool:
     """Whether nothing in what is quoted of a clause speaks against the sentence."""
     return (
         _has_amounts(sentence, quoted)
+        and _has_parts(sentence, quoted)
         and {word.casefold() for word in _STRONG.findall(sentence)}
         <= {word.casefold() for word in _STRONG.findall(quoted)}
         and not (_MAY.search(sentence) and not _MAY.search(quoted))
@@ -71,11 +80,27 @@ def agrees(sentence: str, quoted: str) -> bool:
         and _same_signs(sentence, quoted)
         and not _only_denied(quoted, sentence)
         and not _only_denied(sentence, quoted)
-        and not any(
-            one in sentence and other in quoted and one not in quoted
-            for pair in _OPPOSITES
-            for one, other in (pair, pair[::-1])
-        )
+        and not _about_others(sentence, quoted)
+    )
+
+
+def _has_parts(sentence: str, quoted: str) -> bool:
+    """Whether no part of the sentence is without support: the last one often says what follows from the others."""
+    given = _pairs(quoted)
+    for part, _ in _parts(sentence):
+        asked = _pairs(part)
+        if len(asked) >= LONG_PART and len(asked & given) < LEAST_PART * len(asked):
+            return False
+    return True
+
+
+def _about_others(sentence: str, quoted: str) -> bool:
+    """Whether the quote has another word where the sentence has its opposite."""
+    said, given = sentence.casefold(), quoted.casefold()
+    return any(
+        word in said and word not in given and any(other in given for other in words if other != word)
+        for words in _OTHERS
+        for word in words
     )
 
 

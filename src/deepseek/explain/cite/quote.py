@@ -46,28 +46,31 @@ def letters(text: str) -> tuple[str, list[int]]:
 
 
 def quote_of(sentence: str, clause: str) -> Quote:
-    """The part of a clause that says most of a sentence: the longest piece that both share, widened to whole parts of
-    the clause (parts end at 。；.;), or where they share little, the part with the most common terms."""
+    """The part of a clause that says most of a sentence (parts end at 。；.;): where both share a long piece, the parts
+    in which it stands, else the one with the most common terms; and its neighbours that say more of the sentence."""
     wanted, _ = letters(sentence[:MOST_LETTERS])
     given, places = letters(clause)
     if not wanted or not given:
         return Quote(0, len(clause), 0.0)
-    first, size = common(wanted, given)
+    place, size = common(wanted, given)
     share = size / len(wanted) if len(sentence) <= MOST_LETTERS else 0.0
-    if share >= 0.5:
-        return Quote(*_widened(clause, places[first], places[first + size - 1] + 1), share)
-    asked = set(terms(sentence))
     parts = [match.span() for match in _PART.finditer(clause) if match[0].strip()]
+    asked = set(terms(sentence))
     has = [asked & set(terms(clause[start:end])) for start, end in parts]
-    first = last = max(range(len(parts)), key=lambda place: len(has[place]))
-    seen = has[first]
+    if share >= 0.5:
+        start, end = places[place], places[place + size - 1]
+        inside = [number for number, part in enumerate(parts) if part[0] <= end and part[1] > start]
+        first, last = inside[0], inside[-1]
+    else:
+        first = last = max(range(len(parts)), key=lambda number: len(has[number]))
+    seen = set().union(*has[first : last + 1])
     least = WORTH * len(asked)
     while last + 1 < len(parts) and len(has[last + 1] - seen) >= least:
         last += 1
-        seen = seen | has[last]
+        seen |= has[last]
     while first and len(has[first - 1] - seen) >= least:
         first -= 1
-        seen = seen | has[first]
+        seen |= has[first]
     return Quote(*_trimmed(clause, parts[first][0], parts[last][1]), share)
 
 
@@ -102,12 +105,6 @@ def common(first: str, second: str) -> tuple[int, int]:
         if runs[longest] > best:
             best, end = int(runs[longest]), longest
     return end - best, best
-
-
-def _widened(clause: str, start: int, end: int) -> tuple[int, int]:
-    spans = [match.span() for match in _PART.finditer(clause) if match[0]]
-    inside = [span for span in spans if span[0] < end and span[1] > start]
-    return _trimmed(clause, inside[0][0], inside[-1][1])
 
 
 def _trimmed(clause: str, start: int, end: int) -> tuple[int, int]:
