@@ -55,7 +55,7 @@ class TermScorer:
     """The scorer that cite() takes where none is given."""
 
     name = "terms"
-    threshold = 0.55
+    threshold = 0.65
 
     def __init__(self, index: Bm25) -> None:
         self._index = index
