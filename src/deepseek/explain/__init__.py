@@ -8,6 +8,7 @@ rows = row_reports(attribution, records)                  waterfalls and reasons
 write_report("report.html", ...)                          one offline page
 ModalityExplainer(runtime).explain(samples)                Shapley values of files, texts and their table
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
+cite(text, "laws/")                                       the clauses that support a text (the room cite/)
 """
 
 from __future__ import annotations

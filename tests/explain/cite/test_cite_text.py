@@ -157,6 +157,13 @@ def test_hostile_articles_are_quoted_and_nothing_else() -> None:
     assert report.sentences[1].status == "unsupported"
 
 
+def test_a_hostile_clause_costs_bounded_time() -> None:
+    hostile = Corpus.of({"恶法": "第一条 " + "违反规定有下列之一第九千条不得" * 60_000})
+    start = time.process_time()
+    cite("违反规定有下列之一不得。" * 3 + "第九千条" * 400, hostile)
+    assert time.process_time() - start < 10
+
+
 def test_options_and_scorers_are_checked() -> None:
     class Odd:
         name, threshold = "odd", 0.5

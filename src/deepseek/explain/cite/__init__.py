@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deepseek.explain.cite.corpus import Clause, Corpus
     from deepseek.explain.cite.embed import Embedder, FolderEmbedder
     from deepseek.explain.cite.evidence import Contract
+    from deepseek.explain.cite.generator import FolderGenerator
     from deepseek.explain.cite.report import CitedText
     from deepseek.explain.cite.retrieve import Index
     from deepseek.explain.cite.score import Scorer, TermScorer
@@ -44,6 +45,7 @@ __all__ = [
     "Corpus",
     "Embedder",
     "FolderEmbedder",
+    "FolderGenerator",
     "Generator",
     "Index",
     "Scorer",
@@ -61,6 +63,7 @@ _MODULES = {
     "Corpus": "corpus",
     "Embedder": "embed",
     "FolderEmbedder": "embed",
+    "FolderGenerator": "generator",
     "Generator": "ablate",
     "Index": "retrieve",
     "Scorer": "score",

@@ -20,6 +20,7 @@ import numpy as np
 from deepseek.explain.cite.bm25 import terms
 
 MOST_LETTERS = 2_000  # of a sentence that are compared; what is longer is no quote
+MOST_CLAUSE_LETTERS = 20_000  # of a clause that are quoted from: the longest paragraph of zh-law has under 1,000
 #: A neighbouring part that says this share of the sentence's terms anew stands in the quote, too.
 WORTH = 0.15
 _PART = re.compile(r"[^。！？；\n.!?;]*[。！？；.!?;\n]*")
@@ -48,6 +49,7 @@ def letters(text: str) -> tuple[str, list[int]]:
 def quote_of(sentence: str, clause: str) -> Quote:
     """The part of a clause that says most of a sentence (parts end at 。；.;): where both share a long piece, the parts
     in which it stands, else the one with the most common terms; and its neighbours that say more of the sentence."""
+    clause = clause[:MOST_CLAUSE_LETTERS]
     wanted, _ = letters(sentence[:MOST_LETTERS])
     given, places = letters(clause)
     if not wanted or not given:
@@ -81,7 +83,7 @@ def with_opening(clause: str, quote: Quote) -> str:
     '无效：\\n（二）胁迫。'
     """
     words = clause[quote.start : quote.end]
-    opening, _, items = clause.partition("\n")
+    opening, _, items = clause[:MOST_CLAUSE_LETTERS].partition("\n")
     return f"{opening}\n{words}" if items and quote.start > len(opening) else words
 
 
