@@ -29,13 +29,15 @@ def wheel(pin: Pin) -> Path:
 
 
 class Letters:
-    """Counts a few letters."""
+    """Counts a few letters that mean alike."""
 
     name, weight = "letters", 1.0
     calls = 0
 
     def queries(self, texts: Sequence[str]) -> np.ndarray:
-        return np.array([[text.count(letter) for letter in "贷遗租"] for text in texts], np.float32)
+        return np.array(
+            [[sum(map(text.count, pair)) for pair in ("贷钱", "遗丢", "租房")] for text in texts], np.float32
+        )
 
     def passages(self, texts: Sequence[str]) -> np.ndarray:
         type(self).calls += 1
@@ -51,7 +53,7 @@ def test_bm25_is_its_formula() -> None:
 
 def test_vectors_are_added_kept_and_checked(tmp_path: Path) -> None:
     index = Index(CORPUS, [Letters()], cache=tmp_path)
-    assert [hit.key[1] for hit in index.search(["谁来修租来的房子"], most=1)[0]] == ["第三条"]
+    assert [hit.key[1] for hit in index.search(["房"], most=1)[0]] == ["第三条"]
     (kept,) = tmp_path.iterdir()
     assert Letters.calls == 1
     again = Index(CORPUS, [Letters()], cache=tmp_path)
