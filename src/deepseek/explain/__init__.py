@@ -10,6 +10,7 @@ ModalityExplainer(runtime).explain(samples)                Shapley values of fil
 explain(module, inputs, baselines)                        of any torch module or function, by a method that fits it
 layer_path(module, inputs, baseline)                      a torch module's decision, layer by layer, with a ledger
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
+cite(text, "laws/")                                       the clauses that support a text (the room cite/)
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Chinese numbers as they stand in law: read to compare, written for the numbers of articles.
+
+>>> number("二百六十四"), number("1043"), number("十五"), number("5.5"), chinese(1043)
+(264.0, 1043.0, 15.0, 5.5, '一千零四十三')
+"""
+
+from __future__ import annotations
+
+import re
+
+DIGITS = {letter: place for place, letter in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
+STEPS = {"十": 10, "百": 100, "千": 1000}
+LARGE = {"万": 10**4, "亿": 10**8}
+LETTERS = "".join((*DIGITS, *STEPS, *LARGE))
+#: A number with what it counts or the word before it; a lone 一 is an article ("一方"), no amount.
+_NUMBER = re.compile(rf"(百分之)?([{LETTERS}]+|\d[\d,]*(?:\.\d+)?)\s*(%|[倍年月日天周岁元人次小时个]?)(?:以(上|下))?")
+_ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_WORD = re.compile(r"\b(" + "|".join(_ENGLISH) + r")\b", re.IGNORECASE)
+
+
+def number(text: str) -> float:
+    """The value of a number in digits or in Chinese. ValueError for anything else."""
+    plain = text.replace(",", "")
+    if plain and plain[0].isascii():
+        return float(plain)
+    if not plain or any(letter not in LETTERS for letter in plain):
+        raise ValueError(f"{text!r} is no number")
+    if not any(letter in STEPS or letter in LARGE for letter in plain):
+        return float("".join(str(DIGITS[letter]) for letter in plain))  # 二〇二三
+    whole = part = digit = 0
+    for letter in plain:
+        if letter in DIGITS:
+            digit = DIGITS[letter]
+        elif letter in STEPS:
+            part += (digit or 1) * STEPS[letter]
+            digit = 0
+        else:
+            whole = (whole + part + digit) * LARGE[letter]
+            part = digit = 0
+    return float(whole + part + digit)
+
+
+def chinese(value: int) -> str:
+    """A whole number from 0 to 9999 in Chinese.
+
+    >>> [chinese(value) for value in (0, 10, 18, 101, 120, 1001)]
+    ['零', '十', '十八', '一百零一', '一百二十', '一千零一']
+    """
+    names = "零一二三四五六七八九"
+    if not 0 <= value <= 9999:
+        raise ValueError(f"{value} is not from 0 to 9999")
+    if value < 10:
+        return names[value]
+    found, waits = "", False
+    for letter, step in (("千", 1000), ("百", 100), ("十", 10), ("", 1)):
+        digit = value // step % 10
+        if not digit:
+            waits = bool(found)
+            continue
+        found += ("零" if waits else "") + names[digit] + letter
+        waits = False
+    return found[1:] if found.startswith("一十") else found
+
+
+def amounts(text: str) -> frozenset[tuple[float, str, str]]:
+    """The numbers of a sentence: (value, unit where one follows, + for "以上", - for "以下"); 三年 and 3 年 are one.
+
+    >>> sorted(amounts("三年以上徒刑，违约金为百分之二十")), sorted(amounts("within 30 days, or three years"))
+    ([(3.0, '年', '+'), (20.0, '%', '')], [(3.0, '', ''), (30.0, '', '')])
+    """
+    found = set()
+    for share, digits, unit, side in _NUMBER.findall(text):
+        if not unit and not share and digits in ("一", "两", "千", "百", "十", "万", "亿", "零"):
+            continue
+        if digits == "一" and unit in ("个", "人", "次", "日", "天"):
+            continue  # 一个, 一人: mostly no amount
+        kind = "%" if share or unit == "%" else {"天": "日", "周": "岁", "个": "", "小": "时"}.get(unit, unit)
+        found.add((number(digits), kind, {"上": "+", "下": "-"}.get(side, "")))
+    found |= {(float(_ENGLISH.index(word.lower())), "", "") for word in _WORD.findall(text) if word.lower() != "one"}
+    return frozenset(found)

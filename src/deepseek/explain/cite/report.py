@@ -1,0 +1,104 @@
+"""What cite() found, as objects and as one JSON object.
+
+report.to_dict()      {"sentences": [{"text", "start", "end", "status", "citations": [...], ...}], "corpus", ...}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+#: misattributed: clauses support it, but none of the articles that it names itself.
+Status = Literal["supported", "misattributed", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """One clause that supports a sentence."""
+
+    id: str
+    law: str
+    article: str
+    paragraph: int
+    version: str
+    quote: str  # word for word: clause.text[quote_start:quote_end]
+    quote_start: int
+    quote_end: int
+    kind: Literal["quote", "entailed"]  # whether the sentence repeats the clause, or says it in other words
+    score: float  # the scorer's, 0..1
+    cause: float | None = None  # how much the logit of the sentence rises with this clause; None: not asked
+
+    @property
+    def caused(self) -> bool | None:
+        """Whether the clause made the sentence likelier; None where no generator was asked."""
+        return None if self.cause is None else self.cause > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An article that the sentence itself names."""
+
+    text: str
+    law: str  # "" when the sentence names none
+    article: str
+    ids: tuple[str, ...]  # of its clauses; empty when there is no such article
+
+
+@dataclass(frozen=True, slots=True)
+class CitedSentence:
+    """A sentence, text[start:end], and what supports it."""
+
+    text: str
+    start: int
+    end: int
+    status: Status
+    citations: tuple[Citation, ...]
+    references: tuple[Reference, ...]
+    reason: str = ""  # why it is unsupported, or what is wrong with a reference
+    fit: float | None = None  # how well the linear model of causes predicts the generator, -1..1
+
+
+@dataclass(frozen=True, slots=True)
+class CitedText:
+    """The whole answer."""
+
+    sentences: tuple[CitedSentence, ...]
+    corpus: Mapping[str, Any]  # num_clauses, num_articles, digest, skipped
+    scorer: str
+    retrieval: tuple[str, ...]
+    problem: str = ""  # why causes are missing: the generator failed
+    num_calls: int = 0  # of the generator
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something that was asked for is missing."""
+        return bool(self.problem)
+
+    @property
+    def unsupported(self) -> tuple[CitedSentence, ...]:
+        """What a person has to look at: no clause supports it, or another one than it names."""
+        return tuple(sentence for sentence in self.sentences if sentence.status != "supported")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON knows it; a number that is not finite is null."""
+        made = asdict(self)
+        made["sentences"] = [
+            {
+                **asdict(sentence),
+                "fit": _finite(sentence.fit),
+                "citations": [{**asdict(citation), "caused": citation.caused} for citation in sentence.citations],
+            }
+            for sentence in self.sentences
+        ]
+        return {
+            "num_sentences": len(self.sentences),
+            "num_supported": sum(sentence.status == "supported" for sentence in self.sentences),
+            "partial": self.is_partial,
+            **made,
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,121 @@
+"""What a whole contract says of each sentence of a checklist: nothing, that it holds, or that it does not.
+
+    verdicts = Verdicts.fit(contracts, vectors, tables, ranked, fold)
+    verdicts.probabilities(clauses, vectors, table, ranked)       # (H, 3)
+
+A logistic regression for each sentence reads the likeliest clauses; boosted trees weigh it against how likely these
+clauses are evidence at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float32, Float64
+from deepseek.explain.cite.evidence import Contract
+from deepseek.extras import need
+
+NUM_READ, NUM_MEANT, NUM_CHANCES = 3, 2, 4  # clauses that are read, whose vectors are averaged, whose scores count
+STRENGTH = 5.0
+TREES = {
+    "n_estimators": 80, "max_depth": 3, "learning_rate": 0.08, "subsample": 0.8, "colsample_bytree": 0.6,
+    "min_child_weight": 4, "n_jobs": 1, "random_state": 0,
+}  # fmt: skip
+_TURNS = (" not ", " no ", " except", "unless", "without", "however")
+
+
+class _Readers:
+    """One reader for each sentence."""
+
+    def __init__(self, contracts: Sequence[Contract], vectors: Sequence[Float32], ranked: Sequence[Float64]) -> None:
+        text = need("sklearn.feature_extraction.text", extra="tabular")
+        linear = need("sklearn.linear_model", extra="tabular")
+        self._made: list[Any] = []
+        for column in range(ranked[0].shape[1]):
+            read = [_read(c.clauses, v, r[:, column]) for c, v, r in zip(contracts, vectors, ranked, strict=True)]
+            labels = np.array([contract.labels[column] for contract in contracts])
+            if len(set(labels.tolist())) == 1:
+                self._made.append(int(labels[0]))
+                continue
+            words = text.TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+            words.fit([each[0] for each in read])
+            model = linear.LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-2)
+            self._made.append((words, model.fit(_joined(words, read), labels)))
+
+    def probabilities(self, clauses: Sequence[str], vectors: Float32, ranked: Float64) -> Float64:
+        """(H, 3)."""
+        found = np.zeros((ranked.shape[1], 3))
+        for column, made in enumerate(self._made):
+            if isinstance(made, int):
+                found[column, made] = 1
+                continue
+            words, model = made
+            table = _joined(words, [_read(clauses, vectors, ranked[:, column])])
+            found[column, model.classes_] = model.predict_proba(table)[0]
+        return found
+
+
+class Verdicts:
+    """Readers and the trees over them."""
+
+    def __init__(self, readers: _Readers, trees: Any) -> None:
+        self._readers, self._trees = readers, trees
+
+    @classmethod
+    def fit(
+        cls,
+        contracts: Sequence[Contract],
+        vectors: Sequence[Float32],
+        tables: Sequence[Float64],
+        ranked: Sequence[Float64],
+        fold: NDArray[np.int64],
+    ) -> Verdicts:
+        """`ranked`: (N, H) of each contract, by rankers that have not seen it. The trees learn from readers of other
+        folds."""
+        rows: list[Any] = [None] * len(contracts)
+        for held in sorted(set(fold.tolist())):
+            inside = np.flatnonzero(fold != held).tolist()
+            readers = _Readers(
+                [contracts[place] for place in inside],
+                [vectors[place] for place in inside],
+                [ranked[place] for place in inside],
+            )
+            for place in np.flatnonzero(fold == held).tolist():
+                clauses = contracts[place].clauses
+                said = readers.probabilities(clauses, vectors[place], ranked[place])
+                rows[place] = _summary(clauses, tables[place], ranked[place], said)
+        trees = need("xgboost", extra="explain").XGBClassifier(**TREES)
+        trees.fit(np.concatenate(rows), np.concatenate([contract.labels for contract in contracts]))
+        return cls(_Readers(contracts, vectors, ranked), trees)
+
+    def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
+        """(H, 3) of one contract."""
+        said = self._readers.probabilities(clauses, vectors, ranked)
+        return np.asarray(self._trees.predict_proba(_summary(clauses, table, ranked, said)), np.float64)
+
+
+def _read(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float32]:
+    """The likeliest clauses as one text, and the mean of their vectors."""
+    order = np.argsort(-scores, kind="stable")
+    return " ".join(clauses[place] for place in order[:NUM_READ]), vectors[order[:NUM_MEANT]].mean(axis=0)
+
+
+def _joined(words: Any, read: Sequence[tuple[str, Float32]]) -> Any:
+    sparse = need("scipy.sparse", extra="tabular")
+    return sparse.hstack(
+        [words.transform([each[0] for each in read]), sparse.csr_matrix([each[1] for each in read])]
+    ).tocsr()
+
+
+def _summary(clauses: Sequence[str], table: Float64, ranked: Float64, said: Float64) -> Float64:
+    """(H, F): the best scores, the readers' log-chances, and turns such as "except" in the likeliest clause."""
+    best = -np.sort(-ranked, axis=0)[:NUM_CHANCES]
+    best = np.pad(best, ((0, NUM_CHANCES - len(best)), (0, 0)), constant_values=-20.0).T
+    texts = [clauses[place].lower() for place in ranked.argmax(axis=0)]
+    turns = [[sum(text.count(word) for word in _TURNS), np.log1p(len(text))] for text in texts]
+    kinds = np.stack([np.full(len(texts), len(clauses)), np.arange(len(texts))], axis=1)
+    return np.concatenate([best, table[:, :, :3].max(axis=0), np.log(said + 0.01), turns, kinds], axis=1)

@@ -1,0 +1,98 @@
+"""A checklist that is trained on contracts: labels and places on new ones, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from deepseek.errors import InputError
+from deepseek.explain import cite
+from deepseek.explain.cite import Checklist, CiteOptions, Contract, Corpus
+from deepseek.explain.cite.bm25 import terms
+
+LIST = ("The receiver may copy the data.", "The receiver shall return the data.")
+COPY = ("", "The receiver may copy the data for its own use.", "The receiver shall not copy any of the data.")
+GIVE = ("", "At the end the receiver shall return all data.", "The receiver need not return the data, ever.")
+FILLER = (
+    "This agreement is governed by the law of England.", "Each party bears its own costs.", "Notices are in writing.",
+    "The term is two years.", "No partnership is created.", "The parties met in London.", "Fees are due on Monday.",
+)  # fmt: skip
+
+
+class Hashed:
+    """Words into 32 cells."""
+
+    name, weight = "hashed", 1.0
+
+    def passages(self, texts: Sequence[str]) -> np.ndarray:
+        found = np.zeros((len(texts), 32), np.float32)
+        for row, text in enumerate(texts):
+            for term in terms(text):
+                found[row, sum(map(ord, term)) % 32] += 1
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1)
+
+    queries = passages
+
+
+def contract(seed: int) -> Contract:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 3, 2)
+    clauses = [
+        *draw.permutation(FILLER)[:4],
+        *(kind[label] for kind, label in zip((COPY, GIVE), labels, strict=True) if label),
+    ]
+    order = draw.permutation(len(clauses))
+    shuffled = tuple(str(clauses[place]) for place in order)
+    evidence = np.array(
+        [
+            [label * (clause == kind[label]) for kind, label in zip((COPY, GIVE), labels, strict=True)]
+            for clause in shuffled
+        ]
+    )
+    return Contract(shuffled, evidence, labels)
+
+
+@pytest.fixture(scope="module")
+def checklist() -> Checklist:
+    return Checklist.fit([contract(seed) for seed in range(60)], LIST, Hashed())
+
+
+def test_new_contracts_are_judged_and_the_clause_is_named(checklist: Checklist) -> None:
+    right, first = [], []
+    for seed in range(100, 130):
+        new = contract(seed)
+        for column, finding in enumerate(checklist.check(new.clauses)):
+            label = int(new.labels[column])
+            right.append(finding.label == ("NotMentioned", "Entailment", "Contradiction")[label])
+            assert sum(finding.probabilities) == pytest.approx(1, abs=1e-5)
+            assert sorted(finding.places) == list(range(len(new.clauses)))
+            if label:
+                first.append(new.evidence[finding.places[0], column] > 0)
+    assert np.mean(right) >= 0.9
+    assert np.mean(first) >= 0.9
+
+
+def test_a_checklist_is_a_scorer_of_its_own_sentences(checklist: Checklist) -> None:
+    corpus = Corpus.of(
+        {"NDA": f"Article 1 {COPY[1]}\nArticle 2 {FILLER[0]}\nArticle 3 {FILLER[1]}\nArticle 4 {GIVE[2]}\n"}
+    )
+    report = cite(" ".join(LIST), corpus, scorer=checklist, options=CiteOptions(margin=0.5, num_citations=1))
+    assert report.scorer == "checklist+hashed"
+    assert [[citation.article for citation in sentence.citations] for sentence in report.sentences] == [
+        ["Article 1"],
+        [],
+    ]
+    with pytest.raises(InputError, match="not in the checklist"):
+        cite("Something else.", corpus, scorer=checklist)
+
+
+def test_contracts_that_do_not_fit_are_refused(checklist: Checklist) -> None:
+    with pytest.raises(InputError, match="there are 2 contracts"):
+        Checklist.fit([contract(0), contract(1)], LIST, Hashed())
+    wrong = [contract(seed) for seed in range(6)]
+    with pytest.raises(InputError, match="contract 0 does not fit the list"):
+        Checklist.fit(wrong, LIST[:1], Hashed())
+    with pytest.raises(InputError, match="the contract has no clause"):
+        checklist.check([])
