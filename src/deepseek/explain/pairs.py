@@ -29,7 +29,7 @@ from deepseek.explain.mirror import Leaf, Mirror, twin_of
 from deepseek.explain.traces import scale_of, sum_rows
 
 RULES_READY = (_rules, _composed)  # imported for what they enter into mirror.RULES
-MAX_NUMBERS = 1 << 22  # of the inputs of one run
+MAX_NUMBERS = 1 << 21  # of the inputs of one run
 
 
 @dataclass(frozen=True, slots=True)
