@@ -37,9 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "rows.npz", x=inputs, y=inputs[:, :3].argmax(1))
     (folder / "net.py").write_text(NET)
     (folder / "run.toml").write_text(RUN)
-    (folder / "rules.txt").write_text(
-        "Article 1 A loan is repaid within a year.\n"
-    )
+    (folder / "rules.txt").write_text("Article 1 A loan is repaid within a year.\n")
     make_convertible(folder / "encoder", "albert")
     words = [str(folder / "loans.csv"), "--target", "default", "--out", str(folder / "loans"), *QUICK]
     assert main(["ship", *words, "--json"]) == 0
