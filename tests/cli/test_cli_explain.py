@@ -78,8 +78,11 @@ def test_what_cannot_be_explained_is_said(cancer_bundle: Path, rows: Path, args:
     assert word in capsys.readouterr().err
 
 
-def test_layers_of_a_bundle_balance_and_a_model_without_any_says_so(cancer_bundle: Path, rows: Path, capsys) -> None:
-    command = ["explain", str(cancer_bundle), str(rows), "--row", "0", "--row", "7", "--layers"]
+def test_layers_of_a_bundle_balance_and_a_model_without_any_says_so(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys
+) -> None:
+    page = tmp_path / "why.html"
+    command = ["explain", str(cancer_bundle), str(rows), "--row", "0", "--row", "7", "--layers", "--html", str(page)]
     with Runtime.open(cancer_bundle) as runtime:
         nets = [part for part in runtime.model.parts if part.kind == "mlp"]
         features = runtime.prepare_table(read_table(rows).take(np.array([0, 7]))).features
@@ -87,6 +90,7 @@ def test_layers_of_a_bundle_balance_and_a_model_without_any_says_so(cancer_bundl
     if not nets:
         assert code == 2
         assert "this model has no layers" in capsys.readouterr().err
+        assert not page.exists()
         return
     (path,) = json.loads(capsys.readouterr().out)["layers"]
     assert code == 0

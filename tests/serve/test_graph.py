@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from deepseek.engines.onnx_file import open_file
 from deepseek.engines.openvino import has_bf16
 from deepseek.serve import Client
 from deepseek.serve.graph import GraphFace
+from fuzzed import fuzz
 from onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
 from serving import Server, started
 
@@ -332,14 +331,7 @@ def test_a_front_end_alone_computes_the_same_and_loads_no_engine_process(
 
 
 def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(server: Server, tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--checks",
-        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-        "--include-path-regex", "models/(dense|lookup)", "--max-examples", "3", "--seed", "1",
-        "--phases", "examples,coverage,fuzzing", "--mode", "all",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
+    fuzz(server, tmp_path, "--include-path-regex", "models/(dense|lookup)", num_examples=3)
 
 
 def test_a_folder_of_a_graph_is_loaded_replaced_and_refused_when_damaged(tmp_path: Path) -> None:

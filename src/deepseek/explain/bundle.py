@@ -62,8 +62,8 @@ def explain_bundle(
         table = read_table(data)
         chosen = _rows(rows, table.num_rows)
         if isinstance(runtime, Runtime):
+            paths = {"layers": _layers(runtime, table, chosen, target)} if layers else {}  # may refuse: before the page
             general, single = _explain(runtime, table, chosen, target, html)
-            paths = {"layers": _layers(runtime, table, chosen, target)} if layers else {}
         elif layers:
             raise InputError(
                 "a bundle of several modalities is not explained layer by layer", expected="a bundle of a table",
