@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 SCRIPTS = (
     "plan", "cold_start", "citations", "explain", "serve_row", "serving", "custom_operator", "generation", "train_loop",
     "elastic", "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
-    "distributed", "pipeline", "optimizers", "reading", "multimodal", "multimodal_ct", "multimodal_autogluon",
+    "distributed", "pipeline", "optimizers", "reading", "multimodal", "multimodal_photos", "multimodal_ct", "multimodal_autogluon",
     "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
