@@ -20,16 +20,16 @@ from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
+from deepseek.explain.report_rows import SCALES, rows_sections, scale_words
 from deepseek.explain.summary import as_moment
 from deepseek.files import whole
-from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers
+from deepseek.look import Column, Html, Section, Text, Words, figure, numbers, saliency
 
 MAX_ROWS = 50  # whose waterfalls a page can hold
 _NUM_BARS = 20
 _NUM_LISTED = 500  # columns in the table: a page stays below 2 MB
 _NUM_CATEGORIES = 12
 _NUM_NAMED = 3  # columns in the first sentence
-_SCALES = {"log-odds": "对数几率", "probability": "概率", "target units": "目标单位"}
 _HOW_TO_READ = Text(
     "Every dot is one row: right of zero it raised the output, left it lowered it; its colour is the column's value.",
     "每个点代表一行：零线右侧表示提高输出，左侧表示降低输出；颜色表示该列取值的高低。",
@@ -62,7 +62,7 @@ def write_report(
         )
     name = manifest.name if manifest else ""
     known = evidence or {}
-    sections = [_matters(report), *_single_columns(report), *_rows(rows), *report_evidence.sections(known)]
+    sections = [_matters(report), *_single_columns(report), *rows_sections(rows), *report_evidence.sections(known)]
     sections.append(report_evidence.checks(report, known))
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
@@ -70,6 +70,7 @@ def write_report(
         sections,
         provenance=_provenance(report, manifest, known, command),
         lead=report_evidence.headline(known),
+        style=saliency.STYLE if any(row.get("parts") for row in rows) else "",
     )
     if path is not None:
         with whole(Path(path)) as part:
@@ -97,20 +98,12 @@ def answers(prediction: Prediction) -> list[str]:
     ]
 
 
-def scale_words(report: Mapping[str, Any]) -> Words:
-    """What is explained, with its unit: "log-odds of malignant"."""
-    scale = report["scale"]
-    zh = _SCALES.get(scale, scale)
-    target = report.get("target")
-    return Text(f"{scale} of {target}", f"{target} 的{zh}") if target else Text(scale, zh)
-
-
 def _mean_words(report: Mapping[str, Any]) -> Words:
     """The scale of the mean influence: of many classes it is the mean over them."""
     num = len(report.get("by_class") or ())
     if not num:
         return scale_words(report)
-    return Text(f"{report['scale']}, mean over {num} classes", f"{_SCALES[report['scale']]}，{num} 个类别的平均")
+    return Text(f"{report['scale']}, mean over {num} classes", f"{SCALES[report['scale']]}，{num} 个类别的平均")
 
 
 def _answer(report: Mapping[str, Any], name: str) -> Text:
@@ -242,62 +235,6 @@ def _number(value: Any) -> float | None:
 
 def _category(value: Any) -> Words:
     return Text("missing", "缺失") if value is None else numbers.plain(value)
-
-
-def _rows(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
-    """Each row's waterfall and reasons; beyond the first they open on demand."""
-    if not rows:
-        return []
-    parts = []
-    for index, row in enumerate(rows):
-        title = _row_title(row, index)
-        body = _row(row)
-        if index:
-            body = Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
-        else:
-            body = Html(f"<h3>{look.inline(title)}</h3>{body}")
-        parts.append(body)
-    title = Text("Why this row" if len(rows) == 1 else f"Why these {len(rows)} rows", f"逐行解释（{len(rows)} 行）")
-    return [Section(title, Html("".join(parts)), id="rows")]
-
-
-def _row_title(row: Mapping[str, Any], index: int) -> Words:
-    name = str(row.get("row_id", index))
-    answer = row.get("prediction")
-    return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {answer}" if answer is not None else "")
-
-
-def _row(row: Mapping[str, Any]) -> Html:
-    bars = [
-        Contribution(f"{bar['column']} = {numbers.plain(bar['value'])}", bar["contribution"]) for bar in row["bars"]
-    ]
-    other = row.get("other", {"num_columns": 0, "contribution": 0.0})
-    scale = scale_words(row)
-    output, base = numbers.number(row["output"]), numbers.number(row["base_value"])
-    plot = figure(
-        look.waterfall,
-        bars,
-        base=row["base_value"],
-        output=row["output"],
-        num_shown=len(bars),
-        others=(other["num_columns"], other["contribution"]),
-        title=look.join(Text(f"From {base} to {output}, ", f"从 {base} 到 {output}，"), scale),
-        label=scale,
-        caption=Text(
-            f"Read upwards from the base value. Residual {numbers.number(row['residual'])}.",
-            f"自下而上，从基准值读到输出。残差 {numbers.number(row['residual'])}。",
-        ),
-        data=row,
-    )
-    return Html(_reasons(row) + plot)
-
-
-def _reasons(row: Mapping[str, Any]) -> str:
-    """The reason codes as a list, in Chinese too where they were given."""
-    english = row.get("reasons", [])
-    chinese = row.get("reasons_zh") or english
-    lines = (Text(en, zh) for en, zh in zip(english, chinese, strict=True))
-    return look.listing(list(lines)) if english else ""
 
 
 def _provenance(

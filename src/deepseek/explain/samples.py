@@ -23,6 +23,7 @@ from deepseek.engines.parity import spread
 from deepseek.explain import report
 from deepseek.explain.check import additivity
 from deepseek.explain.modalities import ModalityExplainer
+from deepseek.explain.pictures import pictured
 from deepseek.explain.summary import MAX_CLASSES, importance_of, mean_abs, row_reports
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ def explain_samples(
     ]
     if html is not None:
         command = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", Path(html).name])
-        shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
+        shown = [
+            {name: value for name, value in row.items() if name != "values"}
+            | {"parts": pictured(row.get("parts", ()), record, runtime.preparer.media, samples, place)}
+            for place, (row, record) in enumerate(zip(single, table.take(np.array(chosen)).records(), strict=True))
+        ]
         evidence = report.bundle_evidence(runtime.bundle)
         report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
     return general, single

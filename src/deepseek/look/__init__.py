@@ -14,6 +14,7 @@ from deepseek.look.charts import Bin, Line, band, curve, histogram, reliability,
 from deepseek.look.matrix import confusion
 from deepseek.look.page import Section, page
 from deepseek.look.rows import Contribution, bars, beeswarm, intervals, waterfall
+from deepseek.look.saliency import cells, heat, tokens
 from deepseek.look.tables import (
     Column,
     as_json,
@@ -42,6 +43,7 @@ __all__ = [
     "band",
     "bars",
     "beeswarm",
+    "cells",
     "command",
     "confusion",
     "curve",
@@ -49,6 +51,7 @@ __all__ = [
     "escape",
     "facts",
     "figure",
+    "heat",
     "histogram",
     "inline",
     "intervals",
@@ -62,6 +65,7 @@ __all__ = [
     "sparkline",
     "state",
     "table",
+    "tokens",
     "trace",
     "unbroken",
     "waterfall",
