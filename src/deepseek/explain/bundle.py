@@ -63,7 +63,7 @@ def explain_bundle(
         chosen = _rows(rows, table.num_rows)
         if isinstance(runtime, Runtime):
             paths = {"layers": _layers(runtime, table, chosen, target)} if layers else {}  # may refuse: before the page
-            general, single = _explain(runtime, table, chosen, target, html)
+            general, single = _explain(runtime, table, chosen, target, html, paths.get("layers", ()))
         elif layers:
             raise InputError(
                 "a bundle of several modalities is not explained layer by layer", expected="a bundle of a table",
@@ -92,7 +92,12 @@ def _layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | N
 
 
 def _explain(
-    runtime: Runtime, table: Table, rows: Sequence[int], target: str | None, html: str | Path | None
+    runtime: Runtime,
+    table: Table,
+    rows: Sequence[int],
+    target: str | None,
+    html: str | Path | None,
+    layers: Sequence[dict[str, Any]],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The general report and those of the rows, of a table's bundle."""
     chosen = np.array(rows)
@@ -111,7 +116,9 @@ def _explain(
         command = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", Path(html).name])
         shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
         evidence = report.bundle_evidence(runtime.bundle)
-        report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
+        report.write_report(
+            html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command, layers=layers
+        )
     return general, single
 
 

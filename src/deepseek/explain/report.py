@@ -20,10 +20,11 @@ from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
+from deepseek.explain.report_layers import layers_sections
 from deepseek.explain.report_rows import SCALES, rows_sections, scale_words
 from deepseek.explain.summary import as_moment
 from deepseek.files import whole
-from deepseek.look import Column, Html, Section, Text, Words, figure, numbers, saliency
+from deepseek.look import Column, Html, Section, Text, Words, figure, flow, numbers, saliency
 
 MAX_ROWS = 50  # whose waterfalls a page can hold
 _NUM_BARS = 20
@@ -47,12 +48,13 @@ def write_report(
     manifest: Manifest | None = None,
     evidence: Mapping[str, Any] | None = None,
     command: str = "",
+    layers: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Write the page to `path` (None: only return it).
 
     `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id" and "prediction" (in words).
     `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there are more than 50
-    rows.
+    rows. `layers` are bundle_layers()'s.
     """
     if len(rows) > MAX_ROWS:
         raise InputError(
@@ -62,7 +64,9 @@ def write_report(
         )
     name = manifest.name if manifest else ""
     known = evidence or {}
-    sections = [_matters(report), *_single_columns(report), *rows_sections(rows), *report_evidence.sections(known)]
+    names = [str(row.get("row_id", place)) for place, row in enumerate(rows)]
+    sections = [_matters(report), *_single_columns(report), *rows_sections(rows), *layers_sections(layers, names)]
+    sections += report_evidence.sections(known)
     sections.append(report_evidence.checks(report, known))
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
@@ -70,7 +74,7 @@ def write_report(
         sections,
         provenance=_provenance(report, manifest, known, command),
         lead=report_evidence.headline(known),
-        style=saliency.STYLE if any(row.get("parts") for row in rows) else "",
+        style=(saliency.STYLE if any(row.get("parts") for row in rows) else "") + (flow.STYLE if layers else ""),
     )
     if path is not None:
         with whole(Path(path)) as part:

@@ -9,7 +9,7 @@ Pure strings, no dependency. A page is one file without any request, in English 
 
 from __future__ import annotations
 
-from deepseek.look import numbers
+from deepseek.look import flow, numbers, saliency
 from deepseek.look.charts import Bin, Line, band, curve, histogram, reliability, scatter, sparkline, trace
 from deepseek.look.matrix import confusion
 from deepseek.look.page import Section, page
@@ -51,6 +51,7 @@ __all__ = [
     "escape",
     "facts",
     "figure",
+    "flow",
     "heat",
     "histogram",
     "inline",
@@ -61,6 +62,7 @@ __all__ = [
     "page",
     "paragraph",
     "reliability",
+    "saliency",
     "scatter",
     "sparkline",
     "state",
