@@ -9,7 +9,6 @@ Reads the dicts of summary.py and the evidence/*.json of a bundle; whatever is n
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,10 @@ from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
+from deepseek.explain.report_batch import batch_sections, origin_of
 from deepseek.explain.report_layers import layers_sections
 from deepseek.explain.report_rows import SCALES, rows_sections, scale_words
+from deepseek.explain.report_trust import trust_sections
 from deepseek.explain.summary import as_moment
 from deepseek.files import whole
 from deepseek.look import Column, Html, Section, Text, Words, figure, flow, numbers, saliency
@@ -49,12 +50,14 @@ def write_report(
     evidence: Mapping[str, Any] | None = None,
     command: str = "",
     layers: Sequence[Mapping[str, Any]] = (),
+    trust: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the page to `path` (None: only return it).
 
     `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id" and "prediction" (in words).
     `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there are more than 50
-    rows. `layers` are bundle_layers()'s.
+    rows. `layers` are bundle_layers()'s, `trust` is column_trust()'s, `provenance` document.provenance_of()'s.
     """
     if len(rows) > MAX_ROWS:
         raise InputError(
@@ -65,14 +68,14 @@ def write_report(
     name = manifest.name if manifest else ""
     known = evidence or {}
     names = [str(row.get("row_id", place)) for place, row in enumerate(rows)]
-    sections = [_matters(report), *_single_columns(report), *rows_sections(rows), *layers_sections(layers, names)]
-    sections += report_evidence.sections(known)
+    sections = [_matters(report), *batch_sections(report), *_single_columns(report), *rows_sections(rows)]
+    sections += [*layers_sections(layers, names), *trust_sections(trust), *report_evidence.sections(known)]
     sections.append(report_evidence.checks(report, known))
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
         _answer(report, name),
         sections,
-        provenance=_provenance(report, manifest, known, command),
+        provenance=origin_of(report, manifest, known, command, provenance),
         lead=report_evidence.headline(known),
         style=(saliency.STYLE if any(row.get("parts") for row in rows) else "") + (flow.STYLE if layers else ""),
     )
@@ -239,31 +242,3 @@ def _number(value: Any) -> float | None:
 
 def _category(value: Any) -> Words:
     return Text("missing", "缺失") if value is None else numbers.plain(value)
-
-
-def _provenance(
-    report: Mapping[str, Any], manifest: Manifest | None, evidence: Mapping[str, Any], command: str
-) -> dict[Words, Words | Html]:
-    """What is needed to make this page again, and to know that nothing was changed."""
-    found: dict[Words, Words | Html] = {}
-    if manifest:
-        found |= {
-            Text("Bundle", "模型包"): f"{manifest.name} {manifest.version}",
-            Text("Digest", "摘要"): manifest.digest,
-            Text("Created", "创建时间"): manifest.created,
-            Text("Task", "任务"): f"{manifest.task}: {manifest.target}",
-            Text("Data digest", "数据摘要"): manifest.lineage.data,
-            Text("Seed", "随机种子"): str(manifest.lineage.seed),
-            Text("Versions", "版本"): ", ".join(f"{k} {v}" for k, v in manifest.lineage.versions.items()),
-        }
-    found[Text("Method", "方法")] = report["method"]
-    rows, given = numbers.count(report["num_rows"]), numbers.count(report.get("num_rows_given", report["num_rows"]))
-    found[Text("Rows explained", "解释的行数")] = Text(f"{rows} of {given}", f"{rows}（共 {given} 行）")
-    shipped = evidence.get("environment", {}).get("command")
-    if shipped:
-        found[Text("Bundle made by", "模型包生成命令")] = look.command(
-            shipped if isinstance(shipped, str) else shlex.join(shipped)
-        )
-    if command:
-        found[Text("Page made by", "本页生成命令")] = look.command(command)
-    return found
