@@ -44,6 +44,7 @@ from deepseek.train.device import find_device
 from deepseek.train.loop import FitResult, fit, resume
 from deepseek.train.stream import to_device
 from deepseek.train.together import collected, spread
+from deepseek.train.voices import weigh_voices
 
 Arrays = Mapping[str, NDArray[Any]]
 BATCH = 256  # rows that are answered at a time
@@ -59,6 +60,7 @@ class FusionConfig:
     weight_decay: float = 0.02  # of AdamW
     batch_size: int = 64  # rows of a step, of all ranks together; at least 2: norms need company
     alone: float = 0.3  # weight of the loss of each modality by itself, at least 0
+    weigh: bool = True  # fit on the held rows how loud each modality speaks (train/voices.py)
     patience: int = 0  # validations without a better loss before the end; 0: all epochs, last weights
     prealign_epochs: int = 0  # over rows that have a text and a picture, sound or film, before all else; 0: none
     tower_lr: float = 0.2  # of `lr`, for encoders that were trained elsewhere and go on learning, above 0
@@ -236,7 +238,10 @@ def train_net(
         if plain is not net:
             plain.load_state_dict(collected(net))
     ranks.release(group)
-    return plain.cpu().eval(), result
+    plain = plain.cpu().eval()
+    if config.weigh and held is not None and len(held):
+        weigh_voices(plain, SampleStream(arrays, labels, held, BATCH))  # each rank by itself, and all find the same
+    return plain, result
 
 
 def _check_rows(num_rows: int, config: FusionConfig, num_ranks: int) -> None:
