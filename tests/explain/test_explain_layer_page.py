@@ -10,6 +10,7 @@ from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 from torch import nn
 
 from deepseek.explain import LayerPath, layer_path
+from deepseek.explain.layers import Options
 from deepseek.explain.report_layers import MAX_PATHS, write_path
 from deepseek.look.flow import MAX_LINKS, MAX_UNITS, STYLE, Layer, Link, Unit, flow
 
@@ -45,6 +46,22 @@ def test_a_path_is_drawn_with_its_decision_and_its_ledger(
     assert "job (1)" in names
 
 
+def test_a_net_with_a_skip_beside_its_layers_is_drawn_whole() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.relu, self.last, self.skip = nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.relu(self.hidden(x))) + self.skip(x)
+
+    torch.manual_seed(1)
+    found = layer_path(Beside().eval(), torch.randn(1, 4), options=Options(branch_edges=True))
+    pairs = {(edge.source, edge.target) for edge in found.edges}
+    chain = {("input", "hidden"), ("hidden", "relu"), ("relu", "last"), ("input", "skip")}
+    assert pairs == chain | {("last", "answer"), ("skip", "answer")}
+
+
 def test_a_layer_that_does_not_balance_is_said_first(path: LayerPath) -> None:
     found = path.to_dict()
     found["ledger"][1] |= {"passes": False, "relative": 0.25}
@@ -61,4 +78,6 @@ def test_a_drawing_is_bounded_and_lines_are_dashed_where_they_lower() -> None:
     assert drawn.count("<circle") == MAX_UNITS + 1
     assert drawn.count('class="hand hand-4 down"') == MAX_UNITS <= MAX_LINKS
     assert "stroke-dasharray" in STYLE
+    far = flow([*layers, Layer("c", [Unit("y", 1.0)])], [Link(0, "3", "y", 1.0, to=2)], title="t", width=736)
+    assert 'class="hand hand-4 up far"' in far
     assert "<circle" not in flow([Layer("a", [])], [], title="t", width=736)

@@ -9,7 +9,7 @@ No numpy, no torch, and never a pickle.
 
 from __future__ import annotations
 
-from deepseek.bundle.detached import file_verification, sign_file, signature_path
+from deepseek.bundle.detached import file_verification, sign_file
 from deepseek.bundle.inspect import inspect_bundle
 from deepseek.bundle.manifest import FORMAT, EngineEntry, Input, Lineage, Manifest, Output, check_name, now
 from deepseek.bundle.read import Bundle, open_bundle
@@ -31,7 +31,6 @@ __all__ = [
     "now",
     "open_bundle",
     "sign_file",
-    "signature_path",
     "verification",
     "verify_bundle",
     "write_bundle",

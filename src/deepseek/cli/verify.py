@@ -34,9 +34,9 @@ Examples:
 def command(ctx: click.Context, bundle: Path, key: Path | None, as_json: bool) -> None:
     """Check every byte of BUNDLE against its manifest; of a single file, as a report, against FILE.sig beside it. Exit
     code 3 when something is wrong."""
-    from deepseek.bundle import file_verification, verification
+    from deepseek.bundle import verification
 
-    result = file_verification(bundle, key=key) if bundle.is_file() else verification(bundle, key=key)
+    result = verification(bundle, key=key)
     output.emit(result, as_json, lambda: report(bundle, result))
     if not result["ok"]:
         ctx.exit(NOT_MET)

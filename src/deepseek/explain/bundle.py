@@ -86,9 +86,9 @@ def explain_bundle(
     key: str | Path | None = None,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
-    "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format", "summary",
-    "provenance"}; writes the page to `html` and the object to `json_file` (report.schema.json), and with `key` (a
-    private key's PEM file) a signature beside each.
+    "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format", "summary"}, and
+    "provenance" where something is written: the page to `html`, the object to `json_file` (by schema()), and with `key`
+    (a private key's PEM file) a signature beside each.
 
     `data` is what read_table takes: a path, a frame, a Table. Each of `rows` (counted from 0; by default the first 5)
     is explained as base_value + sum of values + residual = output, on the scale of the margin, before calibration.
@@ -96,13 +96,12 @@ def explain_bundle(
     the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
 
     A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py).
-    `files` is the folder that their paths lie below, by default that of the data; with `broken` "mask" a file that
-    cannot be read counts as missing.
+    `files`: the folder that their paths lie below, by default that of the data; `broken`: "mask" one that is not read.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
     ledger; of many classes for the one that is explained, else the first.
     `trust` adds "trust", how far the rows' explanations hold (column_trust.py): by default where something is written
-    and it takes at most 5 s, True in at most a minute, False never. `training` is the data that the model was made of,
-    for nearest rows; columns in `fixed` are changed by no counterfactual.
+    and it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
+    `training` is the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
 
     InputError for a row or a class that is not there, for what cannot be written, and for a key with nothing to sign.
     """
@@ -111,28 +110,20 @@ def explain_bundle(
     began_s = perf_counter()
     with open_runtime(path) as runtime:
         table = read_table(data)
+        wanted = (
+            trust if trust is not None else bool(training is not None or fixed) or None
+        )  # only the panel reads them
         seen = None if training is None else read_table(training)
-        chosen = _rows(rows, table.num_rows)
-        asked = _Asked(chosen, target, layers, trust, bool(places), seen, tuple(fixed))
-        if isinstance(runtime, Runtime):
-            found = _of_table(runtime, table, asked)
-        else:
-            found = _of_samples(runtime, table, asked, data, files, broken)
-        options = {
-            "target": target, "files": files, "broken": None if broken == "fail" else broken, "layers": layers or None,
-            "trust": trust or None, "training": training, "fixed": list(fixed),
-        }  # fmt: skip
-        origin = provenance_of(
-            runtime.manifest, runtime.bundle.digest, table, method=found.general["method"], why=found.why,
-            evaluations=found.evaluations, seconds=perf_counter() - began_s,
-            command=command_of(runtime.bundle.path, data, rows, options, html),
-        )  # fmt: skip
-        result = _told(path, runtime.bundle.digest, table, found) | {"provenance": origin}
+        asked = _Asked(_rows(rows, table.num_rows), target, layers, wanted, bool(places), seen, tuple(fixed))
+        found = _found(runtime, table, asked, data, files, broken)
+        command = command_of(runtime.bundle.path, data, rows, _options(asked, files, broken, training), html)
+        result = _told(path, runtime, table, found)
+        if places:  # what is only printed is the same each time
+            result |= {"provenance": _origin(runtime, table, found, perf_counter() - began_s, command)}
         if html is not None:
             report.write_report(
-                html, found.general, found.shown, manifest=runtime.manifest, command=origin["command"],
-                evidence=report.bundle_evidence(runtime.bundle), layers=found.layers or (), trust=found.trust,
-                provenance=origin,
+                html, found.general, found.shown, manifest=runtime.manifest, trust=found.trust, command=command,
+                evidence=report.bundle_evidence(runtime.bundle), layers=found.layers, provenance=result["provenance"],
             )  # fmt: skip
     if json_file is not None:
         write_document(Path(json_file), result)
@@ -140,11 +131,19 @@ def explain_bundle(
     return result
 
 
-def _told(path: str | Path, digest: str, table: Table, found: _Found) -> dict[str, Any]:
+def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str, Any]:
+    """As the command line has them."""
+    masked = {"broken": broken} if broken != "fail" else {}
+    found = {"target": asked.target, "layers": asked.layers, "trust": asked.trust, "fixed": list(asked.fixed)}
+    return found | masked | {"files": files, "training": training}
+
+
+def _told(path: str | Path, runtime: Runtime | FusedRuntime, table: Table, found: _Found) -> dict[str, Any]:
+    """What explain_bundle() gives."""
     general = found.general
     told = {
-        "bundle": str(path), "digest": digest, "num_rows": table.num_rows, "num_rows_explained": general["num_rows"],
-        **{name: general[name] for name in _GENERAL},
+        "bundle": str(path), "digest": runtime.bundle.digest, "num_rows": table.num_rows,
+        "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
         "explanations": [{name: row[name] for name in _SINGLE if name in row} for row in found.single],
         "format": FORMAT, "summary": {"answers": general.get("answers", {}), "leading": general["leading"]},
     }  # fmt: skip
@@ -152,9 +151,20 @@ def _told(path: str | Path, digest: str, table: Table, found: _Found) -> dict[st
     return told | ({} if found.trust is None else {"trust": found.trust})
 
 
-def _of_samples(
-    runtime: FusedRuntime, table: Table, asked: _Asked, data: Any, files: str | Path | None, broken: Broken
+def _origin(
+    runtime: Runtime | FusedRuntime, table: Table, found: _Found, seconds: float, command: str
+) -> dict[str, Any]:
+    return provenance_of(
+        runtime.manifest, runtime.bundle.digest, table, method=found.general["method"], why=found.why,
+        evaluations=found.evaluations, seconds=seconds, command=command,
+    )  # fmt: skip
+
+
+def _found(
+    runtime: Runtime | FusedRuntime, table: Table, asked: _Asked, data: Any, files: str | Path | None, broken: Broken
 ) -> _Found:
+    if isinstance(runtime, Runtime):
+        return _of_table(runtime, table, asked)
     if asked.layers or asked.trust:
         what = "layer by layer" if asked.layers else "with a trust panel"
         raise InputError(

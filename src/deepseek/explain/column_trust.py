@@ -30,7 +30,7 @@ from deepseek.explain.explainer import ModelExplainer
 from deepseek.explain.kernel import kernel_shap
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Part
-from deepseek.nn.trees import TreeTable
+from deepseek.nn.trees import LEAF, TreeTable
 
 AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits
 ASKED_LIMIT_S = 60.0
@@ -40,7 +40,7 @@ _SECOND_EVALUATIONS = 512
 _MAX_SECOND_COLUMNS = 250  # above them the second method would need more evaluations than all else
 _PILOT_ROWS = 256
 _MAX_CELLS = 1 << 22  # of one call of the model
-_SHUFFLES = 4  # explanations that the randomised model about costs
+_SHUFFLES = 5  # explanations that the randomised model about costs
 _MAX_SHUFFLED_ROWS = 20  # that are explained for the randomised model
 
 
@@ -80,6 +80,8 @@ def column_trust(
         expected = plan.seconds if plan else 0.0
         return {"rows": None, "expected_s": expected, "why": f"it would take more than {AUTO_LIMIT_S:g} s"}
     notes = []
+    if len(source) == 1:
+        notes.append("columns are taken away by one typical row alone, which says little: give the training rows")
     if plan.num_rows < len(rows):
         notes.append(f"only the first {plan.num_rows} of {len(rows)} rows were measured, to keep to the time limit")
     few = rows[: plan.num_rows]
@@ -236,16 +238,27 @@ def randomised_model(
         for name, part in _cascade(model.parts[place], rng):
             model = replace(model, parts=(*model.parts[:place], part, *model.parts[place + 1 :]))
             shuffled = np.abs(ModelExplainer(model, owners).explain(features, target=target).values)
-            similar = [rank_correlation(own, other) for own, other in zip(truth, shuffled, strict=True)]
+            similar = [_alike(own, other) for own, other in zip(truth, shuffled, strict=True)]
             found.append({"layer": f"{part.name}: {name}", "similarity": float(np.mean(similar))})
     return found
+
+
+def _alike(own: Float64, other: Float64) -> float:
+    """Rank correlation over the columns that either names: that both leave out the same thousands tells nothing."""
+    named = (own != 0) | (other != 0)
+    return rank_correlation(own[named], other[named]) if named.sum() > 1 else 1.0
 
 
 def _cascade(part: Part, rng: np.random.Generator) -> list[tuple[str, Part]]:
     """(what, the part with that and all before it shuffled)."""
     weights = part.weights
     if isinstance(weights, TreeTable):
-        return [("leaves", replace(part, weights=replace(weights, leaves=rng.permuted(weights.leaves, axis=0))))]
+        leaves = replace(weights, leaves=rng.permuted(weights.leaves, axis=0))
+        inner = np.flatnonzero(weights.feature != LEAF)
+        feature, threshold, order = weights.feature.copy(), weights.threshold.copy(), rng.permutation(inner)
+        feature[inner], threshold[inner] = feature[order], threshold[order]
+        splits = replace(leaves, feature=feature, threshold=threshold)
+        return [("leaves", replace(part, weights=leaves)), ("splits", replace(part, weights=splits))]
     if isinstance(weights, Linear):
         return [("coefficients", replace(part, weights=replace(weights, coef=rng.permuted(weights.coef, axis=0))))]
     if not isinstance(weights, Perceptron):

@@ -19,7 +19,7 @@ from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
-from deepseek.explain.report_batch import batch_sections, origin_of
+from deepseek.explain.report_batch import batch, origin_of
 from deepseek.explain.report_layers import layers_sections
 from deepseek.explain.report_rows import SCALES, rows_sections, scale_words
 from deepseek.explain.report_trust import trust_sections
@@ -49,7 +49,7 @@ def write_report(
     manifest: Manifest | None = None,
     evidence: Mapping[str, Any] | None = None,
     command: str = "",
-    layers: Sequence[Mapping[str, Any]] = (),
+    layers: Sequence[Mapping[str, Any]] | None = None,
     trust: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> str:
@@ -68,8 +68,8 @@ def write_report(
     name = manifest.name if manifest else ""
     known = evidence or {}
     names = [str(row.get("row_id", place)) for place, row in enumerate(rows)]
-    sections = [_matters(report), *batch_sections(report), *_single_columns(report), *rows_sections(rows)]
-    sections += [*layers_sections(layers, names), *trust_sections(trust), *report_evidence.sections(known)]
+    sections = [_matters(report), *_single_columns(report), *rows_sections(rows)]
+    sections += [*layers_sections(layers or (), names), *trust_sections(trust), *report_evidence.sections(known)]
     sections.append(report_evidence.checks(report, known))
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
@@ -157,6 +157,7 @@ def _matters(report: Mapping[str, Any]) -> Section:
     parts.append(_all_columns(report))
     if report.get("by_class"):
         parts.append(_by_class(report))
+    parts.append(batch(report))
     return Section(Text("What matters", "哪些列重要"), Html("".join(parts)), id="importance")
 
 

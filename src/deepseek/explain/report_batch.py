@@ -13,20 +13,19 @@ from typing import Any
 from deepseek import look
 from deepseek.bundle import Manifest
 from deepseek.explain.report_rows import scale_words
-from deepseek.look import Column, Html, Section, Text, Words, numbers
+from deepseek.look import Column, Html, Text, Words, numbers
 
 _NUM_SHOWN = 10
 
 
-def batch_sections(report: Mapping[str, Any]) -> list[Section]:
-    """None where a report does not say it."""
+def batch(report: Mapping[str, Any]) -> Html:
+    """Nothing where a report does not say it."""
     leading = report.get("leading") or []
     parts = [*_answers(report.get("answers") or {})]
     if leading:
         parts.append(_leading(leading, report["num_rows"], scale_words(report)))
-    if not parts:
-        return []
-    return [Section(Text("Over all these rows", "整批数据概览"), Html("".join(parts)), id="batch")]
+    title = look.inline(Text("Over all these rows", "整批数据概览"))
+    return Html(f'<div id="batch"><h3>{title}</h3>{"".join(parts)}</div>' if parts else "")
 
 
 def _answers(answers: Mapping[str, Any]) -> list[Html]:

@@ -9,7 +9,6 @@ Reads LayerPath.to_dict(); of a bundle's perceptron also "part", "weight" and "c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,26 +117,33 @@ def _row_title(path: Mapping[str, Any], row: int, name: str) -> Words:
 
 
 def _picture(path: Mapping[str, Any], row: int, title: Words) -> Html:
-    places = list(range(len(path["layers"])))
-    if len(places) > MAX_LAYERS:
-        places = [*places[: MAX_LAYERS // 2], *places[-MAX_LAYERS // 2 :]]
     edges = [edge for edge in path["edges"] if edge["row"] == row]
+    places = _drawn(path, edges)
+    names = {path["layers"][place]["layer"]: at for at, place in enumerate(places)}
     layers = [_layer(path, place, row, edges) for place in places]
-    links = []
-    for at, (place, after) in enumerate(pairwise(places)):
-        source, target = path["layers"][place], path["layers"][after]
-        links += [
-            Link(at, _unit(path, source, edge["source_unit"]), _unit(path, target, edge["target_unit"]), edge["value"])
-            for edge in edges
-            if (edge["source"], edge["target"]) == (source["layer"], target["layer"])
-        ]
+    links = [
+        Link(
+            names[edge["source"]], _unit(path, path["layers"][places[names[edge["source"]]]], edge["source_unit"]),
+            _unit(path, path["layers"][places[names[edge["target"]]]], edge["target_unit"]), edge["value"],
+            to=names[edge["target"]],
+        )
+        for edge in edges
+        if edge["source"] in names and edge["target"] in names
+    ]  # fmt: skip
     caption: Words = flow.LEGEND
     hidden = len(path["layers"]) - len(places)
     if hidden:
-        gone = Text(f" {hidden} layers in the middle are left out.", f" 中间 {hidden} 层未画出。")
+        gone = Text(f" {hidden} more layers are in the ledger.", f" 另有 {hidden} 层见账目。")
         caption = look.join(caption, gone)
     data = {"layers": [_of_row(path["layers"][place], row) for place in places], "edges": edges}
     return look.figure(flow.flow, layers, links, title=title, caption=caption, data=data)
+
+
+def _drawn(path: Mapping[str, Any], edges: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Places of the layers of a drawing: all, or those alone between which there are edges, and MAX_LAYERS at most."""
+    ends = {edge[end] for edge in edges for end in ("source", "target")}
+    places = [place for place, layer in enumerate(path["layers"]) if not ends or layer["layer"] in ends]
+    return places if len(places) <= MAX_LAYERS else [*places[: MAX_LAYERS // 2], *places[-MAX_LAYERS // 2 :]]
 
 
 def _of_row(layer: Mapping[str, Any], row: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ STYLE = (
     "svg.plot .unit-up{fill:var(--positive)}"
     "svg.plot .unit-down{fill:var(--ground);stroke:var(--negative);stroke-width:2.5}"
     "svg.plot .unit-none{fill:var(--neutral)}"
-    "svg.plot .hand{opacity:.75}svg.plot .hand.up{stroke:var(--positive)}"
+    "svg.plot .hand{opacity:.75}svg.plot .hand.far{opacity:.4}svg.plot .hand.up{stroke:var(--positive)}"
     "svg.plot .hand.down{stroke:var(--negative);stroke-dasharray:5 3}"
     + "".join(f"svg.plot .hand-{step}{{stroke-width:{0.25 + step:.2f}}}" for step in range(1, _WIDTHS + 1))
     + "svg.plot .marked-layer{fill:var(--wash);stroke:var(--ink);stroke-width:1.5}"
@@ -55,12 +55,17 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """From a unit of layer `place` to a unit of the next."""
+    """From a unit of layer `place` to a unit of layer `to`, by default the next."""
 
     place: int
     source: str
     target: str
     value: float
+    to: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.to or self.place + 1
 
 
 def flow(layers: Sequence[Layer], links: Sequence[Link], *, title: Words, width: float) -> Html:
@@ -76,11 +81,13 @@ def flow(layers: Sequence[Layer], links: Sequence[Link], *, title: Words, width:
     places = [{unit.name: _x(index, len(units), left, right) for index, unit in enumerate(units)} for units in drawn]
     for place, layer in enumerate(layers):
         _back(canvas, layer, step * place, step, stacked=stacked)
-    for place in range(len(layers) - 1):
-        y = step * place + (_HEAD_PX if stacked else 0.0) + 22
-        _links(canvas, [link for link in links if link.place == place], places[place], places[place + 1], y, y + step)
+    first = (_HEAD_PX if stacked else 0.0) + 22
+    for place, to in sorted({(link.place, link.end) for link in links}):
+        some = [link for link in links if (link.place, link.end) == (place, to)]
+        cls = "far" if to > place + 1 else ""
+        _links(canvas, some, places[place], places[to], first + step * place, first + step * to, cls)
     for place, units in enumerate(drawn):
-        y = step * place + (_HEAD_PX if stacked else 0.0) + 22
+        y = first + step * place
         room = (right - left) / max(1, len(units)) - 6
         _units(canvas, units, places[place], y, min(room, 150.0))
         _names(canvas, layers[place], step * place, y, name_px, stacked=stacked)
@@ -107,7 +114,13 @@ def _back(canvas: Canvas, layer: Layer, top: float, step: float, *, stacked: boo
 
 
 def _links(
-    canvas: Canvas, links: Sequence[Link], above: dict[str, float], below: dict[str, float], y: float, end: float
+    canvas: Canvas,
+    links: Sequence[Link],
+    above: dict[str, float],
+    below: dict[str, float],
+    y: float,
+    end: float,
+    cls: str,
 ) -> None:
     """The strongest last, on top."""
     known = [one for one in links if one.source in above and one.target in below and math.isfinite(one.value)]
@@ -118,7 +131,13 @@ def _links(
             continue
         width = max(1, math.ceil(_WIDTHS * abs(one.value) / most))
         kind = "down" if one.value < 0 else "up"
-        canvas.line(above[one.source], y + _BELOW_PX, below[one.target], end - _ABOVE_PX, f"hand hand-{width} {kind}")
+        canvas.line(
+            above[one.source],
+            y + _BELOW_PX,
+            below[one.target],
+            end - _ABOVE_PX,
+            f"hand hand-{width} {kind} {cls}".strip(),
+        )
 
 
 def _units(canvas: Canvas, units: Sequence[Unit], xs: dict[str, float], y: float, room: float) -> None:
