@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deepseek.data.fuse import Broken
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
+    from deepseek.explain.document import schema
     from deepseek.explain.explainer import ModelExplainer, explainer_for
     from deepseek.explain.faithfulness import randomised, trust
     from deepseek.explain.layer_report import LayerPath
@@ -53,6 +54,7 @@ __all__ = [
     "randomised",
     "reason_codes",
     "row_reports",
+    "schema",
     "trust",
     "write_report",
 ]
@@ -73,6 +75,7 @@ _MODULES = {
     "randomised": "faithfulness",
     "reason_codes": "reasons",
     "row_reports": "summary",
+    "schema": "document",
     "trust": "faithfulness",
     "write_report": "report",
 }
@@ -95,13 +98,19 @@ class _Room(ModuleType):
         files: str | Path | None = None,
         broken: Broken = "fail",
         layers: bool = False,
+        trust: bool | None = None,
+        training: Any = None,
+        fixed: Sequence[str] = (),
+        json_file: str | Path | None = None,
+        key: str | Path | None = None,
     ) -> dict[str, Any]:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
         return explain_bundle(
-            path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers
-        )
+            path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
+            training=training, fixed=fixed, json_file=json_file, key=key,
+        )  # fmt: skip
 
 
 sys.modules[__name__].__class__ = _Room

@@ -30,6 +30,7 @@ from torch.nn import functional
 from deepseek.contracts import Float32
 from deepseek.data.fuse import SamplePreparer
 from deepseek.data.stream import ShardStream
+from deepseek.data.stream_ray import RayStream
 from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, loss_of_labels, mean_of_there
@@ -130,7 +131,7 @@ class ShardSamples:
     """A stream that is never loaded as a whole, as batches ((values, there), labels) for fit() and resume(). Its place
     is kept in their checkpoints: a run that was killed goes on in the middle of an epoch, reading none of it again."""
 
-    stream: ShardStream  # with a target
+    stream: ShardStream | RayStream  # with a target
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -138,7 +139,7 @@ class ShardSamples:
     def __iter__(self) -> Iterator[tuple[tuple[dict[str, Tensor], dict[str, Tensor]], Tensor]]:
         for batch in self.stream:
             if batch.labels is None:
-                raise InputError("the stream has no target", expected="one to learn", fix="give ShardStream target=")
+                raise InputError("the stream has no target", expected="one to learn", fix="give it target=")
             yield as_tensors(batch.arrays), torch.from_numpy(batch.labels)
 
     def set_epoch(self, epoch: int) -> None:
