@@ -21,7 +21,9 @@ from deepseek.errors import InputError
 from deepseek.explain import report
 from deepseek.explain.bundle_layers import bundle_layers
 from deepseek.explain.explainer import ModelExplainer, explainer_for
+from deepseek.explain.partition import Budget
 from deepseek.explain.summary import MAX_ROWS, global_report, row_reports
+from deepseek.explain.text_bundle import explain_text_model, is_text_model
 from deepseek.files import check_place
 
 NUM_ROWS = 5  # explained one by one unless rows are named
@@ -39,6 +41,7 @@ def explain_bundle(
     files: str | Path | None = None,
     broken: Broken = "fail",
     layers: bool = False,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
     "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations"}; writes the page to `html`.
@@ -48,7 +51,9 @@ def explain_bundle(
     `target` is a class: by default the positive one of two; of many the one predicted most often, and for a single row
     the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
 
-    A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py).
+    A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py);
+    each row has "parts": what tokens and sentences of its texts and regions of its pictures add, each within `budget`.
+    So has a text model, a folder of Hugging Face's layout, for the column "text" (text_bundle.py).
     `files` is the folder that their paths lie below, by default that of the data; with `broken` "mask" a file that
     cannot be read counts as missing.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
@@ -58,6 +63,8 @@ def explain_bundle(
     """
     if html is not None:
         check_place(Path(html))
+    if is_text_model(path):
+        return _texts(path, data, rows, target, html, budget, layers=layers)
     with open_runtime(path) as runtime:
         table = read_table(data)
         chosen = _rows(rows, table.num_rows)
@@ -75,13 +82,51 @@ def explain_bundle(
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
             general, single = explain_samples(
-                runtime, table, chosen, target=target, html=html, root=root or None, broken=broken
+                runtime,
+                table,
+                chosen,
+                target=target,
+                html=html,
+                root=root or None,
+                broken=broken,
+                budget=budget,
             )
         return {
             "bundle": str(path), "digest": runtime.bundle.digest, "num_rows": table.num_rows,
             "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
-            "explanations": [{name: row[name] for name in _SINGLE} for row in single], **paths,
+            "explanations": [_row(row) for row in single], **paths,
         }  # fmt: skip
+
+
+def _texts(
+    path: str | Path,
+    data: Any,
+    rows: Sequence[int],
+    target: str | None,
+    html: str | Path | None,
+    budget: Budget | None,
+    *,
+    layers: bool,
+) -> dict[str, Any]:
+    """The object of a text model."""
+    if layers:
+        raise InputError(
+            "a text model is not explained layer by layer here", expected="a bundle of a table",
+            fix="leave --layers out, or give its torch module to deepseek.explain.layer_path",
+        )  # fmt: skip
+    table = read_table(data)
+    digest, general, single = explain_text_model(
+        path, table, _rows(rows, table.num_rows), target=target, html=html, budget=budget
+    )
+    return {
+        "bundle": str(path), "digest": digest, "num_rows": table.num_rows, "num_rows_explained": general["num_rows"],
+        **{name: general[name] for name in _GENERAL}, "explanations": [_row(row) for row in single],
+    }  # fmt: skip
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """What --json has of a row."""
+    return {name: row[name] for name in (*_SINGLE, "parts") if name in row}
 
 
 def _layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | None) -> list[dict[str, Any]]:
