@@ -115,21 +115,18 @@ def explain_bundle(
     and it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
     `training` is the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
 
-    `budget`: of the answers that parts of one text or picture may take.
-
-    InputError for a row or a class that is not there, for what cannot be written, and for a key with nothing to sign.
+    `budget`: of the answers that parts of one text or picture may take. InputError for a row or a class that is not
+    there, for what cannot be written, and for a key with nothing to sign.
     """
     places = [Path(place) for place in (html, json_file) if place is not None]
     check_places(places, None if key is None else Path(key))
     began_s = perf_counter()
     table = read_table(data)
     wanted = True if trust is None and (training is not None or fixed) else trust  # only the panel reads them
-    seen = None if training is None else read_table(training)
-    asked = _Asked(_rows(rows, table.num_rows), target, layers, wanted, bool(places), seen, tuple(fixed), budget)
-    if is_text_model(path):
-        found = _of_texts(path, table, asked)
-    else:
-        found = _of_bundle(path, table, asked, data, files, broken)
+    seen, chosen = None if training is None else read_table(training), _rows(rows, table.num_rows)
+    asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget)
+    is_text = is_text_model(path)
+    found = _of_texts(path, table, asked) if is_text else _of_bundle(path, table, asked, data, files, broken)
     result = _told(path, table, found)
     if places:  # what is only printed is the same each time
         command = command_of(Path(path), data, rows, _options(asked, files, broken, training), html)
