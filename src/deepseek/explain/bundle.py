@@ -176,7 +176,8 @@ def _of_texts(path: str | Path, table: Table, asked: _Asked) -> _Found:
     _check_plain(asked, "a text model")
     model, general, single = explain_text_model(path, table, asked.rows, target=asked.target, budget=asked.budget)
     shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
-    return _Found(model, general, single, shown, TEXT_WHY)
+    asked_for = sum(part["num_evaluations"] for row in single for part in row["parts"])
+    return _Found(model, general, single, shown, TEXT_WHY, asked_for)
 
 
 def _of_bundle(
