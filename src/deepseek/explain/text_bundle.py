@@ -83,7 +83,9 @@ def _texts(table: Table, rows: Sequence[int]) -> list[str]:
     records = table.take(np.array(rows)).records()
     for row, record in zip(rows, records, strict=True):
         if not isinstance(record[COLUMN], str):
-            raise InputError(f"row {row} has no text", expected="a text; an empty cell is none", fix="leave the row out")
+            raise InputError(
+                f"row {row} has no text", expected="a text; an empty cell is none", fix="leave the row out"
+            )
     return [record[COLUMN] for record in records]
 
 
