@@ -3,10 +3,12 @@
     python -m deepseek.explain.process FD        FD: an inherited socket, as of an engine process
 
 A process of its own: explaining a row of a deep forest takes as long as a thousand predictions, which do not wait then.
+Nor do they where cores are few: once it has opened a model, the process gives way to others.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,11 @@ from deepseek.explain.explainer import ModelExplainer, explainer_for
 if TYPE_CHECKING:
     from deepseek.engines import FusedRuntime
     from deepseek.explain.modalities import ModalityExplainer
+
+
+#: A tenth of the weight of others, and whoever wakes up goes first. With 19, a busy machine would explain nothing.
+NICE = 10
+_STARTED_AT = os.getpriority(os.PRIO_PROCESS, 0)
 
 
 class OpenedExplainer:
@@ -71,7 +78,9 @@ class OpenedModalities:
 
 def open_explainer(spec: Mapping[str, Any]) -> OpenedExplainer | OpenedModalities:
     """What explains the model that a front end describes."""
-    return OpenedModalities.open(spec) if spec["kind"] == "samples" else OpenedExplainer.open(spec)
+    opened = OpenedModalities.open(spec) if spec["kind"] == "samples" else OpenedExplainer.open(spec)
+    os.setpriority(os.PRIO_PROCESS, 0, min(19, _STARTED_AT + NICE))
+    return opened
 
 
 if __name__ == "__main__":

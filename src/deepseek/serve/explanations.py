@@ -33,6 +33,7 @@ from deepseek.serve.limits import late
 from deepseek.serve.processes import FIRST_PAUSE_S, Processes
 from deepseek.serve.protocols.errors import DisconnectedError
 from deepseek.serve.scheduler import Scheduler
+from deepseek.serve.turns import Turns
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
 #: Rows of several requests that are explained together at most: those behind them wait for all of them, and a row may
@@ -64,6 +65,7 @@ class Explainers:
     def __init__(self, explaining: Explaining, emit: Callable[[Event], None], *, engines: bool) -> None:
         """`engines`: they are in processes of their own, so that this one computes nothing."""
         self.pool = Pool()
+        self.turns = Turns()
         self.explaining = explaining
         self._emit = emit
         self._apart = engines and bool(explaining.module)
@@ -173,6 +175,15 @@ class Explanations:
             model, explainers.pool, batch_rows=BATCH_ROWS, limit_rows=settings.max_queued_rows,
             engine_timeout_s=settings.engine_timeout_s, emit=_unheard, join=partial(_join, face), concat=_concat,
         )  # fmt: skip
+
+    async def turn(self, call: Call) -> None:
+        """Wait until this call, which asks for explanations, may be begun. DeadlineError."""
+        call.explains = True
+        await self._explainers.turns.wait(len(call.body), call.deadline_s)
+
+    def give_way(self, came_s: float) -> None:
+        """A prediction has come."""
+        self._explainers.turns.predicted_s = came_s
 
     async def make(self, call: Call, features: Any, targets: Sequence[str | None]) -> Explained:
         """N prepared rows, explained. `targets` names the class of each row, None the default.
