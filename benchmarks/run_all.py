@@ -25,7 +25,7 @@ SCRIPTS = (
     "plan", "cold_start", "citations", "explain", "explain_trees", "explain_load", "serve_row", "serving",
     "custom_operator", "generation", "train_loop", "elastic", "compression", "compression_edge", "compression_distill",
     "compression_quantize", "compression_vision", "distributed", "pipeline", "optimizers", "reading", "multimodal",
-    "multimodal_ct", "multimodal_autogluon", "ship_fraud", "ship_quality",
+    "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
 

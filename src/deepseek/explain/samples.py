@@ -8,7 +8,6 @@ modalities.py.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -22,8 +21,11 @@ from deepseek.data.sent import in_words
 from deepseek.engines.parity import spread
 from deepseek.explain import report
 from deepseek.explain.check import additivity
+from deepseek.explain.media import parts_of
 from deepseek.explain.modalities import ModalityExplainer
-from deepseek.explain.summary import MAX_CLASSES, importance_of, mean_abs, row_reports
+from deepseek.explain.partition import Budget
+from deepseek.explain.pictures import pictured
+from deepseek.explain.summary import MAX_CLASSES, importance_of, leading, mean_abs, row_reports
 
 if TYPE_CHECKING:
     from deepseek.data import Table
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 50  # over which the influence of a column is a mean: each takes 2 to the number of its columns answers
 MIN_ROWS = 5
 LIMIT_S = 20.0  # for those
+WHY = "any model answers without a column, and these answers divide what they all add together"
 NOT_ABLATED = {"passes": None, "why": "each contribution is made of answers without the column"}
 
 
@@ -41,12 +44,13 @@ def explain_samples(
     chosen: Sequence[int],
     *,
     target: str | None = None,
-    html: str | Path | None = None,
     root: Path | None = None,
     broken: Broken = "fail",
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The general report, and row_reports() of the rows `chosen` with "row_id", "prediction" and "values". Writes the
-    page to `html`. InputError for a class that is not there; what the readers raise unless `broken` is "mask"."""
+    budget: Budget | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The general report; row_reports() of the rows `chosen` with "row_id", "prediction", "values" and "parts" (of
+    texts, pictures, sounds and series, each within `budget`); and these rows as a page shows them, with their texts and
+    pictures. InputError for a class that is not there; what the readers raise unless `broken` is "mask"."""
     explainer = ModalityExplainer(runtime)
     records, samples = _prepared(runtime, table, chosen, root, broken)
     began_s = perf_counter()
@@ -57,16 +61,18 @@ def explain_samples(
     general = _general(runtime, explainer, many[1], target)
     general |= {"num_rows_given": table.num_rows}
     prediction = runtime.decision.apply(runtime.score(samples).output, ())
-    single = [
-        {"row_id": row_id, **row}
-        for row_id, row in zip(chosen, _single(runtime, explainer, records, samples, prediction, target), strict=True)
+    rows = _single(runtime, explainer, records, samples, prediction, target)
+    raw = table.take(np.array(chosen)).records()
+    single = [{"row_id": row_id, **row} for row_id, row in zip(chosen, rows, strict=True)]
+    for place, (row, record) in enumerate(zip(single, raw, strict=True)):
+        values = np.array([row["values"][name] for name in explainer.names])
+        row["parts"] = parts_of(explainer, samples[place : place + 1], record, values, row["target"], budget)
+    shown = [
+        {name: value for name, value in row.items() if name != "values"}
+        | {"parts": pictured(row["parts"], record, runtime.preparer.media, samples, place)}
+        for place, (row, record) in enumerate(zip(single, raw, strict=True))
     ]
-    if html is not None:
-        command = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", Path(html).name])
-        shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
-        evidence = report.bundle_evidence(runtime.bundle)
-        report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
-    return general, single
+    return general, single, shown
 
 
 def _prepared(
@@ -104,7 +110,7 @@ def _general(
         "by_class": {
             name: dict(zip(attribution.names, values.tolist(), strict=True)) for name, values in by_class.items()
         },
-        "additivity": additivity(attribution), "ablation": NOT_ABLATED,
+        "leading": leading(attribution), "additivity": additivity(attribution), "ablation": NOT_ABLATED,
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
     explain(module, inputs, baselines)                torch: DeepLIFT over the baselines, else integrated gradients
     explain(function, array, baselines)               any function of arrays: Shapley values by sampling
+    explain(function, pictures, method="partition")   Owen values over regions: of many values, and of token ids
     explain(module, inputs, method="gradient")        expected gradients
 
 What comes back sums to the answer: base_value + values.sum(1) + residual = output. `why` says why this method, `error`
@@ -21,11 +22,14 @@ from torch import Tensor, nn
 from deepseek.contracts import Attribution
 from deepseek.errors import InputError
 from deepseek.explain.ask import Given, Question, Target, as_tuple, check_baselines, check_inputs
-from deepseek.explain.kernel import kernel_shap
+from deepseek.explain.boxes import black_box
 from deepseek.explain.pairs import METHODS, Limits, Values, deeplift
 
-Method = Literal["auto", "deeplift", "integrated", "gradient", "kernel"]
-KERNEL = "KernelSHAP, paired coalitions"
+Method = Literal["auto", "deeplift", "integrated", "gradient", "kernel", "partition"]
+BLACK_BOX = {
+    "kernel": "KernelSHAP, paired coalitions",
+    "partition": "Owen values over regions, opened where the value is",
+}
 
 
 def explain(
@@ -45,7 +49,8 @@ def explain(
     (B, ...): what absence means, best some rows of the training data; default one of zeros. `target`: an output, a
     function of the answer that gives (N,), or None for the class that is predicted. `fixed`: keyword arguments that are
     the same for all baselines. `method`: "auto" takes DeepLIFT where it sums to the answer within `limits.tolerance`,
-    else integrated gradients; without gradients, KernelSHAP.
+    else integrated gradients; without gradients KernelSHAP, and "partition" where `limits.num_evaluations` are too few
+    for that, or values are ids.
 
     InputError for what does not fit together and for models without an answer; nothing is passed over.
 
@@ -61,14 +66,18 @@ def explain(
         bases = (
             None if baselines is None else torch.from_numpy(np.ascontiguousarray(np.asarray(baselines, inputs.dtype)))
         )
-        if method not in {"auto", "kernel"}:
+        if method not in {"auto", *BLACK_BOX}:
             raise InputError(
-                f"{method!r} needs gradients, and arrays have none", expected='method "kernel", or tensors',
+                f"{method!r} needs gradients, and arrays have none", expected="kernel, partition, or tensors",
                 fix="give a torch module and tensors",
             )  # fmt: skip
         question, many = _ask(_of_arrays(model, inputs.dtype), as_tensor, bases, target, fixed)
-        why = "the model is a function of arrays, which has no gradients" if method == "auto" else "asked for"
-        return _told(question, many, _kernel(question, many, chosen), KERNEL, why, names)
+        found = (
+            _box(question, many, chosen, "the model is a function of arrays, which has no gradients")
+            if method == "auto"
+            else _by(question, many, method, chosen)
+        )
+        return _told(question, many, found[1], found[0], found[2], names)
     question, many = _ask(model, inputs, baselines, target, fixed)  # type: ignore[arg-type]
     name, values, why = _by(question, many, method, chosen)
     return _told(question, many, values, name, why, names)
@@ -79,20 +88,21 @@ def _by(question: Question, baselines: tuple[Tensor, ...], method: str, limits: 
     if method in METHODS:
         function, words = METHODS[method]
         return words, function(question, baselines, limits), "asked for"
-    if method == "kernel":
-        return KERNEL, _kernel(question, baselines, limits), "asked for"
+    if method in BLACK_BOX:
+        return BLACK_BOX[method], black_box(question, baselines, limits, method), "asked for"
     if method != "auto":
         raise InputError(
-            f"there is no method {method!r}", expected=", ".join(["auto", *METHODS, "kernel"]), fix="name one of these"
-        )
+            f"there is no method {method!r}", expected=", ".join(["auto", *METHODS, *BLACK_BOX]),
+            fix="name one of these",
+        )  # fmt: skip
     if not isinstance(question.module, nn.Module):
-        return KERNEL, _kernel(question, baselines, limits), "the model is a function, not a torch module"
+        return _box(question, baselines, limits, "the model is a function, not a torch module")
     try:
         found = deeplift(question, baselines, limits)
     except InputError as error:
         if "no gradient" not in error.message:
             raise
-        return KERNEL, _kernel(question, baselines, limits), error.message
+        return _box(question, baselines, limits, error.message)
     missed = np.abs(found.output - found.base - found.values.sum(axis=1))
     scale = np.maximum(np.maximum(np.abs(found.output - found.base), 1e-3 * np.abs(found.output)), 1e-12)
     worst = float((missed / scale).max())
@@ -129,40 +139,16 @@ def _ask(
     return question, many
 
 
-def _kernel(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
-    """Row by row."""
-    if len(question.inputs) != 1 or not question.inputs[0].is_floating_point():
-        raise InputError(
-            "a black box is explained for one input of real numbers",
-            expected="one tensor", fix="give a function of one tensor that makes the others",
-        )  # fmt: skip
-    with torch.no_grad():
-        answer = question.answer(question.inputs)
-    target = question.target_of(answer)
-    base = baselines[0].flatten(1).cpu().numpy()
-    found = []
-    for row in range(question.num_rows):
-        given = question.inputs[0][row]
-        asked = question.rows(slice(row, row + 1))
-
-        def f(rows: NDArray[np.floating], asked: Question = asked, row: int = row, given: Tensor = given) -> Any:
-            with torch.no_grad():
-                made = torch.from_numpy(rows).to(given).view(len(rows), *given.shape)
-                return asked.answer([made], times=len(rows))[:, target[row]].double().numpy()
-
-        found.append(
-            kernel_shap(
-                f, given.flatten().cpu().numpy(), base, num_evaluations=limits.num_evaluations,
-                tolerance=limits.tolerance, max_rows=16 * limits.max_rows, time_limit_s=limits.time_limit_s,
-                seed=limits.seed,
-            )
-        )  # fmt: skip
-    return Values(
-        np.stack([each.values for each in found]), np.array([each.base for each in found]),
-        np.array([each.output for each in found]), tuple(target.tolist()), np.stack([each.error for each in found]),
-        any(each.is_partial for each in found),
-        (f"{max(each.num_evaluations for each in found)} evaluations of {len(base)} rows at most",),
-    )  # fmt: skip
+def _box(question: Question, baselines: tuple[Tensor, ...], limits: Limits, why: str) -> tuple[str, Values, str]:
+    """By coalitions where so few evaluations can tell the values apart, else by regions."""
+    first = question.inputs[0]
+    method = "kernel"
+    if not first.is_floating_point():
+        method, why = "partition", f"{why}; ids are not values to mix"
+    elif 2 * first[0].numel() > limits.num_evaluations:
+        method, width = "partition", first[0].numel()
+        why = f"{why}; {limits.num_evaluations} evaluations are too few to tell {width} values apart one by one"
+    return BLACK_BOX[method], black_box(question, baselines, limits, method), why
 
 
 def _of_arrays(model: Callable[..., Any], dtype: Any) -> Callable[..., Tensor]:

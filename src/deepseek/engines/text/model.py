@@ -74,14 +74,20 @@ class TextModel:
         """Numbers of one embedding, or the hidden size where labels are given."""
         return self.architecture.hidden * (len(self.pooling.modes) if self.task == "embedding" else 1)
 
-    def prepare(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of texts (N >= 1), cut to `max_tokens`. InputError, which gives the number of the text, for one
-        that cannot be read."""
+    @property
+    def mask_id(self) -> int | None:
+        """The id of a hidden token; None where the tokenizer has none."""
+        return self._tokenizer.mask_id
+
+    def prepare(self, texts: Sequence[str], *, with_offsets: bool = False) -> Tokens:
+        """Token ids of texts (N >= 1), cut to `max_tokens`. `with_offsets`: with the places of tokens in the text that
+        was read, which is not the given one where the model puts a prompt before it. InputError, which gives the number
+        of the text, for one that cannot be read."""
         if isinstance(texts, str) or not len(texts):
             raise InputError("there are no texts", expected="a list with at least one text", fix="send a list of texts")
         if self.task == "embedding" and (self.pooling.lower or self.pooling.prompt):
             texts = [self._dressed(text) for text in texts]
-        return self._tokenizer.encode(texts, with_offsets=self.task == "token-classification")
+        return self._tokenizer.encode(texts, with_offsets=with_offsets or self.task == "token-classification")
 
     def join(self, rows: Sequence[TokenRow]) -> Arrays:
         """One batch, padded to its longest row: "input_ids" and "attention_mask", (N, L) int64."""

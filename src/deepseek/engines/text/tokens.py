@@ -26,6 +26,7 @@ TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 MAX_TOKENIZER_BYTES = 64 * 2**20
 MAX_TEXT_LETTERS = 4 * 2**20
+MASKS = ("[MASK]", "<mask>")
 #: A long text is tokenized as far as it is read: this many letters for a token, then twice as many, and so on.
 LETTERS_PER_TOKEN = 16
 #: What stands near the end of a piece may have been cut within a word.
@@ -98,6 +99,12 @@ class TextTokenizer:
             )
         self._tokenizer.enable_truncation(max_tokens)
         self._words = _guarded(folder, Words.of, self._tokenizer)
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id that stands for a hidden token; None where the tokenizer has none."""
+        found = (self._tokenizer.token_to_id(name) for name in MASKS)
+        return next((int(number) for number in found if number is not None), None)
 
     def encode(self, texts: Sequence[str], *, with_offsets: bool = False) -> Tokens:
         """Tokens of `texts`. InputError, which gives the text's number from 0, for one that is no text of whole
