@@ -39,6 +39,7 @@ from deepseek.serve.workers import LocalWorker, Pool, Run
 #: Rows of several requests that are explained together at most: those behind them wait for all of them, and a row may
 #: take 0.1 s.
 BATCH_ROWS = 8
+SLICE_S = 0.1  # of a large request: each row of many costs a third of what it costs among few
 OPEN_S = 120.0  # that opening a model's explainer may take; a process that hangs in it is killed, and another started
 
 
@@ -173,7 +174,8 @@ class Explanations:
         self._emit = emit
         self._scheduler = Scheduler(
             model, explainers.pool, batch_rows=BATCH_ROWS, limit_rows=settings.max_queued_rows,
-            engine_timeout_s=settings.engine_timeout_s, emit=_unheard, join=partial(_join, face), concat=_concat,
+            engine_timeout_s=settings.engine_timeout_s, slice_s=SLICE_S, emit=_unheard,
+            join=partial(_join, face), concat=_concat,
         )  # fmt: skip
 
     async def turn(self, call: Call) -> None:
