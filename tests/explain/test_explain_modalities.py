@@ -149,7 +149,12 @@ def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_
 
     record = ds.data.read_table(visits).records()[3]
     parts = [
-        {"column": "note", "kind": "text", "tokens": [{"text": "night", "start": 10, "end": 15, "value": 0.5}]},
+        {
+            "column": "note",
+            "kind": "text",
+            "tokens": [{"text": "night", "start": 10, "end": 15, "value": 0.5}],
+            "notes": ["partial: <a limit> came first"],
+        },
         {"column": "photo", "kind": "image", "regions": [{"box": [0, 0, 4, 4], "value": -0.5}]},
     ]
     with FusedRuntime.open(bundles[2]) as runtime:
@@ -162,3 +167,4 @@ def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_
     assert "coughs at <span" in section.body
     assert section.body.count("data:image/jpeg") == 1
     assert "lit-down" in section.body
+    assert "partial: &lt;a limit&gt; came first" in section.body

@@ -88,16 +88,19 @@ def _reasons(row: Mapping[str, Any]) -> str:
 
 
 def _part(part: Mapping[str, Any], scale: Words) -> Html:
-    """A text or a picture of this row; what came in another form is left to the JSON."""
+    """A text or a picture of this row, and what a reader must know of it."""
     title = look.join(_TITLES.get(part["kind"], ""), numbers.clip(part["column"]))
     data = {name: value for name, value in part.items() if name != "picture"}
     if "tokens" in part:
         tokens, text = _placed(part)
         sentences = [(one["start"], one["end"], _finite(one["value"])) for one in part.get("sentences") or ()]
-        return look.tokens(text, tokens, sentences, title=title, label=scale, data=data)
-    regions = [(one["box"], _finite(one["value"])) for one in part.get("regions") or ()]
-    picture, size = part.get("picture", ""), part.get("size") or ()
-    return look.heat(regions, title=title, picture=picture, size=size, label=scale, data=data)
+        drawn = look.tokens(text, tokens, sentences, title=title, label=scale, data=data)
+    else:
+        regions = [(one["box"], _finite(one["value"])) for one in part.get("regions") or ()]
+        picture, size = part.get("picture", ""), part.get("size") or ()
+        drawn = look.heat(regions, title=title, picture=picture, size=size, label=scale, data=data)
+    notes = part.get("notes") or ()
+    return Html(drawn + "".join(look.paragraph(look.state("warn", str(note)), note=True) for note in notes))
 
 
 def _placed(part: Mapping[str, Any]) -> tuple[list[saliency.Token], str]:
