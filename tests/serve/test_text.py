@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from deepseek.engines.text import TextEngine, TextModel
+from deepseek.explain.texts import SERVED, TextExplainer
 from deepseek.serve import Client, Settings, create_app
 from deepseek.serve.text import TextFace
 from serving import Server, serving, started
@@ -49,7 +50,7 @@ def direct(folders: dict[str, Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def ask(server: Server, task: str, body: Any, path: str = ":predict") -> httpx.Response:
-    return httpx.post(f"{server.url}/v1/models/{task}{path}", json=body)
+    return httpx.post(f"{server.url}/v1/models/{task}{path}", json=body, timeout=60)
 
 
 @pytest.mark.parametrize("size", [1, len(TEXTS)])
@@ -117,10 +118,38 @@ def test_what_is_no_text_is_refused_by_its_number(server: Server, body: Any, sai
     assert said in answer.json()["error"]["message"]
 
 
-def test_explanations_of_texts_are_not_there_yet(server: Server) -> None:
-    answer = ask(server, "embedding", {"instances": [{"text": "a"}]}, ":explain")
+def test_texts_are_explained_by_token_and_sentence(
+    server: Server, direct: dict[str, list[dict[str, Any]]], folders: dict[str, Path]
+) -> None:
+    texts = ["The cat sat. Berlin is unhappy!", *TEXTS[2:]]
+    for task in ("sequence-classification", "embedding"):
+        rows = ask(server, task, {"instances": [{"text": text} for text in texts]}, ":explain").json()["explanations"]
+        for text, row in zip(texts, rows, strict=True):
+            ((column, total),), (part,) = row["values"].items(), row["parts"]
+            assert (column, part["column"], part["kind"]) == ("text", "text", "text")
+            assert row["base_value"] + total == pytest.approx(row["output"], abs=1e-9)
+            for name in ("tokens", "sentences"):
+                assert sum(each["value"] for each in part[name]) == pytest.approx(total, abs=1e-9)
+                assert [text[each["start"] : each["end"]] for each in part[name]] == [
+                    each["text"] for each in part[name]
+                ]
+            assert row["is_partial"] == part["is_partial"]
+        assert [part["text"] for part in rows[0]["parts"][0]["sentences"]] == ["The cat sat.", "Berlin is unhappy!"]
+        assert rows[1]["parts"][0]["tokens"] == []
+        cut = rows[2]["parts"][0]
+        assert cut["is_cut"]
+        assert 0 < cut["end_read"] < len(TEXTS[3])
+        assert "was cut" in cut["notes"][0]
+        assert [row["target"] for row in rows[1:]] == [row.get("label") for row in direct[task][2:]]
+    first = TextExplainer.open(folders["embedding"], SERVED).explain(texts[:1]).parts[0][0]
+    assert [each["value"] for each in rows[0]["parts"][0]["tokens"]] == pytest.approx(
+        [each["value"] for each in first["tokens"]], abs=1e-5
+    )
+    told = ask(server, "sequence-classification", {"instances": [{"text": texts[0]}], "reasons": 1}).json()
+    assert "the log-odds of" in told["predictions"][0]["reasons"][0]["text"]
+    answer = ask(server, "token-classification", {"instances": [{"text": "a"}]}, ":explain")
     assert answer.status_code == 501
-    assert "text" in answer.json()["error"]["message"]
+    assert "single tokens" in answer.json()["error"]["message"]
 
 
 def test_the_pages_know_text_models(server: Server) -> None:

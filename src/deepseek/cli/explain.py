@@ -20,7 +20,9 @@ Examples:
   deepseek explain loans new.csv --row 17 --json
   deepseek explain loans new.csv --html report.html
   deepseek explain patients new.csv --files scans
+  deepseek explain ./my-classifier letters.csv --row 3 --budget 1000
   deepseek explain loans new.csv --row 17 --layers
+  deepseek explain loans new.csv --row 17 --interactions
   deepseek explain loans new.csv --trust --training loans.csv --fixed age --html report.html
   deepseek explain loans new.csv --html report.html --json-file report.json --key release-key
 """
@@ -51,6 +53,11 @@ Examples:
 @click.option("--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual. May be repeated.")
 @files_options
 @click.option("--layers", is_flag=True, help="Also layer by layer, with a ledger: of the perceptrons in the model.")
+@click.option("--interactions", is_flag=True, help="Also each row's strongest pairs of columns: of models with trees.")
+@click.option(
+    "--budget", type=click.IntRange(2), default=512, show_default=True, metavar="ANSWERS",
+    help="Of the model, for the tokens of one text or the regions of one picture.",
+)  # fmt: skip
 @output.json_option
 def command(
     bundle: Path,
@@ -66,17 +73,24 @@ def command(
     files: Path | None,
     broken: Literal["fail", "mask"],
     layers: bool,
+    interactions: bool,
+    budget: int,
     as_json: bool,
 ) -> None:
     """Explain BUNDLE on DATA: the influence of each column, and single rows as base value plus contributions.
 
     Contributions are on the scale of the margin, before calibration; what they leave unexplained is given as residual.
+
+    BUNDLE may also be a text model, a Hugging Face folder: then tokens and sentences of the column "text" are
+    explained. Texts and pictures of a bundle of several modalities are explained by their parts, too.
     """
     from deepseek.explain.bundle import explain_bundle
+    from deepseek.explain.partition import Budget
 
     result = explain_bundle(
         bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
-        training=training, fixed=fixed, json_file=json_file, key=key,
+        training=training, fixed=fixed, json_file=json_file, key=key, budget=Budget(num_evaluations=budget),
+        interactions=interactions,
     )  # fmt: skip
     output.emit(result, as_json, lambda: report(result))
     for written, what in ((html, "report"), (json_file, "same as JSON")):
@@ -102,6 +116,8 @@ def report(result: Mapping[str, Any]) -> list[object]:
             "",
             f"row {row['row_id']}: {row['prediction']}; {sums}",
             *(f"  {reason}" for reason in row["reasons"]),
+            *(f"  {' with '.join(pair['columns'])}: {signed(pair['value'])}" for pair in row.get("interactions", ())),
+            *(f"  {part['column']}: {note}" for part in row.get("parts", ()) for note in part["notes"]),
         ]
     for path in result.get("layers", ()):
         parts += ["", *ledger(path)]

@@ -318,11 +318,16 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
     return merge_expositions([metrics.exposition(), *(text for text in texts.values() if text not in ended)], ended)
 
 
-def explainer_of(runtime: Runtime | FusedRuntime) -> Any:
+def explainer_of(runtime: Runtime | FusedRuntime | TextFace) -> Any:
     """The explainer of a runtime, made when it is first asked."""
     from deepseek.engines import Runtime
     from deepseek.explain import explainer_for
+    from deepseek.serve.text import TextFace
 
+    if isinstance(runtime, TextFace):
+        from deepseek.explain.texts import SERVED, TextExplainer
+
+        return TextExplainer(runtime.model, runtime.run, SERVED)
     if not isinstance(runtime, Runtime):
         from deepseek.explain.modalities import ModalityExplainer
 

@@ -7,6 +7,7 @@ report = global_report(explainer, features, records)      importance, plots' poi
 rows = row_reports(attribution, records)                  waterfalls and reasons of single rows
 write_report("report.html", ...)                          one offline page
 ModalityExplainer(runtime).explain(samples)                Shapley values of files, texts and their table
+TextExplainer.open("./classifier").explain(texts)         what each token and sentence of a text adds
 explain(module, inputs, baselines)                        of any torch module or function, by a method that fits it
 layer_path(module, inputs, baseline)                      a torch module's decision, layer by layer, with a ledger
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
@@ -33,14 +34,18 @@ if TYPE_CHECKING:
     from deepseek.explain.layer_report import LayerPath
     from deepseek.explain.layers import layer_path
     from deepseek.explain.neighbours import counterfactual, nearest
+    from deepseek.explain.partition import Budget
     from deepseek.explain.reasons import reason_codes
     from deepseek.explain.report import write_report
     from deepseek.explain.summary import global_report, row_reports
+    from deepseek.explain.texts import TextExplainer
     from deepseek.explain.values import explain
 
 __all__ = [
+    "Budget",
     "LayerPath",
     "ModelExplainer",
+    "TextExplainer",
     "ablation",
     "additivity",
     "check_additivity",
@@ -60,8 +65,10 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Budget": "partition",
     "LayerPath": "layer_report",
     "ModelExplainer": "explainer",
+    "TextExplainer": "texts",
     "ablation": "check",
     "additivity": "check",
     "check_additivity": "check",
@@ -103,13 +110,15 @@ class _Room(ModuleType):
         fixed: Sequence[str] = (),
         json_file: str | Path | None = None,
         key: str | Path | None = None,
+        budget: Budget | None = None,
+        interactions: bool = False,
     ) -> dict[str, Any]:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
         return explain_bundle(
             path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
-            training=training, fixed=fixed, json_file=json_file, key=key,
+            training=training, fixed=fixed, json_file=json_file, key=key, budget=budget, interactions=interactions,
         )  # fmt: skip
 
 

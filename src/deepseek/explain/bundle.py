@@ -7,13 +7,14 @@ explain_bundle("loans", "new.csv", html="why.html", json_file="why.json", key="r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from deepseek.bundle.manifest import Manifest
 from deepseek.contracts import Float32, Scores
 from deepseek.data import Table, read_table
 from deepseek.data.fuse import Broken
@@ -28,19 +29,25 @@ from deepseek.explain.document import (
     FORMAT,
     check_places,
     command_of,
+    model_of,
     provenance_of,
     sign_places,
     write_document,
 )
 from deepseek.explain.explainer import ModelExplainer, explainer_for
+from deepseek.explain.interactions import interactions as find_interactions
+from deepseek.explain.interactions import pairs_of
+from deepseek.explain.partition import Budget
 from deepseek.explain.summary import MAX_ROWS, answer_counts, global_report, row_reports
+from deepseek.explain.text_bundle import WHY as TEXT_WHY
+from deepseek.explain.text_bundle import explain_text_model, is_text_model
 
 NUM_ROWS = 5  # explained one by one unless rows are named
 WHY = "every part of the model has a rule whose values sum to its answer, so nothing is sampled"
 _GENERAL = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
 _SINGLE = (
     "row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "reasons", "reasons_zh",
-    "parts",
+    "parts", "interactions",
 )  # fmt: skip
 
 
@@ -55,12 +62,15 @@ class _Asked:
     is_written: bool
     training: Table | None
     fixed: tuple[str, ...]
+    budget: Budget | None
+    interactions: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What one call answers."""
 
+    model: dict[str, Any]  # as provenance_of() takes it
     general: dict[str, Any]
     single: list[dict[str, Any]]
     shown: list[dict[str, Any]]  # the rows as a page shows them
@@ -68,6 +78,8 @@ class _Found:
     evaluations: int | None = None
     layers: list[dict[str, Any]] | None = None
     trust: dict[str, Any] | None = None
+    manifest: Manifest | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
 
 
 def explain_bundle(
@@ -85,6 +97,8 @@ def explain_bundle(
     fixed: Sequence[str] = (),
     json_file: str | Path | None = None,
     key: str | Path | None = None,
+    budget: Budget | None = None,
+    interactions: bool = False,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
     "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format", "summary"}, and
@@ -96,54 +110,66 @@ def explain_bundle(
     `target` is a class: by default the positive one of two; of many the one predicted most often, and for a single row
     the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
 
-    A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py).
+    A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py);
+    each row has "parts": what tokens and sentences of its texts and regions of its pictures add. So has a text model, a
+    folder of Hugging Face's layout, for the column "text" (text_bundle.py).
     `files`: the folder that their paths lie below, by default that of the data; `broken`: "mask" one that is not read.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
     ledger; of many classes for the one that is explained, else the first.
     `trust` adds "trust", how far the rows' explanations hold (column_trust.py): by default where something is written
     and it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
-    `training` is the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
-
-    InputError for a row or a class that is not there, for what cannot be written, and for a key with nothing to sign.
+    `training`: the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
+    `budget`: of the answers for parts of one text or picture. `interactions`: each row's strongest pairs, of trees.
+    InputError for a row or class that is not there, what cannot be written, and a key with nothing to sign.
     """
     places = [Path(place) for place in (html, json_file) if place is not None]
     check_places(places, None if key is None else Path(key))
     began_s = perf_counter()
-    with open_runtime(path) as runtime:
-        table = read_table(data)
-        wanted = (
-            trust if trust is not None else bool(training is not None or fixed) or None
-        )  # only the panel reads them
-        seen = None if training is None else read_table(training)
-        asked = _Asked(_rows(rows, table.num_rows), target, layers, wanted, bool(places), seen, tuple(fixed))
-        found = _found(runtime, table, asked, data, files, broken)
-        command = command_of(runtime.bundle.path, data, rows, _options(asked, files, broken, training), html)
-        result = _told(path, runtime, table, found)
-        if places:  # what is only printed is the same each time
-            result |= {"provenance": _origin(runtime, table, found, perf_counter() - began_s, command)}
-        if html is not None:
-            report.write_report(
-                html, found.general, found.shown, manifest=runtime.manifest, trust=found.trust, command=command,
-                evidence=report.bundle_evidence(runtime.bundle), layers=found.layers, provenance=result["provenance"],
-            )  # fmt: skip
+    table = read_table(data)
+    wanted = True if trust is None and (training is not None or fixed) else trust  # only the panel reads them
+    seen, chosen = None if training is None else read_table(training), _rows(rows, table.num_rows)
+    asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget, interactions)
+    is_text = is_text_model(path)
+    found = _of_texts(path, table, asked) if is_text else _of_bundle(path, table, asked, data, files, broken)
+    result = _told(path, table, found)
+    if places:  # what is only printed is the same each time
+        command = command_of(Path(path), data, rows, _options(asked, files, broken, training), html)
+        result["provenance"] = provenance_of(
+            found.model, table, method=found.general["method"], why=found.why, evaluations=found.evaluations,
+            seconds=perf_counter() - began_s, command=command,
+        )  # fmt: skip
+        _write(found, result, html, json_file)
+        sign_places(places, None if key is None else Path(key))
+    return result
+
+
+def _write(found: _Found, result: dict[str, Any], html: str | Path | None, json_file: str | Path | None) -> None:
+    """The page and the document."""
+    if html is not None:
+        origin = result["provenance"]
+        report.write_report(
+            html, found.general, found.shown, manifest=found.manifest, trust=found.trust, command=origin["command"],
+            evidence=found.evidence, layers=found.layers, provenance=origin,
+        )  # fmt: skip
     if json_file is not None:
         write_document(Path(json_file), result)
-    sign_places(places, None if key is None else Path(key))
-    return result
 
 
 def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str, Any]:
     """As the command line has them."""
     masked = {"broken": broken} if broken != "fail" else {}
-    found = {"target": asked.target, "layers": asked.layers, "trust": asked.trust, "fixed": list(asked.fixed)}
+    found = {
+        "target": asked.target, "layers": asked.layers, "trust": asked.trust, "fixed": list(asked.fixed),
+        "interactions": asked.interactions,
+    }  # fmt: skip
     return found | masked | {"files": files, "training": training}
 
 
-def _told(path: str | Path, runtime: Runtime | FusedRuntime, table: Table, found: _Found) -> dict[str, Any]:
+def _told(path: str | Path, table: Table, found: _Found) -> dict[str, Any]:
     """What explain_bundle() gives."""
     general = found.general
     told = {
-        "bundle": str(path), "digest": runtime.bundle.digest, "num_rows": table.num_rows,
+        "bundle": str(path), "digest": found.model["digest"], "num_rows": table.num_rows,
         "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
         "explanations": [{name: row[name] for name in _SINGLE if name in row} for row in found.single],
         "format": FORMAT, "summary": {"answers": general.get("answers", {}), "leading": general["leading"]},
@@ -152,35 +178,53 @@ def _told(path: str | Path, runtime: Runtime | FusedRuntime, table: Table, found
     return told | ({} if found.trust is None else {"trust": found.trust})
 
 
-def _origin(
-    runtime: Runtime | FusedRuntime, table: Table, found: _Found, seconds: float, command: str
-) -> dict[str, Any]:
-    return provenance_of(
-        runtime.manifest, runtime.bundle.digest, table, method=found.general["method"], why=found.why,
-        evaluations=found.evaluations, seconds=seconds, command=command,
-    )  # fmt: skip
+def _of_texts(path: str | Path, table: Table, asked: _Asked) -> _Found:
+    """Of a text model."""
+    _check_plain(asked, "a text model")
+    model, general, single = explain_text_model(path, table, asked.rows, target=asked.target, budget=asked.budget)
+    shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
+    asked_for = sum(part["num_evaluations"] for row in single for part in row["parts"])
+    return _Found(model, general, single, shown, TEXT_WHY, asked_for)
 
 
-def _found(
-    runtime: Runtime | FusedRuntime, table: Table, asked: _Asked, data: Any, files: str | Path | None, broken: Broken
+def _of_bundle(
+    path: str | Path, table: Table, asked: _Asked, data: Any, files: str | Path | None, broken: Broken
 ) -> _Found:
-    if isinstance(runtime, Runtime):
-        return _of_table(runtime, table, asked)
-    if asked.layers or asked.trust:
-        what = "layer by layer" if asked.layers else "with a trust panel"
+    with open_runtime(path) as runtime:
+        if isinstance(runtime, Runtime):
+            found = _of_table(runtime, table, asked)
+        else:
+            _check_plain(asked, "a bundle of several modalities")
+            from deepseek.explain.samples import WHY as BY_MASKS
+            from deepseek.explain.samples import explain_samples
+
+            root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
+            general, single, shown = explain_samples(
+                runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken, budget=asked.budget
+            )
+            found = _Found(_model(runtime), general, single, shown, BY_MASKS)
+        evidence = report.bundle_evidence(runtime.bundle) if asked.is_written else {}
+        return replace(found, manifest=runtime.manifest, evidence=evidence)
+
+
+def _model(runtime: Runtime | FusedRuntime) -> dict[str, Any]:
+    return model_of(runtime.manifest, runtime.bundle.digest)
+
+
+def _check_plain(asked: _Asked, what: str) -> None:
+    """InputError for what is said of tables alone."""
+    if asked.interactions:
         raise InputError(
-            f"a bundle of several modalities is not explained {what}", expected="a bundle of a table",
-            fix=f"leave --{'layers' if asked.layers else 'trust'} out, or give its torch module to "
+            f"{what} has no trees, whose pairs could be told apart", expected="a bundle of a table with trees",
+            fix="leave --interactions out",
+        )  # fmt: skip
+    if asked.layers or asked.trust:
+        flag, how = ("layers", "layer by layer") if asked.layers else ("trust", "with a trust panel")
+        raise InputError(
+            f"{what} is not explained {how}", expected="a bundle of a table",
+            fix=f"leave --{flag} out, or give its torch module to "
             f"deepseek.explain.{'layer_path' if asked.layers else 'trust'}",
         )  # fmt: skip
-    from deepseek.explain.samples import WHY as BY_MASKS
-    from deepseek.explain.samples import explain_samples
-
-    root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
-    general, single, shown = explain_samples(
-        runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken
-    )
-    return _Found(general, single, shown, BY_MASKS)
 
 
 class _Counted:
@@ -219,7 +263,7 @@ def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
     general["answers"] = answer_counts(runtime.decide(score(batch.features), batch.flags))
     single = [
         {"row_id": row_id, **row}
-        for row_id, row in zip(asked.rows, _single(runtime, explainer, few, asked.target), strict=True)
+        for row_id, row in zip(asked.rows, _single(runtime, explainer, few, asked), strict=True)
     ]
     shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
     trust = None
@@ -228,12 +272,13 @@ def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
             runtime, explainer, few, single, others=table, training=asked.training,
             fixed=asked.fixed, limit_s=ASKED_LIMIT_S if asked.trust else None,
         )  # fmt: skip
-    return _Found(general, single, shown, WHY, score.count, paths, trust)
+    return _Found(_model(runtime), general, single, shown, WHY, score.count, paths, trust)
 
 
-def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: str | None) -> list[dict[str, Any]]:
-    """row_reports() of every row, with its "prediction" in words and the "values" of all columns. Without a `target`
-    each row of many classes is explained by the class that is predicted for it."""
+def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, asked: _Asked) -> list[dict[str, Any]]:
+    """row_reports() of every row, with its "prediction" in words and the "values" of all columns. Without a target each
+    row of many classes is explained by the class that is predicted for it."""
+    target = asked.target
     batch, records = runtime.prepare_table(table), table.records()
     prediction = runtime.decide(runtime.score(batch.features), batch.flags)
     targets = [target] * len(records)
@@ -248,6 +293,9 @@ def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: s
         for place, row, values in zip(places, rows, attribution.values.tolist(), strict=True):
             by_name = dict(zip(attribution.names, values, strict=True))
             found[place] = {"prediction": answers[place], **row, "values": by_name}
+        if asked.interactions:
+            for place, matrix in zip(places, find_interactions(explainer, batch.features[places], name), strict=True):
+                found[place]["interactions"] = pairs_of(matrix, explainer.names)
     return [found[place] for place in range(len(records))]
 
 

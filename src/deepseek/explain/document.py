@@ -35,9 +35,17 @@ def schema() -> dict[str, Any]:
     return found
 
 
+def model_of(manifest: Manifest, digest: str) -> dict[str, Any]:
+    """What a bundle says of itself."""
+    return {
+        "name": manifest.name, "version": manifest.version, "digest": digest, "created": manifest.created,
+        "task": manifest.task, "target": manifest.target, "data_digest": manifest.lineage.data,
+        "seed": manifest.lineage.seed, "versions": dict(manifest.lineage.versions),
+    }  # fmt: skip
+
+
 def provenance_of(
-    manifest: Manifest,
-    digest: str,
+    model: Mapping[str, Any],
     table: Table,
     *,
     method: str,
@@ -46,16 +54,13 @@ def provenance_of(
     seconds: float,
     command: str,
 ) -> dict[str, Any]:
-    """What is needed to make this again, and to know that nothing was changed. `evaluations` are rows that the model
+    """What is needed to make this again, and to know that nothing was changed. `model` is model_of()'s, or what is
+    known of a model without a manifest: its name, digest and task at least. `evaluations` are rows that the model
     answered; None where they were not counted."""
     from deepseek import __version__
 
     return {
-        "model": {
-            "name": manifest.name, "version": manifest.version, "digest": digest, "created": manifest.created,
-            "task": manifest.task, "target": manifest.target, "data_digest": manifest.lineage.data,
-            "seed": manifest.lineage.seed, "versions": dict(manifest.lineage.versions),
-        },
+        "model": dict(model),
         "data": {"digest": table.digest(), "num_rows": table.num_rows, "num_columns": len(table.names)},
         "method": method, "why": why, "seed": SEED,
         "cost": {"evaluations": evaluations, "seconds": seconds},

@@ -40,6 +40,7 @@ NUM_ORDERS = 64  # of columns, above: in pairs of an order and its reverse
 CHUNK = 64  # answers that are computed at a time
 Bools = NDArray[np.bool_]
 Value = Callable[[Bools], Float64]  # masks (S, k) -> v (S,)
+Instead = Callable[[NDArray[np.int64]], Arrays]  # lines -> arrays of so many samples
 
 
 class ModalityExplainer:
@@ -48,7 +49,7 @@ class ModalityExplainer:
     def __init__(self, runtime: FusedRuntime) -> None:
         """InputError for a bundle that does not say what it would answer without any value."""
         self._runtime = runtime
-        preparer = runtime.preparer
+        preparer = self.preparer = runtime.preparer
         #: The arrays that are masked together: a film goes with its sound.
         self._arrays = {column.name: tuple(column.arrays) for column in preparer.media}
         if preparer.table is not None:
@@ -76,8 +77,8 @@ class ModalityExplainer:
         base = float(self._margin(self._without[None], target)[0])
         values, error = np.zeros((len(features), len(self.names))), 0.0
         for row in range(len(features)):
-            there = self._there(features[row : row + 1])
-            value = partial(self._values, features[row : row + 1], there, target, base)
+            there = self.there(features[row : row + 1])
+            value = partial(self._values, features[row : row + 1], there, target)
             found, off = shapley(value, int(there.sum()), base, float(output[row]), seed=row)
             values[row, there], error = found, max(error, off)
         return Attribution(
@@ -91,29 +92,33 @@ class ModalityExplainer:
         told += "class shares in training" if self._runtime.labels else "mean in training"
         return told + (f"; {NUM_ORDERS} sampled orders, standard error up to {number(error)}" if error else "; exact")
 
-    def _there(self, sample: Tensors) -> Bools:
+    def answers(self, sample: Tensors, seen: Bools, target: str | None, instead: Instead | None = None) -> Float64:
+        """(S,) v of one sample without the columns that each line of `seen` (S, P) lacks. `instead` makes arrays that
+        stand for those of the sample, of some of the lines."""
+        found = np.full(len(seen), self._margin(self._without[None], target)[0])
+        asked = np.flatnonzero(seen.any(1))
+        for start in range(0, len(asked), CHUNK):
+            rows = asked[start : start + CHUNK]
+            masked = self._masked(sample, seen[rows], {} if instead is None else instead(rows))
+            found[rows] = self._margin(self._runtime.score(masked).margin.astype(np.float64), target)
+        return found
+
+    def there(self, sample: Tensors) -> Bools:
         """(P,) which columns the row has."""
         return np.array([bool(sample.arrays[names[0] + THERE][0]) for names in self._arrays.values()])
 
-    def _values(self, sample: Tensors, there: Bools, target: str | None, base: float, masks: Bools) -> Float64:
+    def _values(self, sample: Tensors, there: Bools, target: str | None, masks: Bools) -> Float64:
         """v of subsets (S, k) of the columns that are there."""
-        found = np.full(len(masks), base)
-        asked = np.flatnonzero(masks.any(1))
-        for start in range(0, len(asked), CHUNK):
-            rows = asked[start : start + CHUNK]
-            seen = np.zeros((len(rows), len(self.names)), bool)
-            seen[:, there] = masks[rows]
-            found[rows] = self._margin(
-                self._runtime.score(self._masked(sample, seen)).margin.astype(np.float64), target
-            )
-        return found
+        seen = np.zeros((len(masks), len(self.names)), bool)
+        seen[:, there] = masks
+        return self.answers(sample, seen, target)
 
-    def _masked(self, sample: Tensors, seen: Bools) -> Tensors:
+    def _masked(self, sample: Tensors, seen: Bools, instead: Arrays) -> Tensors:
         """A sample once for each line of `seen` (S, P), as it would be prepared without the other columns."""
         found: dict[str, NDArray[Any]] = {}
         for at, names in enumerate(self._arrays.values()):
             for name in names:
-                array = sample.arrays[name]
+                array = instead.get(name, sample.arrays[name])
                 keep = seen[:, at] & sample.arrays[name + THERE][0]
                 found[name] = np.where(keep.reshape(-1, *(1,) * (array.ndim - 1)), array, np.zeros((), array.dtype))
                 found[name + THERE] = keep
@@ -127,10 +132,15 @@ class ModalityExplainer:
         place = self._runtime.labels.index(target)
         if margin.shape[1] == 1:
             return margin[:, 0] * (1 if place else -1)
-        others = np.delete(margin, place, axis=1)
-        highest = others.max(1)
-        found: Float64 = margin[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
-        return found
+        return log_odds(margin, place)
+
+
+def log_odds(margin: Float64, place: int) -> Float64:
+    """(N, K) -> (N,): the margin of one class against the others together."""
+    others = np.delete(margin, place, axis=1)
+    highest = others.max(1)
+    found: Float64 = margin[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
+    return found
 
 
 def shapley(value: Value, num: int, base: float, output: float, *, seed: int = 0) -> tuple[Float64, float]:

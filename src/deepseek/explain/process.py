@@ -7,18 +7,19 @@ A process of its own: explaining a row of a deep forest takes as long as a thous
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepseek.contracts import Arrays
 from deepseek.engines import Runtime
 from deepseek.engines.process.answering import answer
 from deepseek.engines.process.attributions import explain_rows
-from deepseek.engines.process.opened import check_digest
+from deepseek.engines.process.opened import Opened, check_digest
 from deepseek.explain.explainer import ModelExplainer, explainer_for
 
 if TYPE_CHECKING:
     from deepseek.engines import FusedRuntime
+    from deepseek.engines.text import TextEngine, TextModel
     from deepseek.explain.modalities import ModalityExplainer
 
 
@@ -69,9 +70,36 @@ class OpenedModalities:
         return explain_rows(self._explainer, self._runtime.labels, arrays)
 
 
-def open_explainer(spec: Mapping[str, Any]) -> OpenedExplainer | OpenedModalities:
+class OpenedTexts:
+    """Texts as pack_texts() packs them, and the classes to explain, to attributions with the parts of each text."""
+
+    def __init__(self, model: TextModel, engine: TextEngine) -> None:
+        from deepseek.explain.texts import SERVED, TextExplainer
+
+        self._labels, self._explainer = model.labels, TextExplainer(model, engine.run, SERVED)
+        self._explainer.explain([model.example["text"]])  # no request pays for the first time
+        self.close = engine.close
+
+    @classmethod
+    def open(cls, spec: Mapping[str, Any]) -> OpenedTexts:
+        """With the engine's own precision, so that what is explained is what was answered."""
+        from deepseek.engines.text import TextEngine, TextModel
+
+        return cls(TextModel.open(spec["path"]), TextEngine.from_options(spec["path"], spec["options"]))
+
+    def run(self, arrays: Arrays) -> Arrays:
+        return explain_rows(self._explainer, self._labels, arrays)
+
+
+_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
+    "samples": OpenedModalities.open,
+    "text": OpenedTexts.open,
+}
+
+
+def open_explainer(spec: Mapping[str, Any]) -> Opened:
     """What explains the model that a front end describes."""
-    return OpenedModalities.open(spec) if spec["kind"] == "samples" else OpenedExplainer.open(spec)
+    return _KINDS.get(spec["kind"], OpenedExplainer.open)(spec)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,30 @@ import numpy as np
 
 from deepseek.contracts import Attribution, Record
 from deepseek.errors import InputError
+from deepseek.explain.told import largest
 from deepseek.look.numbers import number
 
 Language = Literal["en", "zh"]
 
 _SCALES = {
-    "en": {"log-odds": "the log-odds of {0}", "probability": "the probability of {0}", "target units": "{0}"},
-    "zh": {"log-odds": "{0}的对数几率", "probability": "{0}的概率", "target units": "{0}"},
+    "en": {
+        "log-odds": "the log-odds of {0}",
+        "probability": "the probability of {0}",
+        "target units": "{0}",
+        "cosine similarity": "the cosine with the whole text",
+    },
+    "zh": {
+        "log-odds": "{0}的对数几率",
+        "probability": "{0}的概率",
+        "target units": "{0}",
+        "cosine similarity": "与全文的余弦相似度",
+    },
 }
 _SENTENCES = {
     "en": "{column} {value} {verb} {what} by {size}",
     "zh": "{column} {value} 使{what}{verb} {size}",
 }
+_PART_SENTENCES = {"en": "{part} {verb} {what} by {size}", "zh": "{part} 使{what}{verb} {size}"}
 _VERBS = {"en": ("raises", "lowers"), "zh": ("升高", "降低")}
 _MISSING = {"en": "(missing)", "zh": "（缺失）"}
 
@@ -59,6 +71,24 @@ def reason_codes(
         )
         for index in order
         if contributions[index] != 0.0
+    ]
+
+
+def part_reasons(
+    attribution: Attribution,
+    row: int,
+    num_reasons: int = 3,
+    language: Language = "en",
+    *,
+    outcome: str = "the prediction",
+) -> list[str]:
+    """The same of the tokens of one row's texts: what moved its answer most, wherever it stands."""
+    what = _SCALES[language][attribution.scale].format(attribution.target or outcome)
+    return [
+        _PART_SENTENCES[language].format(
+            part=part, verb=_VERBS[language][int(value < 0)], what=what, size=number(abs(value))
+        )
+        for part, value in largest(attribution.parts[row], num_reasons)
     ]
 
 

@@ -88,6 +88,8 @@ def origin_of(
             Text("Seed", "随机种子"): str(manifest.lineage.seed),
             Text("Versions", "版本"): ", ".join(f"{k} {v}" for k, v in manifest.lineage.versions.items()),
         }
+    elif made:
+        found |= {Text("Model", "模型"): made["model"]["name"], Text("Digest", "摘要"): made["model"]["digest"]}
     found[Text("Method", "方法")] = report["method"]
     if made:
         found[Text("Why this one", "选用原因")] = made["why"]

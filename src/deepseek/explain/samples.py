@@ -21,7 +21,9 @@ from deepseek.data.sent import in_words
 from deepseek.engines.parity import spread
 from deepseek.explain import report
 from deepseek.explain.check import additivity
+from deepseek.explain.media import parts_of
 from deepseek.explain.modalities import ModalityExplainer
+from deepseek.explain.partition import Budget
 from deepseek.explain.pictures import pictured
 from deepseek.explain.summary import MAX_CLASSES, importance_of, leading, mean_abs, row_reports
 
@@ -44,10 +46,11 @@ def explain_samples(
     target: str | None = None,
     root: Path | None = None,
     broken: Broken = "fail",
+    budget: Budget | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """The general report, row_reports() of the rows `chosen` with "row_id", "prediction" and "values", and these rows
-    as a page shows them, with their texts and pictures. InputError for a class that is not there; what the readers
-    raise unless `broken` is "mask"."""
+    """The general report; row_reports() of the rows `chosen` with "row_id", "prediction", "values" and "parts" (of
+    texts, pictures, sounds and series, each within `budget`); and these rows as a page shows them, with their texts and
+    pictures. InputError for a class that is not there; what the readers raise unless `broken` is "mask"."""
     explainer = ModalityExplainer(runtime)
     records, samples = _prepared(runtime, table, chosen, root, broken)
     began_s = perf_counter()
@@ -58,14 +61,16 @@ def explain_samples(
     general = _general(runtime, explainer, many[1], target)
     general |= {"num_rows_given": table.num_rows}
     prediction = runtime.decision.apply(runtime.score(samples).output, ())
-    single = [
-        {"row_id": row_id, **row}
-        for row_id, row in zip(chosen, _single(runtime, explainer, records, samples, prediction, target), strict=True)
-    ]
+    rows = _single(runtime, explainer, records, samples, prediction, target)
+    raw = table.take(np.array(chosen)).records()
+    single = [{"row_id": row_id, **row} for row_id, row in zip(chosen, rows, strict=True)]
+    for place, (row, record) in enumerate(zip(single, raw, strict=True)):
+        values = np.array([row["values"][name] for name in explainer.names])
+        row["parts"] = parts_of(explainer, samples[place : place + 1], record, values, row["target"], budget)
     shown = [
         {name: value for name, value in row.items() if name != "values"}
-        | {"parts": pictured(row.get("parts", ()), record, runtime.preparer.media, samples, place)}
-        for place, (row, record) in enumerate(zip(single, table.take(np.array(chosen)).records(), strict=True))
+        | {"parts": pictured(row["parts"], record, runtime.preparer.media, samples, place)}
+        for place, (row, record) in enumerate(zip(single, raw, strict=True))
     ]
     return general, single, shown
 

@@ -14,7 +14,7 @@ Shapes: N texts; of one text L tokens in the model, M of them players.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,15 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Float64
+from deepseek.engines.process.attributions import read_texts
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.tokens import TokenRow
 from deepseek.errors import InputError
-from deepseek.explain.hierarchy import Hierarchy, borders_of, sentences_of
-from deepseek.explain.partition import Budget, OwenValues, owen
+from deepseek.explain.hierarchy import Hierarchy, borders_of
+from deepseek.explain.modalities import log_odds
+from deepseek.explain.partition import Budget, owen
+from deepseek.explain.told import told_text
 
 COLUMN = "text"  # of a text model
 COSINE = "cosine similarity"
 METHOD = "Owen values over sentences, clauses, words and tokens"
+SERVED = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's text: others wait behind it
 CHUNK_TOKENS = 1 << 13  # that go through the model at once
 Run = Callable[[Arrays], Arrays]
 
@@ -54,11 +58,8 @@ class TextExplainer:
         return cls(TextModel.open(path), TextEngine.open(path).run, budget)
 
     def unpack(self, arrays: Arrays) -> NDArray[np.object_]:
-        """The texts that pack_texts() has packed."""
-        ends = np.cumsum(arrays["sizes"]).tolist()
-        data = arrays["bytes"].tobytes()
-        texts = [data[end - size : end].decode() for size, end in zip(arrays["sizes"].tolist(), ends, strict=True)]
-        return np.array(texts, object)
+        """The texts of rows that came packed."""
+        return read_texts(arrays)
 
     def explain(self, features: Sequence[str], *, target: str | None = None) -> Attribution:
         """Attributions of N texts. `target` is a class: by default the second of two, and the class predicted for the
@@ -153,99 +154,9 @@ class TextExplainer:
         return log_odds(wide, place)
 
 
-def log_odds(margins: Float64, place: int) -> Float64:
-    """(S, C) -> (S,): the margin of one class against the others together."""
-    others = np.delete(margins, place, axis=1)
-    highest = others.max(1)
-    found: Float64 = margins[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
-    return found
-
-
-def told_text(
-    column: str,
-    text: str,
-    spans: Sequence[tuple[int, int]],
-    borders: NDArray[np.int64],
-    found: OwenValues | None,
-    *,
-    is_cut: bool,
-) -> dict[str, Any]:
-    """The parts of a text as JSON: {"column", "kind": "text", "tokens", "sentences", ...}. `found` None: no token."""
-    told: dict[str, Any] = {"column": column, "kind": "text", "tokens": [], "sentences": [], "is_cut": is_cut}
-    notes = []
-    if is_cut:
-        told["end_read"] = max((end for _, end in spans), default=0)
-        notes.append(
-            f"the text is longer than the model reads: what stands behind letter {told['end_read']} was cut and has "
-            "no part in the answer"
-        )
-    if found is None:
-        notes.append("there is no token to explain: the answer is that to an empty text")
-        return told | {"num_evaluations": 1, "is_partial": False, "notes": notes}
-    for (start, end), value, error in zip(spans, found.values.tolist(), found.error.tolist(), strict=True):
-        told["tokens"].append(
-            {"text": text[start:end], "start": start, "end": end, "value": value, "error": error}
-        )  # fmt: skip
-    for first, last in sentences_of(borders):
-        start, end = spans[first][0], spans[last - 1][1]
-        told["sentences"].append(
-            {"text": text[start:end], "start": start, "end": end, "value": float(found.values[first:last].sum()),
-             "error": error_of(found, first, last)}
-        )  # fmt: skip
-    return told | {"num_evaluations": found.num_evaluations, "is_partial": found.is_partial,
-                   "notes": notes + notes_of(found)}  # fmt: skip
-
-
-def notes_of(found: OwenValues) -> list[str]:
-    """What a reader of the parts of an input must know."""
-    notes = []
-    if found.is_partial:
-        notes.append(
-            f"partial: a limit came before the error that was asked for, after {found.num_evaluations} answers"
-        )
-    if not found.values.any() and found.output == found.base:
-        notes.append("the answer is the same with and without it: every contribution is 0")
-    return notes
-
-
-def error_of(found: OwenValues, first: int, last: int) -> float:
-    """Standard error of what some neighbouring players add together: sharing a region evenly costs nothing where all of
-    it is among them."""
-    square = 0.0
-    for region in found.regions:
-        ((start, stop),) = region.box
-        share = max(0, min(stop, last) - max(start, first)) / (stop - start)
-        square += (share * region.error) ** 2 + share * (1 - share) * region.spread
-    return float(square**0.5)
-
-
-def pack_texts(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Texts as arrays, for a process that explains."""
-    data = [text.encode() for text in texts]
-    return {
-        "sizes": np.array([len(each) for each in data], np.int64),
-        "bytes": np.frombuffer(b"".join(data), np.uint8),
-    }
-
-
 def _cosines(found: NDArray[Any], whole: Float64) -> Float64:
     """(S, D) with (D,) -> (S,)."""
     wide = found.astype(np.float64)
     sizes = np.linalg.norm(wide, axis=1) * np.linalg.norm(whole)
     cosines: Float64 = wide @ whole / np.maximum(sizes, 1e-12)
     return cosines
-
-
-def explained_texts(explainer: TextExplainer, texts: Sequence[str], labels: Sequence[str | None]) -> list[Attribution]:
-    """One attribution for each text, of its own class."""
-    return [explainer.explain([text], target=label) for text, label in zip(texts, labels, strict=True)]
-
-
-def largest(parts: Sequence[Mapping[str, Any]], most: int) -> list[tuple[str, float]]:
-    """(what, value) of the parts that add or take most, for sentences about them.
-
-    >>> largest([{"tokens": [{"text": "not", "value": -2.0}, {"text": "good", "value": 1.0}]}], 1)
-    [('"not"', -2.0)]
-    """
-    found = [(f'"{token["text"]}"', token["value"]) for part in parts for token in part.get("tokens", ())]
-    return sorted((each for each in found if each[1]), key=lambda each: -abs(each[1]))[:most]

@@ -181,8 +181,8 @@ class Explanations:
         """
         if self._face.runtime is None:
             raise ExtraError(
-                "text models cannot be explained yet",
-                expected="a model of columns",
+                "labels of single tokens cannot be explained: an explanation of a text is of one answer",
+                expected="a model of columns, or one that gives texts classes or embeddings",
                 fix="ask this one for predictions alone",
             )
         await self._explainers.open(self._model, self._face, call.deadline_s)
@@ -218,7 +218,8 @@ class Explanations:
 
 def _join(face: Face, rows: list[Rows]) -> Arrays:
     targets = np.concatenate([each.targets for each in rows])
-    return {**face.join([each.features for each in rows]), "targets": targets}
+    join: Callable[[list[Any]], Arrays] = getattr(face, "join_questions", face.join)
+    return {**join([each.features for each in rows]), "targets": targets}
 
 
 def _concat(outputs: list[Arrays]) -> Arrays:

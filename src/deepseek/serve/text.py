@@ -1,6 +1,8 @@
 """The face of a text model: rows with one column, "text"; embeddings, classes or entities as answers.
 
-face = TextFace(TextModel.open("./all-MiniLM"), name="all-MiniLM", precision="f32")
+face = TextFace(TextModel.open("./all-MiniLM"), {"precision": "f32"})
+
+Explained are classes and embeddings, from the texts themselves: tokens alone do not say where they stand.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from deepseek.bundle.manifest import Input
 from deepseek.contracts import Arrays, Flag, Prediction, Record
 from deepseek.data.columns import Columns
 from deepseek.data.values import listed
+from deepseek.engines.process.attributions import pack_texts
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
@@ -49,7 +52,6 @@ class TextFace:
     """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges as bytes.
     `measured`: the figures of each precision, where one was chosen by them."""
 
-    runtime = None  # there is no explainer of texts yet
     joins = True
     repeats = True
     row_cells = 30  # 40 us for a sentence
@@ -67,6 +69,11 @@ class TextFace:
         self.example: Record = dict(model.example)
         self._options = dict(options)
         self._engine: TextEngine | None = None
+
+    @property
+    def runtime(self) -> TextFace | None:
+        """What an explainer is made of: model and run(). The labels of single tokens are not explained."""
+        return None if self.card.task == "token-classification" else self
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -91,6 +98,14 @@ class TextFace:
         tokens = self.model.prepare(texts)
         flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
         return Texts(tokens, flags)
+
+    def questions(self, records: Sequence[Record]) -> list[str]:
+        """What an explainer is given of rows that prepare() has taken."""
+        return [_text_of(record, row) for row, record in enumerate(records)]
+
+    def join_questions(self, rows: list[list[str]]) -> Arrays:
+        """The same of several requests, for a process that explains."""
+        return pack_texts([text for texts in rows for text in texts])
 
     def from_ids(self, ids: Sequence[Sequence[int]]) -> Texts:
         """Rows whose tokens a client has made itself, cut to what the model reads."""

@@ -1,18 +1,21 @@
 """Explanations as arrays, as an engine process is asked for them and answers.
 
-    explain_rows(explainer, labels, {"features", "targets"})  ->  {"values", "base_value", "output", "about"}
+    explain_rows(explainer, labels, {"features", "targets"})  ->  {"values", "base_value", "output", "about", "parts"}
     read_rows(arrays)       ->  for each row the attribution that holds it, and its row there
 
-`features` are (N, F); rows of several modalities come as data.sent packs them. `targets` (N,) are places in `labels`,
--1 for what an explainer takes by itself; `about` is in each row what is equal for all rows of a target.
+`features` are (N, F); rows of several modalities come as data.sent packs them, texts as pack_texts() does. `targets`
+(N,) are places in `labels`, -1 for what an explainer takes by itself; `about` is in each row what is equal for all rows
+of a target; `parts`, of texts alone, what their tokens and sentences add, as JSON.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Explainer
 
@@ -34,11 +37,13 @@ def explain_rows(explainer: Explainer, labels: Sequence[str], arrays: Arrays) ->
 
 def _pack(attribution: Attribution) -> Arrays:
     about = [attribution.names, attribution.scale, attribution.method, attribution.target]
+    parts = {"parts": np.array([json.dumps(row).encode() for row in attribution.parts])} if attribution.parts else {}
     return {
         "values": attribution.values,
         "base_value": attribution.base_value,
         "output": attribution.output,
         "about": np.full(len(attribution.values), json.dumps(about).encode()),
+        **parts,
     }
 
 
@@ -50,6 +55,25 @@ def read_rows(arrays: Arrays) -> Explained:
         names, scale, method, target = json.loads(text)
         rows = np.flatnonzero(about == text)
         values, base_value, output = (arrays[name][rows] for name in ("values", "base_value", "output"))
-        attribution = Attribution(tuple(names), values, base_value, output, scale, method, target)
+        parts = tuple(tuple(json.loads(part)) for part in arrays["parts"][rows].tolist()) if "parts" in arrays else ()
+        attribution = Attribution(tuple(names), values, base_value, output, scale, method, target, parts=parts)
         found |= {row: (attribution, at) for at, row in enumerate(rows.tolist())}
     return [found[row] for row in range(len(about))]
+
+
+def pack_texts(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Texts as arrays."""
+    data = [text.encode() for text in texts]
+    return {
+        "sizes": np.array([len(each) for each in data], np.int64),
+        "bytes": np.frombuffer(b"".join(data), np.uint8),
+    }
+
+
+def read_texts(arrays: Arrays) -> NDArray[np.object_]:
+    """The texts (N,) that pack_texts() has packed."""
+    sizes, data = arrays["sizes"].tolist(), arrays["bytes"].tobytes()
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
+    found = np.empty(len(sizes), object)
+    found[:] = [data[end - size : end].decode() for size, end in zip(sizes, ends, strict=True)]
+    return found

@@ -169,7 +169,10 @@ def _predictions(model: ServedModel) -> Schema:
 def _explanations() -> Schema:
     row = {"base_value": NUMBER, "output": NUMBER, "residual": NUMBER, "scale": TEXT, "method": TEXT}
     values = {"type": "object", "additionalProperties": NUMBER}
-    return object_of({"explanations": array(object_of(row | {"values": values}))})
+    parts = array({"type": "object"})  # of texts: what tokens and sentences add
+    row_type = object_of(row | {"values": values})
+    row_type["properties"] |= {"parts": parts, "is_partial": {"type": "boolean"}}
+    return object_of({"explanations": array(row_type)})
 
 
 def _body(properties: Mapping[str, Schema], rows: str = "instances") -> Schema:

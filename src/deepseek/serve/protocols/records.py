@@ -21,6 +21,7 @@ from deepseek.engines.process.attributions import Explained
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import JSON, Answer, Call
+from deepseek.serve.faces import Prepared
 from deepseek.serve.jobs import Part
 from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
@@ -138,7 +139,8 @@ async def _predict(call: Call, model: ServedModel) -> Answer:
         def render(explained: Explained) -> bytes:
             return write(prediction, _reasons(model, explained, cast("Sequence[Record]", records), num_reasons))
 
-        explained = await model.explanations.make(call, batch.features, _targets(model, prediction))
+        asked = _questions(model, batch, cast("Sequence[Record]", records))
+        explained = await model.explanations.make(call, asked, _targets(model, prediction))
         return Answer(await model.offload(_explained_cells(model, len(records)), render, explained))
     if not by_column:
         return Answer(await model.offload(cells_of(prediction, len(records), CELLS), _encode_predictions, prediction))
@@ -181,7 +183,7 @@ async def explain(call: Call, model: ServedModel) -> Answer:
     target = _target(body, model)
     batch, prediction = await model.predict(call, records)
     targets = [target] * len(records) if target is not None else _targets(model, prediction)
-    explained = await model.explanations.make(call, batch.features, targets)
+    explained = await model.explanations.make(call, _questions(model, batch, records), targets)
     return Answer(await model.offload(_explained_cells(model, len(records)), _encode_explanations, explained))
 
 
@@ -250,14 +252,22 @@ def _reasons(
     return rows
 
 
+def _questions(model: ServedModel, batch: Prepared, records: Sequence[Record]) -> Any:
+    """What an explainer is given of rows: as they are computed, or the texts of a text model."""
+    ask = getattr(model.face, "questions", None)
+    return batch.features if ask is None else ask(records)
+
+
 def _targets(model: ServedModel, prediction: Prediction) -> list[str | None]:
     """The class that each row's explanation speaks of: its own answer among many, the positive class of two."""
-    if model.task == "multiclass" and prediction.labels is not None:
+    if len(model.card.labels) > 2 and prediction.labels is not None:
         return list(prediction.labels.tolist())
     return [None] * len(prediction)
 
 
 def _explanation(attribution: Attribution, row: int) -> dict[str, Any]:
+    parts = attribution.parts[row] if attribution.parts else ()
+    more = {"parts": parts, "is_partial": any(part["is_partial"] for part in parts)} if attribution.parts else {}
     return {
         "base_value": float(attribution.base_value[row]),
         "values": dict(zip(attribution.names, attribution.values[row].tolist(), strict=True)),
@@ -266,6 +276,7 @@ def _explanation(attribution: Attribution, row: int) -> dict[str, Any]:
         "scale": attribution.scale,
         "method": attribution.method,
         "target": attribution.target,
+        **more,
     }
 
 
