@@ -3,10 +3,12 @@
     python -m deepseek.explain.process FD        FD: an inherited socket, as of an engine process
 
 A process of its own: explaining a row of a deep forest takes as long as a thousand predictions, which do not wait then.
+Nor do they where cores are few: once it has opened a model, the process gives way to others.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from deepseek.engines import FusedRuntime
     from deepseek.engines.text import TextEngine, TextModel
     from deepseek.explain.modalities import ModalityExplainer
+
+
+#: A tenth of the weight of others, and whoever wakes up goes first. With 19, a busy machine would explain nothing.
+NICE = 10
+_STARTED_AT = os.getpriority(os.PRIO_PROCESS, 0)
 
 
 class OpenedExplainer:
@@ -99,7 +106,9 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
 
 def open_explainer(spec: Mapping[str, Any]) -> Opened:
     """What explains the model that a front end describes."""
-    return _KINDS.get(spec["kind"], OpenedExplainer.open)(spec)
+    opened = _KINDS.get(spec["kind"], OpenedExplainer.open)(spec)
+    os.setpriority(os.PRIO_PROCESS, 0, min(19, _STARTED_AT + NICE))
+    return opened
 
 
 if __name__ == "__main__":

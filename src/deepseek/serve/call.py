@@ -46,9 +46,9 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "answered", "body", "cancel", "client", "flags", "gone", "handler", "headers", "http10", "method", "model",
-        "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "started_s", "traceparent",
-        "trouble",
+        "answered", "body", "cancel", "client", "explains", "flags", "gone", "handler", "headers", "http10", "method",
+        "model", "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "started_s",
+        "traceparent", "trouble",
     )  # fmt: skip
 
     answered: Callable[[Call, Answer | Stream], None]  # who waits for the answer
@@ -83,6 +83,7 @@ class Call:
         self.trouble: Mapping[str, Any] = NOTHING  # what the log should know of an error
         self.cancel: Callable[[], None] | None = None  # what ends the work on it
         self.gone = False  # whether the client went away
+        self.explains = False  # whether it asks why, and so gives way to those that do not
 
     def tell(self, found: Answer | Stream | Exception) -> None:
         """Answer, once: what a handler that returned None does later."""

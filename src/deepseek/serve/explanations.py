@@ -33,11 +33,13 @@ from deepseek.serve.limits import late
 from deepseek.serve.processes import FIRST_PAUSE_S, Processes
 from deepseek.serve.protocols.errors import DisconnectedError
 from deepseek.serve.scheduler import Scheduler
+from deepseek.serve.turns import Turns
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
 #: Rows of several requests that are explained together at most: those behind them wait for all of them, and a row may
 #: take 0.1 s.
 BATCH_ROWS = 8
+SLICE_S = 0.1  # of a large request: each row of many costs a third of what it costs among few
 OPEN_S = 120.0  # that opening a model's explainer may take; a process that hangs in it is killed, and another started
 
 
@@ -64,6 +66,7 @@ class Explainers:
     def __init__(self, explaining: Explaining, emit: Callable[[Event], None], *, engines: bool) -> None:
         """`engines`: they are in processes of their own, so that this one computes nothing."""
         self.pool = Pool()
+        self.turns = Turns()
         self.explaining = explaining
         self._emit = emit
         self._apart = engines and bool(explaining.module)
@@ -171,8 +174,18 @@ class Explanations:
         self._emit = emit
         self._scheduler = Scheduler(
             model, explainers.pool, batch_rows=BATCH_ROWS, limit_rows=settings.max_queued_rows,
-            engine_timeout_s=settings.engine_timeout_s, emit=_unheard, join=partial(_join, face), concat=_concat,
+            engine_timeout_s=settings.engine_timeout_s, slice_s=SLICE_S, emit=_unheard,
+            join=partial(_join, face), concat=_concat,
         )  # fmt: skip
+
+    async def turn(self, call: Call) -> None:
+        """Wait until this call, which asks for explanations, may be begun. DeadlineError."""
+        call.explains = True
+        await self._explainers.turns.wait(len(call.body), call.deadline_s)
+
+    def give_way(self, came_s: float) -> None:
+        """A prediction has come."""
+        self._explainers.turns.predicted_s = came_s
 
     async def make(self, call: Call, features: Any, targets: Sequence[str | None]) -> Explained:
         """N prepared rows, explained. `targets` names the class of each row, None the default.

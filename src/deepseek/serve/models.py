@@ -133,6 +133,8 @@ class ServedModel:
         done = done if self._fault is None else partial(self._unless_faulty, done)
         job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
         self._queue.admit(job)
+        if not call.explains:
+            self.explanations.give_way(job.queued_s)
         call.model = self
         call.cancel = partial(self._abandon, job)
         num_cells = num_rows * self.face.row_cells

@@ -63,13 +63,15 @@ class Scheduler:
         limit_rows: int,
         row_units: int = 1,
         engine_timeout_s: float = 60.0,
+        slice_s: float = BATCH_S,
         emit: Callable[[int, float], None],
         join: Callable[[list[Any]], Arrays],
         concat: Callable[[list[Arrays]], Arrays],
         fits: Callable[[Any, Any], bool] = _all_fit,
     ) -> None:
         """A batch costs at most what `batch_rows` of `row_units` do (of 1 where all rows cost the same); `limit_rows`
-        may wait at most; no batch may take longer than `engine_timeout_s`; `emit` is told the rows and
+        may wait at most; no batch may take longer than `engine_timeout_s`, a slice of a large request about
+        `slice_s`; `emit` is told the rows and
         the seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat` one of the
         outputs of several (or raises why it cannot); `fits` says whether the rows of two jobs can be joined."""
         self.batch_rows = batch_rows
@@ -85,6 +87,7 @@ class Scheduler:
         self._limit_units = batch_rows * row_units
         self._differ = row_units > 1
         self._engine_timeout_s = engine_timeout_s
+        self._slice_s = slice_s
         self._emit = emit
         self._join = join
         self._concat = concat
@@ -256,7 +259,7 @@ class Scheduler:
     def _slice_of(self, job: Job) -> Slice:
         """The next rows of a large request, which goes to the end of the queue while it has more."""
         start = job.next_row
-        num_rows = max(self.batch_rows, self.pace.units_within(BATCH_S) * job.num_rows // job.cost)
+        num_rows = max(self.batch_rows, self.pace.units_within(self._slice_s) * job.num_rows // job.cost)
         job.next_row = stop = min(job.num_rows, start + num_rows)
         if stop < job.num_rows:
             self.waiting.append(job)

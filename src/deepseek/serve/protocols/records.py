@@ -131,6 +131,7 @@ async def _predict(call: Call, model: ServedModel) -> Answer:
     if num_reasons:
         check_explainable(model)
         _check_explained(len(records), call.settings.max_explain_rows)
+        await model.explanations.turn(call)
     batch, prediction = await model.predict(call, records)
     by_column = type(records) in (Columns, Tensors)
     if num_reasons:
@@ -175,6 +176,7 @@ def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Rec
 async def explain(call: Call, model: ServedModel) -> Answer:
     """POST /v1/models/M:explain"""
     check_explainable(model)
+    await model.explanations.turn(call)
     if b"content-encoding" in call.headers:
         await inflate(call, model)
     body = await _read(call, model, {"instances", "target"})
