@@ -149,16 +149,30 @@ def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_
 
     record = ds.data.read_table(visits).records()[3]
     parts = [
-        {"column": "note", "kind": "text", "tokens": [{"text": "night", "start": 10, "end": 15, "value": 0.5}]},
+        {
+            "column": "note",
+            "kind": "text",
+            "tokens": [{"text": "night", "start": 10, "end": 15, "value": 0.5}],
+            "notes": ["partial: <a limit> came first"],
+        },
         {"column": "photo", "kind": "image", "regions": [{"box": [0, 0, 4, 4], "value": -0.5}]},
     ]
     with FusedRuntime.open(bundles[2]) as runtime:
         samples = runtime.prepare([record], root=visits.parent).tensors
         shown = pictured(parts, record, runtime.preparer.media, samples, 0)
     high, wide = samples.arrays["photo"].shape[-2:]
+    sound = {"column": "cough", "kind": "audio", "seconds": 2.0, "cells": [
+        {"seconds": [0.0, 1.0], "hertz": [0.0, 1000.0], "value": 0.5},
+        {"seconds": [1.0, 2.0], "hertz": [1000.0, 4000.0], "value": -0.25}]}  # fmt: skip
+    pulse = {"column": "pulse", "kind": "series", "length": 8, "stretches": [
+        {"channels": ["a", "b"], "start": 0, "end": 4, "value": 0.5}]}  # fmt: skip
+    shown += [sound, pulse]
     row = {"bars": [], "output": 1.0, "base_value": 0.5, "residual": 0.0, "scale": "log-odds", "parts": shown}
     (section,) = rows_sections([row])
-    assert shown[1]["size"] == [wide, high]
+    assert shown[1]["size"] == [high, wide]
     assert "coughs at <span" in section.body
     assert section.body.count("data:image/jpeg") == 1
     assert "lit-down" in section.body
+    assert "Raises it most: 0–1 s, 0–1000 Hz +0.500. Lowers it most: 1–2 s, 1000–4000 Hz −0.250." in section.body
+    assert "Raises it most: a, b 0–4 +0.500." in section.body
+    assert "partial: &lt;a limit&gt; came first" in section.body

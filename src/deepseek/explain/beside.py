@@ -37,15 +37,9 @@ def beside_rows(
 
     "nearest": [{"row", "distance", "answer", "values"}] of `training`, None where it is not given; "answer" is what the
     target was there. "counterfactual": {"changes": {column: [old, new]}, "from", "to", "num_predicted"}; None where
-    there is none among the values of training rows, else of `others`, or the model has no classes. InputError for a
-    fixed column that is not there.
+    there is none among the values of training rows, else of `others`, or the model has no classes.
     """
     kinds = kinds_of(runtime)
-    for name in fixed:
-        if name not in kinds:
-            raise InputError(
-                f"there is no column {name!r} to fix", expected=", ".join(list(kinds)[:20]), fix="name one of these"
-            )
     rows = table.take(np.arange(num_rows)).records()
     notes: list[str] = []
     seen: Sequence[Record] = ()
@@ -57,6 +51,16 @@ def beside_rows(
     source = training if training is not None else others
     changed = [None] * len(rows) if source is None else _others(runtime, rows, source, kinds, fixed, notes)
     return [{"nearest": one, "counterfactual": other} for one, other in zip(near, changed, strict=True)], notes
+
+
+def check_fixed(runtime: Runtime, fixed: Sequence[str]) -> None:
+    """InputError for a fixed column that is not there."""
+    kinds = kinds_of(runtime)
+    for name in fixed:
+        if name not in kinds:
+            raise InputError(
+                f"there is no column {name!r} to fix", expected=", ".join(list(kinds)[:20]), fix="name one of these"
+            )
 
 
 def kinds_of(runtime: Runtime) -> dict[str, Kind]:

@@ -22,6 +22,7 @@ from deepseek.engines import FusedRuntime, Runtime, open_runtime
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
 from deepseek.explain import report
+from deepseek.explain.beside import check_fixed
 from deepseek.explain.bundle_layers import bundle_layers
 from deepseek.explain.column_trust import ASKED_LIMIT_S, column_trust
 from deepseek.explain.document import (
@@ -248,6 +249,7 @@ def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
     """The general report and those of the rows, of a table's bundle."""
     few = table.take(np.array(asked.rows, int))
     paths = None
+    check_fixed(runtime, asked.fixed)
     if asked.layers:  # may refuse: before the work
         paths = _layers(runtime, table, asked.rows, asked.target)
     score = _Counted(runtime)

@@ -38,6 +38,7 @@ MAX_OTHERS = 8
 SECOND = "KernelSHAP by masking columns"
 _SECOND_EVALUATIONS = 512
 _MAX_SECOND_COLUMNS = 250  # above them the second method would need more evaluations than all else
+_FEW_COLUMNS = 4  # of which the best order comes up by chance once in 24 times
 _PILOT_ROWS = 256
 _MAX_CELLS = 1 << 22  # of one call of the model
 _SHUFFLES = 5  # explanations that the randomised model about costs
@@ -80,6 +81,8 @@ def column_trust(
         expected = plan.seconds if plan else 0.0
         return {"rows": None, "expected_s": expected, "why": f"it would take more than {AUTO_LIMIT_S:g} s"}
     notes = []
+    if len(explainer.names) <= _FEW_COLUMNS:
+        notes.append("there are so few columns, and orders of them, that hardly one lies beyond 95 % of random ones")
     if len(source) == 1:
         notes.append("columns are taken away by one typical row alone, which says little: give the training rows")
     if plan.num_rows < len(rows):

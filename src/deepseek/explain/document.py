@@ -91,7 +91,8 @@ def write_document(path: Path, result: Mapping[str, Any]) -> None:
     """As one JSON object; what is not finite becomes null."""
     text = json.dumps(plain(result), ensure_ascii=False, indent=1, allow_nan=False)
     with whole(path) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+        # A lone surrogate in a name, as a frame may have it, becomes its own escape, which JSON knows.
+        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def check_places(places: Sequence[Path], key: Path | None) -> None:

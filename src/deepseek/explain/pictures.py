@@ -42,7 +42,7 @@ def _pictured(
     pixels = spectrogram(array.mean(axis=0), column.reader.rate_hz) if column.kind == "audio" else _pixels(array)
     if pixels is None:
         return part
-    size = {} if column.kind == "audio" else {"size": [array.shape[-1], array.shape[-2]]}
+    size = {} if column.kind == "audio" else {"size": list(array.shape[-2:])}
     return size | part | {"picture": data_url(_smaller(pixels), exact=column.kind == "audio")}
 
 

@@ -17,7 +17,7 @@ from deepseek.files import whole
 from deepseek.look import Column, Html, Section, Text, Words, flow, numbers
 from deepseek.look.flow import Layer, Link, Unit
 
-MAX_PATHS = 8  # rows that are drawn; the JSON has all
+MAX_PATHS = 8  # rows that are drawn, of all parts together; the JSON has all
 MAX_LAYERS = 24  # that are drawn: of more the first and the last, half each
 _HOW = Text(
     "Each layer hands the change of the answer on to the next. A layer that the whole answer passes through has to "
@@ -44,7 +44,8 @@ def layers_sections(paths: Sequence[Mapping[str, Any]], names: Sequence[str] = (
             share = numbers.number(path["weight"])
             part = Text(f" (part {path['part']}, weight {share})", f"（第 {path['part']} 部分，权重 {share}）")
         title = look.join(Text("Layer by layer", "逐层路径"), part)
-        found.append(Section(title, _body(path, names), id=f"layers-{path.get('part', 0)}"))
+        most = max(1, MAX_PATHS // len(paths))
+        found.append(Section(title, _body(path, names, most), id=f"layers-{path.get('part', 0)}"))
     return found
 
 
@@ -86,13 +87,13 @@ def answer_of(path: Mapping[str, Any]) -> Text:
     )
 
 
-def _body(path: Mapping[str, Any], names: Sequence[str]) -> Html:
+def _body(path: Mapping[str, Any], names: Sequence[str], most: int) -> Html:
     verdict = look.state("good" if path["passes"] else "bad", answer_of(path))
     parts = [look.listing([verdict], plain=True), look.paragraph(_HOW, note=True)]
     if path.get("is_partial"):
         late = Text("Partial: the time limit came before the error was small.", "不完整：在误差足够小之前已到时限。")
         parts.append(look.paragraph(look.state("warn", late)))
-    shown = min(len(path["output"]), MAX_PATHS)
+    shown = min(len(path["output"]), most)
     for row in range(shown):
         name = names[row] if row < len(names) else str(row)
         title = _row_title(path, row, name)

@@ -4,7 +4,8 @@
 
 A part is {"column", "kind": "text", "tokens": [{"text", "start", "end", "value", "error"}], "sentences": [{"start",
 "end", "value"}]} with "text" where the whole is known, or {"column", "kind": "image" or "audio", "regions": [{"box":
-[left, top, right, bottom], "value"}]} with "picture" (a data URL) and "size" where they are known.
+[left, top, right, bottom], "value"}]} with "picture" (a data URL) and "size" (height, width) where they are known; of a
+sound "cells" of seconds and hertz, of a series "stretches" of its channels.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from deepseek import look
+from deepseek.data.mel import mel
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
 SCALES = {"log-odds": "对数几率", "probability": "概率", "target units": "目标单位"}
+SPECTROGRAM_HZ = 20.0  # where the picture of a sound begins
 _TITLES = {
     "text": Text("Which words moved it: ", "哪些词影响了结果："),
     "image": Text("Where it looked: ", "图像中哪些区域影响了结果："),
+    "series": Text("Which stretches moved it: ", "哪些时段影响了结果："),
     "audio": Text("Which sounds moved it: ", "哪些声音影响了结果："),
 }
 
@@ -102,16 +108,58 @@ def _reasons(row: Mapping[str, Any]) -> str:
 
 
 def _part(part: Mapping[str, Any], scale: Words) -> Html:
-    """A text or a picture of this row; what came in another form is left to the JSON."""
+    """A text or a picture of this row, and what a reader must know of it."""
     title = look.join(_TITLES.get(part["kind"], ""), numbers.clip(part["column"]))
     data = {name: value for name, value in part.items() if name != "picture"}
     if "tokens" in part:
         tokens, text = _placed(part)
         sentences = [(one["start"], one["end"], _finite(one["value"])) for one in part.get("sentences") or ()]
-        return look.tokens(text, tokens, sentences, title=title, label=scale, data=data)
-    regions = [(one["box"], _finite(one["value"])) for one in part.get("regions") or ()]
-    picture, size = part.get("picture", ""), part.get("size") or ()
-    return look.heat(regions, title=title, picture=picture, size=size, label=scale, data=data)
+        drawn = look.tokens(text, tokens, sentences, title=title, label=scale, data=data)
+    else:
+        regions, size, names = _regions(part)
+        picture = part.get("picture", "")
+        drawn = look.heat(regions, title=title, picture=picture, size=size, names=names, label=scale, data=data)
+    notes = part.get("notes") or ()
+    return Html(drawn + "".join(look.paragraph(look.state("warn", str(note)), note=True) for note in notes))
+
+
+def _regions(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+    """Boxes, (width, height) that they are counted in, and their names where these say more than their places."""
+    if "cells" in part:
+        return _cells(part)
+    if "stretches" in part:
+        return _stretches(part)
+    size = tuple(reversed(part["size"])) if part.get("size") else ()
+    return [(one["box"], _finite(one["value"])) for one in part.get("regions") or ()], size, []
+
+
+def _cells(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+    """Of a sound, as on its spectrogram: seconds to the right, mel upwards."""
+    highest = max((one["hertz"][1] for one in part["cells"]), default=1.0)
+    low, high = (float(mel(np.array(end))) for end in (SPECTROGRAM_HZ, highest))
+    height = part["seconds"] / 4
+    found: list[saliency.Region] = []
+    names: list[Words] = []
+    for one in part["cells"]:
+        ends = [(high - float(mel(np.array(end)))) / (high - low) for end in reversed(one["hertz"])]
+        top, bottom = (height * min(1.0, max(0.0, end)) for end in ends)
+        found.append(((one["seconds"][0], top, one["seconds"][1], bottom), _finite(one["value"])))
+        names.append("{:.3g}–{:.3g} s, {:.0f}–{:.0f} Hz".format(*one["seconds"], *one["hertz"]))
+    return found, (part["seconds"], height), names
+
+
+def _stretches(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+    """Of a series: moments to the right, a line for each channel."""
+    channels = list(dict.fromkeys(name for one in part["stretches"] for name in one["channels"]))
+    height = part["length"] / 4
+    found: list[saliency.Region] = []
+    names: list[Words] = []
+    for one in part["stretches"]:
+        lines = [channels.index(name) for name in one["channels"]]
+        top, bottom = (height * line / len(channels) for line in (min(lines), max(lines) + 1))
+        found.append(((one["start"], top, one["end"], bottom), _finite(one["value"])))
+        names.append(f"{numbers.clip(', '.join(one['channels']))} {one['start']}–{one['end']}")
+    return found, (part["length"], height), names
 
 
 def _placed(part: Mapping[str, Any]) -> tuple[list[saliency.Token], str]:

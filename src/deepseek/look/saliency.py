@@ -97,23 +97,27 @@ def heat(
     title: Words,
     picture: str = "",
     size: Sequence[float] = (),
+    names: Sequence[Words] = (),
     label: Words = "",
     data: Any = None,
 ) -> Html:
     """`picture` (a data URL, or none) and beside it the same in grey under its regions, shaded by their values.
 
     `size` (width, height) is what the boxes are counted in; by default they reach the lower right corner. Of many
-    regions the MAX_REGIONS strongest are drawn. ValueError for a picture that the page would have to ask for.
+    regions the MAX_REGIONS strongest are drawn. `names` are those of the regions, by default where they lie. ValueError
+    for a picture that the page would have to ask for.
     """
     if picture and not picture.startswith("data:image/"):
         raise ValueError("a page asks for nothing: the picture must stand in it as data:image/...")
-    good = [(box, value) for box, value in regions if _is_box(box) and math.isfinite(value)]
+    kept = [place for place, (box, value) in enumerate(regions) if _is_box(box) and math.isfinite(value)]
+    good = [regions[place] for place in kept]
     extent = (
         float(size[0] if size else max((box[2] for box, _ in good), default=1.0)) or 1.0,
         float(size[1] if size else max((box[3] for box, _ in good), default=1.0)) or 1.0,
     )
     most = max((abs(value) for _, value in good), default=0.0)
-    named: list[tuple[Words, float]] = [(_place(box, extent), value) for box, value in good]
+    called = [names[place] if names else _place(regions[place][0], extent) for place in kept]
+    named = [(name, value) for name, (_, value) in zip(called, good, strict=True)]
     strongest = sorted(good, key=lambda region: -abs(region[1]))[:MAX_REGIONS]
     return _framed(title, _pictures(strongest, extent, picture, most, title), most, named, label, data)
 
@@ -263,7 +267,7 @@ def _in_words(named: Sequence[tuple[Words, float]], label: Words) -> Words:
         if pairs:
             listed: Words = ""
             for place, (name, value) in enumerate(pairs):
-                comma: Words = Text(", ", "，") if place else ""
+                comma: Words = Text("; ", "；") if place else ""
                 listed = join(listed, comma, name, f" {numbers.signed(value)}")
             said = join(said, words, listed, Text(". ", "。"))
     return join(said, Text("Scale: ", "尺度："), label, Text(".", "。")) if label else said
