@@ -42,7 +42,7 @@ test-docker: ## Run the tests of the container image
 	@$(BIN)/python -m pytest -q tests/docker $(ARGS)
 
 test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
-	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py $(ARGS)
+	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/test_data_stream_ray.py $(ARGS)
 
 test-deploy: $(VENV)/dev.stamp .venv-helm/helm.stamp ## Render the Helm chart, and hold it and the KServe runtime against Kubernetes' schemas
 	@$(BIN)/python -m pytest -q tests/deploy $(ARGS)
@@ -89,7 +89,7 @@ $(VENV)/dev.stamp: pyproject.toml
 .venv-ray/ray.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
-	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,ray]' 'ray[train]'
+	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,media,ray]' 'ray[train]'
 	@touch $@
 
 # helm itself comes inside of a Python package; the schemas of Kubernetes in another.

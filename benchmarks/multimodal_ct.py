@@ -55,11 +55,12 @@ def measure(asked: set[str], folder: Path, choices: Choices) -> Iterator[dict[st
     if "covid_ct_auc" in asked:
         found = diagnose(study, brought, choices, folder / "slices")
         auc, before = found["test"]["auc"], found["validation"]["auc"]
+        way = "support vectors on its middle" if brought.image and not choices.learns else f"{choices.members} nets"
         yield claim(
             "covid_ct_auc", ours=auc["value"], unit="AUC", op=">=", bar=0.95, num_seeds=1,
             note=f"95 % interval {auc['low']:.3f} to {auc['high']:.3f} on {found['num_test']} slices of patients not "
             f"seen; validation {before['value']:.3f}; accuracy {found['accuracy_at_threshold']:.3f}; {begins}; "
-            f"{choices.members} nets",
+            f"{way}",
         )  # fmt: skip
     ways = {"covid_ct_report_to_slice_r5": "captions -> image", "covid_ct_slice_to_report_r5": "image -> captions"}
     if asked & set(ways):

@@ -66,16 +66,17 @@ def product(nets: Sequence[FusionNet], held: Rows, test: Rows, seed: int) -> flo
 
 
 def digits_of(seed: int) -> dict[str, float]:
-    """Percent right by each alone, by all, by their product, and with each missing against a net that never had it."""
+    """Percent right by each alone, by all, by their product, and with each missing against a net that never had it. The
+    held rows weigh the voices of a fused net, and calibrate the nets of the product."""
     train = digits(CORRUPTED, num_rows=NUM_TRAIN, seed=seed, part="train")
     held = digits(CORRUPTED, num_rows=NUM_HELD, seed=seed, part="validation")
     test = digits(CORRUPTED, num_rows=NUM_TEST, seed=seed, part="test")
     alone = [fitted([name], train, DIGITS, seed) for name in THREE]
     found = {f"alone_{name}": percent(logits(net, test), test) for name, net in zip(THREE, alone, strict=True)}
-    fused = fitted(THREE, train, DIGITS, seed)
+    fused = fitted(THREE, train, DIGITS, seed, held)
     found |= {"fused": percent(logits(fused, test), test), "product": product(alone, held, test, seed)}
     for name in THREE:
-        never = fitted([other for other in THREE if other != name], train, DIGITS, seed)
+        never = fitted([other for other in THREE if other != name], train, DIGITS, seed, held)
         found[f"missing_{name}"] = percent(logits(fused, test, without=name), test)
         found[f"never_{name}"] = percent(logits(never, test), test)
     return found

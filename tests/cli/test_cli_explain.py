@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,3 +152,114 @@ def test_the_page_counts_the_rows_that_were_given(cancer_bundle: Path, tmp_path:
     table, target, _ = example("cancer")
     explain_bundle(cancer_bundle, table.drop([target]), html=tmp_path / "why.html")
     assert "500 of 569" in (tmp_path / "why.html").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def report(
+    cancer_bundle: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, object], str]:
+    """A signed report with everything, as the shell makes it: its folder, the object, the command."""
+    import contextlib
+    import io
+
+    import pandas as pd
+
+    folder = tmp_path_factory.mktemp("report")
+    table, _, _ = example("cancer")
+    pd.DataFrame(table.records(150)).to_csv(folder / "training.csv", index=False)
+    assert main(["keygen", str(folder / "key")]) == 0
+    words = [
+        "--row",
+        "0",
+        "--row",
+        "3",
+        "--trust",
+        "--training",
+        str(folder / "training.csv"),
+        "--fixed",
+        "mean_radius",
+    ]
+    words += ["--html", str(folder / "why.html"), "--json-file", str(folder / "why.json"), "--key", str(folder / "key")]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["explain", str(cancer_bundle), str(rows), *words, "--json"]) == 0
+    return folder, json.loads(said.getvalue()), said.getvalue()
+
+
+def test_the_file_holds_what_is_printed_and_keeps_to_the_schema(report: Any) -> None:
+    import jsonschema_rs
+
+    from deepseek.explain import schema
+
+    folder, said, _ = report
+    assert json.loads((folder / "why.json").read_text("utf-8")) == said
+    validator = jsonschema_rs.validator_for(schema())
+    assert [str(error) for error in validator.iter_errors(said)] == []
+    assert not validator.is_valid(said | {"provenance": {}})
+    origin = said["provenance"]
+    assert origin["model"]["digest"] == said["digest"]
+    assert origin["data"]["digest"] == read_table(origin["command"].split()[3]).digest()
+    assert origin["cost"]["evaluations"] > said["trust"]["num_evaluations"] - 100
+    for option in ("--row 3", "--trust", "--training", "--fixed mean_radius", "--html why.html"):
+        assert option in origin["command"]
+
+
+def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, rows: Path, report: Any) -> None:
+    from deepseek.explain.column_trust import column_trust
+    from deepseek.explain.explainer import explainer_for
+
+    said = report[1]
+    for row in said["trust"]["rows"]:
+        assert row["deletion"]["passes"]
+        assert row["insertion"]["passes"]
+        assert row["agreement"]["rank_correlation"] > 0.8
+        assert row["nearest"][0]["answer"] in ("benign", "malignant")
+        changes = row["counterfactual"]["changes"]
+        assert changes
+        assert "mean_radius" not in changes
+    assert said["trust"]["rows"][0]["nearest"][0]["distance"] == 0  # it is a training row
+    wrong = [one | {"values": {k: -v for k, v in one["values"].items()}} for one in said["explanations"]]
+    with Runtime.open(cancer_bundle) as runtime:
+        explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
+        table = read_table(rows)
+        few = table.take(np.array([0, 3]))
+        found = column_trust(runtime, explainer, few, wrong, others=table, limit_s=60.0)
+        assert not any(row["deletion"]["passes"] or row["insertion"]["passes"] for row in found["rows"])
+        assert all(row["infidelity"] > 1 for row in found["rows"])
+        short = column_trust(runtime, explainer, few, wrong, others=table, limit_s=1e-9)
+        assert (short["num_rows"], short["num_others"]) == (1, 1)
+        assert "only the first 1 of 2 rows" in short["notes"][0]
+
+
+def test_a_signed_report_is_verified_and_a_changed_one_is_not(report: Any, tmp_path: Path, capsys) -> None:
+    folder = report[0]
+    for name in ("why.html", "why.json"):
+        assert main(["verify", str(folder / name), "--key", str(folder / "key.pub"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["signature"] == "good"
+        for end in ("", ".sig"):
+            (tmp_path / (name + end)).write_bytes((folder / (name + end)).read_bytes())
+        (tmp_path / name).write_bytes((folder / name).read_bytes() + b" ")
+        assert main(["verify", str(tmp_path / name), "--key", str(folder / "key.pub")]) == 3
+        assert f"{name}.sig does not fit {name}" in capsys.readouterr().out
+        (tmp_path / f"{name}.sig").unlink()
+        assert main(["verify", str(tmp_path / name)]) == 3
+        assert "not signed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["--key", "{key}"], "nothing to sign"),
+        (["--key", "{key}.pub", "--html", "{out}"], "private key"),
+        (["--trust", "--fixed", "mean_raduis"], "there is no column 'mean_raduis'"),
+        (["--json-file", "no/such/folder/why.json"], "mkdir"),
+    ],
+)
+def test_what_cannot_be_signed_or_fixed_is_said_before_anything_is_written(
+    cancer_bundle: Path, rows: Path, report: Any, tmp_path: Path, args: list[str], word: str, capsys
+) -> None:
+    out = tmp_path / "why.html"
+    words = [arg.format(key=report[0] / "key", out=out) for arg in args]
+    assert main(["explain", str(cancer_bundle), str(rows), "--row", "0", *words]) == 2
+    assert word in capsys.readouterr().err
+    assert not out.exists()

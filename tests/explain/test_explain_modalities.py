@@ -139,3 +139,26 @@ def test_the_verb_tells_rows_by_files_and_masks_what_is_broken(
     assert told["importance"][0]["column"] in third["values"]
     assert "photo = 3.png" in page.read_text()
     assert ds.explain(bundles[3], visits, rows=(0,), broken="mask")["by_class"].keys() == set(LABELS[3])
+
+
+def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_was_given(
+    bundles: dict[int, Path], visits: Path
+) -> None:
+    from deepseek.explain.pictures import pictured
+    from deepseek.explain.report_rows import rows_sections
+
+    record = ds.data.read_table(visits).records()[3]
+    parts = [
+        {"column": "note", "kind": "text", "tokens": [{"text": "night", "start": 10, "end": 15, "value": 0.5}]},
+        {"column": "photo", "kind": "image", "regions": [{"box": [0, 0, 4, 4], "value": -0.5}]},
+    ]
+    with FusedRuntime.open(bundles[2]) as runtime:
+        samples = runtime.prepare([record], root=visits.parent).tensors
+        shown = pictured(parts, record, runtime.preparer.media, samples, 0)
+    high, wide = samples.arrays["photo"].shape[-2:]
+    row = {"bars": [], "output": 1.0, "base_value": 0.5, "residual": 0.0, "scale": "log-odds", "parts": shown}
+    (section,) = rows_sections([row])
+    assert shown[1]["size"] == [wide, high]
+    assert "coughs at <span" in section.body
+    assert section.body.count("data:image/jpeg") == 1
+    assert "lit-down" in section.body

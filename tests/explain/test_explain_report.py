@@ -232,6 +232,36 @@ def test_it_prints_on_paper(open_page: OpenPage, write: Write) -> None:
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
+def test_nothing_is_cut_on_paper(open_page: OpenPage, write: Write, tmp_path: Path) -> None:
+    """680 px are A4 without its margins."""
+    page = open_page(write().as_uri(), width=680, dark=True)
+    on_screen = page.locator("details:not(.json):not([open])").count()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert on_screen > 0
+    assert page.locator("details:not(.json):not([open])").count() == 0
+    assert overflow_px(page) <= 0
+    assert collisions(page) == []
+    heights = page.locator("svg.plot").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+    assert max(heights) < 890  # of the 1009 px of a page
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_who_made_it_when_and_at_what_cost_stands_at_the_end(open_page: OpenPage, write: Write) -> None:
+    made = {
+        "why": "exact", "seed": 7, "cost": {"evaluations": 12345, "seconds": 2.0}, "date": "2026-01-02T03:04:05+00:00",
+        "data": {"digest": "cd" * 32}, "versions": {"deepseek": "1.2.3"},
+    }  # fmt: skip
+    text = open_page(write(provenance=made).as_uri()).inner_text("#provenance")
+    for part in ("exact", "12,345 answers of the model, 2.00 s", "2026-01-02", "cd" * 32, "deepseek 1.2.3"):
+        assert part in text
+
+
+def test_trust_that_was_not_measured_says_what_to_do(open_page: OpenPage, write: Write) -> None:
+    page = open_page(write(trust={"rows": None, "expected_s": 90.0, "why": "it would take 90 s"}).as_uri())
+    assert "Add --trust to the command" in page.inner_text("#trust")
+
+
 def test_ten_thousand_columns_make_a_page_below_two_megabytes(
     write: Write, parts: tuple[dict[str, Any], list[dict[str, Any]]]
 ) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from deepseek.contracts import Attribution, Record
 from deepseek.errors import InputError
 from deepseek.explain import randomised, trust
-from deepseek.explain.faithfulness import Checks, agreement, rank_correlation
+from deepseek.explain.curves import Checks, agreement, rank_correlation
 from deepseek.explain.neighbours import counterfactual, nearest
 from deepseek.explain.values import explain
 from explainednets import Tokens

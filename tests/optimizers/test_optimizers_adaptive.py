@@ -74,14 +74,14 @@ def test_the_program_of_the_description_runs_as_written() -> None:
 
 
 @pytest.mark.parametrize("foreach", [True, False])
-@pytest.mark.parametrize("initial_lr", [1e-3, 1e-1])
-def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float) -> None:
+@pytest.mark.parametrize(("initial_lr", "trust_steps"), [(1e-3, 50.0), (1e-1, 50.0), (1e-1, 5.0)])
+def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float, trust_steps: float) -> None:
     torch.manual_seed(0)
     shapes = [(6, 5), (4, 2, 3, 3), (40, 3), (7,), (), (1, 6), (600, 4)]
     params = [nn.Parameter(torch.randn(shape, dtype=torch.float64)) for shape in shapes]
     twin = [param.detach().clone() for param in params]
-    optimizer = AdaptiveOptimizer(params, initial_lr=initial_lr, foreach=foreach)
-    reference = AdaptiveReference(twin, Knobs(initial_lr=initial_lr))
+    optimizer = AdaptiveOptimizer(params, initial_lr=initial_lr, trust_steps=trust_steps, foreach=foreach)
+    reference = AdaptiveReference(twin, Knobs(initial_lr=initial_lr, trust_steps=trust_steps))
     goal = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
     for step in range(80):
         spike = 50.0 if step == CLIP_FROM + 5 else 1.0
@@ -221,7 +221,7 @@ def test_groups_have_their_own_rates_and_decay() -> None:
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("initial_lr", 0.0), ("initial_lr", math.nan), ("lr_decay_rate", 1.0), ("lr_decay_rate", 0.0),
-     ("dynamic_threshold", 1.5), ("weight_decay", -0.1)],
+     ("dynamic_threshold", 1.5), ("weight_decay", -0.1), ("trust_steps", 0.0)],
 )  # fmt: skip
 def test_an_argument_out_of_range_is_named(argument: str, value: float) -> None:
     with pytest.raises(InputError, match=argument):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from deepseek.errors import InputError
+from deepseek.nn.image_towers import LITE, EfficientNetLite
 from deepseek.recipes import ct_record
-from deepseek.recipes.ct_record import Choices, run
+from deepseek.recipes.ct_record import Brought, Choices, Study, diagnose, run
 from deepseek.recipes.ct_record_page import page
 
 NUM = 96
@@ -61,6 +65,17 @@ def test_slices_are_diagnosed_and_reports_find_them(found: Any) -> None:
     assert set(found.retrieval["test"]["recall"]) == {"captions -> image", "image -> captions"}
     assert set(found.within["auc"]) == {"fused", "added", "image", "captions"}
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_with_weights_support_vectors_look_through_the_image_net(study: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_file(EfficientNetLite().state_dict(), tmp_path / "lite.safetensors")
+    brought = Brought(f"{LITE}:{tmp_path / 'lite.safetensors'}")
+    opened = Study.open(study, tmp_path / "images")
+    told = diagnose(opened, brought, replace(QUICK, diagnosis_side=32), tmp_path / "slices")
+    assert told["encoder"] == LITE
+    assert told["test"]["auc"]["value"] > 0.9
+    assert not list((tmp_path / "slices").glob("net-*"))  # no net was trained
 
 
 def test_the_page_says_what_was_found(found: Any) -> None:

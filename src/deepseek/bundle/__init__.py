@@ -9,6 +9,7 @@ No numpy, no torch, and never a pickle.
 
 from __future__ import annotations
 
+from deepseek.bundle.detached import file_verification, sign_file
 from deepseek.bundle.inspect import inspect_bundle
 from deepseek.bundle.manifest import FORMAT, EngineEntry, Input, Lineage, Manifest, Output, check_name, now
 from deepseek.bundle.read import Bundle, open_bundle
@@ -25,9 +26,11 @@ __all__ = [
     "Output",
     "check_name",
     "check_target",
+    "file_verification",
     "inspect_bundle",
     "now",
     "open_bundle",
+    "sign_file",
     "verification",
     "verify_bundle",
     "write_bundle",

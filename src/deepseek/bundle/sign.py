@@ -15,11 +15,12 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deepseek.bundle.manifest import canonical, decode
-from deepseek.bundle.paths import SIGNATURE
+from deepseek.bundle.paths import MANIFEST, SIGNATURE
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
 
@@ -33,6 +34,18 @@ MAX_SIGNATURE_BYTES = 4096
 _ALGORITHM = "ed25519"
 _HEX_DIGITS = {"key": 64, "signature": 128}
 _CRYPTOGRAPHY = "cryptography.hazmat.primitives"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What errors call the things that belong together."""
+
+    content: str  # the file whose bytes are signed
+    signature: str  # the file that holds the signature
+    whole: str  # what both are part of
+
+
+BUNDLE = Signed(MANIFEST, SIGNATURE, "bundle")
 
 
 def generate_keys(out: Path) -> tuple[Path, Path, str]:
@@ -66,54 +79,55 @@ def sign(manifest: bytes, key: Path) -> bytes:
     return canonical(signed)
 
 
-def read_signature(data: bytes) -> dict[str, str]:
+def read_signature(data: bytes, of: Signed = BUNDLE) -> dict[str, str]:
     """The fields of bundle.sig. IntegrityError unless it is as sign() writes it; no key is asked."""
-    top = decode(data, SIGNATURE)
+    top = decode(data, of.signature)
     good = top.keys() == {"algorithm", *_HEX_DIGITS} and top["algorithm"] == _ALGORITHM
     good = good and all(_is_hex(top[name], num_digits) for name, num_digits in _HEX_DIGITS.items())
     if not good or data != canonical(top):
         raise IntegrityError(
-            f"{SIGNATURE} was cut or changed",
+            f"{of.signature} was cut or changed",
             expected="an Ed25519 signature as deepseek writes it",
-            fix="do not use this bundle; copy it again from where it was made",
+            fix=f"do not use this {of.whole}; copy it again from where it was made",
         )
     return top
 
 
-def check_signature(manifest: bytes, signature: bytes | None, key: PublicKey) -> None:
+def check_signature(manifest: bytes, signature: bytes | None, key: PublicKey, of: Signed = BUNDLE) -> None:
     """IntegrityError unless `key` signed these bytes of bundle.json."""
     wanted = key.public_bytes_raw().hex()
     if signature is None:
         raise IntegrityError(
-            f"{SIGNATURE} is missing: the bundle is not signed",
+            f"{of.signature} is missing: the {of.whole} is not signed",
             expected=f"a signature by the key {wanted[:16]}...",
-            fix="get the signed bundle, or leave the key out to use it unsigned",
+            fix=f"get the signed {of.whole}, or leave the key out to use it unsigned",
         )
-    found = read_signature(signature)
+    found = read_signature(signature, of)
     if found["key"] != wanted:
         raise IntegrityError(
-            f"{SIGNATURE} is by another key, {found['key'][:16]}...",
+            f"{of.signature} is by another key, {found['key'][:16]}...",
             expected=f"a signature by the key {wanted[:16]}...",
-            fix="do not use this bundle, or check which key its maker signs with",
+            fix=f"do not use this {of.whole}, or check which key its maker signs with",
         )
-    _check(key, manifest, found["signature"])
+    _check(key, manifest, found["signature"], of)
 
 
-def check_own_signature(manifest: bytes, signature: bytes) -> None:
+def check_own_signature(manifest: bytes, signature: bytes, of: Signed = BUNDLE) -> None:
     """IntegrityError when the signature does not fit its own key: it was damaged. Says nothing about who signed."""
-    found = read_signature(signature)
-    _check(_ed25519().Ed25519PublicKey.from_public_bytes(bytes.fromhex(found["key"])), manifest, found["signature"])
+    found = read_signature(signature, of)
+    own = _ed25519().Ed25519PublicKey.from_public_bytes(bytes.fromhex(found["key"]))
+    _check(own, manifest, found["signature"], of)
 
 
-def _check(public: PublicKey, manifest: bytes, signature: str) -> None:
+def _check(public: PublicKey, manifest: bytes, signature: str, of: Signed) -> None:
     failed = need("cryptography.exceptions", extra="serve").InvalidSignature
     try:
         public.verify(bytes.fromhex(signature), manifest)
     except failed as error:
         raise IntegrityError(
-            f"{SIGNATURE} does not fit bundle.json: one of the two was changed",
+            f"{of.signature} does not fit {of.content}: one of the two was changed",
             expected="both as their maker wrote them",
-            fix="do not use this bundle",
+            fix=f"do not use this {of.whole}",
         ) from error
 
 

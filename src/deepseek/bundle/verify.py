@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.bundle.contents import content_problem
+from deepseek.bundle.detached import file_verification
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.read import compare_listing, open_bundle, read_manifest, read_sig, read_top
 from deepseek.bundle.sign import check_own_signature, public_key
@@ -38,7 +39,9 @@ def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
 
 def verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
     """The object that `verify --json` prints: {"ok", "problems"} as verify_bundle() finds them; where all is well also
-    {"digest", "signature", "num_files"}."""
+    {"digest", "signature", "num_files"}. Of a single file file_verification()."""
+    if Path(path).is_file():
+        return file_verification(path, key=key)
     public = None if key is None else Path(key)
     problems = verify_bundle(path, key=public)
     if problems:

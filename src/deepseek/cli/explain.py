@@ -22,6 +22,8 @@ Examples:
   deepseek explain patients new.csv --files scans
   deepseek explain ./my-classifier letters.csv --row 3 --budget 1000
   deepseek explain loans new.csv --row 17 --layers
+  deepseek explain loans new.csv --trust --training loans.csv --fixed age --html report.html
+  deepseek explain loans new.csv --html report.html --json-file report.json --key release-key
 """
 
 
@@ -39,6 +41,15 @@ Examples:
     "--target", metavar="LABEL", help="The class to explain.  [default: the positive one, or the one predicted]"
 )
 @click.option("--html", type=FILE, help="Write one offline page there.")
+@click.option("--json-file", type=FILE, help="Write what --json prints there.")
+@click.option("--key", type=FILE, help="Private key that signs both: a signature FILE.sig beside each (see verify).")
+@click.option(
+    "--trust/--no-trust",
+    default=None,
+    help="Measure how far the explanations hold, in a minute at most.  [default: in files, where it takes 5 s at most]",
+)
+@click.option("--training", type=FILE, help="The rows that the model was made of, to find the nearest among.")
+@click.option("--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual. May be repeated.")
 @files_options
 @click.option("--layers", is_flag=True, help="Also layer by layer, with a ledger: of the perceptrons in the model.")
 @click.option(
@@ -52,6 +63,11 @@ def command(
     rows: tuple[int, ...],
     target: str | None,
     html: Path | None,
+    json_file: Path | None,
+    key: Path | None,
+    trust: bool | None,
+    training: Path | None,
+    fixed: tuple[str, ...],
     files: Path | None,
     broken: Literal["fail", "mask"],
     layers: bool,
@@ -69,12 +85,14 @@ def command(
     from deepseek.explain.partition import Budget
 
     result = explain_bundle(
-        bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers,
-        budget=Budget(num_evaluations=budget),
+        bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
+        training=training, fixed=fixed, json_file=json_file, key=key, budget=Budget(num_evaluations=budget),
     )  # fmt: skip
     output.emit(result, as_json, lambda: report(result))
-    if html is not None:
-        output.note(f"the report is in {html}")
+    for written, what in ((html, "report"), (json_file, "same as JSON")):
+        if written is not None:
+            signed = f", its signature in {written}.sig" if key is not None else ""
+            output.note(f"the {what} is in {written}{signed}")
 
 
 def report(result: Mapping[str, Any]) -> list[object]:
@@ -98,7 +116,28 @@ def report(result: Mapping[str, Any]) -> list[object]:
         ]
     for path in result.get("layers", ()):
         parts += ["", *ledger(path)]
-    return parts
+    return parts + trusted(result.get("trust"))
+
+
+def trusted(trust: Mapping[str, Any] | None) -> list[object]:
+    """How many rows pass, and the figures of all of them; the page says what they mean."""
+    if not trust or not trust["rows"]:
+        return []
+    rows = trust["rows"]
+    lines: list[tuple[str, object]] = [
+        (name, f"{sum(row[name]['passes'] for row in rows)} of {len(rows)} rows beyond 95 % of random orders")
+        for name in ("deletion", "insertion")
+    ]
+    for name in ("infidelity", "sensitivity"):
+        known = [row[name] for row in rows if row[name] is not None]
+        if known:
+            lines.append((name, f"{number(max(known))} at most"))
+    agreed = [row["agreement"]["rank_correlation"] for row in rows if row["agreement"]]
+    if agreed:
+        lines.append((f"agreement with {trust['second']}", f"rank correlation {number(min(agreed))} at least"))
+    if trust["randomised"]:
+        lines.append(("likeness with a shuffled model", number(trust["randomised"][-1]["similarity"])))
+    return ["", "how far to trust it", output.facts(lines)]
 
 
 def ledger(path: Mapping[str, Any]) -> list[object]:

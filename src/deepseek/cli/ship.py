@@ -169,7 +169,7 @@ def _ship(source: Any, options: dict[str, Any], html: Path | None, as_json: bool
     if html is not None:
         from deepseek.explain.bundle import explain_bundle
 
-        explain_bundle(shipped.path, source, html=html)
+        explain_bundle(shipped.path, source, html=html, trust=False)  # ship has a time of its own
         output.note(f"the report is in {html}")
     result = shipped.to_dict()
     output.emit(result, as_json, lambda: summary(result))

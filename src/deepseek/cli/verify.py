@@ -1,4 +1,4 @@
-"""`deepseek verify`: is every byte of a bundle as its maker wrote it, and who signed it?"""
+"""`deepseek verify`: is every byte of a bundle, or of a signed report, as its maker wrote it, and who signed it?"""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ EPILOG = """\b
 Examples:
   deepseek verify loans
   deepseek verify loans --key release-key.pub --json
+  deepseek verify report.html --key release-key.pub
 """
 
 
-@click.command(epilog=EPILOG, short_help="Check every byte of a bundle, and its signature.")
+@click.command(epilog=EPILOG, short_help="Check every byte of a bundle or a report, and its signature.")
 @click.argument("bundle", type=BUNDLE)
 @click.option("--key", type=FILE, help="Public key that must have signed it (see keygen).")
 @output.json_option
 @click.pass_context
 def command(ctx: click.Context, bundle: Path, key: Path | None, as_json: bool) -> None:
-    """Check every byte of BUNDLE against its manifest. Exit code 3 when something is wrong."""
+    """Check every byte of BUNDLE against its manifest; of a single file, as a report, against FILE.sig beside it. Exit
+    code 3 when something is wrong."""
     from deepseek.bundle import verification
 
     result = verification(bundle, key=key)
@@ -45,5 +47,7 @@ def report(bundle: Path, result: Mapping[str, Any]) -> list[object]:
     problems = result["problems"]
     if problems:
         return [f"{bundle}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *(f"  {p}" for p in problems)]
-    num_files = output.word(result["num_files"])
-    return [f"{bundle}: all {num_files} files are as they were written; {SIGNATURES[result['signature']]}"]
+    whole = f"all {output.word(result['num_files'])} files are as they were written"
+    if bundle.is_file():
+        whole = "the file is as it was signed"
+    return [f"{bundle}: {whole}; {SIGNATURES[result['signature']]}"]

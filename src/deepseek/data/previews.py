@@ -102,10 +102,10 @@ def _sound(source: Source) -> Preview:
     rate_hz = min(MEL_HZ, facts["rate_hz"])
     waveform = AudioReader(rate_hz=rate_hz, seconds=max(seconds, 1 / rate_hz)).read(source)[0]
     shown_s = seconds if facts["seconds"] > SECONDS else None
-    return Preview((_spectrogram(waveform, rate_hz),), (envelope(waveform),), ("",), shown_s=shown_s)
+    return Preview((spectrogram(waveform, rate_hz),), (envelope(waveform),), ("",), shown_s=shown_s)
 
 
-def _spectrogram(waveform: Float32, rate_hz: int) -> Pixels:
+def spectrogram(waveform: Float32, rate_hz: int) -> Pixels:
     """(64, LINE, 3): the lowest band below, the loudest of the windows that fall on one pixel."""
     hop_ms = max(1.0, min(10.0, 1000 * len(waveform) / rate_hz / LINE))
     bands = log_mel(waveform, rate_hz, hop_ms=hop_ms, least_points=_POINTS)

@@ -84,6 +84,23 @@ class _Asked:
     chunk: Chunk  # those
 
 
+def label_of(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] | None, where: str) -> float:
+    """The number of a record's class, or its value where there are no classes. InputError, which says `where`, for
+    another."""
+    value = record[target]
+    try:
+        found = float(value) if numbers is None else numbers[text_of(value) or ""]
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{where}: the target {target!r} is {value!r:.100}",
+            expected="a number" if numbers is None else f"one of {', '.join(map(str, numbers))}"[:200],
+            fix="mend it, leave the row out, or give labels=",
+        ) from error
+    if found != found:  # noqa: PLR0124 - NaN
+        raise InputError(f"{where} has no value of {target!r}", expected="a number", fix="leave the row out")
+    return found
+
+
 class ShardStream:
     """An iterable of StreamBatch, a pass each time; `epoch` and `batch` say where it stands.
 
@@ -240,22 +257,7 @@ class ShardStream:
         return read
 
     def _label(self, record: Mapping[str, Any], row: int) -> float:
-        if self.target is None:
-            return 0
-        value = record[self.target]
-        try:
-            found = float(value) if self._numbers is None else self._numbers[text_of(value) or ""]
-        except (TypeError, ValueError, KeyError) as error:
-            raise InputError(
-                f"{self.shards.name(row)}: the target {self.target!r} is {value!r:.100}",
-                expected="a number" if self._numbers is None else f"one of {', '.join(map(str, self._numbers))}"[:200],
-                fix="mend it, leave the row out, or give labels=",
-            ) from error
-        if found != found:  # noqa: PLR0124 - NaN
-            raise InputError(
-                f"{self.shards.name(row)} has no value of {self.target!r}", expected="a number", fix="leave the row out"
-            )
-        return found
+        return 0 if self.target is None else label_of(record, self.target, self._numbers, self.shards.name(row))
 
     # ---- a batch
 

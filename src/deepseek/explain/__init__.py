@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deepseek.data.fuse import Broken
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.check import ablation, additivity, check_additivity
+    from deepseek.explain.document import schema
     from deepseek.explain.explainer import ModelExplainer, explainer_for
     from deepseek.explain.faithfulness import randomised, trust
     from deepseek.explain.layer_report import LayerPath
@@ -58,6 +59,7 @@ __all__ = [
     "randomised",
     "reason_codes",
     "row_reports",
+    "schema",
     "trust",
     "write_report",
 ]
@@ -80,6 +82,7 @@ _MODULES = {
     "randomised": "faithfulness",
     "reason_codes": "reasons",
     "row_reports": "summary",
+    "schema": "document",
     "trust": "faithfulness",
     "write_report": "report",
 }
@@ -102,14 +105,20 @@ class _Room(ModuleType):
         files: str | Path | None = None,
         broken: Broken = "fail",
         layers: bool = False,
+        trust: bool | None = None,
+        training: Any = None,
+        fixed: Sequence[str] = (),
+        json_file: str | Path | None = None,
+        key: str | Path | None = None,
         budget: Budget | None = None,
     ) -> dict[str, Any]:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
         return explain_bundle(
-            path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, budget=budget
-        )
+            path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
+            training=training, fixed=fixed, json_file=json_file, key=key, budget=budget,
+        )  # fmt: skip
 
 
 sys.modules[__name__].__class__ = _Room

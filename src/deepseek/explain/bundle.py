@@ -1,34 +1,81 @@
 """`explain` of a bundle: which columns matter, why single rows were answered as they were, on request as a page.
 
 explain_bundle("loans", "new.csv", rows=(17,))["explanations"][0]["values"]      {"age": 0.8, ...}
-explain_bundle("loans", "new.csv", html="why.html")
+explain_bundle("loans", "new.csv", html="why.html", json_file="why.json", key="release-key")
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from deepseek.bundle.manifest import Manifest
+from deepseek.contracts import Float32, Scores
 from deepseek.data import Table, read_table
 from deepseek.data.fuse import Broken
-from deepseek.engines import Runtime, open_runtime
+from deepseek.engines import FusedRuntime, Runtime, open_runtime
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
 from deepseek.explain import report
 from deepseek.explain.bundle_layers import bundle_layers
+from deepseek.explain.column_trust import ASKED_LIMIT_S, column_trust
+from deepseek.explain.document import (
+    FORMAT,
+    check_places,
+    command_of,
+    model_of,
+    provenance_of,
+    sign_places,
+    write_document,
+)
 from deepseek.explain.explainer import ModelExplainer, explainer_for
 from deepseek.explain.partition import Budget
-from deepseek.explain.summary import MAX_ROWS, global_report, row_reports
+from deepseek.explain.summary import MAX_ROWS, answer_counts, global_report, row_reports
+from deepseek.explain.text_bundle import WHY as TEXT_WHY
 from deepseek.explain.text_bundle import explain_text_model, is_text_model
-from deepseek.files import check_place
 
 NUM_ROWS = 5  # explained one by one unless rows are named
+WHY = "every part of the model has a rule whose values sum to its answer, so nothing is sampled"
 _GENERAL = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
-_SINGLE = ("row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "reasons")
+_SINGLE = (
+    "row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "reasons", "reasons_zh",
+    "parts",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one call asks for."""
+
+    rows: list[int]
+    target: str | None
+    layers: bool
+    trust: bool | None  # None: where it is written down and cheap
+    is_written: bool
+    training: Table | None
+    fixed: tuple[str, ...]
+    budget: Budget | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one call answers."""
+
+    model: dict[str, Any]  # as provenance_of() takes it
+    general: dict[str, Any]
+    single: list[dict[str, Any]]
+    shown: list[dict[str, Any]]  # the rows as a page shows them
+    why: str
+    evaluations: int | None = None
+    layers: list[dict[str, Any]] | None = None
+    trust: dict[str, Any] | None = None
+    manifest: Manifest | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
 
 
 def explain_bundle(
@@ -41,10 +88,17 @@ def explain_bundle(
     files: str | Path | None = None,
     broken: Broken = "fail",
     layers: bool = False,
+    trust: bool | None = None,
+    training: Any = None,
+    fixed: Sequence[str] = (),
+    json_file: str | Path | None = None,
+    key: str | Path | None = None,
     budget: Budget | None = None,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
-    "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations"}; writes the page to `html`.
+    "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format", "summary"}, and
+    "provenance" where something is written: the page to `html`, the object to `json_file` (by schema()), and with `key`
+    (a private key's PEM file) a signature beside each.
 
     `data` is what read_table takes: a path, a frame, a Table. Each of `rows` (counted from 0; by default the first 5)
     is explained as base_value + sum of values + residual = output, on the scale of the margin, before calibration.
@@ -52,81 +106,124 @@ def explain_bundle(
     the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
 
     A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py);
-    each row has "parts": what tokens and sentences of its texts and regions of its pictures add, each within `budget`.
-    So has a text model, a folder of Hugging Face's layout, for the column "text" (text_bundle.py).
-    `files` is the folder that their paths lie below, by default that of the data; with `broken` "mask" a file that
-    cannot be read counts as missing.
+    each row has "parts": what tokens and sentences of its texts and regions of its pictures add. So has a text model, a
+    folder of Hugging Face's layout, for the column "text" (text_bundle.py).
+    `files`: the folder that their paths lie below, by default that of the data; `broken`: "mask" one that is not read.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
     ledger; of many classes for the one that is explained, else the first.
+    `trust` adds "trust", how far the rows' explanations hold (column_trust.py): by default where something is written
+    and it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
+    `training` is the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
 
-    InputError for a row or a class that is not there, and when `html` cannot be written.
+    `budget`: of the answers that parts of one text or picture may take. InputError for a row or a class that is not
+    there, for what cannot be written, and for a key with nothing to sign.
     """
+    places = [Path(place) for place in (html, json_file) if place is not None]
+    check_places(places, None if key is None else Path(key))
+    began_s = perf_counter()
+    table = read_table(data)
+    wanted = True if trust is None and (training is not None or fixed) else trust  # only the panel reads them
+    seen, chosen = None if training is None else read_table(training), _rows(rows, table.num_rows)
+    asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget)
+    is_text = is_text_model(path)
+    found = _of_texts(path, table, asked) if is_text else _of_bundle(path, table, asked, data, files, broken)
+    result = _told(path, table, found)
+    if places:  # what is only printed is the same each time
+        command = command_of(Path(path), data, rows, _options(asked, files, broken, training), html)
+        result["provenance"] = provenance_of(
+            found.model, table, method=found.general["method"], why=found.why, evaluations=found.evaluations,
+            seconds=perf_counter() - began_s, command=command,
+        )  # fmt: skip
+        _write(found, result, html, json_file)
+        sign_places(places, None if key is None else Path(key))
+    return result
+
+
+def _write(found: _Found, result: dict[str, Any], html: str | Path | None, json_file: str | Path | None) -> None:
+    """The page and the document."""
     if html is not None:
-        check_place(Path(html))
-    if is_text_model(path):
-        return _texts(path, data, rows, target, html, budget, layers=layers)
+        origin = result["provenance"]
+        report.write_report(
+            html, found.general, found.shown, manifest=found.manifest, trust=found.trust, command=origin["command"],
+            evidence=found.evidence, layers=found.layers, provenance=origin,
+        )  # fmt: skip
+    if json_file is not None:
+        write_document(Path(json_file), result)
+
+
+def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str, Any]:
+    """As the command line has them."""
+    masked = {"broken": broken} if broken != "fail" else {}
+    found = {"target": asked.target, "layers": asked.layers, "trust": asked.trust, "fixed": list(asked.fixed)}
+    return found | masked | {"files": files, "training": training}
+
+
+def _told(path: str | Path, table: Table, found: _Found) -> dict[str, Any]:
+    """What explain_bundle() gives."""
+    general = found.general
+    told = {
+        "bundle": str(path), "digest": found.model["digest"], "num_rows": table.num_rows,
+        "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
+        "explanations": [{name: row[name] for name in _SINGLE if name in row} for row in found.single],
+        "format": FORMAT, "summary": {"answers": general.get("answers", {}), "leading": general["leading"]},
+    }  # fmt: skip
+    told |= {} if found.layers is None else {"layers": found.layers}
+    return told | ({} if found.trust is None else {"trust": found.trust})
+
+
+def _of_texts(path: str | Path, table: Table, asked: _Asked) -> _Found:
+    """Of a text model."""
+    _check_plain(asked, "a text model")
+    model, general, single = explain_text_model(path, table, asked.rows, target=asked.target, budget=asked.budget)
+    shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
+    asked_for = sum(part["num_evaluations"] for row in single for part in row["parts"])
+    return _Found(model, general, single, shown, TEXT_WHY, asked_for)
+
+
+def _of_bundle(
+    path: str | Path, table: Table, asked: _Asked, data: Any, files: str | Path | None, broken: Broken
+) -> _Found:
     with open_runtime(path) as runtime:
-        table = read_table(data)
-        chosen = _rows(rows, table.num_rows)
         if isinstance(runtime, Runtime):
-            paths = {"layers": _layers(runtime, table, chosen, target)} if layers else {}  # may refuse: before the page
-            general, single = _explain(runtime, table, chosen, target, html)
-        elif layers:
-            raise InputError(
-                "a bundle of several modalities is not explained layer by layer", expected="a bundle of a table",
-                fix="leave --layers out, or give its torch module to deepseek.explain.layer_path",
-            )  # fmt: skip
+            found = _of_table(runtime, table, asked)
         else:
-            paths = {}
+            _check_plain(asked, "a bundle of several modalities")
+            from deepseek.explain.samples import WHY as BY_MASKS
             from deepseek.explain.samples import explain_samples
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
-            general, single = explain_samples(
-                runtime,
-                table,
-                chosen,
-                target=target,
-                html=html,
-                root=root or None,
-                broken=broken,
-                budget=budget,
+            general, single, shown = explain_samples(
+                runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken, budget=asked.budget
             )
-        return {
-            "bundle": str(path), "digest": runtime.bundle.digest, "num_rows": table.num_rows,
-            "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
-            "explanations": [_row(row) for row in single], **paths,
-        }  # fmt: skip
+            found = _Found(_model(runtime), general, single, shown, BY_MASKS)
+        evidence = report.bundle_evidence(runtime.bundle) if asked.is_written else {}
+        return replace(found, manifest=runtime.manifest, evidence=evidence)
 
 
-def _texts(
-    path: str | Path,
-    data: Any,
-    rows: Sequence[int],
-    target: str | None,
-    html: str | Path | None,
-    budget: Budget | None,
-    *,
-    layers: bool,
-) -> dict[str, Any]:
-    """The object of a text model."""
-    if layers:
+def _model(runtime: Runtime | FusedRuntime) -> dict[str, Any]:
+    return model_of(runtime.manifest, runtime.bundle.digest)
+
+
+def _check_plain(asked: _Asked, what: str) -> None:
+    """InputError for what is said of tables alone."""
+    if asked.layers or asked.trust:
+        flag, how = ("layers", "layer by layer") if asked.layers else ("trust", "with a trust panel")
         raise InputError(
-            "a text model is not explained layer by layer here", expected="a bundle of a table",
-            fix="leave --layers out, or give its torch module to deepseek.explain.layer_path",
+            f"{what} is not explained {how}", expected="a bundle of a table",
+            fix=f"leave --{flag} out, or give its torch module to "
+            f"deepseek.explain.{'layer_path' if asked.layers else 'trust'}",
         )  # fmt: skip
-    table = read_table(data)
-    digest, general, single = explain_text_model(
-        path, table, _rows(rows, table.num_rows), target=target, html=html, budget=budget
-    )
-    return {
-        "bundle": str(path), "digest": digest, "num_rows": table.num_rows, "num_rows_explained": general["num_rows"],
-        **{name: general[name] for name in _GENERAL}, "explanations": [_row(row) for row in single],
-    }  # fmt: skip
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """What --json has of a row."""
-    return {name: row[name] for name in (*_SINGLE, "parts") if name in row}
+class _Counted:
+    """The engine's score, with the rows that it was asked for."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.count = runtime, 0
+
+    def __call__(self, features: Float32) -> Scores:
+        self.count += len(features)
+        return self.runtime.score(features)
 
 
 def _layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | None) -> list[dict[str, Any]]:
@@ -136,28 +233,33 @@ def _layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | N
     return bundle_layers(runtime.model, owners, runtime.prepare_table(table.take(np.array(rows))).features, margin)
 
 
-def _explain(
-    runtime: Runtime, table: Table, rows: Sequence[int], target: str | None, html: str | Path | None
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
     """The general report and those of the rows, of a table's bundle."""
-    chosen = np.array(rows)
+    few = table.take(np.array(asked.rows, int))
+    paths = None
+    if asked.layers:  # may refuse: before the work
+        paths = _layers(runtime, table, asked.rows, asked.target)
+    score = _Counted(runtime)
     owners = runtime.preprocessor.owners()
-    explainer = explainer_for(runtime.model, owners, score=runtime.score, num_threads=0)  # one reader waits: all cores
-    many, few = table.take(spread(table.num_rows, MAX_ROWS)), table.take(chosen)
+    explainer = explainer_for(runtime.model, owners, score=score, num_threads=0)  # one reader waits: all cores
+    many = table.take(spread(table.num_rows, MAX_ROWS))
     dates = [column.name for column in runtime.preprocessor.columns if column.kind == "datetime"]
-    features = runtime.prepare_table(many).features
-    general = global_report(explainer, features, many.records(), target=target, dates=dates)
+    batch = runtime.prepare_table(many)
+    general = global_report(explainer, batch.features, many.records(), target=asked.target, dates=dates)
     general["num_rows_given"] = table.num_rows
+    general["answers"] = answer_counts(runtime.decide(score(batch.features), batch.flags))
     single = [
         {"row_id": row_id, **row}
-        for row_id, row in zip(chosen.tolist(), _single(runtime, explainer, few, target), strict=True)
+        for row_id, row in zip(asked.rows, _single(runtime, explainer, few, asked.target), strict=True)
     ]
-    if html is not None:
-        command = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", Path(html).name])
-        shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
-        evidence = report.bundle_evidence(runtime.bundle)
-        report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
-    return general, single
+    shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
+    trust = None
+    if asked.trust or (asked.trust is None and asked.is_written):
+        trust = column_trust(
+            runtime, explainer, few, single, others=table, training=asked.training,
+            fixed=asked.fixed, limit_s=ASKED_LIMIT_S if asked.trust else None,
+        )  # fmt: skip
+    return _Found(_model(runtime), general, single, shown, WHY, score.count, paths, trust)
 
 
 def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: str | None) -> list[dict[str, Any]]:

@@ -33,14 +33,15 @@ def bundle_layers(model: Model, owners: Sequence[str], features: Float32, margin
             fix="leave --layers out: the contributions of columns are exact for these parts",
         )  # fmt: skip
     torch = need("torch", extra="train")
-    from deepseek.explain.layers import layer_path
+    from deepseek.explain.layers import Options, layer_path
     from deepseek.explain.perceptron import PerceptronModule
 
+    options = Options(branch_edges=True)  # small nets, and a skip connection would hide all that lies beside it
     found = []
     for place, weight, weights in nets:
         module = PerceptronModule(weights).eval()
         joined = torch.from_numpy(weights.join(features))
-        path = layer_path(module, joined, torch.from_numpy(weights.baseline)[None], margin)
+        path = layer_path(module, joined, torch.from_numpy(weights.baseline)[None], margin, options=options)
         columns = [owners[feature] for feature in weights.owner.tolist()]
         found.append({"part": place, "weight": float(weight), "columns": columns, **path.to_dict()})
     return found

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,32 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepseek.contracts import Attribution, Figure, Float64
+from deepseek.contracts import Attribution, Float64
 from deepseek.errors import InputError
 from deepseek.explain.ask import Given, Question, Target, as_tuple, ask
+from deepseek.explain.curves import Checks, agreement, curve, infidelity, rank_correlation
 
 Explain = Callable[[Given], Attribution]
-
-
-@dataclass(frozen=True, slots=True)
-class Checks:
-    """How much is measured."""
-
-    num_steps: int = 20  # of a curve
-    num_random: int = 40  # random orders, and random sets of infidelity
-    num_near: int = 10  # inputs nearby
-    radius: float = 0.02  # of "nearby", as a share of the distance from input to baseline, in every value
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Areas under the explained answer, from all values to none or back, and the same for random orders."""
-
-    area: float
-    random: Figure  # the mean, and where 95 % of random orders lie
-    points: tuple[float, ...]
-    passes: bool  # beyond the interval, on the right side
 
 
 def trust(
@@ -120,69 +99,6 @@ class _Masked:
                 answer = self.question.answer(given, times=len(some))
             found.append(answer[:, self.target].double().cpu().numpy())
         return np.concatenate(found)
-
-
-def curve(
-    evaluate: Callable[[NDArray[np.bool_]], Float64],
-    values: Float64,
-    checks: Checks,
-    rng: np.random.Generator,
-    *,
-    deletes: bool,
-) -> Curve:
-    """Deletion passes where its area is below that of random orders, insertion where it is above."""
-    width = len(values)
-    counts = np.unique(np.linspace(0, width, min(checks.num_steps, width) + 1).round().astype(int))
-    orders = [np.argsort(-values, kind="stable"), *(rng.permutation(width) for _ in range(checks.num_random))]
-    ranks = np.stack([np.argsort(order) for order in orders])
-    chosen = ranks[:, None] < counts[:, None]  # (orders, steps, P)
-    answers = evaluate((~chosen if deletes else chosen).reshape(-1, width)).reshape(len(orders), -1)
-    areas: Float64 = np.asarray(np.trapezoid(answers, counts / width, axis=1))
-    # Of single orders, not of their mean, which half of all noise would beat.
-    low, high = np.quantile(areas[1:], [0.025, 0.975])
-    random = Figure(float(areas[1:].mean()), float(low), float(high))
-    passes = areas[0] < random.low if deletes else areas[0] > random.high
-    return Curve(float(areas[0]), random, tuple(answers[0].tolist()), bool(passes))
-
-
-def infidelity(
-    evaluate: Callable[[NDArray[np.bool_]], Float64], values: Float64, checks: Checks, rng: np.random.Generator
-) -> float | None:
-    """None where no random set changes the answer."""
-    away = rng.random((checks.num_random, len(values))) < rng.uniform(0.1, 0.9, (checks.num_random, 1))
-    answers = evaluate(np.concatenate([np.ones((1, len(values)), bool), ~away]))
-    falls = answers[0] - answers[1:]
-    if not falls.any():
-        return None
-    return float(np.square(away @ values - falls).mean() / np.square(falls).mean())
-
-
-def agreement(values: Float64, other: Float64) -> dict[str, float]:
-    """{"rank_correlation", "shared_of_5"} of two explanations of a row.
-
-    >>> agreement(np.array([3.0, 1.0, 2.0]), np.array([30.0, 10.0, 20.0]))
-    {'rank_correlation': 1.0, 'shared_of_5': 1.0}
-    """
-    few = min(5, len(values))
-    strongest = [set(np.argsort(-np.abs(each), kind="stable")[:few].tolist()) for each in (values, other)]
-    shared = len(strongest[0] & strongest[1]) / few
-    return {"rank_correlation": rank_correlation(values, other), "shared_of_5": shared}
-
-
-def rank_correlation(values: Float64, other: Float64) -> float:
-    """Spearman's; 0 where one of them is constant."""
-    ranks = [_ranks(each) for each in (values, other)]
-    centred = [each - each.mean() for each in ranks]
-    size = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
-    return float(centred[0] @ centred[1] / size) if size else 0.0
-
-
-def _ranks(values: Float64) -> Float64:
-    """Those of equal values are their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: Float64 = (ends - (counts - 1) / 2)[inverse]
-    return ranks
 
 
 def _sensitivity(

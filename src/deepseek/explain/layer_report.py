@@ -6,8 +6,9 @@ contributions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from deepseek.contracts import Float64
 from deepseek.errors import CheckError
 from deepseek.explain.units import Edge
 from deepseek.look.numbers import number
+from deepseek.look.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,12 @@ class LayerPath:
                 fix='do not use this path; try rule="integral" with more max_steps' + _told(self.notes),
             )
         return self
+
+    def write_report(self, path: str | Path | None, *, columns: Sequence[str] = (), title: Words = "") -> str:
+        """The page of this path, written to `path` (None: only returned). `columns` name the places of the input."""
+        from deepseek.explain.report_layers import write_path
+
+        return write_path(path, self.to_dict() | {"columns": list(columns)}, title=title)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without the single values."""

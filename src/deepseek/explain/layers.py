@@ -30,6 +30,7 @@ from deepseek.explain.units import Edge, axis_of, by_unit, edges_between
 
 #: A layer's margin, how it was found, its ablation.
 Beside = tuple[torch.Tensor | None, str, Ablation | None]
+_NUM_SOURCES = 4  # layers that one may join
 TOLERANCE = 0.01  # of the change to be explained
 
 
@@ -42,6 +43,7 @@ class Options:
     )
     num_top: int = 5  # units, channels or heads a layer
     edges: bool = True
+    branch_edges: bool = False  # also into and out of layers beside a sum: as many backward passes more for each
     margins: bool = True
     ablation: bool = True
     max_steps: int = 288  # of the rule "integral", for each row
@@ -195,11 +197,24 @@ def _ends(question: Question, chosen: Options) -> Trace:
 
 
 def _edges(trace: Trace, chosen: Options) -> list[Edge]:
-    """Between neighbours among the layers that the whole answer passes through."""
+    """Between neighbours among the layers that the whole answer passes through; with branch_edges from each layer to
+    the next that reads it."""
     if not chosen.edges or _is_refined(trace):
         return []
     cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut]
-    return [edge for pair in pairwise(cuts) for edge in edges_between(trace, *pair, chosen.num_top)]
+    if not chosen.branch_edges or len(cuts) == len(trace.layers):
+        return [edge for pair in pairwise(cuts) for edge in edges_between(trace, *pair, chosen.num_top)]
+    found: list[Edge] = []
+    handed_on: set[int] = set()
+    for target in range(1, len(trace.layers)):
+        open_ends = [place for place in reversed(range(target)) if place not in handed_on][:_NUM_SOURCES]
+        into = {place: edges_between(trace, place, target, chosen.num_top) for place in open_ends}
+        if not any(into.values()):  # a branch that begins where another did
+            source = next((place for place in reversed(cuts) if place < target), None)
+            into = {} if source is None else {source: edges_between(trace, source, target, chosen.num_top)}
+        handed_on |= {place for place, edges in into.items() if edges}
+        found += [edge for edges in into.values() for edge in edges]
+    return found
 
 
 def _is_refined(trace: Trace) -> bool:

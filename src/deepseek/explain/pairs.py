@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepseek.contracts import Float64
 from deepseek.errors import InputError
 from deepseek.explain import rules as _rules
 from deepseek.explain import rules_composed as _composed
 from deepseek.explain.ask import Question, check_answers
+from deepseek.explain.chains import chain_of, chained
 from deepseek.explain.integral import contract, integrate
 from deepseek.explain.mirror import Leaf, Mirror, twin_of
 from deepseek.explain.traces import scale_of, sum_rows
@@ -61,6 +62,9 @@ class Values:
 def deeplift(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
     """Every row against every baseline. `question` has the rows; its own baselines are not looked at."""
     num_rows, num_baselines = question.num_rows, len(baselines[0])
+    layers = chain_of(question.module)
+    if layers and _is_plain(question) and num_baselines <= _size(question, limits):
+        return _by_chain(layers, question, baselines[0], limits)
     found = _Sums(num_rows, num_baselines)
     for start in range(0, num_rows * num_baselines, size := _size(question, limits)):
         places = torch.arange(start, min(start + size, num_rows * num_baselines))
@@ -82,6 +86,28 @@ def deeplift(question: Question, baselines: tuple[Tensor, ...], limits: Limits) 
         )  # fmt: skip
         found.plain |= mirror.seen.plain
     return found.values()
+
+
+def _is_plain(question: Question) -> bool:
+    """Rows of numbers, and an answer as it is."""
+    given = question.inputs
+    return len(given) == 1 and given[0].ndim == 2 and not question.fixed and not callable(question.target)
+
+
+def _by_chain(layers: list[nn.Module], question: Question, baselines: Tensor, limits: Limits) -> Values:
+    """What deeplift() gives, for a chain of layers."""
+    (rows,), num_baselines = question.inputs, len(baselines)
+    baselines, size = baselines.to(rows), _size(question, limits) // num_baselines
+    found = [
+        chained(layers, rows[start : start + size], baselines, question.target_of)
+        for start in range(0, len(rows), size)
+    ]
+    values, base, output, target = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
+    each = values.cpu().double().numpy()
+    return Values(
+        each.mean(axis=1), base.cpu().double().numpy().mean(axis=1), output.cpu().double().numpy(),
+        tuple(target.tolist()), each.std(axis=1, ddof=1) / num_baselines**0.5 if num_baselines > 1 else None,
+    )  # fmt: skip
 
 
 def integrated(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:

@@ -9,7 +9,6 @@ Reads the dicts of summary.py and the evidence/*.json of a bundle; whatever is n
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,16 +19,19 @@ from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
+from deepseek.explain.report_batch import batch, origin_of
+from deepseek.explain.report_layers import layers_sections
+from deepseek.explain.report_rows import SCALES, rows_sections, scale_words
+from deepseek.explain.report_trust import trust_sections
 from deepseek.explain.summary import as_moment
 from deepseek.files import whole
-from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers
+from deepseek.look import Column, Html, Section, Text, Words, figure, flow, numbers, saliency
 
 MAX_ROWS = 50  # whose waterfalls a page can hold
 _NUM_BARS = 20
 _NUM_LISTED = 500  # columns in the table: a page stays below 2 MB
 _NUM_CATEGORIES = 12
 _NUM_NAMED = 3  # columns in the first sentence
-_SCALES = {"log-odds": "对数几率", "probability": "概率", "target units": "目标单位"}
 _HOW_TO_READ = Text(
     "Every dot is one row: right of zero it raised the output, left it lowered it; its colour is the column's value.",
     "每个点代表一行：零线右侧表示提高输出，左侧表示降低输出；颜色表示该列取值的高低。",
@@ -47,12 +49,15 @@ def write_report(
     manifest: Manifest | None = None,
     evidence: Mapping[str, Any] | None = None,
     command: str = "",
+    layers: Sequence[Mapping[str, Any]] | None = None,
+    trust: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the page to `path` (None: only return it).
 
     `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id" and "prediction" (in words).
     `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there are more than 50
-    rows.
+    rows. `layers` are bundle_layers()'s, `trust` is column_trust()'s, `provenance` document.provenance_of()'s.
     """
     if len(rows) > MAX_ROWS:
         raise InputError(
@@ -62,14 +67,17 @@ def write_report(
         )
     name = manifest.name if manifest else ""
     known = evidence or {}
-    sections = [_matters(report), *_single_columns(report), *_rows(rows), *report_evidence.sections(known)]
+    names = [str(row.get("row_id", place)) for place, row in enumerate(rows)]
+    sections = [_matters(report), *_single_columns(report), *rows_sections(rows)]
+    sections += [*layers_sections(layers or (), names), *trust_sections(trust), *report_evidence.sections(known)]
     sections.append(report_evidence.checks(report, known))
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
         _answer(report, name),
         sections,
-        provenance=_provenance(report, manifest, known, command),
+        provenance=origin_of(report, manifest, known, command, provenance),
         lead=report_evidence.headline(known),
+        style=(saliency.STYLE if any(row.get("parts") for row in rows) else "") + (flow.STYLE if layers else ""),
     )
     if path is not None:
         with whole(Path(path)) as part:
@@ -97,20 +105,12 @@ def answers(prediction: Prediction) -> list[str]:
     ]
 
 
-def scale_words(report: Mapping[str, Any]) -> Words:
-    """What is explained, with its unit: "log-odds of malignant"."""
-    scale = report["scale"]
-    zh = _SCALES.get(scale, scale)
-    target = report.get("target")
-    return Text(f"{scale} of {target}", f"{target} 的{zh}") if target else Text(scale, zh)
-
-
 def _mean_words(report: Mapping[str, Any]) -> Words:
     """The scale of the mean influence: of many classes it is the mean over them."""
     num = len(report.get("by_class") or ())
     if not num:
         return scale_words(report)
-    return Text(f"{report['scale']}, mean over {num} classes", f"{_SCALES[report['scale']]}，{num} 个类别的平均")
+    return Text(f"{report['scale']}, mean over {num} classes", f"{SCALES[report['scale']]}，{num} 个类别的平均")
 
 
 def _answer(report: Mapping[str, Any], name: str) -> Text:
@@ -157,6 +157,7 @@ def _matters(report: Mapping[str, Any]) -> Section:
     parts.append(_all_columns(report))
     if report.get("by_class"):
         parts.append(_by_class(report))
+    parts.append(batch(report))
     return Section(Text("What matters", "哪些列重要"), Html("".join(parts)), id="importance")
 
 
@@ -242,87 +243,3 @@ def _number(value: Any) -> float | None:
 
 def _category(value: Any) -> Words:
     return Text("missing", "缺失") if value is None else numbers.plain(value)
-
-
-def _rows(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
-    """Each row's waterfall and reasons; beyond the first they open on demand."""
-    if not rows:
-        return []
-    parts = []
-    for index, row in enumerate(rows):
-        title = _row_title(row, index)
-        body = _row(row)
-        if index:
-            body = Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
-        else:
-            body = Html(f"<h3>{look.inline(title)}</h3>{body}")
-        parts.append(body)
-    title = Text("Why this row" if len(rows) == 1 else f"Why these {len(rows)} rows", f"逐行解释（{len(rows)} 行）")
-    return [Section(title, Html("".join(parts)), id="rows")]
-
-
-def _row_title(row: Mapping[str, Any], index: int) -> Words:
-    name = str(row.get("row_id", index))
-    answer = row.get("prediction")
-    return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {answer}" if answer is not None else "")
-
-
-def _row(row: Mapping[str, Any]) -> Html:
-    bars = [
-        Contribution(f"{bar['column']} = {numbers.plain(bar['value'])}", bar["contribution"]) for bar in row["bars"]
-    ]
-    other = row.get("other", {"num_columns": 0, "contribution": 0.0})
-    scale = scale_words(row)
-    output, base = numbers.number(row["output"]), numbers.number(row["base_value"])
-    plot = figure(
-        look.waterfall,
-        bars,
-        base=row["base_value"],
-        output=row["output"],
-        num_shown=len(bars),
-        others=(other["num_columns"], other["contribution"]),
-        title=look.join(Text(f"From {base} to {output}, ", f"从 {base} 到 {output}，"), scale),
-        label=scale,
-        caption=Text(
-            f"Read upwards from the base value. Residual {numbers.number(row['residual'])}.",
-            f"自下而上，从基准值读到输出。残差 {numbers.number(row['residual'])}。",
-        ),
-        data=row,
-    )
-    return Html(_reasons(row) + plot)
-
-
-def _reasons(row: Mapping[str, Any]) -> str:
-    """The reason codes as a list, in Chinese too where they were given."""
-    english = row.get("reasons", [])
-    chinese = row.get("reasons_zh") or english
-    lines = (Text(en, zh) for en, zh in zip(english, chinese, strict=True))
-    return look.listing(list(lines)) if english else ""
-
-
-def _provenance(
-    report: Mapping[str, Any], manifest: Manifest | None, evidence: Mapping[str, Any], command: str
-) -> dict[Words, Words | Html]:
-    """What is needed to make this page again, and to know that nothing was changed."""
-    found: dict[Words, Words | Html] = {}
-    if manifest:
-        found |= {
-            Text("Bundle", "模型包"): f"{manifest.name} {manifest.version}",
-            Text("Digest", "摘要"): manifest.digest,
-            Text("Created", "创建时间"): manifest.created,
-            Text("Task", "任务"): f"{manifest.task}: {manifest.target}",
-            Text("Data digest", "数据摘要"): manifest.lineage.data,
-            Text("Seed", "随机种子"): str(manifest.lineage.seed),
-            Text("Versions", "版本"): ", ".join(f"{k} {v}" for k, v in manifest.lineage.versions.items()),
-        }
-    found[Text("Method", "方法")] = report["method"]
-    rows, given = numbers.count(report["num_rows"]), numbers.count(report.get("num_rows_given", report["num_rows"]))
-    found[Text("Rows explained", "解释的行数")] = Text(f"{rows} of {given}", f"{rows}（共 {given} 行）")
-    shipped = evidence.get("environment", {}).get("command")
-    if shipped:
-        found[Text("Bundle made by", "模型包生成命令")] = look.command(
-            shipped if isinstance(shipped, str) else shlex.join(shipped)
-        )
-    if command:
-        found[Text("Page made by", "本页生成命令")] = look.command(command)
-    return found

@@ -8,7 +8,6 @@ modalities.py.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,8 @@ from deepseek.explain.check import additivity
 from deepseek.explain.media import parts_of
 from deepseek.explain.modalities import ModalityExplainer
 from deepseek.explain.partition import Budget
-from deepseek.explain.summary import MAX_CLASSES, importance_of, mean_abs, row_reports
+from deepseek.explain.pictures import pictured
+from deepseek.explain.summary import MAX_CLASSES, importance_of, leading, mean_abs, row_reports
 
 if TYPE_CHECKING:
     from deepseek.data import Table
@@ -36,6 +36,7 @@ MAX_ROWS = 50  # over which the influence of a column is a mean: each takes 2 to
 MIN_ROWS = 5
 LIMIT_S = 20.0  # for those
 PARTS_S = 60.0  # for the parts of all texts, pictures, sounds and series, unless a time limit is given
+WHY = "any model answers without a column, and these answers divide what they all add together"
 NOT_ABLATED = {"passes": None, "why": "each contribution is made of answers without the column"}
 
 
@@ -45,14 +46,13 @@ def explain_samples(
     chosen: Sequence[int],
     *,
     target: str | None = None,
-    html: str | Path | None = None,
     root: Path | None = None,
     broken: Broken = "fail",
     budget: Budget | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The general report, and row_reports() of the rows `chosen` with "row_id", "prediction", "values" and "parts" (of
-    texts, pictures, sounds and series, each within `budget`). Writes the page to `html`. InputError for a class that is
-    not there; what the readers raise unless `broken` is "mask"."""
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The general report; row_reports() of the rows `chosen` with "row_id", "prediction", "values" and "parts" (of
+    texts, pictures, sounds and series, each within `budget`); and these rows as a page shows them, with their texts and
+    pictures. InputError for a class that is not there; what the readers raise unless `broken` is "mask"."""
     explainer = ModalityExplainer(runtime)
     records, samples = _prepared(runtime, table, chosen, root, broken)
     began_s = perf_counter()
@@ -70,12 +70,12 @@ def explain_samples(
     for place, (row, record) in enumerate(zip(single, raw, strict=True)):
         values = np.array([row["values"][name] for name in explainer.names])
         row["parts"] = parts_of(explainer, samples[place : place + 1], record, values, row["target"], bounded)
-    if html is not None:
-        command = shlex.join(["deepseek", "explain", str(runtime.bundle.path), "DATA", "--html", Path(html).name])
-        shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
-        evidence = report.bundle_evidence(runtime.bundle)
-        report.write_report(html, general, shown, manifest=runtime.manifest, evidence=evidence, command=command)
-    return general, single
+    shown = [
+        {name: value for name, value in row.items() if name != "values"}
+        | {"parts": pictured(row["parts"], record, runtime.preparer.media, samples, place)}
+        for place, (row, record) in enumerate(zip(single, raw, strict=True))
+    ]
+    return general, single, shown
 
 
 def _bounded(budget: Budget, num_inputs: int) -> Budget:
@@ -120,7 +120,7 @@ def _general(
         "by_class": {
             name: dict(zip(attribution.names, values.tolist(), strict=True)) for name, values in by_class.items()
         },
-        "additivity": additivity(attribution), "ablation": NOT_ABLATED,
+        "leading": leading(attribution), "additivity": additivity(attribution), "ablation": NOT_ABLATED,
     }  # fmt: skip
 
 

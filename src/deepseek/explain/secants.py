@@ -15,21 +15,26 @@ from torch import Tensor
 _SMALL = 1e-4
 
 
+def secant(f: Callable[[Tensor], Tensor], z: Tensor, base: Tensor, y: Tensor, other: Tensor) -> Tensor:
+    """(y - other) / (z - base) of y = f(z) and other = f(base), number by number; the slope where that says nothing."""
+    change = z - base
+    small = change.abs() <= _SMALL * torch.maximum(z.abs(), base.abs())
+    slope = (y - other) / change
+    if small.any():
+        with torch.enable_grad():
+            middle = ((z + base) / 2).detach().requires_grad_()
+            (flat,) = torch.autograd.grad(f(middle).sum(), middle)
+        slope = torch.where(small, flat, slope)
+    return slope
+
+
 class Unary(torch.autograd.Function):
     """f of one operand, with the secant for a slope."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, base: Tensor, f: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         y, other = f(z), f(base)
-        change = z - base
-        small = change.abs() <= _SMALL * torch.maximum(z.abs(), base.abs())
-        slope = (y - other) / change
-        if small.any():
-            with torch.enable_grad():
-                middle = ((z + base) / 2).detach().requires_grad_()
-                (flat,) = torch.autograd.grad(f(middle).sum(), middle)
-            slope = torch.where(small, flat, slope)
-        ctx.slope = slope
+        ctx.slope = secant(f, z, base, y, other)
         ctx.mark_non_differentiable(other)
         return y, other
 

@@ -8,6 +8,7 @@ Raw records are read only for the values that stand beside an attribution.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Attribution, Float32, Float64, Record
+from deepseek.contracts import Attribution, Float32, Float64, Prediction, Record
 from deepseek.data.values import moment_of
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
@@ -80,6 +81,7 @@ def global_report(
         },
         "beeswarm": [_swarm(attribution, raw, index, dates) for index in order[:NUM_SWARMS].tolist()],
         "dependence": [_dependence(attribution, raw, index, dates) for index in order[:NUM_DEPENDENCE].tolist()],
+        "leading": leading(attribution),
         "additivity": additivity(attribution),
         "ablation": ablation(explainer, rows, attribution, seed=seed),
     }
@@ -162,6 +164,37 @@ def importance_of(attribution: Attribution, importance: Float64, order: NDArray[
         }
         for index in order.tolist()
     ]
+
+
+def leading(attribution: Attribution) -> list[dict[str, Any]]:
+    """In how many rows each column weighs most, and which way; at most NUM_SWARMS columns, the most frequent first."""
+    if not attribution.values.size:
+        return []
+    values = attribution.values
+    strongest = np.abs(values).argmax(axis=1)
+    moved = np.take_along_axis(values, strongest[:, None], axis=1)[:, 0]
+    columns, counts = np.unique(strongest[moved != 0], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:NUM_SWARMS]
+    return [
+        {
+            "column": attribution.names[columns[place]], "num_rows": int(counts[place]),
+            "raises": int(((strongest == columns[place]) & (moved > 0)).sum()),
+            "lowers": int(((strongest == columns[place]) & (moved < 0)).sum()),
+        }
+        for place in order.tolist()
+    ]  # fmt: skip
+
+
+def answer_counts(prediction: Prediction) -> dict[str, Any]:
+    """The answers of many rows: {"labels": [{"label", "num_rows"}]}, or {"quantiles": {"0.05": value, ...}}."""
+    if prediction.labels is not None:
+        found = dict.fromkeys(prediction.labels_known, 0) | Counter(prediction.labels.tolist())
+        return {"labels": [{"label": label, "num_rows": count} for label, count in found.items()]}
+    if prediction.values is None or not len(prediction.values):
+        return {}
+    shares = (0.05, 0.25, 0.5, 0.75, 0.95)
+    ends = np.quantile(prediction.values.astype(np.float64), shares).tolist()
+    return {"quantiles": {str(share): end for share, end in zip(shares, ends, strict=True)}}
 
 
 def _swarm(attribution: Attribution, records: Sequence[Record], index: int, dates: Collection[str]) -> dict[str, Any]:

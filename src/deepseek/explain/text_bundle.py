@@ -7,7 +7,6 @@ The object is that of a table's bundle (bundle.py) with one column, "text".
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from deepseek.explain import report
 from deepseek.explain.check import additivity
 from deepseek.explain.partition import Budget
 from deepseek.explain.reasons import part_reasons
-from deepseek.explain.summary import importance_of, mean_abs, row_reports
+from deepseek.explain.summary import importance_of, leading, mean_abs, row_reports
 from deepseek.explain.texts import COLUMN, TextExplainer
 from deepseek.plugins import did_you_mean
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from deepseek.data import Table
 
 NUM_REASONS = 4
+WHY = "the answers without some of the tokens tell what each has added, whatever the model computes"
 NOT_ABLATED = {"passes": None, "why": "each contribution is made of answers without the token"}
 
 
@@ -44,10 +44,9 @@ def explain_text_model(
     rows: Sequence[int],
     *,
     target: str | None = None,
-    html: str | Path | None = None,
     budget: Budget | None = None,
-) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-    """(digest, the general report, each row with its "parts"). Writes the page to `html`.
+) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """(what is known of the model, the general report, each row with its "parts" and their texts).
 
     InputError where there is no column "text", or for a class that is not there.
     """
@@ -68,14 +67,11 @@ def explain_text_model(
         (told,) = row_reports(each, [{COLUMN: text}])
         told |= {
             "reasons": part_reasons(each, 0, NUM_REASONS), "reasons_zh": part_reasons(each, 0, NUM_REASONS, "zh"),
-            "parts": list(each.parts[0]),
+            "parts": [{"text": text, **part} for part in each.parts[0]],
         }  # fmt: skip
         single.append({"row_id": row_id, "prediction": answer, **told, "values": {COLUMN: float(each.values[0, 0])}})
-    if html is not None:
-        command = shlex.join(["deepseek", "explain", str(path), "DATA", "--html", Path(html).name])
-        shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
-        report.write_report(html, general | {"num_rows_given": table.num_rows}, shown, command=command)
-    return model.digest, general, single
+    known = {"name": Path(path).resolve().name, "digest": model.digest, "task": "text"}
+    return known, general | {"num_rows_given": table.num_rows}, single
 
 
 def _texts(table: Table, rows: Sequence[int]) -> list[str]:
@@ -87,7 +83,9 @@ def _texts(table: Table, rows: Sequence[int]) -> list[str]:
     records = table.take(np.array(rows)).records()
     for row, record in zip(rows, records, strict=True):
         if not isinstance(record[COLUMN], str):
-            raise InputError(f"row {row} has no text", expected="a text, or an empty one", fix="leave the row out")
+            raise InputError(
+                f"row {row} has no text", expected="a text; an empty cell is none", fix="leave the row out"
+            )
     return [record[COLUMN] for record in records]
 
 
@@ -111,5 +109,5 @@ def _general(found: Sequence[Attribution]) -> dict[str, Any]:
         "method": first.method, "scale": first.scale, "target": first.target if len(targets) == 1 else None,
         "base_value": float(base.mean()), "num_rows": len(found), "by_class": {},
         "importance": importance_of(joined, mean_abs(joined), np.array([0])), "additivity": additivity(joined),
-        "ablation": NOT_ABLATED,
+        "ablation": NOT_ABLATED, "leading": leading(joined),
     }  # fmt: skip

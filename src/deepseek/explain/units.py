@@ -70,7 +70,11 @@ def edges_between(trace: Trace, source: int, target: int, num_top: int) -> list[
     for rank in range(top.shape[1]):
         mask = places_of(after, part, top[:, rank : rank + 1])
         cotangent = grad * _as_laid(mask, tensor, len(run.answer))
-        (back,) = torch.autograd.grad((tensor * cotangent).sum(), run.tensors[before.place], retain_graph=True)
+        backs: tuple[Tensor | None, ...] = torch.autograd.grad(
+            (tensor * cotangent).sum(), run.tensors[before.place], retain_graph=True, allow_unused=True
+        )
+        if (back := backs[0]) is None:  # it does not read that layer
+            return []
         handed = by_unit(before, trace.spread(before.place, back))
         best = handed.abs().topk(min(num_top, handed.shape[1]), dim=1).indices
         for row in range(num_rows):

@@ -9,11 +9,12 @@ Pure strings, no dependency. A page is one file without any request, in English 
 
 from __future__ import annotations
 
-from deepseek.look import numbers
+from deepseek.look import flow, numbers, saliency
 from deepseek.look.charts import Bin, Line, band, curve, histogram, reliability, scatter, sparkline, trace
 from deepseek.look.matrix import confusion
 from deepseek.look.page import Section, page
 from deepseek.look.rows import Contribution, bars, beeswarm, intervals, waterfall
+from deepseek.look.saliency import cells, heat, tokens
 from deepseek.look.tables import (
     Column,
     as_json,
@@ -42,6 +43,7 @@ __all__ = [
     "band",
     "bars",
     "beeswarm",
+    "cells",
     "command",
     "confusion",
     "curve",
@@ -49,6 +51,8 @@ __all__ = [
     "escape",
     "facts",
     "figure",
+    "flow",
+    "heat",
     "histogram",
     "inline",
     "intervals",
@@ -58,10 +62,12 @@ __all__ = [
     "page",
     "paragraph",
     "reliability",
+    "saliency",
     "scatter",
     "sparkline",
     "state",
     "table",
+    "tokens",
     "trace",
     "unbroken",
     "waterfall",

@@ -101,7 +101,10 @@ _PRINT = """
 @media print{html{background:#fff}body{max-width:none;padding:0;font-size:11pt}.switch,details.json,.screen{
 display:none}
 .wide{display:block}.narrow{display:none}h2,h3,summary{break-after:avoid}figure,tr{break-inside:avoid}
-.scroll{overflow:visible}pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #e4e4e7}
+@page{margin:15mm}thead{display:table-header-group}p,li{orphans:3;widows:3}.state,.legend{break-inside:avoid}
+.scroll{overflow:visible}table{max-width:100%}th.num,td.num{white-space:normal}th,td{padding-right:12px}
+tbody th[scope=row],td.text{min-width:0}svg.plot{max-height:235mm}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #e4e4e7}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 

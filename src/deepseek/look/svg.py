@@ -160,6 +160,10 @@ class Canvas:
         size = f'width="{_px(max(0.0, width))}" height="{_px(max(0.0, height))}"'
         self.marks.append(f'<rect class="{cls}" x="{_px(x)}" y="{_px(y)}" {size}>{label}</rect>')
 
+    def circle(self, x: float, y: float, radius: float, cls: str, *, tip: Words = "") -> None:
+        label = f"<title>{escape(both(tip))}</title>" if tip else ""
+        self.marks.append(f'<circle class="{cls}" cx="{_px(x)}" cy="{_px(y)}" r="{_px(radius)}">{label}</circle>')
+
     def polyline(
         self, points: Sequence[tuple[float, float]], cls: str, *, close: bool = False, tip: Words = ""
     ) -> None:

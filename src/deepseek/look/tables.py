@@ -71,7 +71,7 @@ def as_json(data: Any, title: Words = _JSON) -> Html:
     """The data as JSON behind a disclosure; nothing for None. Not-finite numbers become null."""
     if data is None:
         return Html("")
-    text = json.dumps(_plain(data), ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps(plain(data), ensure_ascii=False, indent=1, allow_nan=False)
     return Html(
         f'<details class="json"><summary>{inline(title)}</summary><pre tabindex="0">{escape(text)}</pre></details>'
     )
@@ -132,16 +132,16 @@ def _cell(value: Cell) -> str:
     return inline(value)
 
 
-def _plain(data: Any) -> Any:
+def plain(data: Any) -> Any:
     """`data` with numpy's scalars and arrays as Python's, and NaN as null."""
     if isinstance(data, Mapping):
-        return {str(key): _plain(value) for key, value in data.items()}
+        return {str(key): plain(value) for key, value in data.items()}
     if hasattr(data, "tolist"):
-        return _plain(data.tolist())
+        return plain(data.tolist())
     if isinstance(data, str):
         return str(data)
     if isinstance(data, Sequence):
-        return [_plain(value) for value in data]
+        return [plain(value) for value in data]
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     return data if data is None or isinstance(data, bool | int) else str(data)

@@ -158,6 +158,15 @@ class FusionNet(nn.Module):
         """Logits (N, K) of the late-fusion baseline: the voices alone."""
         return self.bias + found.voices.sum(1)
 
+    @torch.no_grad()
+    def weigh(self, slopes: Tensor) -> None:
+        """Multiply each voice, and what is added to the voices, by its slope (M + 1,), for good: in the weights."""
+        rest = (self.head.weight, self.head.bias, self.pairs.out.weight, self.bias)
+        voices = (tuple(self.voices[_key(name)].parameters()) for name in self.names)
+        for parts, slope in zip((*voices, rest), slopes, strict=True):
+            for part in parts:
+                part.mul_(slope)
+
     def _counts(self, given: Tensor) -> list[tuple[int, int]]:
         """Of each modality how many rows have a value: here, and in all processes that share the batch."""
         here: list[int] = given.sum(0).tolist()

@@ -5,6 +5,7 @@
     tower = ImageTower("resnet18", (224, 224))                   # torchvision's
     tower = ImageTower("timm/resnet18", (224, 224))              # timm's, where it is installed
     tower(images)                                                # uint8 (N, C, H, W) -> (N, L, H'), L places of a grid
+    tower.middle(images)                                         # (N, D): what a small model can be fitted on
 
 Nothing is downloaded: a tower begins with random weights, and who calls brings those that it has (`tower_weights` reads
 a safetensors file). Grey pictures are shown to all three channels; levels are those that each net was trained on.
@@ -16,6 +17,7 @@ squeeze-and-excitation and with ReLU6). Padding is TensorFlow's "same", with whi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +64,24 @@ class ImageTower(nn.Module):
         self.width, self.grid = shape[1], (shape[2], shape[3])
 
     def forward(self, images: Tensor) -> Tensor:
+        y: Tensor = self.net(self._shown(images))
+        return y.flatten(2).transpose(1, 2)
+
+    def middle(self, images: Tensor) -> Tensor:
+        """(N, D): mean and deviation over the picture of each channel behind the stages in the middle, from 3 to 6
+        eighths of the net: the first say edges, and the last what things are, in a world that this picture may not be
+        of. Of a timm net the last stage."""
+        x = self._shown(images)
+        told = self.net.stages(x) if isinstance(self.net, EfficientNetLite | _Parts) else [self.net(x)]
+        chosen = told[len(told) * 3 // 8 : -(-len(told) * 6 // 8)]
+        return torch.cat([pooled for y in chosen for pooled in (y.mean((2, 3)), y.std((2, 3), correction=0))], 1)
+
+    def _shown(self, images: Tensor) -> Tensor:
+        """As the net was trained to see them."""
         x = (self.move(images.float() / 127.5 - 1) + 1) / 2  # it is moved about 0
         x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
-        y: Tensor = self.net((x - self.mean) / self.deviation)
-        return y.flatten(2).transpose(1, 2)
+        y: Tensor = (x - self.mean) / self.deviation
+        return y
 
     def train(self, mode: bool = True) -> ImageTower:
         """Norms keep what they learned of many pictures: a few of a small batch would say it worse."""
@@ -157,6 +173,15 @@ class _Parts(nn.Module):
             x = part(x)
         return x
 
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """What each part of the net says, those of a `features` one by one."""
+        parts = list(self.children())
+        told = []
+        for part in parts[0] if len(parts) == 1 and isinstance(parts[0], nn.Sequential) else parts:
+            x = part(x)
+            told.append(x)
+        return told
+
 
 class EfficientNetLite(nn.Module):
     """EfficientNet-Lite0: (N, 3, H, W), levels in -1..1 -> (N, 1280, H / 32, W / 32), rounded up; what its first
@@ -175,13 +200,19 @@ class EfficientNetLite(nn.Module):
             self.conv_head, self.bn1 = _Same(inputs, 1280, 1), _norm(1280)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.stages(x)[-1]
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """What each stage says, behind its last block, and the head."""
         x = functional.relu6(self.bn0(self.conv_stem(x)))
-        for block in self.blocks:
+        told, ends = [], list(accumulate(stage[0] for stage in _STAGES))
+        for at, block in enumerate(self.blocks, 1):
             x = block(x)
-        if not self.whole:
-            return x
-        y: Tensor = functional.relu6(self.bn1(self.conv_head(x)))
-        return y
+            if at in ends or at == len(self.blocks):
+                told.append(x)
+        if self.whole:
+            told.append(functional.relu6(self.bn1(self.conv_head(x))))
+        return told
 
 
 class _Inverted(nn.Module):

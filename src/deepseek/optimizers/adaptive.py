@@ -63,6 +63,7 @@ from deepseek.optimizers.knobs import (
     LEAST_SCALE,
     MAX_RATE,
     PIECE,
+    TRUST_STEPS,
     Knobs,
     pace_at,
     trust_at,
@@ -104,13 +105,14 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         lr_decay_rate: float = 0.95,
         dynamic_threshold: float = 0.8,
         weight_decay: float = 0.2,
+        trust_steps: float = TRUST_STEPS,
         *,
         foreach: bool = True,
         group: ProcessGroup | None = None,
     ) -> None:
         """`foreach`: tensors together (fewer kernels) instead of one by one (less memory). `group`: processes that each
         hold other tensors of one model, as the stages of a pipeline do: they take one rate. All of them call `step`."""
-        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay)
+        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps)
         super().__init__(params, {"lr": initial_lr, **asdict(knobs), "foreach": foreach})
         self._regularisation = Regularisation()
         self._group = group
@@ -178,6 +180,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 )
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
+            group.setdefault("trust_steps", TRUST_STEPS)  # of a checkpoint from before it could be chosen
             device = local(group["params"][0]).device
             for name in ("control", "bounds", "norms"):
                 group[name] = group[name].to(device, copy=True)
@@ -272,7 +275,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
         group["norms"][at] = squares[1].sqrt()
         rate = group["lr"] * control[0].exp().to(at.device)
-        rates = torch.minimum(rate, trust_at(step) * weight.clamp_min(LEAST_RMS) / length.clamp_min(1e-30))
+        rates = torch.minimum(
+            rate, trust_at(step, group["trust_steps"]) * weight.clamp_min(LEAST_RMS) / length.clamp_min(1e-30)
+        )
         keeps = 1 - rates * (group["weight_decay"] * self._regularisation.decay_factor)
         if step >= BOUND_FROM:
             found = (control[1].to(at.device) <= 0) | (rates < rate)

@@ -117,7 +117,9 @@ class AdaptiveReference:
         """5. The bounds."""
         weight = float(one.param.square().mean().sqrt())
         length = float(one.direction.square().mean().sqrt())
-        rate = min(self.rate, trust_at(self.num_steps) * max(weight, k.LEAST_RMS) / max(length, 1e-30))
+        rate = min(
+            self.rate, trust_at(self.num_steps, self.knobs.trust_steps) * max(weight, k.LEAST_RMS) / max(length, 1e-30)
+        )
         keep = 1 - rate * self.knobs.weight_decay
         if self.num_steps >= k.BOUND_FROM:
             found = self.alignment <= 0 or rate < self.rate

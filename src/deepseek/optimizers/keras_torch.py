@@ -9,6 +9,7 @@ Import it from deepseek.optimizers.keras. The state of the torch optimizer is sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import nn
 from deepseek.errors import InputError
 from deepseek.optimizers import adaptive
 from deepseek.optimizers.keras import keras_on_torch
-from deepseek.optimizers.knobs import Knobs
+from deepseek.optimizers.knobs import TRUST_STEPS, Knobs
 from deepseek.optimizers.regularisation import Regularisation
 
 keras = keras_on_torch()
@@ -42,6 +43,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         lr_decay_rate: float = 0.95,
         dynamic_threshold: float = 0.8,
         weight_decay: float = 0.2,
+        trust_steps: float = TRUST_STEPS,
         *,
         learning_rate: Any = None,
         **kwargs: Any,
@@ -52,7 +54,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
                 expected="a number, such as 0.001",
                 fix="give a schedule as learning_rate",
             )
-        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay)
+        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps)
         rate = float(knobs.initial_lr) if learning_rate is None else learning_rate
         super().__init__(rate, weight_decay=knobs.weight_decay, **kwargs)
         self.knobs = knobs
@@ -80,8 +82,8 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
             {"params": [each.value for each in variables if self._use_weight_decay(each)]},
             {"params": [each.value for each in variables if not self._use_weight_decay(each)], "weight_decay": 0.0},
         ]
-        knobs = (self.knobs.initial_lr, self.knobs.lr_decay_rate, self.knobs.dynamic_threshold, self.knobs.weight_decay)
-        self._torch = adaptive.AdaptiveOptimizer([group for group in groups if group["params"]], *knobs)
+        made = [group for group in groups if group["params"]]
+        self._torch = adaptive.AdaptiveOptimizer(made, **asdict(self.knobs))
         self._torch.attach(self._dropouts)
 
     def get_current_lr(self) -> float:
@@ -108,9 +110,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()
-        for name in ("initial_lr", "lr_decay_rate", "dynamic_threshold", "weight_decay"):
-            config[name] = getattr(self.knobs, name)
-        return config
+        return config | asdict(self.knobs)
 
     def save_own_variables(self, store: Any) -> None:
         """Keras' variables under their numbers, the torch state under names with a dot."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from deepseek.errors import InputError
@@ -21,7 +21,7 @@ MAX_SIDE, MAX_ASPECT = 128, 8  # of a side that gets an eigenbasis; and relative
 BETA_ALIGNMENT = 0.9  # of the mean hypergradient
 BOOST, BOOST_STEPS = 9.0, 40.0  # how much faster the rate may change at first, and when half of that is gone
 MAX_RATE = 0.1
-TRUST, TRUST_STEPS = 0.1, 50.0  # largest step of a tensor relative to its scale, and when half of it is gone
+TRUST, TRUST_STEPS = 0.1, 50.0  # largest step of a tensor relative to its scale, and when half of it is gone by default
 LEAST_RMS = 0.03  # of a tensor's scale
 LEAST_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND, BOUND_FROM, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
@@ -37,6 +37,7 @@ class Knobs:
     lr_decay_rate: float = 0.95  # factor by which the rate changes in a step at most, between 0 and 1
     dynamic_threshold: float = 0.8  # ratio of achieved to predicted decrease under which the rate is cut, 0 to 1
     weight_decay: float = 0.2  # decoupled, per unit of rate, at least 0
+    trust_steps: float = TRUST_STEPS  # when half of the largest step of a tensor is gone; thousands for long trainings
 
     def __post_init__(self) -> None:
         for name, good, expected in (
@@ -44,6 +45,7 @@ class Knobs:
             ("lr_decay_rate", 0 < self.lr_decay_rate < 1, "a factor between 0 and 1, such as 0.95"),
             ("dynamic_threshold", 0 <= self.dynamic_threshold <= 1, "a ratio from 0 to 1, such as 0.8"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, such as 0.1"),
+            ("trust_steps", 0 < self.trust_steps < math.inf, "a number of steps above 0, such as 50"),
         ):
             if not good:
                 raise InputError(
@@ -55,16 +57,17 @@ class Knobs:
     @classmethod
     def of(cls, group: Mapping[str, Any]) -> Knobs:
         """Those of a parameter group."""
-        return cls(group["initial_lr"], group["lr_decay_rate"], group["dynamic_threshold"], group["weight_decay"])
+        return cls(**{field.name: group[field.name] for field in fields(cls)})
 
 
-def trust_at(step: int) -> float:
+def trust_at(step: int, half: float = TRUST_STEPS) -> float:
     """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
+    `half`: the steps after which half of it is gone.
 
     >>> trust_at(0), trust_at(50)
     (0.1, 0.05)
     """
-    return TRUST / (1 + step / TRUST_STEPS)
+    return TRUST / (1 + step / half)
 
 
 def pace_at(step: int, lr_decay_rate: float) -> float:

@@ -35,7 +35,6 @@ from deepseek.data.leaks import Finding
 from deepseek.data.leaks_samples import check_presence, told_by
 from deepseek.errors import DeepseekError, InputError
 from deepseek.nn.augment import MoveShape
-from deepseek.nn.image_towers import LITE
 
 IMAGE, TEXT, TARGET, PATIENT, SEX = "image", "captions", "covid", "patient", "gender"
 SIZES = ("orig_w", "orig_h")
@@ -48,11 +47,11 @@ class Choices:
     """What the recipe decides. Chosen on the validation rows of covid-ct."""
 
     side: int = 192  # pixels: all slices have one size, for theirs would tell the class
-    epochs: int = 20  # of a diagnosis
-    members: int = 1  # nets whose answers are averaged
+    diagnosis_side: int = 256  # of a diagnosis by an image net: no slice of covid-ct is larger
+    learns: bool = False  # the image net goes on learning for the diagnosis; else support vectors look through it
+    epochs: int = 20  # of a diagnosis by a net that learns
+    members: int = 1  # such nets whose answers are averaged
     lr: float = 2e-3
-    blocks: int = 11  # of EfficientNet-Lite0 that a diagnosis looks through: textures say more here than things
-    learns: bool = False  # the image net goes on learning for the diagnosis
     tower_lr: float = 0.25  # of lr, for the weights that the user brings
     small_side: int = 96  # where none are brought
     move: MoveShape = field(
@@ -170,38 +169,61 @@ def presence_leaks(study: Study) -> tuple[Finding, ...]:
 
 
 def diagnose(study: Study, brought: Brought, choices: Choices, scratch: Path) -> dict[str, Any]:
-    """Positive or not, from the picture alone: figures on test rows with intervals, the threshold from validation. A
-    training that was cut off goes on in `scratch`."""
+    """Positive or not, from the picture alone: figures on test rows with intervals; threshold and slope are of the
+    validation rows. A training that was cut off goes on in `scratch`."""
+    from deepseek.train.calibrate import fit_calibration
     from deepseek.train.decide import choose_threshold
-    from deepseek.train.fusion import FusionConfig, fit_fusion, margins
     from deepseek.train.metrics import figures
 
-    if brought.image.startswith(f"{LITE}:"):
-        brought = replace(brought, image=brought.image.replace(LITE, f"{LITE}@{choices.blocks}", 1))
+    val, test = study.rows("val"), study.rows("test")
+    answer = _by_support if brought.image and not choices.learns else _by_nets
+    margin = answer(study, brought, replace(choices, side=choices.diagnosis_side), scratch, np.concatenate([val, test]))
+    calibration = fit_calibration(margin[: len(val), None], study.target[val], np.ones(len(val)), seed=choices.seed)
+    chance = calibration.apply(margin[:, None])[:, 1]
+    held, asked = chance[: len(val)], chance[len(val) :]
+    threshold = choose_threshold(study.target[val], held, np.ones(len(val))).value
+    return {
+        "test": _plain(figures("binary", study.target[test], _two(asked))), "num_test": len(test),
+        "validation": _plain(figures("binary", study.target[val], _two(held))),
+        "accuracy_at_threshold": float(((asked >= threshold) == study.target[test]).mean()),
+        "threshold": threshold, "encoder": brought.image.partition(":")[0] or "small",
+    }  # fmt: skip
+
+
+def _by_support(
+    study: Study, brought: Brought, choices: Choices, scratch: Path, asked: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Margins of the rows that are asked, by support vectors on the frozen image net."""
+    from deepseek.nn.multimodal import NetShape, fusion_net
+    from deepseek.train.probe import probe_margins
+
+    preparer, towers = _prepared(study, [IMAGE], brought, choices)
+    arrays = decode(preparer, study.table, scratch / "arrays", root=study.root).arrays
+    net: Any = fusion_net(preparer, NetShape(2, towers=towers.shapes), towers.weights).encoder(IMAGE)
+    return probe_margins(net.tower, arrays[IMAGE], study.target, rows=study.rows("train"), asked=asked)
+
+
+def _by_nets(
+    study: Study, brought: Brought, choices: Choices, scratch: Path, asked: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Margins of the rows that are asked, by nets that are trained on all layers, or from the user's weights on."""
+    from deepseek.train.fusion import FusionConfig, fit_fusion, margins
+
     preparer, towers = _prepared(study, [IMAGE], brought, choices, trained=choices.learns)
     arrays = decode(preparer, study.table, scratch / "arrays", root=study.root).arrays
-    train, val, test = (study.rows(part) for part in ("train", "val", "test"))
     config = FusionConfig(
         epochs=choices.epochs, lr=choices.lr, tower_lr=choices.tower_lr, batch_size=choices.batch_size, alone=0.0,
         move=choices.move,
     )  # fmt: skip
-    total = np.zeros(len(study.table))
+    total = np.zeros(len(asked))
     for member in range(choices.members):
         done = fit_fusion(
-            preparer, arrays, study.target, num_outputs=2, rows=train, held=val, config=config,
-            seed=choices.seed + member, towers=towers, checkpoints=scratch / f"net-{member}",
+            preparer, arrays, study.target, num_outputs=2, rows=study.rows("train"), held=study.rows("val"),
+            config=config, seed=choices.seed + member, towers=towers, checkpoints=scratch / f"net-{member}",
         )  # fmt: skip
-        judged = np.concatenate([val, test])
-        found = margins(done.net, arrays, judged, mirror=[IMAGE])
-        total[judged] += (found[:, 1] - found[:, 0]) / choices.members
-    chance = 1 / (1 + np.exp(-total))
-    threshold = choose_threshold(study.target[val], chance[val], np.ones(len(val))).value
-    return {
-        "test": _plain(figures("binary", study.target[test], _two(chance[test]))), "num_test": len(test),
-        "validation": _plain(figures("binary", study.target[val], _two(chance[val]))),
-        "accuracy_at_threshold": float(((chance[test] >= threshold) == study.target[test]).mean()),
-        "threshold": threshold, "encoder": brought.image.partition(":")[0] or "small",
-    }  # fmt: skip
+        found = margins(done.net, arrays, asked, mirror=[IMAGE])
+        total += (found[:, 1] - found[:, 0]) / choices.members
+    return total
 
 
 def retrieve(study: Study, brought: Brought, choices: Choices, scratch: Path) -> tuple[dict[str, Any], list[Shown]]:

@@ -30,6 +30,7 @@ from torch.nn import functional
 from deepseek.contracts import Float32
 from deepseek.data.fuse import SamplePreparer
 from deepseek.data.stream import ShardStream
+from deepseek.data.stream_ray import RayStream
 from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, loss_of_labels, mean_of_there
@@ -43,6 +44,7 @@ from deepseek.train.device import find_device
 from deepseek.train.loop import FitResult, fit, resume
 from deepseek.train.stream import to_device
 from deepseek.train.together import collected, spread
+from deepseek.train.voices import weigh_voices
 
 Arrays = Mapping[str, NDArray[Any]]
 BATCH = 256  # rows that are answered at a time
@@ -58,6 +60,7 @@ class FusionConfig:
     weight_decay: float = 0.02  # of AdamW
     batch_size: int = 64  # rows of a step, of all ranks together; at least 2: norms need company
     alone: float = 0.3  # weight of the loss of each modality by itself, at least 0
+    weigh: bool = True  # fit on the held rows how loud each modality speaks (train/voices.py)
     patience: int = 0  # validations without a better loss before the end; 0: all epochs, last weights
     prealign_epochs: int = 0  # over rows that have a text and a picture, sound or film, before all else; 0: none
     tower_lr: float = 0.2  # of `lr`, for encoders that were trained elsewhere and go on learning, above 0
@@ -128,7 +131,7 @@ class ShardSamples:
     """A stream that is never loaded as a whole, as batches ((values, there), labels) for fit() and resume(). Its place
     is kept in their checkpoints: a run that was killed goes on in the middle of an epoch, reading none of it again."""
 
-    stream: ShardStream  # with a target
+    stream: ShardStream | RayStream  # with a target
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -136,7 +139,7 @@ class ShardSamples:
     def __iter__(self) -> Iterator[tuple[tuple[dict[str, Tensor], dict[str, Tensor]], Tensor]]:
         for batch in self.stream:
             if batch.labels is None:
-                raise InputError("the stream has no target", expected="one to learn", fix="give ShardStream target=")
+                raise InputError("the stream has no target", expected="one to learn", fix="give it target=")
             yield as_tensors(batch.arrays), torch.from_numpy(batch.labels)
 
     def set_epoch(self, epoch: int) -> None:
@@ -235,7 +238,10 @@ def train_net(
         if plain is not net:
             plain.load_state_dict(collected(net))
     ranks.release(group)
-    return plain.cpu().eval(), result
+    plain = plain.cpu().eval()
+    if config.weigh and held is not None and len(held):
+        weigh_voices(plain, SampleStream(arrays, labels, held, BATCH))  # each rank by itself, and all find the same
+    return plain, result
 
 
 def _check_rows(num_rows: int, config: FusionConfig, num_ranks: int) -> None:

@@ -1,0 +1,70 @@
+"""Signatures beside single files, as reports: FILE.sig holds what bundle.sig holds, over the bytes of FILE as they are.
+
+sign_file(Path("report.html"), Path("release-key"))                       # writes report.html.sig
+file_verification("report.html", key="release-key.pub")["signature"]      "good"
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from deepseek.bundle.sign import (
+    MAX_SIGNATURE_BYTES,
+    Signed,
+    check_own_signature,
+    check_signature,
+    public_key,
+    sign,
+)
+from deepseek.errors import IntegrityError
+from deepseek.files import read_bounded, whole
+
+MAX_BYTES = 1 << 28
+
+
+def signature_path(path: Path) -> Path:
+    """Where the signature of a file stands."""
+    return path.with_name(f"{path.name}.sig")
+
+
+def sign_file(path: Path, key: Path) -> Path:
+    """Write FILE.sig by the private key in the PEM file `key`. InputError when that is none."""
+    out = signature_path(path)
+    signature = sign(_content(path), key)
+    with whole(out) as part:
+        part.write_bytes(signature)
+    return out
+
+
+def file_verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
+    """As verification() of a bundle: {"ok", "problems"}, and where all is well {"digest", "signature", "num_files"}.
+    The digest is the sha256 of the file. A file without a signature is a problem: nothing else says what it should be.
+    """
+    path = Path(path)
+    public = None if key is None else public_key(Path(key))
+    content, beside = _content(path), signature_path(path)
+    of = Signed(path.name, beside.name, "file")
+    signature = None
+    if beside.is_file():
+        signature = read_bounded(
+            beside, MAX_SIGNATURE_BYTES, what="a signature", smaller="take the one that was made with the file"
+        )
+    try:
+        if public is not None:
+            check_signature(content, signature, public, of)
+        elif signature is not None:
+            check_own_signature(content, signature, of)
+        else:
+            return {"ok": False, "problems": [f"{beside.name} is missing: the file is not signed"]}
+    except IntegrityError as error:
+        return {"ok": False, "problems": [str(error)]}
+    return {
+        "ok": True, "problems": [], "digest": hashlib.sha256(content).hexdigest(),
+        "signature": "not checked" if public is None else "good", "num_files": 1,
+    }  # fmt: skip
+
+
+def _content(path: Path) -> bytes:
+    return read_bounded(path, MAX_BYTES, what="a file to sign", smaller="sign its sha256 instead")

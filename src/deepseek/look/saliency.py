@@ -1,0 +1,287 @@
+"""What raised and what lowered an answer, drawn on the text or the picture itself: signed, and readable without colour.
+
+    tokens(text, [(0, 5, 0.8, None), (6, 9, -0.3, None)], [(0, 9, 0.5)], title="note")
+    heat([((0, 0, 112, 112), 0.4), ((112, 0, 224, 112), -0.1)], title="scan", picture="data:image/png;base64,...")
+
+A token that lowers is hatched and one that raises is flat; a sentence that lowers has a dashed line below; a region
+bears its sign. The caption says the strongest of both in words: it is the text alternative. Shades are shares of the
+largest value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from deepseek.look import numbers
+from deepseek.look.svg import Canvas
+from deepseek.look.tables import as_json
+from deepseek.look.words import Html, Text, Words, escape, inline, join
+
+Token = tuple[int, int, float, float | None]  # first letter, end, value, its standard error
+Sentence = tuple[int, int, float]
+Region = tuple[Sequence[float], float]  # (left, top, right, bottom) from the upper left, value
+STEPS = 6  # of shade, beside none
+MAX_TOKENS, MAX_REGIONS = 400, 196  # that are drawn; of regions the strongest
+MAX_LETTERS = 6_000
+_NAMED = 3  # of each sign in the caption
+_SIDE_PX, _WIDE_PX, _GAP_PX = 224.0, 464.0, 16.0
+_SIGN_PX = 15.0  # the smallest side of a region that bears its sign
+_ACROSS = (Text("left", "左"), Text("middle", "中"), Text("right", "右"))
+_DOWN = (Text("upper", "上"), Text("centre", "中"), Text("lower", "下"))
+
+STYLE = (
+    "p.marked{line-height:2.1;max-width:72ch;white-space:pre-wrap}"
+    ".legend{display:flex;flex-wrap:wrap;align-items:center;gap:4px 8px;font-size:14px;color:var(--soft);margin:8px 0}"
+    ".legend i{display:inline-block;width:18px;height:14px}"
+    ".said{text-decoration:underline;text-underline-offset:6px;text-decoration-thickness:1.5px;"
+    "text-decoration-skip-ink:none}"
+    ".said.up{text-decoration-color:var(--positive)}"
+    ".said.down{text-decoration-color:var(--negative);text-decoration-style:dashed}"
+    ".amount{font-size:12px;color:var(--soft);font-variant-numeric:tabular-nums;vertical-align:super;line-height:1;"
+    "padding:0 2px;white-space:nowrap}"
+    + "".join(
+        f".up-{step}{{background:color-mix(in srgb,var(--positive) {7 * step}%,transparent)}}"
+        f".down-{step}{{background:repeating-linear-gradient(135deg,"
+        f"color-mix(in srgb,var(--negative) {10 * step}%,transparent) 0 2px,"
+        f"color-mix(in srgb,var(--negative) {3 * step}%,transparent) 2px 5px)}}"
+        f".flat-{step}{{background:color-mix(in srgb,var(--negative) {10 * step}%,transparent)}}"
+        f".over-{step}{{background:color-mix(in srgb,var(--positive) {10 * step}%,transparent)}}"
+        f"svg.plot .lit-{step}{{fill-opacity:{0.1 * step:.1f}}}"
+        for step in range(1, STEPS + 1)
+    )
+    + "svg.plot .lit-up{fill:var(--positive)}svg.plot .lit-down{fill:var(--negative)}"
+    "svg.plot .under{filter:grayscale(1);opacity:.55}"
+    "svg.plot .most-up{fill:none;stroke:var(--positive);stroke-width:2}"
+    "svg.plot .most-down{fill:none;stroke:var(--negative);stroke-width:2;stroke-dasharray:5 3}"
+    "svg.plot text.sign-mark{font-weight:600}"
+    "@media print{p.marked{break-inside:auto}}"
+)
+
+
+def tokens(
+    text: str,
+    parts: Sequence[Token],
+    sentences: Sequence[Sentence] = (),
+    *,
+    title: Words,
+    label: Words = "",
+    data: Any = None,
+) -> Html:
+    """`text` with its tokens shaded by their values and its sentences underlined, a legend, and the strongest in words.
+
+    `label` says what the values are, with their unit. A token without a finite value stays as it is; so does one that
+    overlaps the one before. Texts are shown as far as MAX_TOKENS tokens or MAX_LETTERS letters; the rest is summed up.
+    """
+    good = _in_order(text, parts)
+    drawn = [token for token in good[:MAX_TOKENS] if token[1] <= MAX_LETTERS]
+    end = len(text) if len(drawn) == len(good) and len(text) <= MAX_LETTERS else (drawn[-1][1] if drawn else 0)
+    end = end or min(len(text), MAX_LETTERS)
+    most = max((abs(value) for _, _, value, _ in good), default=0.0)
+    body = _marked(text[:end], drawn, [each for each in sentences if each[0] < each[1] <= end], most)
+    if end < len(text):
+        body += f"<span class=soft>{inline(_rest(good[len(drawn) :]))}</span>"
+    named: list[tuple[Words, float]] = [
+        (f"“{numbers.clip(text[low:high].strip(), 24)}”", value) for low, high, value, _ in good
+    ]
+    body = f'<p class="marked">{body}</p>'
+    return _framed(title, body, most, named, label, data, is_text=True, sentences=bool(sentences))
+
+
+def heat(
+    regions: Sequence[Region],
+    *,
+    title: Words,
+    picture: str = "",
+    size: Sequence[float] = (),
+    label: Words = "",
+    data: Any = None,
+) -> Html:
+    """`picture` (a data URL, or none) and beside it the same in grey under its regions, shaded by their values.
+
+    `size` (width, height) is what the boxes are counted in; by default they reach the lower right corner. Of many
+    regions the MAX_REGIONS strongest are drawn. ValueError for a picture that the page would have to ask for.
+    """
+    if picture and not picture.startswith("data:image/"):
+        raise ValueError("a page asks for nothing: the picture must stand in it as data:image/...")
+    good = [(box, value) for box, value in regions if _is_box(box) and math.isfinite(value)]
+    extent = (
+        float(size[0] if size else max((box[2] for box, _ in good), default=1.0)) or 1.0,
+        float(size[1] if size else max((box[3] for box, _ in good), default=1.0)) or 1.0,
+    )
+    most = max((abs(value) for _, value in good), default=0.0)
+    named: list[tuple[Words, float]] = [(_place(box, extent), value) for box, value in good]
+    strongest = sorted(good, key=lambda region: -abs(region[1]))[:MAX_REGIONS]
+    return _framed(title, _pictures(strongest, extent, picture, most, title), most, named, label, data)
+
+
+def cells(grid: Sequence[Sequence[float]], most_cells: int = 14) -> list[Region]:
+    """The regions of a grid[row][column] of values, as of pixels: joined to `most_cells` a side at most, by their sums.
+
+    >>> cells([[1.0, 2.0], [3.0, 4.0]], 1)
+    [((0, 0, 2, 2), 10.0)]
+    """
+    high, wide = len(grid), len(grid[0]) if grid else 0
+    downs, acrosses = (sorted({num * k // most_cells for k in range(most_cells)} | {num}) for num in (high, wide))
+    return [
+        ((left, top, right, bottom), math.fsum(value for line in grid[top:bottom] for value in line[left:right]))
+        for top, bottom in pairwise(downs)
+        for left, right in pairwise(acrosses)
+    ]
+
+
+def _in_order(text: str, parts: Sequence[Token]) -> list[Token]:
+    found: list[Token] = []
+    for token in sorted(parts, key=lambda token: token[:2]):
+        start, end, value, _ = token
+        if (found[-1][1] if found else 0) <= start < end <= len(text) and math.isfinite(value):
+            found.append(token)
+    return found
+
+
+def _marked(text: str, parts: Sequence[Token], sentences: Sequence[Sentence], most: float) -> str:
+    """Tokens inside of sentences; a sentence's amount stands behind it."""
+    found, at = [], 0
+    for start, end, value in sorted(sentences):
+        if start < at:
+            continue
+        found.append(_shaded(text, at, start, parts, most))
+        lead = start + len(text[start:end]) - len(text[start:end].lstrip())
+        tail = start + len(text[start:end].rstrip())
+        if not math.isfinite(value) or lead >= tail:
+            found.append(_shaded(text, start, end, parts, most))
+        else:
+            kind = "down" if value < 0 else "up"
+            inside = _shaded(text, lead, tail, parts, most)
+            found.append(_shaded(text, start, lead, parts, most))
+            found.append(f'<span class="said {kind}">{inside}</span>')
+            found.append(f'<span class="amount">{escape(numbers.signed(value))}</span>')
+            found.append(escape(text[tail:end]))
+        at = end
+    return "".join(found) + _shaded(text, at, len(text), parts, most)
+
+
+def _shaded(text: str, low: int, high: int, parts: Sequence[Token], most: float) -> str:
+    found, at = [], low
+    for start, end, value, error in parts:
+        first, last = max(start, low), min(end, high)
+        step = _step(value, most)
+        if not step or first >= last:
+            continue
+        tip = numbers.signed(value) + (f" ± {numbers.number(error)}" if error else "")
+        kind = "down" if value < 0 else "up"
+        found.append(escape(text[at:first]))
+        found.append(f'<span class="{kind}-{step}" title="{escape(tip)}">{escape(text[first:last])}</span>')
+        at = last
+    return "".join(found) + escape(text[at:high])
+
+
+def _rest(hidden: Sequence[Token]) -> Text:
+    total = numbers.signed(math.fsum(value for _, _, value, _ in hidden))
+    num = numbers.count(len(hidden))
+    return Text(f" … {num} more tokens, {total} in all", f" …… 其余 {num} 个词元，合计 {total}")
+
+
+def _pictures(regions: Sequence[Region], extent: tuple[float, float], picture: str, most: float, title: Words) -> str:
+    """Side by side; a wide one above the other."""
+    is_wide = extent[0] > 2 * extent[1]
+    width = _WIDE_PX if is_wide or not picture else _SIDE_PX
+    if not is_wide:
+        width = _SIDE_PX * min(1.0, extent[0] / extent[1])
+    height = width * extent[1] / extent[0]
+    over = (0.0, height + _GAP_PX) if is_wide else (width + _GAP_PX, 0.0)
+    left, top = over if picture else (0.0, 0.0)
+    canvas = Canvas(left + width, top + height, title)
+    if picture:
+        name = f"picture-{hashlib.sha256(picture.encode()).hexdigest()[:12]}"
+        shape = f'width="{width:.1f}" height="{height:.1f}" preserveAspectRatio="none"'
+        canvas.marks.append(f'<image id="{name}" href="{escape(picture)}" {shape}/>')
+        canvas.marks.append(f'<use href="#{name}" x="{left:.1f}" y="{top:.1f}" class="under"/>')
+    canvas.rect(left, top, width, height, "frame")
+    framed: set[str] = set()
+    for box, value in regions:
+        x, y = left + box[0] * width / extent[0], top + box[1] * height / extent[1]
+        wide, high = (box[2] - box[0]) * width / extent[0], (box[3] - box[1]) * height / extent[1]
+        step, kind = _step(value, most), "down" if value < 0 else "up"
+        if step:
+            canvas.rect(x, y, wide, high, f"lit-{kind} lit-{step}", tip=numbers.signed(value))
+        if step and kind not in framed:  # the strongest come first
+            canvas.rect(x, y, wide, high, f"most-{kind}")
+            framed.add(kind)
+        if step > 1 and min(wide, high) >= _SIGN_PX:
+            sign = "+" if value > 0 else numbers.MINUS
+            canvas.text(x + wide / 2, y + high / 2 + 4, sign, anchor="middle", cls="sign-mark")
+    return canvas.svg()
+
+
+def _framed(
+    title: Words,
+    body: str,
+    most: float,
+    named: Sequence[tuple[Words, float]],
+    label: Words,
+    data: Any,
+    *,
+    is_text: bool = False,
+    sentences: bool = False,
+) -> Html:
+    said = inline(_in_words(named, label))
+    legend = _legend(most, is_text=is_text, sentences=sentences) if most else ""
+    return Html(
+        f'<figure class="parts"><h3>{inline(title)}</h3>{body}{legend}<figcaption>{said}</figcaption>{as_json(data)}'
+        "</figure>"
+    )
+
+
+def _legend(most: float, *, is_text: bool, sentences: bool) -> str:
+    low, high = numbers.signed(-most), numbers.signed(most)
+    names = ("down", "up") if is_text else ("flat", "over")
+    down = "".join(f'<i class="{names[0]}-{step}"></i>' for step in range(STEPS, 0, -2))
+    up = "".join(f'<i class="{names[1]}-{step}"></i>' for step in range(2, STEPS + 1, 2))
+    lowers, raises = Text("lowers", "降低"), Text("raises", "提高")
+    parts = f"<span>{inline(lowers)} {low}</span>{down}<span>0</span>{up}<span>{inline(raises)} {high}</span>"
+    if sentences:
+        lines = Text("underlined: whole sentences, with their sum", "下划线：整句及其合计")
+        parts += f"<span>· {inline(lines)}</span>"
+    return f'<div class="legend">{parts}</div>'
+
+
+def _in_words(named: Sequence[tuple[Words, float]], label: Words) -> Words:
+    """The strongest of both signs, and what is counted."""
+    ups = sorted((pair for pair in named if pair[1] > 0), key=lambda pair: -pair[1])[:_NAMED]
+    downs = sorted((pair for pair in named if pair[1] < 0), key=lambda pair: pair[1])[:_NAMED]
+    if not ups and not downs:
+        return Text("Nothing here moved the answer.", "此处没有影响结果的部分。")
+    said: Words = ""
+    for pairs, words in (
+        (ups, Text("Raises it most: ", "提高最多：")),
+        (downs, Text("Lowers it most: ", "降低最多：")),
+    ):
+        if pairs:
+            listed: Words = ""
+            for place, (name, value) in enumerate(pairs):
+                comma: Words = Text(", ", "，") if place else ""
+                listed = join(listed, comma, name, f" {numbers.signed(value)}")
+            said = join(said, words, listed, Text(". ", "。"))
+    return join(said, Text("Scale: ", "尺度："), label, Text(".", "。")) if label else said
+
+
+def _place(box: Sequence[float], extent: tuple[float, float]) -> Words:
+    """Where a region lies, in words."""
+    across = _ACROSS[min(2, int(3 * (box[0] + box[2]) / 2 / extent[0]))]
+    down = _DOWN[min(2, int(3 * (box[1] + box[3]) / 2 / extent[1]))]
+    exact = f"{box[0]:.3g}–{box[2]:.3g} × {box[1]:.3g}–{box[3]:.3g}"
+    zh = "中央" if down.zh == across.zh == "中" else f"{across.zh}{down.zh}部"
+    return Text(f"{down.en} {across.en} ({exact})", f"{zh}（{exact}）")
+
+
+def _is_box(box: Sequence[float]) -> bool:
+    return len(box) == 4 and all(map(math.isfinite, box)) and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]
+
+
+def _step(value: float, most: float) -> int:
+    """0 for next to nothing, else 1 to STEPS."""
+    return min(STEPS, round(STEPS * abs(value) / most)) if most > 0 and math.isfinite(value) else 0
