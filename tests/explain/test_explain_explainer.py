@@ -12,7 +12,7 @@ import pytest
 from deepseek.contracts import Explainer, Float32, Scores
 from deepseek.errors import CheckError, InputError
 from deepseek.explain import ablation, additivity, check_additivity, explainer_for
-from deepseek.explain.explainer import ModelExplainer, carry
+from deepseek.explain.explainer import ModelExplainer, carried
 from deepseek.explain.parts import Explained
 from deepseek.nn.model import Model, Part, log_odds
 
@@ -92,7 +92,7 @@ def test_the_link_keeps_sums_signs_and_order() -> None:
     values = np.array([[0.3, -0.1, 0.05], [0.0, 0.0, 0.0], [-0.25, 0.05, -0.05]])
     base = np.full(3, 0.25)
     part = Part("rf", None, 1.0, "log_odds", 1e-4)  # type: ignore[arg-type]
-    found = carry(part, 1, Explained(values, base, base + values.sum(axis=1)))
+    _, found = carried(part, 1, Explained(values, base, base + values.sum(axis=1)))
     expected = log_odds((base + values.sum(axis=1))[:, None], 1e-4)[:, 0]
     assert found.base + found.values.sum(axis=1) == pytest.approx(expected)
     assert (np.sign(found.values) == np.sign(values)).all()

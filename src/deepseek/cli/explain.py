@@ -22,6 +22,7 @@ Examples:
   deepseek explain patients new.csv --files scans
   deepseek explain ./my-classifier letters.csv --row 3 --budget 1000
   deepseek explain loans new.csv --row 17 --layers
+  deepseek explain loans new.csv --row 17 --interactions
   deepseek explain loans new.csv --trust --training loans.csv --fixed age --html report.html
   deepseek explain loans new.csv --html report.html --json-file report.json --key release-key
 """
@@ -52,6 +53,7 @@ Examples:
 @click.option("--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual. May be repeated.")
 @files_options
 @click.option("--layers", is_flag=True, help="Also layer by layer, with a ledger: of the perceptrons in the model.")
+@click.option("--interactions", is_flag=True, help="Also each row's strongest pairs of columns: of models with trees.")
 @click.option(
     "--budget", type=click.IntRange(2), default=512, show_default=True, metavar="ANSWERS",
     help="Of the model, for the tokens of one text or the regions of one picture.",
@@ -71,6 +73,7 @@ def command(
     files: Path | None,
     broken: Literal["fail", "mask"],
     layers: bool,
+    interactions: bool,
     budget: int,
     as_json: bool,
 ) -> None:
@@ -87,6 +90,7 @@ def command(
     result = explain_bundle(
         bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
         training=training, fixed=fixed, json_file=json_file, key=key, budget=Budget(num_evaluations=budget),
+        interactions=interactions,
     )  # fmt: skip
     output.emit(result, as_json, lambda: report(result))
     for written, what in ((html, "report"), (json_file, "same as JSON")):
@@ -112,6 +116,7 @@ def report(result: Mapping[str, Any]) -> list[object]:
             "",
             f"row {row['row_id']}: {row['prediction']}; {sums}",
             *(f"  {reason}" for reason in row["reasons"]),
+            *(f"  {' with '.join(pair['columns'])}: {signed(pair['value'])}" for pair in row.get("interactions", ())),
             *(f"  {part['column']}: {note}" for part in row.get("parts", ()) for note in part["notes"]),
         ]
     for path in result.get("layers", ()):

@@ -95,14 +95,24 @@ class NativeBooster:
 
     def contributions(self, features: Float32) -> Float32:
         """Exact path-dependent TreeSHAP (N, F + 1), the expected value last, in float32."""
-        options = {"type": 2, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": True}
+        return self._explained(features, 2).reshape(len(features), -1)
+
+    def interactions(self, features: Float32) -> Float32:
+        """SHAP interaction values (N, F + 1, F + 1) in float32, the expected value last: main effects on the diagonal,
+        half of each pair's on either side of it; a row sums to its contribution (Lundberg et al. 2020, section 4)."""
+        side = features.shape[1] + 1
+        return self._explained(features, 4).reshape(len(features), side, side)
+
+    def _explained(self, features: Float32, kind: int) -> Float32:
+        """The library's answer of a type, flat."""
+        options = {"type": kind, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": True}
         rows, matrix, answer = np.ascontiguousarray(features, np.float32), ctypes.c_void_p(), _Answer()
         told = json.dumps({"missing": float("nan"), "nthread": self._num_threads}).encode()
         _call("XGDMatrixCreateFromDense", _interface(rows), told, ctypes.byref(matrix))
         try:
             with self._one_explains:
                 _call("XGBoosterPredictFromDMatrix", self._handle, matrix, json.dumps(options).encode(), *answer.places)
-                return answer.array().reshape(len(rows), rows.shape[1] + 1)
+                return answer.array().reshape(-1)
         finally:
             _call("XGDMatrixFree", matrix)
 

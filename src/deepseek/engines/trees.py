@@ -35,6 +35,10 @@ class TreeMargin:
         found = self._booster.contributions(features).astype(np.float64)
         return found[:, :-1], found[:, -1] + self._bias
 
+    def interactions(self, features: Float32) -> Float64:
+        """SHAP interaction values (N, F, F): a row sums to its contribution."""
+        return self._booster.interactions(features)[:, :-1, :-1].astype(np.float64)
+
     def close(self) -> None:
         self._booster.close()
 

@@ -111,13 +111,14 @@ class _Room(ModuleType):
         json_file: str | Path | None = None,
         key: str | Path | None = None,
         budget: Budget | None = None,
+        interactions: bool = False,
     ) -> dict[str, Any]:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
         return explain_bundle(
             path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
-            training=training, fixed=fixed, json_file=json_file, key=key, budget=budget,
+            training=training, fixed=fixed, json_file=json_file, key=key, budget=budget, interactions=interactions,
         )  # fmt: skip
 
 

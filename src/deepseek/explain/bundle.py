@@ -34,6 +34,8 @@ from deepseek.explain.document import (
     write_document,
 )
 from deepseek.explain.explainer import ModelExplainer, explainer_for
+from deepseek.explain.interactions import interactions as find_interactions
+from deepseek.explain.interactions import pairs_of
 from deepseek.explain.partition import Budget
 from deepseek.explain.summary import MAX_ROWS, answer_counts, global_report, row_reports
 from deepseek.explain.text_bundle import WHY as TEXT_WHY
@@ -44,7 +46,7 @@ WHY = "every part of the model has a rule whose values sum to its answer, so not
 _GENERAL = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
 _SINGLE = (
     "row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "reasons", "reasons_zh",
-    "parts",
+    "parts", "interactions",
 )  # fmt: skip
 
 
@@ -60,6 +62,7 @@ class _Asked:
     training: Table | None
     fixed: tuple[str, ...]
     budget: Budget | None
+    interactions: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ def explain_bundle(
     json_file: str | Path | None = None,
     key: str | Path | None = None,
     budget: Budget | None = None,
+    interactions: bool = False,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
     "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format", "summary"}, and
@@ -113,10 +117,9 @@ def explain_bundle(
     ledger; of many classes for the one that is explained, else the first.
     `trust` adds "trust", how far the rows' explanations hold (column_trust.py): by default where something is written
     and it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
-    `training` is the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
-
-    `budget`: of the answers that parts of one text or picture may take. InputError for a row or a class that is not
-    there, for what cannot be written, and for a key with nothing to sign.
+    `training`: the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
+    `budget`: of the answers for parts of one text or picture. `interactions`: each row's strongest pairs, of trees.
+    InputError for a row or class that is not there, what cannot be written, and a key with nothing to sign.
     """
     places = [Path(place) for place in (html, json_file) if place is not None]
     check_places(places, None if key is None else Path(key))
@@ -124,7 +127,7 @@ def explain_bundle(
     table = read_table(data)
     wanted = True if trust is None and (training is not None or fixed) else trust  # only the panel reads them
     seen, chosen = None if training is None else read_table(training), _rows(rows, table.num_rows)
-    asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget)
+    asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget, interactions)
     is_text = is_text_model(path)
     found = _of_texts(path, table, asked) if is_text else _of_bundle(path, table, asked, data, files, broken)
     result = _told(path, table, found)
@@ -154,7 +157,10 @@ def _write(found: _Found, result: dict[str, Any], html: str | Path | None, json_
 def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str, Any]:
     """As the command line has them."""
     masked = {"broken": broken} if broken != "fail" else {}
-    found = {"target": asked.target, "layers": asked.layers, "trust": asked.trust, "fixed": list(asked.fixed)}
+    found = {
+        "target": asked.target, "layers": asked.layers, "trust": asked.trust, "fixed": list(asked.fixed),
+        "interactions": asked.interactions,
+    }  # fmt: skip
     return found | masked | {"files": files, "training": training}
 
 
@@ -206,6 +212,11 @@ def _model(runtime: Runtime | FusedRuntime) -> dict[str, Any]:
 
 def _check_plain(asked: _Asked, what: str) -> None:
     """InputError for what is said of tables alone."""
+    if asked.interactions:
+        raise InputError(
+            f"{what} has no trees, whose pairs could be told apart", expected="a bundle of a table with trees",
+            fix="leave --interactions out",
+        )  # fmt: skip
     if asked.layers or asked.trust:
         flag, how = ("layers", "layer by layer") if asked.layers else ("trust", "with a trust panel")
         raise InputError(
@@ -250,7 +261,7 @@ def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
     general["answers"] = answer_counts(runtime.decide(score(batch.features), batch.flags))
     single = [
         {"row_id": row_id, **row}
-        for row_id, row in zip(asked.rows, _single(runtime, explainer, few, asked.target), strict=True)
+        for row_id, row in zip(asked.rows, _single(runtime, explainer, few, asked), strict=True)
     ]
     shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
     trust = None
@@ -262,9 +273,10 @@ def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
     return _Found(_model(runtime), general, single, shown, WHY, score.count, paths, trust)
 
 
-def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: str | None) -> list[dict[str, Any]]:
-    """row_reports() of every row, with its "prediction" in words and the "values" of all columns. Without a `target`
-    each row of many classes is explained by the class that is predicted for it."""
+def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, asked: _Asked) -> list[dict[str, Any]]:
+    """row_reports() of every row, with its "prediction" in words and the "values" of all columns. Without a target each
+    row of many classes is explained by the class that is predicted for it."""
+    target = asked.target
     batch, records = runtime.prepare_table(table), table.records()
     prediction = runtime.decide(runtime.score(batch.features), batch.flags)
     targets = [target] * len(records)
@@ -279,6 +291,9 @@ def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, target: s
         for place, row, values in zip(places, rows, attribution.values.tolist(), strict=True):
             by_name = dict(zip(attribution.names, values, strict=True))
             found[place] = {"prediction": answers[place], **row, "values": by_name}
+        if asked.interactions:
+            for place, matrix in zip(places, find_interactions(explainer, batch.features[places], name), strict=True):
+                found[place]["interactions"] = pairs_of(matrix, explainer.names)
     return [found[place] for place in range(len(records))]
 
 

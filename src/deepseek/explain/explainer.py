@@ -71,7 +71,7 @@ class ModelExplainer:
         for the first row among many. InputError for a class that the model does not know."""
         rows = np.ascontiguousarray(features, np.float32)
         scores = self.score(rows)
-        margin, sign, target = self._find(target, scores)
+        margin, sign, target = self.find(target, scores)
         values, base = self._blend(rows, margin)
         return Attribution(
             names=self.names,
@@ -86,10 +86,10 @@ class ModelExplainer:
     def margin(self, features: Float32, *, target: str | None = None) -> Float64:
         """What explain() explains, (N,), without the explanation."""
         scores = self.score(np.ascontiguousarray(features, np.float32))
-        margin, sign, _ = self._find(target, scores)
+        margin, sign, _ = self.find(target, scores)
         return sign * scores.margin[:, margin].astype(np.float64)
 
-    def _find(self, target: str | None, scores: Scores) -> tuple[int, int, str | None]:
+    def find(self, target: str | None, scores: Scores) -> tuple[int, int, str | None]:
         """(margin, sign, class): the negative class of two has the margin of the other, with its sign turned."""
         labels = self.model.labels
         if target is not None and target not in labels:
@@ -110,12 +110,16 @@ class ModelExplainer:
         """Values (N, F) and base (N,) of the margin."""
         values, base = np.zeros(rows.shape), np.zeros(len(rows))
         for index, part in enumerate(self.model.parts):
-            explained = self._attribute(index, margin)(rows)
+            explained = self.explained(index, margin, rows)
             if part.link == "log_odds":
-                explained = carry(part, self.model.num_margins, explained)
+                explained = carried(part, self.model.num_margins, explained)[1]
             values += part.weight * explained.values
             base += part.weight * explained.base
         return values, base
+
+    def explained(self, index: int, margin: int, rows: Float32) -> Explained:
+        """The raw score of one part, before its link and weight."""
+        return self._attribute(index, margin)(rows)
 
     def _attribute(self, index: int, margin: int) -> Attribute:
         """Made when first asked for: a forest's booster for one class takes memory and a tenth of a second."""
@@ -135,8 +139,8 @@ class ModelExplainer:
         return summed
 
 
-def carry(part: Part, num_margins: int, raw: Explained) -> Explained:
-    """Attributions of a share as attributions of its log-odds (two classes) or its logarithm (many).
+def carried(part: Part, num_margins: int, raw: Explained) -> tuple[Float64, Explained]:
+    """(secant (N,), attributions of a share as attributions of its log-odds (two classes) or its logarithm (many)).
 
     The secant reaches to the score itself, not to the sum of the values: near a share of 0 or 1 the link is so steep
     that their rounding would grow ten-thousandfold.
@@ -149,4 +153,4 @@ def carry(part: Part, num_margins: int, raw: Explained) -> Explained:
     near = np.abs(raw.score - raw.base) < _STEP
     far = np.where(near, raw.base + np.where(raw.base < 0.5, _STEP, -_STEP), raw.score)
     secant = (linked(far) - linked(raw.base)) / (far - raw.base)
-    return Explained(secant[:, None] * raw.values, linked(raw.base), linked(raw.score))
+    return secant, Explained(secant[:, None] * raw.values, linked(raw.base), linked(raw.score))

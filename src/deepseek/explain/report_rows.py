@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deepseek import look
-from deepseek.look import Contribution, Html, Section, Text, Words, figure, numbers, saliency
+from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
 SCALES = {"log-odds": "对数几率", "probability": "概率", "target units": "目标单位"}
 _TITLES = {
@@ -76,7 +76,21 @@ def _row(row: Mapping[str, Any]) -> Html:
         ),
         data={name: value for name, value in row.items() if name != "parts"},
     )
-    return Html(_reasons(row) + plot + "".join(_part(part, scale) for part in row.get("parts", ())))
+    parts = "".join(_part(part, scale) for part in row.get("parts", ()))
+    return Html(_reasons(row) + plot + _pairs(row.get("interactions", ()), scale) + parts)
+
+
+def _pairs(pairs: Sequence[Mapping[str, Any]], scale: Words) -> Html:
+    """The strongest interactions of this row."""
+    if not pairs:
+        return Html("")
+    columns = [Column(Text("Together", "共同作用"), "text"), Column(scale)]
+    rows = [[" × ".join(map(numbers.clip, pair["columns"])), numbers.signed(pair["value"])] for pair in pairs]
+    caption = Text(
+        "What two columns add together, beyond what each adds by itself: in the bars above it is shared evenly.",
+        "两列共同带来的、超出各自单独贡献的部分：在上面的条形中由两列平分。",
+    )
+    return look.table(columns, rows, caption=caption, data=list(pairs))
 
 
 def _reasons(row: Mapping[str, Any]) -> str:
