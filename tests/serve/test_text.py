@@ -142,9 +142,9 @@ def test_texts_are_explained_by_token_and_sentence(
         assert "was cut" in cut["notes"][0]
         assert [row["target"] for row in rows[1:]] == [row.get("label") for row in direct[task][2:]]
     first = TextExplainer.open(folders["embedding"], SERVED).explain(texts[:1]).parts[0][0]
-    assert [each["value"] for each in rows[0]["parts"][0]["tokens"]] == pytest.approx(
-        [each["value"] for each in first["tokens"]], abs=1e-5
-    )
+    for mine, other in zip(rows[0]["parts"][0]["tokens"], first["tokens"], strict=True):
+        # On a busy machine the limit of time may come first for one of them: then its error says so.
+        assert abs(mine["value"] - other["value"]) <= 1e-5 + 4 * (mine["error"] + other["error"])
     told = ask(server, "sequence-classification", {"instances": [{"text": texts[0]}], "reasons": 1}).json()
     assert "the log-odds of" in told["predictions"][0]["reasons"][0]["text"]
     answer = ask(server, "token-classification", {"instances": [{"text": "a"}]}, ":explain")

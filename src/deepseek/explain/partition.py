@@ -17,9 +17,9 @@ Errors are standard errors of that mean, with the correction for a finite number
 opened, the spread that one player's share would have if all that it adds came of one of them. What is looked at next is
 what takes most of these squared errors away for a call. Nothing is left to chance.
 
-shap's PartitionExplainer splits the same way, but states no error, stops for nothing but a number of calls, shares what
-it has not opened evenly though it has seen the same region opened in other contexts, and importing it takes longer than
-an explanation.
+shap's PartitionExplainer (0.51) splits the same way and is not used: no error, no limit but a number of calls; it
+shares evenly what it has not opened, though it has seen the same region open in other contexts, so that it lies further
+from the exact values at as many calls (benchmarks/explain.py), and importing it takes 1.7 s of CPU and 290 MB.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ modalities.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 50  # over which the influence of a column is a mean: each takes 2 to the number of its columns answers
 MIN_ROWS = 5
 LIMIT_S = 20.0  # for those
+PARTS_S = 60.0  # for the parts of all texts, pictures, sounds and series, unless a time limit is given
 WHY = "any model answers without a column, and these answers divide what they all add together"
 NOT_ABLATED = {"passes": None, "why": "each contribution is made of answers without the column"}
 
@@ -64,15 +66,23 @@ def explain_samples(
     rows = _single(runtime, explainer, records, samples, prediction, target)
     raw = table.take(np.array(chosen)).records()
     single = [{"row_id": row_id, **row} for row_id, row in zip(chosen, rows, strict=True)]
+    bounded = _bounded(budget or Budget(), len(chosen) * len(runtime.preparer.media))
     for place, (row, record) in enumerate(zip(single, raw, strict=True)):
         values = np.array([row["values"][name] for name in explainer.names])
-        row["parts"] = parts_of(explainer, samples[place : place + 1], record, values, row["target"], budget)
+        row["parts"] = parts_of(explainer, samples[place : place + 1], record, values, row["target"], bounded)
     shown = [
         {name: value for name, value in row.items() if name != "values"}
         | {"parts": pictured(row["parts"], record, runtime.preparer.media, samples, place)}
         for place, (row, record) in enumerate(zip(single, raw, strict=True))
     ]
     return general, single, shown
+
+
+def _bounded(budget: Budget, num_inputs: int) -> Budget:
+    """A reader waits for all of them together: a net of pictures may take seconds for the regions of one."""
+    if budget.time_limit_s is not None:
+        return budget
+    return replace(budget, time_limit_s=PARTS_S / max(1, num_inputs))
 
 
 def _prepared(

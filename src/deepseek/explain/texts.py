@@ -102,7 +102,7 @@ class TextExplainer:
         """((base, output), what the parts add)."""
         text, shift = self._shown(row, given)
         players = [at for at, (start, end) in enumerate(row.offsets) if end > max(start, -shift)]
-        if row.words:
+        if any(word is not None for word in row.words):  # there are tokenizers that know no words
             players = [at for at in players if row.words[at] is not None]
         value = self._value(row, np.array(players, np.int64), place)
         spans = [(max(0, row.offsets[at][0] + shift), row.offsets[at][1] + shift) for at in players]
@@ -111,7 +111,8 @@ class TextExplainer:
             found, borders = None, np.zeros(0, np.int64)
             ends = output, output
         else:
-            borders = borders_of(text, spans, [row.words[at] for at in players])
+            words = [row.words[at] for at in players]
+            borders = borders_of(text, spans, () if None in words else words)
             found = owen(value, Hierarchy((len(players),), borders), budget=budget)
             ends = found.base, found.output
         return ends, told_text(COLUMN, text, spans, borders, found, is_cut=row.truncated)
