@@ -69,11 +69,10 @@ class Scheduler:
         concat: Callable[[list[Arrays]], Arrays],
         fits: Callable[[Any, Any], bool] = _all_fit,
     ) -> None:
-        """A batch costs at most what `batch_rows` of `row_units` do (of 1 where all rows cost the same); `limit_rows`
-        may wait at most; no batch may take longer than `engine_timeout_s`, a slice of a large request about
-        `slice_s`; `emit` is told the rows and
-        the seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat` one of the
-        outputs of several (or raises why it cannot); `fits` says whether the rows of two jobs can be joined."""
+        """A batch costs at most what `batch_rows` of `row_units` do (of 1 where all rows cost the same); `limit_rows` may
+        wait; no batch may take longer than `engine_timeout_s`, a slice of a large request about `slice_s`; `emit` is
+        told rows and seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat`
+        one of several outputs (or raises why it cannot); `fits` says whether rows of two jobs can be joined."""
         self.batch_rows = batch_rows
         self.behind_s = 0.0  # so much later than its age says is its turn among the models
         self.pace = Pace()
@@ -86,8 +85,7 @@ class Scheduler:
         self._limit_rows = limit_rows
         self._limit_units = batch_rows * row_units
         self._differ = row_units > 1
-        self._engine_timeout_s = engine_timeout_s
-        self._slice_s = slice_s
+        self._engine_timeout_s, self._slice_s = engine_timeout_s, slice_s
         self._emit = emit
         self._join = join
         self._concat = concat
