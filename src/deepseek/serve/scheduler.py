@@ -69,7 +69,7 @@ class Scheduler:
         concat: Callable[[list[Arrays]], Arrays],
         fits: Callable[[Any, Any], bool] = _all_fit,
     ) -> None:
-        """A batch costs at most what `batch_rows` of `row_units` do (of 1 where all rows cost the same); `limit_rows` may
+        """A batch costs at most what `batch_rows` of `row_units` do (1 where all rows cost the same); `limit_rows` may
         wait; no batch may take longer than `engine_timeout_s`, a slice of a large request about `slice_s`; `emit` is
         told rows and seconds of every batch; `join` makes the engine's arrays of the rows of several slices, `concat`
         one of several outputs (or raises why it cannot); `fits` says whether rows of two jobs can be joined."""
