@@ -45,7 +45,11 @@ def test_a_server_takes_what_it_has_written(tmp_path: Path, capfd: pytest.Captur
         body = {"instances": [{"text": text} for text in TEXTS]}
         answers = httpx.post(f"{server.url}/v1/models/deberta:predict", json=body).json()["predictions"]
         assert all(abs(sum(answer["probabilities"].values()) - 1) < 1e-5 for answer in answers)
-        assert httpx.post(f"{server.url}/v1/models/deberta:explain", json=body).status_code in (400, 404, 501)
+        explained = httpx.post(f"{server.url}/v1/models/deberta:explain", json=body).json()["explanations"]
+        assert len(explained) == len(TEXTS)
+        for each in explained:
+            total = each["base_value"] + sum(each["values"].values()) + each["residual"]
+            assert total == pytest.approx(each["output"], abs=1e-5)
 
 
 @pytest.mark.parametrize(
