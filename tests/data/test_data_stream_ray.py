@@ -6,14 +6,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from deepseek.extras import has
+from rayed import ROOT, python_with
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import io, json, threading
 
@@ -110,12 +108,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    """A Python with Ray Data, what reads photos, and this package."""
-    found = sys.executable if has("ray") else str(ROOT / ".venv-ray" / "bin" / "python")
-    asked = subprocess.run([found, "-c", "import ray.data, PIL"], check=False) if Path(found).exists() else None
-    if asked is None or asked.returncode:
-        pytest.skip("Ray Data is not installed; `make test-ray` makes an environment with it")
-    return found
+    return python_with("ray.data, PIL")
 
 
 @pytest.mark.slow

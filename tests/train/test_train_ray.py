@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from deepseek.extras import has
+from rayed import ROOT, python_with
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, signal, sys, threading, time
 from pathlib import Path
@@ -69,12 +67,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    """A Python with Ray Train, torch and this package."""
-    found = sys.executable if has("ray") else str(ROOT / ".venv-ray" / "bin" / "python")
-    asked = subprocess.run([found, "-c", "import ray.train.torch"], check=False) if Path(found).exists() else None
-    if asked is None or asked.returncode:
-        pytest.skip("Ray Train is not installed; `make test-ray` makes an environment with it")
-    return found
+    return python_with("ray.train.torch")
 
 
 @pytest.mark.slow

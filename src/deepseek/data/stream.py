@@ -101,12 +101,47 @@ def label_of(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] 
     return found
 
 
-class ShardStream:
+class Place:
+    """Where a stream stands: how many passes it has given, and batches of this one. Its kin says what the order of rows
+    depends on."""
+
+    what = ""  # that, in words
+
+    def __init__(self) -> None:
+        self.epoch = self.batch = 0
+        self._start = 0  # batches that the next pass leaves out
+
+    def set_epoch(self, epoch: int) -> None:
+        """Of the next pass. Else each pass that ends begins the next."""
+        self.epoch = epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands, behind the batch that was given last: JSON values."""
+        return {"epoch": self.epoch, "batch": self.batch, "order": self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next pass goes on behind that batch. InputError when the state is of another order of rows."""
+        if state["order"] != self._identity():
+            raise InputError(
+                "the state is of another stream", expected=f"the {self.what} of that one",
+                fix="open it as it was, or begin anew",
+            )  # fmt: skip
+        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
+        self._start = self.batch
+
+    def _identity(self) -> Any:
+        """JSON, equal for equal orders."""
+        raise NotImplementedError
+
+
+class ShardStream(Place):
     """An iterable of StreamBatch, a pass each time; `epoch` and `batch` say where it stands.
 
     labels: the classes in order; None where the target is a value, or there is no target. InputError when the shards
     lack a column, or there are fewer rows than ranks.
     """
+
+    what = "shards, seed, batch_size, buffer and ranks"
 
     def __init__(
         self,
@@ -132,9 +167,8 @@ class ShardStream:
                 f"there are {sum(shards.sizes)} rows for {self.config.share[1]} ranks", expected="one for each",
                 fix="bring more rows, or fewer ranks",
             )  # fmt: skip
-        self.epoch = self.batch = 0
+        super().__init__()
         self.faults: dict[tuple[int, str], str] = {}  # what was masked or left out, by row and column
-        self._start = 0  # batches that the next pass leaves out
         self._decoders = Decoders(
             preparer,
             root=shards.root,
@@ -155,25 +189,6 @@ class ShardStream:
             self.batch += 1  # before it is given: who has it may ask for the state
             yield batch
         self.epoch, self.batch = self.epoch + 1, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Of the next pass. Else each pass that ends begins the next."""
-        self.epoch = epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands, behind the batch that was given last: JSON values."""
-        return {"epoch": self.epoch, "batch": self.batch, "order": self._identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The next pass goes on behind that batch. InputError when the shards, the seed, the sizes of batch and buffer
-        or the number of ranks are not those of the state."""
-        if state["order"] != self._identity():
-            raise InputError(
-                "the state is of another stream", expected="the shards, seed, batch_size, buffer and ranks of that one",
-                fix="open it as it was, or begin anew",
-            )  # fmt: skip
-        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
-        self._start = self.batch
 
     def close(self) -> None:
         """End the processes and close the cache."""

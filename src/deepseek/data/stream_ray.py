@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.fuse import THERE, Broken, SamplePreparer
-from deepseek.data.stream import LABEL, StreamBatch, StreamConfig, label_of
+from deepseek.data.stream import LABEL, Place, StreamBatch, StreamConfig, label_of
 from deepseek.errors import InputError
 
 FAULT = ".fault"  # what was masked in a row, in words; "" for most
@@ -90,7 +90,7 @@ def _decode(
     return {name: array[is_there] for name, array in found.items()}
 
 
-class RayStream:
+class RayStream(Place):
     """Batches of one rank, a pass each time: a DataIterator or Dataset of what decoded() gives.
 
     num_rows: that this rank gets in a pass: the dataset's count(), by the number of ranks. Of `config` the size of the
@@ -98,10 +98,11 @@ class RayStream:
     of the files, read them with Ray's shuffle.
     """
 
+    what = "num_rows, seed, batch_size and buffer"
+
     def __init__(self, rows: Any, *, num_rows: int, config: StreamConfig | None = None) -> None:
         self.rows, self.num_rows, self.config = rows, num_rows, config or StreamConfig()
-        self.epoch = self.batch = 0
-        self._start = 0  # batches that the next pass leaves out
+        super().__init__()
         if not len(self):
             raise InputError(
                 f"{num_rows} rows do not make a batch of {self.config.batch_size}", expected="one at least",
@@ -123,24 +124,6 @@ class RayStream:
                 fix="give as num_rows the count() of what decoded() gave, by the number of ranks",
             )  # fmt: skip
         self.epoch, self.batch = self.epoch + 1, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Of the next pass. Else each pass that ends begins the next."""
-        self.epoch = epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands, behind the batch that was given last: JSON values."""
-        return {"epoch": self.epoch, "batch": self.batch, "order": self._identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The next pass goes on behind that batch. InputError for another number of rows, seed or size of batches."""
-        if state["order"] != self._identity():
-            raise InputError(
-                "the state is of another stream", expected="its num_rows, seed, batch_size and buffer",
-                fix="open it as it was, or begin anew",
-            )  # fmt: skip
-        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
-        self._start = self.batch
 
     def _identity(self) -> list[int | None]:
         return [self.num_rows, self.config.batch_size, self.config.buffer, self.config.seed]

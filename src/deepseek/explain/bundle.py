@@ -160,7 +160,7 @@ def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str,
     masked = {"broken": broken} if broken != "fail" else {}
     found = {
         "target": asked.target, "layers": asked.layers, "trust": asked.trust, "fixed": list(asked.fixed),
-        "interactions": asked.interactions,
+        "interactions": asked.interactions, "budget": asked.budget and str(asked.budget.num_evaluations),
     }  # fmt: skip
     return found | masked | {"files": files, "training": training}
 
