@@ -124,9 +124,9 @@ def main() -> int:
     args = options(__doc__, CLAIMS, quick="Shorter rounds, fewer of them.").parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench.make(Path(folder), quick=args.quick)
-        bench = dataclasses.replace(bench, seconds=2.0)
+        bench = dataclasses.replace(bench, seconds=3.0)
         with bench.server(bench.tree.bundle, *ONE_EACH) as server:
-            found = pairs(bench, server, 6 if args.quick else 20)
+            found = pairs(bench, server, 6 if args.quick else 30)
     found = [each for each in found if args.only in (None, each["claim"])]
     ran = {each["claim"] for each in found}
     return finish("explain_load", found, not_run=[name for name in CLAIMS if name not in ran])

@@ -143,6 +143,9 @@ def test_a_process_explains_what_the_explainer_would_have_here(
     (explained,) = [event for event in events.all if event.kind == "explain"]
     assert explained.num_rows == 3
     assert explained.duration_s > 0
+    kinds = [event.kind for event in events.all]
+    asked_for = kinds[kinds.index("server", kinds.index("model")) :]
+    assert "batch" not in asked_for, kinds  # the answers themselves were not needed
 
 
 def test_a_killed_process_is_replaced_and_its_request_answered(

@@ -8,7 +8,6 @@ Nor do they where cores are few: once it has opened a model, the process gives w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,12 @@ from deepseek.engines.process.answering import answer
 from deepseek.engines.process.attributions import explain_rows
 from deepseek.engines.process.opened import Opened, check_digest
 from deepseek.explain.explainer import ModelExplainer, explainer_for
+from deepseek.explain.priority import give_way
 
 if TYPE_CHECKING:
     from deepseek.engines import FusedRuntime
     from deepseek.engines.text import TextEngine, TextModel
     from deepseek.explain.modalities import ModalityExplainer
-
-
-#: A tenth of the weight of others, and whoever wakes up goes first. With 19, a busy machine would explain nothing.
-NICE = 10
-_STARTED_AT = os.getpriority(os.PRIO_PROCESS, 0)
 
 
 class OpenedExplainer:
@@ -107,7 +102,7 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
 def open_explainer(spec: Mapping[str, Any]) -> Opened:
     """What explains the model that a front end describes."""
     opened = _KINDS.get(spec["kind"], OpenedExplainer.open)(spec)
-    os.setpriority(os.PRIO_PROCESS, 0, min(19, _STARTED_AT + NICE))
+    give_way()
     return opened
 
 

@@ -185,7 +185,7 @@ class Explanations:
 
     def give_way(self, came_s: float) -> None:
         """A prediction has come."""
-        self._explainers.turns.predicted_s = came_s
+        self._explainers.turns.predicted(came_s)
 
     async def make(self, call: Call, features: Any, targets: Sequence[str | None]) -> Explained:
         """N prepared rows, explained. `targets` names the class of each row, None the default.

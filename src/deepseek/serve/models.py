@@ -82,7 +82,7 @@ class ServedModel:
             self._queue = Coalescer(self.scheduler, face.identity, self._coalesced)
         self.explanations = Explanations(self.key, face, explainers, settings, partial(self._computed, "explain"))
         #: Why single rows of a batch have no answer, where a face knows of such.
-        self._fault: Callable[[Arrays], DeepseekError | None] | None = getattr(face, "fault", None)
+        self.fault: Callable[[Arrays], DeepseekError | None] | None = getattr(face, "fault", None)
         self._arrived: list[Job] = []  # and not prepared yet
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
 
@@ -130,7 +130,7 @@ class ServedModel:
         BusyError at once when the queue is full.
         """
         num_rows = call.take_rows(len(records))
-        done = done if self._fault is None else partial(self._unless_faulty, done)
+        done = done if self.fault is None else partial(self._unless_faulty, done)
         job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
         self._queue.admit(job)
         if not call.explains:
@@ -175,6 +175,14 @@ class ServedModel:
         learn(call, part.job)
         return Batch(part.job.rows, part.job.flags), self.decided(part)
 
+    async def prepare(self, call: Call, records: Sequence[Record]) -> Prepared:
+        """Prepared rows of N records that need no answers. InputError as predict()."""
+        num_cells = call.take_rows(len(records)) * self.face.row_cells
+        batch = await self.offload(num_cells, self.face.prepare, records)
+        call.model = self
+        _tell_flags(call, batch.flags)
+        return batch
+
     def decided(self, part: Part) -> Prediction:
         """The answers of a part, as arrays."""
         outputs = {name: array[part.start : part.stop] for name, array in part.batch.outputs.items()}
@@ -199,9 +207,9 @@ class ServedModel:
 
     def _unless_faulty(self, done: Callable[[Part | Exception], None], found: Part | Exception) -> None:
         """Tell of a request's own rows why they have no answer; who was computed with it is told its answers."""
-        if isinstance(found, Part) and self._fault is not None:
+        if isinstance(found, Part) and self.fault is not None:
             outputs = {name: array[found.start : found.stop] for name, array in found.batch.outputs.items()}
-            found = self._fault(outputs) or found
+            found = self.fault(outputs) or found
         done(found)
 
     def _abandon(self, job: Job) -> None:
@@ -273,8 +281,12 @@ class ServedModel:
 def learn(call: Call, job: Job) -> None:
     """What the event of a call should say of its job, which is done."""
     call.queue_s = job.started_s - job.queued_s
-    if job.flags:
-        call.flags = Counter((flag.column, flag.what) for flag in job.flags)
+    _tell_flags(call, job.flags)
+
+
+def _tell_flags(call: Call, flags: Sequence[Flag]) -> None:
+    if flags:
+        call.flags = Counter((flag.column, flag.what) for flag in flags)
 
 
 def _resolve(told: asyncio.Future[Part], found: Part | Exception) -> None:

@@ -183,8 +183,11 @@ async def explain(call: Call, model: ServedModel) -> Answer:
     records = _instances(body, model, call.settings.max_rows)
     _check_explained(len(records), call.settings.max_explain_rows)
     target = _target(body, model)
-    batch, prediction = await model.predict(call, records)
-    targets = [target] * len(records) if target is not None else _targets(model, prediction)
+    if (target is None and len(model.card.labels) > 2) or model.fault is not None:
+        batch, prediction = await model.predict(call, records)
+        targets = _targets(model, prediction) if target is None else [target] * len(records)
+    else:  # what is explained is known without the answers
+        batch, targets = await model.prepare(call, records), [target] * len(records)
     explained = await model.explanations.make(call, _questions(model, batch, records), targets)
     return Answer(await model.offload(_explained_cells(model, len(records)), _encode_explanations, explained))
 
