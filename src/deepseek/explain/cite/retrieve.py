@@ -4,7 +4,8 @@
     index.search(["放高利贷受法律保护吗？"], most=5)[0][0].key     # ("... 合同编", "第六百八十条", "undated")
 
 Each score is made comparable within a query (its distance from the mean of all articles, in standard deviations), then
-they are added: BM25 with the weight BM25_WEIGHT, each embedder with its own. A clause that is near many others is near
+they are added: BM25 with the weight BM25_WEIGHT, each embedder with its own. BM25 looks for what the law calls what is
+asked, too (everyday.py), with the weight LEGAL_WEIGHT. A clause that is near many others is near
 every question, so HUB_WEIGHT of its mean cosine to its nearest neighbours is taken off (Conneau et al. 2018, CSLS). The
 weights were chosen on the validation questions of benchmarks/citations.py.
 """
@@ -24,9 +25,10 @@ from deepseek.errors import IntegrityError
 from deepseek.explain.cite.bm25 import Bm25
 from deepseek.explain.cite.corpus import Corpus
 from deepseek.explain.cite.embed import Embedder
+from deepseek.explain.cite.everyday import legal_words
 from deepseek.files import whole
 
-BM25_WEIGHT = 0.2
+BM25_WEIGHT, LEGAL_WEIGHT = 0.2, 0.5
 HUB_WEIGHT, NUM_NEIGHBOURS = 0.4, 10
 #: Neighbours are looked for among so many clauses, spread evenly over a larger corpus.
 MOST_BACKGROUND = 8_192
@@ -68,7 +70,7 @@ class Index:
 
     def scores(self, queries: Sequence[str]) -> Float64:
         """(number of queries, number of articles)."""
-        lexical = np.stack([self.bm25.scores(query) for query in queries])
+        lexical = np.stack([self._lexical(query) for query in queries])
         if not self.embedders:
             return lexical
         total = BM25_WEIGHT * _standard(lexical)
@@ -77,6 +79,11 @@ class Index:
             # An article is as near as the nearest of its paragraphs.
             total += embedder.weight * _standard(np.maximum.reduceat(near, self._starts, axis=1))
         return total
+
+    def _lexical(self, query: str) -> Float64:
+        """(number of articles,)"""
+        found, legal = self.bm25.scores(query), legal_words(query)
+        return found + LEGAL_WEIGHT * self.bm25.scores(legal) if legal else found
 
     def _hit(self, place: int, score: float) -> Hit:
         key, places = self._articles[place]
