@@ -14,6 +14,8 @@ def test_a_question_without_a_word_of_the_law_finds_its_article() -> None:
     (hits,) = Index(CORPUS).search(["老板欠薪水"], most=1)
     assert hits[0].key[1] == "第一条"
     assert hits[0].score > 0
+    (hits,) = Index(CORPUS, legal_weight=0.0).search(["老板欠薪水"], most=1)
+    assert hits[0].score == 0
 
 
 def test_what_stands_in_the_text_is_not_asked_for_twice() -> None:

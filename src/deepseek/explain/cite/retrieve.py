@@ -5,9 +5,9 @@
 
 Each score is made comparable within a query (its distance from the mean of all articles, in standard deviations), then
 they are added: BM25 with the weight BM25_WEIGHT, each embedder with its own. BM25 looks for what the law calls what is
-asked, too (everyday.py), with the weight LEGAL_WEIGHT. A clause that is near many others is near
-every question, so HUB_WEIGHT of its mean cosine to its nearest neighbours is taken off (Conneau et al. 2018, CSLS). The
-weights were chosen on the validation questions of benchmarks/citations.py.
+asked, too (everyday.py), with the weight LEGAL_WEIGHT. A clause that is near many others is near every question, so
+HUB_WEIGHT of its mean cosine to its nearest neighbours is taken off (Conneau et al. 2018, CSLS). The weights were chosen
+on the validation questions of benchmarks/citations.py.
 """
 
 from __future__ import annotations
@@ -48,10 +48,19 @@ class Hit:
 
 
 class Index:
-    """A corpus that can be searched. `cache`: a folder where the vectors of the corpus are kept by its digest."""
+    """A corpus that can be searched. `cache`: a folder where the vectors of the corpus are kept by its digest.
+    `legal_weight` is that of what the law calls everyday words; 0: only what is asked."""
 
-    def __init__(self, corpus: Corpus, embedders: Sequence[Embedder] = (), *, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        embedders: Sequence[Embedder] = (),
+        *,
+        cache: Path | None = None,
+        legal_weight: float = LEGAL_WEIGHT,
+    ) -> None:
         self.corpus, self.embedders = corpus, tuple(embedders)
+        self._legal_weight = legal_weight
         self._articles = list(corpus.articles.items())
         texts = ["\n".join(corpus.clauses[place].text for place in places) for _, places in self._articles]
         self.bm25 = Bm25(texts)
@@ -82,8 +91,8 @@ class Index:
 
     def _lexical(self, query: str) -> Float64:
         """(number of articles,)"""
-        found, legal = self.bm25.scores(query), legal_words(query)
-        return found + LEGAL_WEIGHT * self.bm25.scores(legal) if legal else found
+        found, legal = self.bm25.scores(query), legal_words(query) if self._legal_weight else ""
+        return found + self._legal_weight * self.bm25.scores(legal) if legal else found
 
     def _hit(self, place: int, score: float) -> Hit:
         key, places = self._articles[place]
