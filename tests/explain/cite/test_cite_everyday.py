@@ -7,7 +7,9 @@ from importlib.resources import files
 from deepseek.explain.cite import Corpus, Index
 from deepseek.explain.cite.everyday import TABLE, legal_words
 
-CORPUS = Corpus.of({"法": "第一条 用人单位应当支付劳动报酬。\n第二条 承揽人应当妥善保管材料。\n第三条 房屋应当登记。\n"})
+CORPUS = Corpus.of(
+    {"法": "第一条 用人单位应当支付劳动报酬。\n第二条 承揽人应当妥善保管材料。\n第三条 房屋应当登记。\n"}
+)
 
 
 def test_a_question_without_a_word_of_the_law_finds_its_article() -> None:

@@ -6,8 +6,8 @@
 Each score is made comparable within a query (its distance from the mean of all articles, in standard deviations), then
 they are added: BM25 with the weight BM25_WEIGHT, each embedder with its own. BM25 looks for what the law calls what is
 asked, too (everyday.py), with the weight LEGAL_WEIGHT. A clause that is near many others is near every question, so
-HUB_WEIGHT of its mean cosine to its nearest neighbours is taken off (Conneau et al. 2018, CSLS). The weights were chosen
-on the validation questions of benchmarks/citations.py.
+HUB_WEIGHT of its mean cosine to its nearest neighbours is taken off (Conneau et al. 2018, CSLS). All these weights were
+chosen on the validation questions of benchmarks/citations.py.
 """
 
 from __future__ import annotations
