@@ -272,6 +272,23 @@ def test_ten_thousand_columns_make_a_page_below_two_megabytes(
     assert write(parts[0] | {"importance": importance}, rows=parts[1] * 25).stat().st_size < 2_000_000
 
 
+@pytest.mark.parametrize(
+    ("num_moving", "num", "title", "rest"),
+    [(1, 1, "The column as a table", False), (3, 3, "All 3 columns as a table", False),
+     (3, 40, "The first 3 of 40 columns as a table", True), (150, 200, "The first 100 of 200 columns as a table", False)],
+)  # fmt: skip
+def test_the_table_names_columns_that_move_the_answers_and_few_of_many(
+    write: Write, parts: tuple[dict[str, Any], Any], num_moving: int, num: int, title: str, rest: bool
+) -> None:
+    report = parts[0] | {"importance": [
+        {"column": f"c{i}", "mean_abs": float(i < num_moving), "share": float(i < num_moving) / num_moving, "mean": 0.0}
+        for i in range(num)
+    ]}  # fmt: skip
+    page = write(report, rows=[]).read_text(encoding="utf-8")
+    assert title in page
+    assert ("the other columns move nothing" in page) == rest
+
+
 def test_more_rows_than_a_page_holds_are_refused(
     write: Write, parts: tuple[dict[str, Any], list[dict[str, Any]]]
 ) -> None:

@@ -29,7 +29,7 @@ from deepseek.look import Column, Html, Section, Text, Words, figure, flow, numb
 
 MAX_ROWS = 50  # whose waterfalls a page can hold
 _NUM_BARS = 20
-_NUM_LISTED = 500  # columns in the table: a page stays below 2 MB
+_NUM_LISTED = 100  # columns in the table: few read on, and print needs a page for each 30; the JSON file has them all
 _NUM_CATEGORIES = 12
 _NUM_NAMED = 3  # columns in the first sentence
 _HOW_TO_READ = Text(
@@ -162,7 +162,9 @@ def _matters(report: Mapping[str, Any]) -> Section:
 
 
 def _all_columns(report: Mapping[str, Any]) -> Html:
-    num, entries = len(report["importance"]), report["importance"][:_NUM_LISTED]
+    num = len(report["importance"])
+    moving = [entry for entry in report["importance"] if entry["mean_abs"]] or report["importance"]
+    entries = moving[:_NUM_LISTED]
     columns = [
         Column(Text("Column", "列"), "text"),
         Column(Text("Mean influence", "平均影响")),
@@ -173,16 +175,22 @@ def _all_columns(report: Mapping[str, Any]) -> Html:
         [entry["column"], entry["mean_abs"], f"{numbers.number(100 * entry['share'])} %", numbers.signed(entry["mean"])]
         for entry in entries
     ]
-    title = look.inline(
-        Text(f"All {num} columns as a table", f"全部 {num} 列（表格）")
-        if num == len(entries)
-        else Text(f"The first {len(entries)} of {num} columns as a table", f"前 {len(entries)} 列（共 {num} 列）")
-    )
+    title = look.inline(_listed(len(entries), num))
     caption = look.join(Text("On the scale: ", "尺度："), _mean_words(report))
+    if len(entries) == len(moving) < num:
+        caption = look.join(caption, Text("; the other columns move nothing", "；其余各列没有影响"))
     if report.get("by_class"):
         caption = look.join(caption, Text("; mean contribution: ", "；平均贡献："), scale_words(report))
     table = look.table(columns, rows, caption=caption, data=entries)
     return Html(f"<details><summary>{title}</summary>{table}</details>")
+
+
+def _listed(num_shown: int, num: int) -> Text:
+    if num == 1:
+        return Text("The column as a table", "该列（表格）")
+    if num == num_shown:
+        return Text(f"All {num} columns as a table", f"全部 {num} 列（表格）")
+    return Text(f"The first {num_shown} of {num} columns as a table", f"前 {num_shown} 列（共 {num} 列）")
 
 
 def _by_class(report: Mapping[str, Any]) -> Html:
