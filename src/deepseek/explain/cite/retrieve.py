@@ -11,7 +11,7 @@ weights were chosen on the validation questions of benchmarks/citations.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +46,18 @@ class Hit:
 
 
 class Index:
-    """A corpus that can be searched. `cache`: a folder where the vectors of the corpus are kept by its digest."""
+    """A corpus that can be searched. `cache`: a folder where the vectors of the corpus are kept by its digest;
+    `progress` hears how far the embedding is, as a share (0 to 1)."""
 
-    def __init__(self, corpus: Corpus, embedders: Sequence[Embedder] = (), *, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        embedders: Sequence[Embedder] = (),
+        *,
+        cache: Path | None = None,
+        progress: Callable[[str, float], object] | None = None,
+    ) -> None:
+        self._progress = progress
         self.corpus, self.embedders = corpus, tuple(embedders)
         self._articles = list(corpus.articles.items())
         texts = ["\n".join(corpus.clauses[place].text for place in places) for _, places in self._articles]
@@ -87,11 +96,25 @@ class Index:
         kept = None if cache is None else cache / f"{self.corpus.digest[:16]}-{embedder.name}.safetensors"
         if kept is not None and kept.is_file():
             return _read(kept, len(self.corpus))
-        made = embedder.passages([clause.text for clause in self.corpus])
+        made = self._embedded(embedder)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with whole(kept) as part:
                 save_file({VECTORS: made}, part)
+        return made
+
+    def _embedded(self, embedder: Embedder) -> Float32:
+        """By length, so that a batch of an embedder has what it would have of all at once."""
+        texts = [clause.text for clause in self.corpus]
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        parts = []
+        for start in range(0, len(order), ROWS):
+            parts.append(embedder.passages([texts[place] for place in order[start : start + ROWS]]))
+            if self._progress is not None:
+                self._progress(f"embedding the corpus by {embedder.name}", min(1.0, (start + ROWS) / len(order)))
+        found = np.concatenate(parts)
+        made = np.empty_like(found)
+        made[order] = found
         return made
 
 
