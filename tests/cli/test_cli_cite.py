@@ -119,11 +119,11 @@ def test_a_file_that_cannot_be_used_ends_a_batch_or_is_left_out(laws: Path, draf
     out, err = capsys.readouterr()
     assert out == ""
     assert "empty.txt: there is no text" in err
-    assert "bytes.txt cannot be read" in err
+    assert "bytes.txt: cannot be read" in err
     assert main(["cite", str(drafts), "--corpus", str(laws), "--broken", "mask", "--json"]) == 0
     out, err = capsys.readouterr()
     assert [one["name"] for one in json.loads(out)["skipped"]] == ["bytes.txt", "empty.txt"]
-    assert "left out: empty.txt" in err
+    assert "left out: empty.txt: there is no text" in err
 
 
 def test_progress_is_shown_to_a_person_and_cannot_be_driven_by_a_name(

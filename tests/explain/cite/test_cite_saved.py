@@ -144,7 +144,7 @@ def words_with(**changes: object) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("name", "change", "problem"),
     [
-        (saved.WORDS, words_with(hypotheses=["One."]), "other vectors"),
+        (saved.WORDS, words_with(hypotheses=["One."]), "gives other vectors"),
         (saved.WORDS, words_with(readers=[7, 0]), "says the label 7"),
         (saved.WORDS, words_with(views=["a", "a"]), "is no checklist"),
         (saved.WORDS, lambda _: b"[" * 100_000, "is no checklist: RecursionError"),
@@ -167,8 +167,8 @@ def test_trees_of_the_wrong_place_are_refused(copy: Path) -> None:
         Checklist.open(copy, Hashed())
 
 
-class Other(Hashed):
-    name = "other"
+class Renamed(Hashed):
+    name = "renamed"
 
 
 class Reversed(Hashed):
@@ -179,10 +179,14 @@ class Reversed(Hashed):
 def test_the_embedder_must_be_the_one_that_it_was_trained_with(copy: Path) -> None:
     with pytest.raises(InputError, match="trained with the embedder hashed, and none is given"):
         Checklist.open(copy)
-    with pytest.raises(InputError, match="another embedder than other: hashed"):
-        Checklist.open(copy, Other())
-    with pytest.raises(InputError, match="one that gives other vectors"):
+    with pytest.raises(InputError, match="with the embedder hashed, and hashed gives other vectors"):
         Checklist.open(copy, Reversed())
+
+
+def test_an_embedder_is_known_by_its_vectors_and_not_by_the_name_of_its_folder(copy: Path, trained: Checklist) -> None:
+    again = Checklist.open(copy, Renamed())
+    assert again.name == "checklist+renamed"
+    assert again.check(contract(300).clauses) == trained.check(contract(300).clauses)
 
 
 def test_nothing_is_written_over(trained: Checklist, copy: Path, tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def read_drafts(places: Sequence[Path], broken: Literal["fail", "mask"] = "fail"
         try:
             found.append(read_draft(file, name))
         except InputError as error:
-            skipped.append(Skipped(name, error.message))
+            said = error.message.replace(str(file), name)
+            skipped.append(Skipped(name, said.removeprefix(name).lstrip(": ")))
     if skipped and (broken == "fail" or not found):
         raise InputError(
             "; ".join(f"{each.name}: {each.problem}" for each in skipped[:10])

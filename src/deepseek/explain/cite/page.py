@@ -23,6 +23,7 @@ from deepseek.look import Column, Html, Section, Text, Words, numbers
 MOST_BYTES = 1_600_000  # of the sentences
 _NUM_REVIEWED, _NUM_FILES, _NUM_LAWS = 200, 500, 50  # lines of a list
 _SIGN_OFF = (Text("Checked by", "审核人"), Text("Date", "日期"), Text("Signature", "签名"))
+_COLON = Text(": ", "：")
 STYLE = page_sentences.STYLE + (
     "#sign-off{display:none}@media print{#sign-off{display:block;break-inside:avoid}}"
     "#sign-off dl{display:grid;grid-template-columns:repeat(3,1fr);gap:24px;margin:48px 0 0}"
@@ -30,11 +31,11 @@ STYLE = page_sentences.STYLE + (
 )
 
 
-def write_page(path: Path | None, done: Mapping[str, Any]) -> str:
+def write_page(path: str | Path | None, done: Mapping[str, Any]) -> str:
     """The page of cite_drafts(), written to `path` (None: only returned)."""
     html = _page(done)
     if path is not None:
-        with whole(path) as part:
+        with whole(Path(path)) as part:
             part.write_text(html, encoding="utf-8")
     return html
 
@@ -47,14 +48,14 @@ def _page(done: Mapping[str, Any]) -> str:
     if many:
         title = look.join(title, Text(f": {name} texts", f"：{name} 份文本"))
     elif name:
-        title = look.join(title, ": ", name)
+        title = look.join(title, _COLON, name)
     shown, dropped = _fitting(documents, done["threshold"], done["scorer"])
     sections = [_summary(done, documents, many), *_review(documents)]
     for place, document in enumerate(documents):
         body = Html("".join([*_problem(document), *shown[place], *_left_out(dropped[place])]))
         heading: Words = Text("Every sentence", "逐句核对")
         if many:
-            heading = look.join(document["name"], ": ", _counted(document))
+            heading = look.join(document["name"], _COLON, _counted(document))
         sections.append(Section(heading, body, folded=many, id=f"text{place + 1}"))
     sections += [_how(done), Section(Text("Sign-off", "签署"), _sign_off(), id="sign-off")]
     return look.page(title, _answer(done), sections, provenance=_origin(done, many), lead=_lead(done), style=STYLE)
@@ -264,7 +265,7 @@ def _how(done: Mapping[str, Any]) -> Section:
             "没有条款这样规定，或者句子写出的条文不在语料中",
         ),
     }
-    lines = [look.state(KINDS[status], look.join(NAMES[status], Text(": ", "："), means[status])) for status in KINDS]
+    lines = [look.state(KINDS[status], look.join(NAMES[status], _COLON, means[status])) for status in KINDS]
     least = numbers.number(done["threshold"])
     notes = Text(
         f"Support is judged by the scorer “{done['scorer']}”, from 0 to 1; a clause is cited from {least} on. A quote "

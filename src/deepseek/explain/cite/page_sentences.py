@@ -31,7 +31,8 @@ STYLE = (
     ".cited mark{background:color-mix(in srgb,var(--accent) 16%,transparent);color:var(--ink);"
     "text-decoration:underline;text-decoration-color:var(--accent);text-underline-offset:3px;"
     "text-decoration-thickness:1.5px}"
-    "@media print{.said{break-inside:auto}.said>.verdict,.said>.words{break-after:avoid}.cited{break-inside:avoid}}"
+    "@media print{.said{break-inside:avoid}.said>.verdict,.said>.words{break-after:avoid}"
+    ".said>.note{break-before:avoid}.cited{break-inside:avoid}}"
 )
 
 
@@ -91,19 +92,20 @@ def _cause(citation: Mapping[str, Any]) -> list[Html]:
     if citation["cause"] is None:
         return []
     amount = numbers.signed(citation["cause"])
+    words = Text(f"did not cause the sentence: {amount} log-odds", f"未促成该句：对数几率 {amount}")
     if citation["caused"]:
-        return [look.inline(Text(f"caused the sentence: {amount} log-odds", f"促成该句：对数几率 {amount}"))]
-    return [look.inline(Text(f"did not cause the sentence: {amount} log-odds", f"未促成该句：对数几率 {amount}"))]
+        words = Text(f"caused the sentence: {amount} log-odds", f"促成该句：对数几率 {amount}")
+    return [Html(f'<span class="option">{look.inline(words)}</span>')]
 
 
 def _fit(sentence: Mapping[str, Any]) -> str:
-    if sentence["fit"] is None:
+    if sentence["fit"] is None or not sentence["citations"]:
         return ""
     fit = numbers.number(sentence["fit"])
     return look.paragraph(
         Text(
-            f"The model of causes predicts the generator with a rank correlation of {fit}.",
-            f"成因模型对生成模型的预测：秩相关 {fit}。",
+            f"The model of causes predicts the generator with a rank correlation of {fit} (1: exactly, 0: not at all).",
+            f"成因模型对生成模型的预测：秩相关 {fit}（1 为完全一致，0 为无关）。",
         ),
         note=True,
     )
