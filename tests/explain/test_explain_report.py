@@ -275,7 +275,8 @@ def test_ten_thousand_columns_make_a_page_below_two_megabytes(
 @pytest.mark.parametrize(
     ("num_moving", "num", "title", "rest"),
     [(1, 1, "The column as a table", False), (3, 3, "All 3 columns as a table", False),
-     (3, 40, "The first 3 of 40 columns as a table", True), (150, 200, "The first 100 of 200 columns as a table", False)],
+     (3, 40, "The first 3 of 40 columns as a table", True),
+     (150, 200, "The first 100 of 200 columns as a table", False)],
 )  # fmt: skip
 def test_the_table_names_columns_that_move_the_answers_and_few_of_many(
     write: Write, parts: tuple[dict[str, Any], Any], num_moving: int, num: int, title: str, rest: bool

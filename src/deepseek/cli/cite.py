@@ -1,16 +1,22 @@
-"""`deepseek cite`: which clauses of a corpus support each sentence of a text, word for word."""
+"""`deepseek cite`: which clauses of a corpus support each sentence of a text, word for word, and a report to sign."""
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import FOLDER
+from deepseek.cli.options import FILE, FOLDER
+from deepseek.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from deepseek.explain.cite.drafts import Draft, Skipped
 
 EPILOG = """\b
 Examples:
@@ -18,13 +24,17 @@ Examples:
   deepseek cite "租赁期限不得超过二十年。" --corpus laws/ --json
   cat draft.txt | deepseek cite - --corpus laws/
   deepseek cite draft.txt --corpus laws/ --embed e5-small --cache vectors/
+  deepseek cite draft.txt --corpus laws/ --html report.html --json-file report.json --key release-key
+  deepseek cite drafts/ --corpus laws/ --broken mask --html report.html
 """
 SIGNS = {"supported": "+", "misattributed": "?", "unsupported": "!"}
 MOST_PATH_LETTERS = 1_000
+MOST_SHOWN = 30  # lines of a list in the terminal; --json has all
+MOST_COMMAND_LETTERS = 200  # of a text that is given itself
 
 
 @click.command(epilog=EPILOG, short_help="Cite the clauses that support a text.")
-@click.argument("text")
+@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
 @click.option("--corpus", type=FOLDER, required=True, help="A folder of laws (.txt, .md, .parquet), or one file.")
 @click.option(
     "--embed",
@@ -38,24 +48,61 @@ MOST_PATH_LETTERS = 1_000
     "--most", type=click.IntRange(1, 100), default=3, show_default=True, help="Citations of a sentence at the most."
 )
 @click.option("--strict", is_flag=True, help="Exit with 3 when a sentence is not supported.")
+@click.option(
+    "--broken", type=click.Choice(("fail", "mask")), default="fail", show_default=True,
+    help="A file of several that cannot be used ends the run, or is left out and told.",
+)  # fmt: skip
+@click.option("--html", type=FILE, help="Write one offline page there.")
+@click.option("--json-file", type=FILE, help="Write what --json prints there.")
+@click.option("--key", type=FILE, help="Private key that signs both: a signature FILE.sig beside each (see verify).")
 @output.json_option
 def command(
-    text: str, corpus: Path, embedders: tuple[Path, ...], cache: Path | None, most: int, strict: bool, as_json: bool
+    texts: tuple[str, ...],
+    corpus: Path,
+    embedders: tuple[Path, ...],
+    cache: Path | None,
+    most: int,
+    strict: bool,
+    broken: Literal["fail", "mask"],
+    html: Path | None,
+    json_file: Path | None,
+    key: Path | None,
+    as_json: bool,
 ) -> None:
     """Cite the clauses of a CORPUS that support each sentence of TEXT: the text itself, a file of it, or - for stdin.
+
+    TEXT may also be a folder of .txt and .md files, or be given several times: then each is checked, and summed up.
 
     A citation is a law, an article, a paragraph and its date, with a quote that stands there word for word. A sentence
     that no clause supports is marked !, one that names another article than the one that supports it ?.
     """
     from deepseek.explain.cite import CiteOptions, Corpus, Index
-    from deepseek.explain.cite.check import check
+    from deepseek.explain.cite.document import cite_drafts
+    from deepseek.explain.document import check_places, sign_places, write_document
 
-    found = Corpus.read(corpus)
-    index = Index(found, [_embedder(path) for path in embedders], cache=cache)
-    result = check(_read(text), index, options=CiteOptions(num_citations=most)).to_dict()
-    output.emit(result, as_json, lambda: report(result))
-    if found.skipped:
-        output.note(f"no article in: {', '.join(map(output.shown, found.skipped))}")
+    places = [place for place in (html, json_file) if place is not None]
+    check_places(places, key)
+    many = len(texts) > 1 or _is(Path.is_dir, texts[0])
+    drafts, skipped = _drafts(texts, many, broken)
+    line = _command(texts, corpus, embedders, most, strict, broken, html)
+    with closing(Progress()) as progress:
+        progress("reading the corpus", 0.0)
+        found = Corpus.read(corpus)
+        index = Index(found, [_embedder(path) for path in embedders], cache=cache, progress=progress)
+    with closing(Progress()) as progress:
+        result = cite_drafts(
+            drafts, index, options=CiteOptions(num_citations=most), skipped=skipped, batch=many, command=line,
+            progress=lambda what, share: progress(output.shown(what), share),
+        )  # fmt: skip
+    if html is not None:
+        from deepseek.explain.cite.page import write_page
+
+        write_page(html, result)
+    if json_file is not None:
+        write_document(json_file, result)
+    sign_places(places, key)
+    output.emit(result, as_json, lambda: batch_report(result) if many else report(result))
+    _notes(result, html, json_file, key)
     missing = result["num_sentences"] - result["num_supported"]
     if strict and missing:
         from deepseek.errors import CheckError
@@ -67,20 +114,57 @@ def command(
         )
 
 
-def _read(text: str) -> str:
-    from deepseek.explain.cite.read import MOST_BYTES, decode
+def _notes(result: Mapping[str, Any], html: Path | None, json_file: Path | None, key: Path | None) -> None:
+    if names := result["corpus"]["skipped"]:
+        output.note(f"no article in: {', '.join(map(output.shown, names))}")
+    for each in result.get("skipped", ()):
+        output.note(f"left out: {_line(each['name'])}: {_line(each['problem'])}")
+    for written, what in ((html, "report"), (json_file, "same as JSON")):
+        if written is not None:
+            signed = f", its signature in {written}.sig" if key is not None else ""
+            output.note(f"the {what} is in {written}{signed}")
 
+
+def _drafts(
+    texts: Sequence[str], many: bool, broken: Literal["fail", "mask"]
+) -> tuple[Sequence[Draft], Sequence[Skipped]]:
+    from deepseek.explain.cite.drafts import draft_from, draft_of, read_draft, read_drafts
+    from deepseek.explain.cite.read import MOST_BYTES
+
+    if many:
+        return read_drafts([Path(text) for text in texts], broken)
+    text = texts[0]
     if text == "-":
-        return decode(sys.stdin.buffer.read(MOST_BYTES), "stdin")
-    try:
-        is_file = len(text) <= MOST_PATH_LETTERS and Path(text).is_file()
-    except (OSError, ValueError):
-        is_file = False
-    if not is_file:
-        return text
-    from deepseek.files import read_bounded
+        return [draft_from(sys.stdin.buffer.read(MOST_BYTES), "stdin")], ()
+    return [read_draft(Path(text)) if _is(Path.is_file, text) else draft_of(text)], ()
 
-    return decode(read_bounded(Path(text), MOST_BYTES, what="a text", smaller="give it in parts"), text)
+
+def _is(kind: Any, text: str) -> bool:
+    """Whether a word names a path of this kind, and is no text itself."""
+    try:
+        return len(text) <= MOST_PATH_LETTERS and bool(kind(Path(text)))
+    except (OSError, ValueError):
+        return False
+
+
+def _command(
+    texts: Sequence[str],
+    corpus: Path,
+    embedders: Sequence[Path],
+    most: int,
+    strict: bool,
+    broken: str,
+    html: Path | None,
+) -> str:
+    """What makes the report again; a long text that was given itself is left out."""
+    words = ["deepseek", "cite", *(text if len(text) <= MOST_COMMAND_LETTERS else "TEXT" for text in texts)]
+    words += ["--corpus", str(corpus)]
+    for path in embedders:
+        words += ["--embed", str(path)]
+    words += ["--most", str(most)] if most != 3 else []
+    words += ["--strict"] if strict else []
+    words += ["--broken", broken] if broken != "fail" else []
+    return shlex.join(words + (["--html", html.name] if html is not None else []))
 
 
 def _embedder(path: Path) -> Any:
@@ -103,11 +187,42 @@ def report(result: Mapping[str, Any]) -> list[object]:
             parts.append(f"      “{_line(citation['quote'])}”")
         if sentence["reason"]:
             parts.append(f"    {_line(sentence['reason'])}")
-    parts.append("")
-    parts.append(
-        f"{output.word(result['num_supported'])} of {output.word(result['num_sentences'])} sentences supported"
-    )
-    return parts
+    return [*parts, "", _supported(result)]
+
+
+def batch_report(result: Mapping[str, Any]) -> list[object]:
+    """The counts of each text, the articles that are cited most, then the sentences that need a look."""
+    from rich.markup import escape
+
+    table = output.columns("text", "sentences", "supported", "other article", "unsupported")
+    for document in result["documents"]:
+        counts = [document[f"num_{name}"] for name in ("sentences", *SIGNS)]
+        table.add_row(escape(_line(document["name"])), *map(output.word, counts))
+    parts: list[object] = [table]
+    if result["most_cited"]:
+        cited = output.columns("most cited", "version", "sentences", "texts")
+        for one in result["most_cited"][:10]:
+            row = (f"{one['law']} {one['article']}", one["version"])
+            cited.add_row(*(escape(_line(each)) for each in row), *map(output.word, _counts(one)))
+        parts += ["", cited]
+    missing = result["num_sentences"] - result["num_supported"]
+    if missing:
+        parts += ["", "need a look"]
+        for one in result["review"][:MOST_SHOWN]:
+            where = f"{result['documents'][one['document']]['name']}, sentence {one['number']}"
+            parts.append(f"{SIGNS[one['status']]} {_line(where)}: {_line(one['text'])}")
+            parts.append(f"    {_line(one['reason'])}")
+        if missing > MOST_SHOWN:
+            parts.append(f"and {output.word(missing - MOST_SHOWN)} more: --json and --html list them")
+    return [*parts, "", f"{_supported(result)}, in {output.word(result['num_documents'])} texts"]
+
+
+def _counts(one: Mapping[str, Any]) -> tuple[int, int]:
+    return one["num_sentences"], one["num_documents"]
+
+
+def _supported(result: Mapping[str, Any]) -> str:
+    return f"{output.word(result['num_supported'])} of {output.word(result['num_sentences'])} sentences supported"
 
 
 def _line(text: str) -> str:

@@ -64,7 +64,7 @@ def provenance_of(
         "data": {"digest": table.digest(), "num_rows": table.num_rows, "num_columns": len(table.names)},
         "method": method, "why": why, "seed": SEED,
         "cost": {"evaluations": evaluations, "seconds": seconds},
-        "versions": {"deepseek": __version__, "python": platform.python_version()} | _installed(),
+        "versions": {"deepseek": __version__, "python": platform.python_version()} | installed(_PACKAGES),
         "date": now(), "command": command,
     }  # fmt: skip
 
@@ -114,9 +114,10 @@ def sign_places(places: Sequence[Path], key: Path | None) -> list[Path]:
     return [] if key is None else [sign_file(place, key) for place in places]
 
 
-def _installed() -> dict[str, str]:
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those that are there."""
     found = {}
-    for name in _PACKAGES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -6,6 +6,9 @@ report = cite("利息不得预先在本金中扣除。租期最长五十年。",
 report.sentences[0].citations[0].id       # 中华人民共和国民法典 合同编/第六百七十条/1@undated
 report.sentences[1].status                # "unsupported"
 
+done = cite_drafts([draft_of(text)], Index(Corpus.read("laws/")))       # with provenance, by a schema
+write_page(Path("report.html"), done)                                   # to be printed and signed
+
 The way: sentences.py -> retrieve.py (candidates) -> score.py (does the clause say it?) -> quote.py (word for word) ->
 ablate.py (did it cause the sentence? where a generator is given) -> report.py. An id is never read from the text: it
 comes from the corpus, so an article that is not there cannot be cited; a number of an article that the text itself
@@ -27,9 +30,12 @@ if TYPE_CHECKING:
     from deepseek.explain.cite.check import CiteOptions
     from deepseek.explain.cite.checklist import Checklist
     from deepseek.explain.cite.corpus import Clause, Corpus
+    from deepseek.explain.cite.document import cite_drafts, schema
+    from deepseek.explain.cite.drafts import Draft, draft_of, read_drafts
     from deepseek.explain.cite.embed import Embedder, FolderEmbedder
     from deepseek.explain.cite.evidence import Contract
     from deepseek.explain.cite.generator import FolderGenerator
+    from deepseek.explain.cite.page import write_page
     from deepseek.explain.cite.report import CitedText
     from deepseek.explain.cite.retrieve import Index
     from deepseek.explain.cite.score import Scorer, TermScorer
@@ -43,6 +49,7 @@ __all__ = [
     "Clause",
     "Contract",
     "Corpus",
+    "Draft",
     "Embedder",
     "FolderEmbedder",
     "FolderGenerator",
@@ -51,6 +58,11 @@ __all__ = [
     "Scorer",
     "SentenceEncoder",
     "TermScorer",
+    "cite_drafts",
+    "draft_of",
+    "read_drafts",
+    "schema",
+    "write_page",
 ]
 
 _MODULES = {
@@ -61,6 +73,7 @@ _MODULES = {
     "Clause": "corpus",
     "Contract": "evidence",
     "Corpus": "corpus",
+    "Draft": "drafts",
     "Embedder": "embed",
     "FolderEmbedder": "embed",
     "FolderGenerator": "generator",
@@ -69,6 +82,11 @@ _MODULES = {
     "Scorer": "score",
     "SentenceEncoder": "use",
     "TermScorer": "score",
+    "cite_drafts": "document",
+    "draft_of": "drafts",
+    "read_drafts": "drafts",
+    "schema": "document",
+    "write_page": "page",
 }
 
 __getattr__ = lazily(__name__, _MODULES)

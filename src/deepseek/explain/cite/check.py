@@ -10,7 +10,7 @@ Every quote is compared with its clause before it is given out; one that is not 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from deepseek.explain.cite.embed import Embedder
 from deepseek.explain.cite.numerals import LETTERS, chinese, number
 from deepseek.explain.cite.quote import quote_of
 from deepseek.explain.cite.report import Citation, CitedSentence, CitedText, Reference, Status
-from deepseek.explain.cite.retrieve import Index
+from deepseek.explain.cite.retrieve import CHUNK, Hit, Index
 from deepseek.explain.cite.score import Scorer, TermScorer, bare
 from deepseek.explain.cite.sentences import Sentence, split
+from deepseek.look.words import Text
 
 MOST_LETTERS = 2_000  # of a sentence that are looked at
 #: A sentence of which this share stands in the clause in one piece repeats it.
@@ -62,11 +63,13 @@ def check(
     embedders: Sequence[Embedder] = (),
     scorer: Scorer | None = None,
     options: CiteOptions | None = None,
+    progress: Callable[[str, float], object] | None = None,
 ) -> CitedText:
     """The clauses of `corpus` (a folder, a Corpus, or an Index of one) that support each sentence of `text`.
 
     Candidates are found by BM25 and `embedders`, judged by `scorer` (TermScorer where none is given). With a
     `generator` each citation says how much it caused its sentence; one that fails leaves the citations and a `problem`.
+    `progress` hears what is going on and the share of the sentences that are judged (0 to 1).
     InputError for a text without words or a corpus without clauses; see read.py for the errors of files.
     """
     how = options or CiteOptions()
@@ -74,15 +77,15 @@ def check(
     judge = scorer or TermScorer(index.bm25)
     sentences = split(text)
     once = {sentence.text: sentence for sentence in sentences}  # drafts repeat their formulas
-    hits = index.search([bare(said[:MOST_LETTERS]) for said in once], most=how.num_articles)
+    asked = list(once.values())
     found: dict[str, CitedSentence] = {}
-    for sentence, articles in zip(once.values(), hits, strict=True):
-        references = tuple(_references(sentence.text, index.corpus))
-        places = [place for hit in articles for place in hit.places]
-        candidates = [index.corpus.clauses[place] for place in places]
-        named = [index.corpus[name] for reference in references for name in reference.ids]
-        candidates += [clause for clause in named if clause not in candidates]
-        found[sentence.text] = _judged(sentence, candidates, references, judge, how)
+    for start in range(0, len(asked), CHUNK):
+        some = asked[start : start + CHUNK]
+        hits = index.search([bare(each.text[:MOST_LETTERS]) for each in some], most=how.num_articles)
+        for sentence, articles in zip(some, hits, strict=True):
+            found[sentence.text] = _judged(sentence, articles, index.corpus, judge, how)
+            if progress is not None:
+                progress("judging sentences", len(found) / len(asked))
     report = CitedText(
         tuple(replace(found[sentence.text], start=sentence.start, end=sentence.end) for sentence in sentences),
         {
@@ -93,6 +96,7 @@ def check(
         },
         judge.name,
         ("bm25", *(embedder.name for embedder in index.embedders)),
+        threshold=float(judge.threshold),
     )
     return report if generator is None else _with_causes(report, index.corpus, generator, how)
 
@@ -108,8 +112,12 @@ def _index(corpus: Corpus | Index | str | Path, embedders: Sequence[Embedder]) -
 
 
 def _judged(
-    sentence: Sentence, clauses: Sequence[Clause], references: tuple[Reference, ...], judge: Scorer, how: CiteOptions
+    sentence: Sentence, articles: Sequence[Hit], corpus: Corpus, judge: Scorer, how: CiteOptions
 ) -> CitedSentence:
+    references = tuple(_references(sentence.text, corpus))
+    clauses = [corpus.clauses[place] for hit in articles for place in hit.places]
+    named = [corpus[name] for reference in references for name in reference.ids]
+    clauses += [clause for clause in named if clause not in clauses]
     said = sentence.text[:MOST_LETTERS]
     scores = np.asarray(judge.scores(said, clauses), np.float64)
     if scores.shape != (len(clauses),) or not ((scores >= 0) & (scores <= 1)).all():
@@ -123,26 +131,32 @@ def _judged(
     citations = tuple(_citation(said, clauses[place], float(scores[place])) for place in order)
     status, reason = _verdict(citations, references)
     if len(sentence.text) > MOST_LETTERS:
-        reason = "; ".join(filter(None, [reason, f"only its first {MOST_LETTERS} letters were looked at"]))
+        cut = Text(f"only its first {MOST_LETTERS} letters were looked at", f"只看了前 {MOST_LETTERS} 个字符")
+        reason = Text(f"{reason.en}; {cut.en}", f"{reason.zh}；{cut.zh}") if reason.en else cut
     return CitedSentence(
         sentence.text, sentence.start, sentence.end, status, citations if status != "unsupported" else (), references,
-        reason,
+        reason.en, reason_zh=reason.zh,
     )  # fmt: skip
 
 
-def _verdict(citations: tuple[Citation, ...], references: tuple[Reference, ...]) -> tuple[Status, str]:
+def _verdict(citations: tuple[Citation, ...], references: tuple[Reference, ...]) -> tuple[Status, Text]:
     """The status of a sentence, and why it is not simply supported."""
     unknown = [reference.text for reference in references if not reference.ids]
     if unknown:
-        return "unsupported", f"it names what is not in the corpus: {', '.join(unknown)}"
+        return "unsupported", Text(
+            f"it names what is not in the corpus: {', '.join(unknown)}", f"它写出的条文不在语料中：{'、'.join(unknown)}"
+        )
     if not citations:
-        return "unsupported", "no clause of the corpus says this"
+        return "unsupported", Text("no clause of the corpus says this", "语料中没有条款这样规定")
     cited = {citation.id for citation in citations}
     articles = {name.rpartition("/")[0] for name in cited}
     other = [r.text for r in references if not articles & {name.rpartition("/")[0] for name in r.ids}]
     if references and len(other) == len(references):
-        return "misattributed", f"another article says this than the one that it names: {', '.join(other)}"
-    return "supported", ""
+        return "misattributed", Text(
+            f"another article says this than the one that it names: {', '.join(other)}",
+            f"这样规定的是另一条，而不是它写出的：{'、'.join(other)}",
+        )
+    return "supported", Text("", "")
 
 
 def _citation(sentence: str, clause: Clause, score: float) -> Citation:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Finding:
 
 
 class Checklist:
-    """Made by fit()."""
+    """Made by fit(), or opened from a folder that save() wrote."""
 
     threshold = 0.5
 
@@ -82,6 +83,32 @@ class Checklist:
                 ranked[place] = _ranked(ranker, tables[place])
         verdicts = Verdicts.fit(contracts, vectors, tables, ranked, fold)
         return cls(hypotheses, embedder, Views.fit(contracts, vectors), _ranker(tables, contracts), verdicts)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a new folder of JSON, safetensors and .ubj, no pickle (saved.py); the embedder's weights are not in it.
+
+        InputError when something is there, TooLargeError for more than open() would read."""
+        from deepseek.explain.cite.saved import save
+
+        return save(Path(folder), self.hypotheses, self._embedder, self._views, self._ranker, self._verdicts)
+
+    @classmethod
+    def open(cls, folder: str | Path, embedder: Embedder | None = None) -> Checklist:
+        """What save() wrote, with the embedder that it was trained with: its answers are those of before, to the bit.
+
+        MissingError for a file that is not there, IntegrityError for a changed one, TooLargeError for one above its
+        limit, InputError for another format or embedder."""
+        from deepseek.explain.cite.saved import embedder_name, open_parts
+
+        path = Path(folder)
+        if embedder is None:
+            raise InputError(
+                f"{path} was trained with the embedder {embedder_name(path)}, and none is given",
+                expected="that embedder: its weights are not in the folder",
+                fix='Checklist.open(folder, FolderEmbedder("all-MiniLM"))',
+            )
+        hypotheses, *parts = open_parts(path, embedder)
+        return cls(hypotheses, embedder, *parts)
 
     def check(self, clauses: Sequence[str]) -> list[Finding]:
         """Each sentence of the list. InputError for a contract without clauses."""

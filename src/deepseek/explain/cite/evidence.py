@@ -8,7 +8,7 @@ A clause is seen with the one before it, for the items of a list are understood 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
+from deepseek.explain.cite.tfidf import fitted, opened, vocabulary
 from deepseek.extras import need
 
 #: How much of the clause before stands in the words and in the vector of a clause; what a vector's score counts.
@@ -39,16 +40,15 @@ class Views:
     """What is fitted on clauses alone."""
 
     def __init__(self, words: Any, weights: Float64, bias: Float64, meaning: Float64) -> None:
-        self._words, self._weights, self._bias, self._meaning = words, weights, bias, meaning
+        self._words, self._weights, self._bias = words, weights, bias
+        self._meaning = np.ascontiguousarray(meaning)  # the order in memory may change the last bit of a product
 
     @classmethod
     def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32]) -> Views:
         """`vectors`: (N, D) of the clauses of each contract."""
-        text = need("sklearn.feature_extraction.text", extra="tabular")
         linear = need("sklearn.linear_model", extra="tabular")
         target = (np.concatenate([contract.evidence for contract in contracts]) > 0).astype(np.float64)
-        words = text.TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-        words.fit([clause for contract in contracts for clause in contract.clauses])
+        words = fitted([clause for contract in contracts for clause in contract.clauses])
         table = _stacked([_table(words, contract.clauses) for contract in contracts])
         weights, bias = [], []
         for column in target.T:
@@ -63,6 +63,16 @@ class Views:
         rows = np.concatenate([_near(each) for each in vectors]).astype(np.float64)
         meaning = np.linalg.solve(rows.T @ rows + RIDGE * np.eye(rows.shape[1]), rows.T @ target)
         return cls(words, np.array(weights), np.array(bias), np.asarray(meaning, np.float64))
+
+    def parts(self) -> tuple[list[str], dict[str, Float64]]:
+        """All of it as terms (V) and arrays: idf (V,), weights (H, 2 V), bias (H,), meaning (2 D + 1, H)."""
+        arrays = {"idf": self._words.idf_, "weights": self._weights, "bias": self._bias, "meaning": self._meaning}
+        return vocabulary(self._words), arrays
+
+    @classmethod
+    def of(cls, terms: Sequence[str], arrays: Mapping[str, Float64]) -> Views:
+        """From parts(). ValueError for terms that do not fit their weights."""
+        return cls(opened(terms, arrays["idf"]), arrays["weights"], arrays["bias"], arrays["meaning"])
 
     def scores(self, clauses: Sequence[str], vectors: Float32) -> tuple[Float64, Float64]:
         """(N, H) by words and (N, H) by meaning."""

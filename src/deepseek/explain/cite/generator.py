@@ -25,6 +25,7 @@ class FolderGenerator:
 
     def __init__(self, folder: str | Path, *, head: str = HEAD, num_threads: int = 1) -> None:
         path = check_folder(folder)
+        self.name = path.resolve().name  # stands in the report
         if "{clauses}" not in head:
             raise InputError("head has no {clauses}", expected=repr(HEAD), fix="say where the clauses stand")
         self._torch, library = need("torch", extra=EXTRA), need("transformers", extra=EXTRA)

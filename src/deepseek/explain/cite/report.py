@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 #: misattributed: clauses support it, but none of the articles that it names itself.
 Status = Literal["supported", "misattributed", "unsupported"]
+STATUSES: tuple[Status, ...] = ("supported", "misattributed", "unsupported")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class CitedSentence:
     references: tuple[Reference, ...]
     reason: str = ""  # why it is unsupported, or what is wrong with a reference
     fit: float | None = None  # how well the linear model of causes predicts the generator, -1..1
+    reason_zh: str = ""  # the reason in Chinese
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class CitedText:
     retrieval: tuple[str, ...]
     problem: str = ""  # why causes are missing: the generator failed
     num_calls: int = 0  # of the generator
+    threshold: float | None = None  # the scorer's: a clause with less is not cited
+
+    def count(self, status: Status) -> int:
+        """How many sentences have this status."""
+        return sum(sentence.status == status for sentence in self.sentences)
 
     @property
     def is_partial(self) -> bool:
@@ -94,7 +101,7 @@ class CitedText:
         ]
         return {
             "num_sentences": len(self.sentences),
-            "num_supported": sum(sentence.status == "supported" for sentence in self.sentences),
+            **{f"num_{status}": self.count(status) for status in STATUSES},
             "partial": self.is_partial,
             **made,
         }

@@ -12,7 +12,7 @@ chosen on the validation questions of benchmarks/citations.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +48,9 @@ class Hit:
 
 
 class Index:
-    """A corpus that can be searched. `cache`: a folder where the vectors of the corpus are kept by its digest.
-    `legal_weight` is that of what the law calls everyday words; 0: only what is asked."""
+    """A corpus that can be searched. `cache`: a folder where the vectors of the corpus are kept by its digest;
+    `legal_weight`: that of what the law calls everyday words, 0 for what is asked alone; `progress` hears how far the
+    embedding is, as a share (0 to 1)."""
 
     def __init__(
         self,
@@ -58,7 +59,9 @@ class Index:
         *,
         cache: Path | None = None,
         legal_weight: float = LEGAL_WEIGHT,
+        progress: Callable[[str, float], object] | None = None,
     ) -> None:
+        self._progress = progress
         self.corpus, self.embedders = corpus, tuple(embedders)
         self._legal_weight = legal_weight
         self._articles = list(corpus.articles.items())
@@ -103,11 +106,25 @@ class Index:
         kept = None if cache is None else cache / f"{self.corpus.digest[:16]}-{embedder.name}.safetensors"
         if kept is not None and kept.is_file():
             return _read(kept, len(self.corpus))
-        made = embedder.passages([clause.text for clause in self.corpus])
+        made = self._embedded(embedder)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with whole(kept) as part:
                 save_file({VECTORS: made}, part)
+        return made
+
+    def _embedded(self, embedder: Embedder) -> Float32:
+        """By length, so that a batch of an embedder has what it would have of all at once."""
+        texts = [clause.text for clause in self.corpus]
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        parts = []
+        for start in range(0, len(order), ROWS):
+            parts.append(embedder.passages([texts[place] for place in order[start : start + ROWS]]))
+            if self._progress is not None:
+                self._progress(f"embedding the corpus by {embedder.name}", min(1.0, (start + ROWS) / len(order)))
+        found = np.concatenate(parts)
+        made = np.empty_like(found)
+        made[order] = found
         return made
 
 

@@ -9,7 +9,7 @@ clauses are evidence at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
 from deepseek.explain.cite.evidence import Contract
+from deepseek.explain.cite.tfidf import fitted, opened, vocabulary
 from deepseek.extras import need
 
 NUM_READ, NUM_MEANT, NUM_CHANCES = 3, 2, 4  # clauses that are read, whose vectors are averaged, whose scores count
+NUM_SUMMED = NUM_CHANCES + 10  # columns of _summary
 STRENGTH = 5.0
 TREES = {
     "n_estimators": 80, "max_depth": 3, "learning_rate": 0.08, "subsample": 0.8, "colsample_bytree": 0.6,
@@ -28,23 +30,53 @@ TREES = {
 _TURNS = (" not ", " no ", " except", "unless", "without", "however")
 
 
-class _Readers:
-    """One reader for each sentence."""
+class Readers:
+    """One reader for each sentence: a label where all contracts had it, else words and a logistic regression."""
 
-    def __init__(self, contracts: Sequence[Contract], vectors: Sequence[Float32], ranked: Sequence[Float64]) -> None:
-        text = need("sklearn.feature_extraction.text", extra="tabular")
-        linear = need("sklearn.linear_model", extra="tabular")
-        self._made: list[Any] = []
+    def __init__(self, made: Sequence[Any]) -> None:
+        self._made = list(made)
+
+    @classmethod
+    def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32], ranked: Sequence[Float64]) -> Readers:
+        """`vectors` (N, D) and `ranked` (N, H) of each contract."""
+        made: list[Any] = []
         for column in range(ranked[0].shape[1]):
             read = [_read(c.clauses, v, r[:, column]) for c, v, r in zip(contracts, vectors, ranked, strict=True)]
             labels = np.array([contract.labels[column] for contract in contracts])
             if len(set(labels.tolist())) == 1:
-                self._made.append(int(labels[0]))
+                made.append(int(labels[0]))
                 continue
-            words = text.TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-            words.fit([each[0] for each in read])
-            model = linear.LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-2)
-            self._made.append((words, model.fit(_joined(words, read), labels)))
+            words = fitted([each[0] for each in read])
+            made.append((words, _regression().fit(_joined(words, read), labels)))
+        return cls(made)
+
+    def parts(self) -> list[int | tuple[list[str], dict[str, Any]]]:
+        """Each reader as its label, or as terms (V) and arrays: idf (V,), coef (K, V + D), intercept (K,), classes."""
+        return [
+            made
+            if isinstance(made, int)
+            else (
+                vocabulary(made[0]),
+                {"idf": made[0].idf_, "coef": made[1].coef_, "intercept": made[1].intercept_}
+                | {"classes": np.asarray(made[1].classes_, np.int64)},
+            )
+            for made in self._made
+        ]
+
+    @classmethod
+    def of(cls, parts: Sequence[int | tuple[list[str], Mapping[str, Any]]]) -> Readers:
+        """From parts(). ValueError for terms that do not fit their weights."""
+        made: list[Any] = []
+        for part in parts:
+            if isinstance(part, int):
+                made.append(part)
+                continue
+            terms, arrays = part
+            model = _regression()
+            model.coef_, model.intercept_, model.classes_ = arrays["coef"], arrays["intercept"], arrays["classes"]
+            model.n_features_in_ = arrays["coef"].shape[1]
+            made.append((opened(terms, arrays["idf"]), model))
+        return cls(made)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, ranked: Float64) -> Float64:
         """(H, 3)."""
@@ -62,8 +94,8 @@ class _Readers:
 class Verdicts:
     """Readers and the trees over them."""
 
-    def __init__(self, readers: _Readers, trees: Any) -> None:
-        self._readers, self._trees = readers, trees
+    def __init__(self, readers: Readers, trees: Any) -> None:
+        self.readers, self.trees = readers, trees
 
     @classmethod
     def fit(
@@ -79,7 +111,7 @@ class Verdicts:
         rows: list[Any] = [None] * len(contracts)
         for held in sorted(set(fold.tolist())):
             inside = np.flatnonzero(fold != held).tolist()
-            readers = _Readers(
+            readers = Readers.fit(
                 [contracts[place] for place in inside],
                 [vectors[place] for place in inside],
                 [ranked[place] for place in inside],
@@ -90,12 +122,17 @@ class Verdicts:
                 rows[place] = _summary(clauses, tables[place], ranked[place], said)
         trees = need("xgboost", extra="explain").XGBClassifier(**TREES)
         trees.fit(np.concatenate(rows), np.concatenate([contract.labels for contract in contracts]))
-        return cls(_Readers(contracts, vectors, ranked), trees)
+        return cls(Readers.fit(contracts, vectors, ranked), trees)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
         """(H, 3) of one contract."""
-        said = self._readers.probabilities(clauses, vectors, ranked)
-        return np.asarray(self._trees.predict_proba(_summary(clauses, table, ranked, said)), np.float64)
+        said = self.readers.probabilities(clauses, vectors, ranked)
+        return np.asarray(self.trees.predict_proba(_summary(clauses, table, ranked, said)), np.float64)
+
+
+def _regression() -> Any:
+    linear = need("sklearn.linear_model", extra="tabular")
+    return linear.LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-2)
 
 
 def _read(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float32]:

@@ -1,0 +1,39 @@
+"""Words and pairs of words of English clauses, weighed by how rare they are: fitted, told as data, and made again.
+
+words = fitted(clauses)
+words.transform(clauses)                              # (N, V), sparse
+opened(vocabulary(words), words.idf_)                 # the same again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Float64
+from deepseek.extras import need
+
+_HOW: dict[str, Any] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
+
+
+def fitted(texts: Sequence[str]) -> Any:
+    """A TfidfVectorizer of scikit-learn; a term must be in two of the texts."""
+    return _vectorizer().fit(texts)
+
+
+def vocabulary(words: Any) -> list[str]:
+    """Its terms, in the order of its columns."""
+    return sorted(words.vocabulary_, key=words.vocabulary_.get)
+
+
+def opened(terms: Sequence[str], idf: Float64) -> Any:
+    """The vectorizer with these terms and weights (V,). ValueError where they do not fit each other."""
+    made = _vectorizer(vocabulary=list(terms))
+    made.idf_ = np.asarray(idf, np.float64)
+    return made
+
+
+def _vectorizer(**given: Any) -> Any:
+    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**_HOW, **given)
