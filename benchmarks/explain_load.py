@@ -3,11 +3,11 @@
     python benchmarks/explain_load.py [--quick] [--only CLAIM]
 
 XGBoost, 15 columns, 100 trees, depth 6, single rows of JSON both ways; `deepseek serve` with keys, one front end and
-one engine process. The maximum is what wrk gets over 64 connections; half of it is the load of so many connections as
-come nearest to it. (An open load by a client in Python would take a core itself.) Beside it 8 connections ask for
-explanations, each as soon as the last was answered; as that client runs on the same two cores here and nowhere else, it
-has the lowest priority. Alone and beside in turn, in pairs (A, B, B, A, ...); a ratio is the median over the pairs, and
-its interval that of the mean over pairs (95 %, Student).
+one engine process; then MiniLM, single texts, the same way. The maximum is what wrk gets over 64 connections; half of
+it is the load of so many connections as come nearest to it. (An open load by a client in Python would take a core
+itself.) Beside it 8 connections ask for explanations, each as soon as the last was answered; as that client runs on the
+same two cores here and nowhere else, it has the lowest priority. Alone and beside in turn, in pairs (A, B, B, A, ...);
+a ratio is the median over the pairs, and its interval that of the mean over pairs (95 %, Student).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from serving_tree import ONE_EACH, ROW_CONNECTIONS
 from deepseek.serve.bench import Ask, Measured, Server, measure
 
 NUM_EXPLAINING = 8
-CLAIMS = ("load_p50", "load_p99", "load_rate")
+CLAIMS = ("load_p50", "load_p99", "load_rate", "text_load_p50", "text_load_p99", "text_load_rate")
 FIGURES: dict[str, tuple[Callable[[Measured], float], str, str]] = {
     "load_p50": (lambda run: 1e3 * run.quantile_s(0.5), "ms, the median of predictions", "<="),
     "load_p99": (lambda run: 1e3 * run.quantile_s(0.99), "ms, the 99th percentile of predictions", "<="),
@@ -78,8 +78,8 @@ def interval(ratios: list[float]) -> tuple[float, float]:
     return mean(ratios) - half, mean(ratios) + half
 
 
-def pairs(bench: Bench, server: Server, num_pairs: int) -> list[dict[str, Any]]:
-    """The three claims."""
+def pairs(bench: Bench, server: Server, num_pairs: int, kind: str = "") -> list[dict[str, Any]]:
+    """The three claims of what a server serves."""
     ask = server.ask_rows(1)
     why = dataclasses.replace(ask, url=ask.url.replace(":predict", ":explain"))
     most = measure(ask, bench.load(ROW_CONNECTIONS, by_wrk=True)).per_s
@@ -111,7 +111,7 @@ def pairs(bench: Bench, server: Server, num_pairs: int) -> list[dict[str, Any]]:
         low, high = interval(ratios)
         claims.append(
             claim(
-                name, ours=median(beside_it), rival=median(alone), rival_name="without explanations", unit=unit,
+                kind + name, ours=median(beside_it), rival=median(alone), rival_name="without explanations", unit=unit,
                 ratio=median(ratios), op=op, bar=1.05 if op == "<=" else 0.95, num_seeds=num_pairs,
                 note=f"mean of the ratios {low:.3f} to {high:.3f}; {chosen} connections of {load.client} where 64 get "
                 f"{most:,.0f} predictions/s; {median(told):,.0f} explanations/s; {failed} not answered with 200",
@@ -122,11 +122,16 @@ def pairs(bench: Bench, server: Server, num_pairs: int) -> list[dict[str, Any]]:
 
 def main() -> int:
     args = options(__doc__, CLAIMS, quick="Shorter rounds, fewer of them.").parse_args()
+    num_pairs = 6 if args.quick else 30
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench.make(Path(folder), quick=args.quick)
         bench = dataclasses.replace(bench, seconds=3.0)
-        with bench.server(bench.tree.bundle, *ONE_EACH) as server:
-            found = pairs(bench, server, 6 if args.quick else 30)
+        served = {"": bench.tree.bundle} | ({"text_": bench.minilm} if bench.minilm is not None else {})
+        found = []
+        for kind, path in served.items():
+            if args.only is None or args.only in (kind + name for name in FIGURES):
+                with bench.server(path, *ONE_EACH) as server:
+                    found += pairs(bench, server, num_pairs, kind)
     found = [each for each in found if args.only in (None, each["claim"])]
     ran = {each["claim"] for each in found}
     return finish("explain_load", found, not_run=[name for name in CLAIMS if name not in ran])
