@@ -14,6 +14,7 @@ from deepseek.cli import main
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.errors import InputError
 from deepseek.explain import explain_bundle, schema
+from deepseek.explain.curves import agreement
 from deepseek.explain.evidence import evidence
 from deepseek.explain.text_trust import text_trust
 from deepseek.explain.texts import TextExplainer
@@ -159,6 +160,36 @@ def test_embeddings_have_curves_and_no_counterfactual(tmp_path: Path, capsys: An
     (row,) = explain_bundle(folder, tmp_path / "rows.csv", trust=True)["trust"]["rows"]
     assert row["counterfactual"] is None
     assert row["deletion"]["points"][0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_graph_of_a_converted_model_is_shuffled_by_module(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from convertible import make_convertible
+    from deepseek.engines.text.convert import convert
+
+    folder = tmp_path / "converted"
+    convert(make_convertible(tmp_path / "source", "albert", "sequence-classification"), folder)
+    found = explain_bundle(folder, {"text": [LONG]}, trust=True)["trust"]
+    assert len(found["randomised"]) > 2
+    assert all("." in line["layer"] or "classifier" in line["layer"] for line in found["randomised"])
+    assert found["randomised"][-1]["similarity"] < 0.9
+    assert found["rows"][0]["deletion"]["passes"]
+
+
+def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepseek.explain.text_trust.MAX_KERNEL", 8)
+    found = explain_bundle(folder, {"text": [LONG, "the cat is good"]}, trust=True)
+    assert found["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
+    row = found["explanations"][0]
+    engine = TextEngine.open(folder)
+    masked = TextExplainer(TextModel.open(folder), engine.run).masked(LONG, row["target"])
+    num = len(masked.spans)
+    lost = row["output"] - masked.value(~np.eye(num, dtype=bool))
+    engine.close()
+    values = np.array([token["value"] for token in row["parts"][0]["tokens"]])
+    assert found["trust"]["rows"][0]["agreement"] == pytest.approx(agreement(values, lost), abs=0.05)
 
 
 def test_a_text_has_no_columns_to_fix_no_training_rows_and_no_layers(folder: Path) -> None:

@@ -25,6 +25,7 @@ Examples:
   deepseek explain loans new.csv --row 17 --layers
   deepseek explain loans new.csv --row 17 --interactions
   deepseek explain loans new.csv --trust --training loans.csv --fixed age --html report.html
+  deepseek explain ./my-classifier letters.csv --row 3 --trust
   deepseek explain loans new.csv --html report.html --json-file report.json --key release-key
 """
 
@@ -50,8 +51,10 @@ Examples:
     default=None,
     help="Measure how far the explanations hold, in a minute at most.  [default: in files, where it takes 5 s at most]",
 )
-@click.option("--training", type=FILE, help="The rows that the model was made of, to find the nearest among.")
-@click.option("--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual. May be repeated.")
+@click.option("--training", type=FILE, help="The rows that the model was made of, to find a table's nearest among.")
+@click.option(
+    "--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual of a table. May be repeated."
+)
 @files_options
 @click.option("--layers", is_flag=True, help="Also layer by layer, with a ledger: of the perceptrons in the model.")
 @click.option("--interactions", is_flag=True, help="Also each row's strongest pairs of columns: of models with trees.")

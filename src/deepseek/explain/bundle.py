@@ -127,8 +127,9 @@ def explain_bundle(
     `files`: the folder that their paths lie below, by default that of the data; `broken`: "mask" one that is not read.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
     ledger; of many classes for the one that is explained, else the first.
-    `trust` adds "trust", how far the rows' explanations hold (column_trust.py): by default where something is written
-    and it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
+    `trust` adds "trust", how far the rows' explanations hold (column_trust.py, text_trust.py, sample_trust.py): by
+    default where something is written and it takes at most 5 s; True, or where `training` or `fixed` is given, in at
+    most a minute; False never.
     `training`: the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
     `budget`: of the answers for parts of one text or picture. `interactions`: each row's strongest pairs, of trees.
     InputError for a row or class that is not there, what cannot be written, and a key with nothing to sign.
@@ -214,10 +215,11 @@ def _of_bundle(
             from deepseek.explain.samples import explain_samples
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
-            general, single, shown = explain_samples(
-                runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken, budget=asked.budget
-            )
-            found = _Found(_model(runtime), general, single, shown, BY_MASKS)
+            general, single, shown, trust = explain_samples(
+                runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken,
+                budget=asked.budget, with_trust=asked.with_trust, limit_s=asked.limit_s,
+            )  # fmt: skip
+            found = _Found(_model(runtime), general, single, shown, BY_MASKS, trust=trust)
         evidence = report.bundle_evidence(runtime.bundle) if asked.is_written else {}
         return replace(found, manifest=runtime.manifest, evidence=evidence)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,14 @@ def likeness(truth: Sequence[Float64], shuffled: Sequence[Float64]) -> float:
     return float(np.mean([alike(own, other) for own, other in zip(truth, shuffled, strict=True)]))
 
 
+class Cost(Protocol):
+    """Of what is measured of one row."""
+
+    def seconds(self, checks: Checks) -> float:
+        """What it is expected to take."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What one row asks for."""
@@ -110,14 +118,14 @@ class Job:
     def seconds(self, checks: Checks) -> float:
         """What it is expected to take."""
         steps = max(0, min(checks.num_steps, self.num_players) - 1)  # both ends are the same for all orders
-        masks = 2 + 2 * steps * (1 + checks.num_random) + checks.num_random + self.besides
+        masks = 2 + 2 * steps * (1 + checks.num_random) + checks.num_random
         masks += SECOND_EVALUATIONS if self.has_kernel and self.num_players <= MAX_SECOND else 0
         if self.num_players < 20:  # there are no more sets than these
             masks = min(masks, 2**self.num_players)
-        return masks * self.answer_s
+        return (masks + self.besides) * self.answer_s
 
 
-def afforded(jobs: Sequence[Job], checks: Checks, limit_s: float) -> tuple[Checks, int]:
+def afforded(jobs: Sequence[Cost], checks: Checks, limit_s: float) -> tuple[Checks, int]:
     """(checks, number of rows): first curves get fewer steps, then fewer rows are measured, but one."""
     costs = np.zeros(0)
     chosen = checks

@@ -27,6 +27,7 @@ from deepseek.engines.text.weights import Weights
 from deepseek.extras import need
 
 MAX_BLOCKS = 8
+_DEPTH = 3  # of a module's name, as "net.encoders.note"
 MAX_BYTES = 2 << 30  # of weights: a copy of them is held in memory
 Layer = tuple[str, tuple[str, ...]]  # its name, and its tensors
 
@@ -98,13 +99,19 @@ def _graph(folder: Path) -> Any:
 
 
 def layers_of_graph(model: Any) -> list[Layer]:
-    """Each initialiser of numbers, the one that is read last first; single numbers are settings, no weights."""
+    """Those modules whose weights are read last first. Single numbers are settings, no weights. What an exporter has
+    made of weights has no module in its name ("val_12"): it counts to what is read next to it."""
     floats = {1, 10, 11, 16}  # onnx.TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
     weights = {
         each.name for each in model.graph.initializer if each.data_type in floats and int(np.prod(each.dims)) > 1
     }
     last = {name: place for place, node in enumerate(model.graph.node) for name in node.input if name in weights}
-    return [(name, (name,)) for name in sorted(last, key=lambda name: -last[name])]
+    found: dict[str, list[str]] = {}
+    module = ""
+    for name in sorted(last, key=lambda name: -last[name]):
+        module = ".".join(name.split(".")[:-1][:_DEPTH]) or module or name
+        found.setdefault(module, []).append(name)
+    return [(module, tuple(names)) for module, names in found.items()]
 
 
 def shuffled_graph(model: Any, names: Sequence[str], *, seed: int = 0) -> bytes:

@@ -2,8 +2,9 @@
 
     found = text_trust(explainer, folder, rows, limit_s=60.0, open_s=0.4)      as column_trust() gives it
 
-Tokens are no numbers and have no neighbours, so there is no sensitivity. The second method is KernelSHAP: it knows
-nothing of sentences and words. The counterfactual is the least evidence (evidence.py). For the randomised model the
+Tokens are no numbers and have no neighbours, so there is no sensitivity. The second method is KernelSHAP, which knows
+nothing of sentences and words; of long texts, where it would be too noisy, what is lost without each token alone. The
+counterfactual is the least evidence (evidence.py). For the randomised model the
 first texts are explained anew, with fewer answers; the model as it is, too, so that both are alike in that.
 """
 
@@ -24,11 +25,12 @@ from deepseek.explain.mask_trust import (
     AUTO_LIMIT_S,
     FEW,
     KERNEL,
-    MAX_SECOND,
+    LEFT_OUT,
     Asked,
     Job,
     afforded,
     kernel_agreement,
+    left_out_agreement,
     likeness,
     measured,
     not_measured,
@@ -39,6 +41,7 @@ from deepseek.explain.partition import Budget
 from deepseek.explain.shuffled import MAX_BLOCKS, Layer, blocks_of, layers_of_text, shuffled_text
 from deepseek.explain.texts import COLUMN, MaskedText, TextExplainer
 
+MAX_KERNEL = 64  # tokens: with fewer than 8 answers for each, KernelSHAP tells little but its own noise
 SECOND = f"{KERNEL} tokens"
 SHUFFLED_ROWS = 3  # texts that are explained for the randomised model
 SHUFFLED_BUDGET = Budget(num_evaluations=128)
@@ -69,7 +72,7 @@ def text_trust(
         return not_measured(0.0, "no text has a token that could be taken away")
     most = AUTO_LIMIT_S if limit_s is None else limit_s
     token_s = _token_s([masked for _, masked in some])
-    jobs = [Job(len(masked.spans), token_s * masked.num_tokens, besides=2 * len(masked.spans)) for _, masked in some]
+    jobs = [_job(masked, token_s) for _, masked in some]
     layers, why = _blocks(folder, most / 3, open_s, [job.answer_s for job in jobs[:SHUFFLED_ROWS]])
     left_s = most - _shuffled_s(len(layers), open_s, [job.answer_s for job in jobs[:SHUFFLED_ROWS]])
     expected = sum(job.seconds(given) for job in jobs)
@@ -84,7 +87,7 @@ def text_trust(
     shuffled, count = _randomised(explainer, folder, some[:SHUFFLED_ROWS], layers, given.seed)
     return {
         "rows": found, "randomised": shuffled, "num_rows": num_rows, "num_others": 0,
-        "others_of": "no other rows: tokens are masked", "second": SECOND,
+        "others_of": "no other rows: tokens are masked", "second": _second_name(jobs[:num_rows]),
         "num_evaluations": sum(meter.count for meter in meters) + count, "seconds": perf_counter() - began_s,
         "seed": given.seed, "limit_s": most, "unit": "tokens", "taken_away": explainer.taken_away,
         "notes": [
@@ -111,6 +114,11 @@ def _token_s(texts: Sequence[MaskedText]) -> float:
     longest = max(texts, key=lambda text: text.num_tokens)
     masks = np.random.default_rng(0).random((_TRIAL, len(longest.spans))) < 0.5
     return quickest(lambda: longest.value(masks)) / _TRIAL / longest.num_tokens
+
+
+def _job(masked: MaskedText, token_s: float) -> Job:
+    num = len(masked.spans)  # one more mask of each in the counterfactual, and of long texts in the second method
+    return Job(num, token_s * masked.num_tokens, besides=2 * num, has_kernel=num <= MAX_KERNEL)
 
 
 def _shuffled_s(num_blocks: int, open_s: float, answers_s: Sequence[float]) -> float:
@@ -140,9 +148,22 @@ def _of_row(
     values = np.array([token["value"] for token in row["parts"][0]["tokens"]])
     return {
         "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measured(meter.value, values, checks),
-        "sensitivity": None, "agreement": kernel_agreement(meter.value, values, seed=checks.seed), "nearest": None,
+        "sensitivity": None, "agreement": _second(meter.value, values, checks.seed), "nearest": None,
         "counterfactual": _evidence(explainer, masked, meter, values, row["target"]),
     }  # fmt: skip
+
+
+def _second_name(jobs: Sequence[Job]) -> str:
+    sizes = [job.num_players for job in jobs]
+    if min(sizes) > MAX_KERNEL:
+        return LEFT_OUT
+    return SECOND if max(sizes) <= MAX_KERNEL else f"{SECOND}, above {MAX_KERNEL} {LEFT_OUT}"
+
+
+def _second(asked: Asked, values: Float64, seed: int) -> dict[str, float] | None:
+    return (
+        kernel_agreement(asked, values, seed=seed) if len(values) <= MAX_KERNEL else left_out_agreement(asked, values)
+    )
 
 
 def _evidence(
@@ -226,8 +247,6 @@ def _notes(texts: Sequence[MaskedText], empty: Sequence[int]) -> list[str]:
         notes.append(
             f"a text of {FEW} tokens or fewer has so few orders of them that no curve of it is told from chance"
         )
-    if max(sizes) > MAX_SECOND:
-        notes.append(f"texts of more than {MAX_SECOND} tokens were not explained by a second method")
     if empty:
         words = ", ".join(map(str, empty))
         notes.append(f"nothing was measured of texts without a token that could be taken away: row {words}")
