@@ -54,7 +54,13 @@ def preparer_of(columns: tuple[str, ...]) -> SamplePreparer:
     return SamplePreparer(tuple(media), table, ("ill",), Limits(max_pixels=1_000_000))
 
 
-def sampled_bundle(out: Path, columns: tuple[str, ...], *, labels: tuple[str, ...] = ("no", "yes")) -> Path:
+def sampled_bundle(
+    out: Path,
+    columns: tuple[str, ...],
+    *,
+    labels: tuple[str, ...] = ("no", "yes"),
+    weights: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Path:
     """A bundle whose graph is graph_of()."""
     preparer = preparer_of(columns)
     outputs = (
@@ -77,12 +83,13 @@ def sampled_bundle(out: Path, columns: tuple[str, ...], *, labels: tuple[str, ..
         "model.json": {"kind": "fused", "calibration": {"slope": 1.0, "bias": [0.0]}, "prior": PRIORS[len(labels)]},
     }
     files = {name: json.dumps(document).encode() for name, document in documents.items()}
-    graph = graph_of(preparer, len(labels))
+    graph = graph_of(preparer, len(labels), weights or {})
     return write_bundle(out, manifest, files | {"samples.json": preparer.to_bytes(), "model.onnx": graph}).path
 
 
-def graph_of(preparer: SamplePreparer, num_labels: int) -> bytes:
-    """told = BIAS + the sum of the means of what is there + TOGETHER * product of the first two."""
+def graph_of(preparer: SamplePreparer, num_labels: int, given: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """told = BIAS + the sum of the means of what is there + TOGETHER * product of the first two. The mean is of what an
+    array is times its weights, where some are `given`."""
     shapes = {name: array for column in preparer.media for name, array in column.arrays.items()}
     if preparer.table is not None:
         shapes[TABLE] = ((len(preparer.table.feature_names),), "float32")
@@ -91,7 +98,8 @@ def graph_of(preparer: SamplePreparer, num_labels: int) -> bytes:
         inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], ["N", *shape]))
         inputs.append(helper.make_tensor_value_info(name + THERE, TensorProto.BOOL, ["N"]))
         nodes += [
-            helper.make_node("Cast", [name], [f"f{at}"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", [name], [f"w{at}"], to=TensorProto.FLOAT),
+            node("Mul", f"w{at} {f'net.{name}.weight' if name in given else 'whole'}", f"f{at}"),
             node("Flatten", f"f{at}", f"v{at}", axis=1), node("ReduceMean", f"v{at}", f"m{at}", axes=[1]),
             helper.make_node("Cast", [name + THERE], [f"b{at}"], to=TensorProto.FLOAT),
             node("Unsqueeze", f"b{at} one", f"t{at}"), node("Mul", f"m{at} t{at}", f"p{at}"),
@@ -110,6 +118,7 @@ def graph_of(preparer: SamplePreparer, num_labels: int) -> bytes:
         "one": np.array([1]), "two": np.array([2]), "together": np.float32([TOGETHER]), "bias": np.float32([BIAS]),
         "whole": np.float32([1]), "slopes": np.float32(SLOPES),
         **{f"scale_{dtype}": np.float32([scale]) for dtype, scale in SCALES.items()},
+        **{f"net.{name}.weight": array for name, array in given.items()},
     }  # fmt: skip
     outputs = [("margin", ["N", 3 if num_labels == 3 else 1]), ("output", ["N", max(1, num_labels)])]
     outputs += [("voices", ["N", len(said), 1]), ("gates", ["N", len(said)]), ("attention", ["N", len(said), 1])]

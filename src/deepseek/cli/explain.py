@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from deepseek.cli.options import BUNDLE, FILE, files_options
 from deepseek.look.numbers import number, signed
 
 MAX_SHOWN = 15  # columns in the terminal; --json has all
+FEW = 4  # as in explain.mask_trust, which is not imported for the sake of --help
 
 EPILOG = """\b
 Examples:
@@ -24,6 +25,7 @@ Examples:
   deepseek explain loans new.csv --row 17 --layers
   deepseek explain loans new.csv --row 17 --interactions
   deepseek explain loans new.csv --trust --training loans.csv --fixed age --html report.html
+  deepseek explain ./my-classifier letters.csv --row 3 --trust
   deepseek explain loans new.csv --html report.html --json-file report.json --key release-key
 """
 
@@ -49,8 +51,10 @@ Examples:
     default=None,
     help="Measure how far the explanations hold, in a minute at most.  [default: in files, where it takes 5 s at most]",
 )
-@click.option("--training", type=FILE, help="The rows that the model was made of, to find the nearest among.")
-@click.option("--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual. May be repeated.")
+@click.option("--training", type=FILE, help="The rows that the model was made of, to find a table's nearest among.")
+@click.option(
+    "--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual of a table. May be repeated."
+)
 @files_options
 @click.option("--layers", is_flag=True, help="Also layer by layer, with a ledger: of the perceptrons in the model.")
 @click.option("--interactions", is_flag=True, help="Also each row's strongest pairs of columns: of models with trees.")
@@ -129,10 +133,7 @@ def trusted(trust: Mapping[str, Any] | None) -> list[object]:
     if not trust or not trust["rows"]:
         return []
     rows = trust["rows"]
-    lines: list[tuple[str, object]] = [
-        (name, f"{sum(row[name]['passes'] for row in rows)} of {len(rows)} rows beyond 95 % of random orders")
-        for name in ("deletion", "insertion")
-    ]
+    lines: list[tuple[str, object]] = _beyond(rows)
     for name in ("infidelity", "sensitivity"):
         known = [row[name] for row in rows if row[name] is not None]
         if known:
@@ -140,9 +141,24 @@ def trusted(trust: Mapping[str, Any] | None) -> list[object]:
     agreed = [row["agreement"]["rank_correlation"] for row in rows if row["agreement"]]
     if agreed:
         lines.append((f"agreement with {trust['second']}", f"rank correlation {number(min(agreed))} at least"))
+    parts = [part for row in rows for part in row.get("parts", ())]
+    for column in dict.fromkeys(part["column"] for part in parts):
+        some = [part for part in parts if part["column"] == column]
+        lines += [(f"{column}, {name}", told) for name, told in _beyond(some)]
     if trust["randomised"]:
         lines.append(("likeness with a shuffled model", number(trust["randomised"][-1]["similarity"])))
-    return ["", "how far to trust it", output.facts(lines)]
+    return ["", "how far to trust it", output.facts(lines), *(f"  {note}" for note in trust["notes"])]
+
+
+def _beyond(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
+    """Of the curves; of few players hardly any order can be told from chance."""
+    told = [row for row in rows if row["num_players"] > FEW]
+    if not told:
+        return [("deletion and insertion", f"not to be told from chance with {FEW} or fewer")]
+    return [
+        (name, f"{sum(row[name]['passes'] for row in told)} of {len(told)} rows beyond 95 % of random orders")
+        for name in ("deletion", "insertion")
+    ]
 
 
 def ledger(path: Mapping[str, Any]) -> list[object]:

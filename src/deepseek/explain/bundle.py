@@ -24,7 +24,7 @@ from deepseek.errors import InputError
 from deepseek.explain import report
 from deepseek.explain.beside import check_fixed
 from deepseek.explain.bundle_layers import bundle_layers
-from deepseek.explain.column_trust import ASKED_LIMIT_S, column_trust
+from deepseek.explain.column_trust import column_trust
 from deepseek.explain.document import (
     FORMAT,
     check_places,
@@ -37,6 +37,7 @@ from deepseek.explain.document import (
 from deepseek.explain.explainer import ModelExplainer, explainer_for
 from deepseek.explain.interactions import interactions as find_interactions
 from deepseek.explain.interactions import pairs_of
+from deepseek.explain.mask_trust import ASKED_LIMIT_S
 from deepseek.explain.partition import Budget
 from deepseek.explain.summary import MAX_ROWS, answer_counts, global_report, row_reports
 from deepseek.explain.text_bundle import WHY as TEXT_WHY
@@ -64,6 +65,16 @@ class _Asked:
     fixed: tuple[str, ...]
     budget: Budget | None
     interactions: bool
+
+    @property
+    def with_trust(self) -> bool:
+        """Whether it is measured if it is cheap enough."""
+        return bool(self.trust) or (self.trust is None and self.is_written)
+
+    @property
+    def limit_s(self) -> float | None:
+        """Of that; None where nobody asked for it."""
+        return ASKED_LIMIT_S if self.trust else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +127,9 @@ def explain_bundle(
     `files`: the folder that their paths lie below, by default that of the data; `broken`: "mask" one that is not read.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
     ledger; of many classes for the one that is explained, else the first.
-    `trust` adds "trust", how far the rows' explanations hold (column_trust.py): by default where something is written
-    and it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
+    `trust` adds "trust", how far the rows' explanations hold (column_trust.py, text_trust.py, sample_trust.py): by
+    default where something is written and it takes at most 5 s; True, or where `training` or `fixed` is given, in at
+    most a minute; False never.
     `training`: the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
     `budget`: of the answers for parts of one text or picture. `interactions`: each row's strongest pairs, of trees.
     InputError for a row or class that is not there, what cannot be written, and a key with nothing to sign.
@@ -181,10 +193,14 @@ def _told(path: str | Path, table: Table, found: _Found) -> dict[str, Any]:
 def _of_texts(path: str | Path, table: Table, asked: _Asked) -> _Found:
     """Of a text model."""
     _check_plain(asked, "a text model")
-    model, general, single = explain_text_model(path, table, asked.rows, target=asked.target, budget=asked.budget)
+    model, general, single, trust = explain_text_model(
+        path, table, asked.rows, target=asked.target, budget=asked.budget, with_trust=asked.with_trust,
+        limit_s=asked.limit_s,
+    )  # fmt: skip
     shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
     asked_for = sum(part["num_evaluations"] for row in single for part in row["parts"])
-    return _Found(model, general, single, shown, TEXT_WHY, asked_for)
+    asked_for += trust["num_evaluations"] if trust and trust["rows"] else 0
+    return _Found(model, general, single, shown, TEXT_WHY, asked_for, trust=trust)
 
 
 def _of_bundle(
@@ -199,10 +215,11 @@ def _of_bundle(
             from deepseek.explain.samples import explain_samples
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
-            general, single, shown = explain_samples(
-                runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken, budget=asked.budget
-            )
-            found = _Found(_model(runtime), general, single, shown, BY_MASKS)
+            general, single, shown, trust = explain_samples(
+                runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken,
+                budget=asked.budget, with_trust=asked.with_trust, limit_s=asked.limit_s,
+            )  # fmt: skip
+            found = _Found(_model(runtime), general, single, shown, BY_MASKS, trust=trust)
         evidence = report.bundle_evidence(runtime.bundle) if asked.is_written else {}
         return replace(found, manifest=runtime.manifest, evidence=evidence)
 
@@ -218,12 +235,16 @@ def _check_plain(asked: _Asked, what: str) -> None:
             f"{what} has no trees, whose pairs could be told apart", expected="a bundle of a table with trees",
             fix="leave --interactions out",
         )  # fmt: skip
-    if asked.layers or asked.trust:
-        flag, how = ("layers", "layer by layer") if asked.layers else ("trust", "with a trust panel")
+    if asked.layers:
         raise InputError(
-            f"{what} is not explained {how}", expected="a bundle of a table",
-            fix=f"leave --{flag} out, or give its torch module to "
-            f"deepseek.explain.{'layer_path' if asked.layers else 'trust'}",
+            f"{what} is not explained layer by layer", expected="a bundle of a table",
+            fix="leave --layers out, or give its torch module to deepseek.explain.layer_path",
+        )  # fmt: skip
+    if asked.training is not None or asked.fixed:
+        flag = "fixed" if asked.fixed else "training"
+        raise InputError(
+            f"{what} has no rows of values, whose nearest could be found or some of which could be held",
+            expected="a bundle of a table", fix=f"leave --{flag} out; --trust measures without it",
         )  # fmt: skip
 
 
@@ -267,10 +288,10 @@ def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
     ]
     shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
     trust = None
-    if asked.trust or (asked.trust is None and asked.is_written):
+    if asked.with_trust:
         trust = column_trust(
             runtime, explainer, few, single, others=table, training=asked.training,
-            fixed=asked.fixed, limit_s=ASKED_LIMIT_S if asked.trust else None,
+            fixed=asked.fixed, limit_s=asked.limit_s,
         )  # fmt: skip
     return _Found(_model(runtime), general, single, shown, WHY, score.count, paths, trust)
 

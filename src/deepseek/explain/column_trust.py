@@ -12,8 +12,8 @@ was left out is told in "notes". Shapes: N rows, P raw columns, F prepared featu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -25,20 +25,26 @@ from deepseek.data import Table
 from deepseek.engines import Runtime
 from deepseek.engines.parity import spread
 from deepseek.explain.beside import beside_rows
-from deepseek.explain.curves import Checks, agreement, curve, infidelity, rank_correlation
+from deepseek.explain.curves import Checks
 from deepseek.explain.explainer import ModelExplainer
-from deepseek.explain.kernel import kernel_shap
+from deepseek.explain.mask_trust import (
+    AUTO_LIMIT_S,
+    FEW,
+    KERNEL,
+    MAX_SECOND,
+    SECOND_EVALUATIONS,
+    kernel_agreement,
+    likeness,
+    measured,
+    not_measured,
+    quickest,
+)
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Part
 from deepseek.nn.trees import LEAF, TreeTable
 
-AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits
-ASKED_LIMIT_S = 60.0
 MAX_OTHERS = 8
-SECOND = "KernelSHAP by masking columns"
-_SECOND_EVALUATIONS = 512
-_MAX_SECOND_COLUMNS = 250  # above them the second method would need more evaluations than all else
-_FEW_COLUMNS = 4  # of which the best order comes up by chance once in 24 times
+SECOND = f"{KERNEL} columns"
 _PILOT_ROWS = 256
 _MAX_CELLS = 1 << 22  # of one call of the model
 _SHUFFLES = 5  # explanations that the randomised model about costs
@@ -78,10 +84,9 @@ def column_trust(
     meter = _Meter(explainer)
     plan = _plan(meter, features, source, len(explainer.names), chosen, limit_s)
     if plan is None or plan.num_rows < 1:
-        expected = plan.seconds if plan else 0.0
-        return {"rows": None, "expected_s": expected, "why": f"it would take more than {AUTO_LIMIT_S:g} s"}
+        return not_measured(plan.seconds if plan else 0.0)
     notes = []
-    if len(explainer.names) <= _FEW_COLUMNS:
+    if len(explainer.names) <= FEW:
         notes.append("there are so few columns, and orders of them, that hardly one lies beyond 95 % of random ones")
     if len(source) == 1:
         notes.append("columns are taken away by one typical row alone, which says little: give the training rows")
@@ -134,12 +139,12 @@ def _plan(
         return None
     size = max(1, min(_PILOT_ROWS, _MAX_CELLS // features.shape[1]))
     trial = np.resize(features, (size, features.shape[1]))
-    answer_s = _quickest(lambda: meter.margin(trial, None)) / size
+    answer_s = quickest(lambda: meter.margin(trial, None)) / size
     nearby = np.resize(features, (checks.num_near, features.shape[1]))
-    explain_s = _quickest(lambda: meter.explain(nearby, None))
+    explain_s = quickest(lambda: meter.explain(nearby, None))
     steps = min(checks.num_steps, num_columns) + 1
     masks = (2 * steps + 1) * (1 + checks.num_random)
-    masks += _SECOND_EVALUATIONS if num_columns <= _MAX_SECOND_COLUMNS else 0
+    masks += SECOND_EVALUATIONS if num_columns <= MAX_SECOND else 0
     once_s = _SHUFFLES * explain_s
     most = AUTO_LIMIT_S if limit_s is None else limit_s
     rows, others = len(features), min(MAX_OTHERS, len(source))
@@ -151,17 +156,6 @@ def _plan(
         others = int(np.clip(left / (masks * answer_s), 1, others))
         rows = int(np.clip((most - once_s) / (masks * others * answer_s + explain_s), 1, rows))
     return Plan(rows, others, expected)
-
-
-def _quickest(call: Callable[[], Any]) -> float:
-    """Seconds of the quicker of two calls, after one that opens what is opened when first needed."""
-    call()
-    took = []
-    for _ in range(2):
-        began_s = perf_counter()
-        call()
-        took.append(perf_counter() - began_s)
-    return min(took)
 
 
 def _of_row(
@@ -179,14 +173,10 @@ def _of_row(
             found.append(meter.margin(mixed, target).reshape(len(keep), -1).mean(axis=1))
         return np.concatenate(found)
 
-    rng = np.random.default_rng(checks.seed)
     return {
-        "row_id": row.get("row_id"), "prediction": row.get("prediction"),
-        "deletion": asdict(curve(evaluate, values, checks, rng, deletes=True)),
-        "insertion": asdict(curve(evaluate, values, checks, rng, deletes=False)),
-        "infidelity": infidelity(evaluate, values, checks, rng),
+        "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measured(evaluate, values, checks),
         "sensitivity": _sensitivity(meter, features, values, donors, target, _numeric(runtime), checks),
-        "agreement": _second(evaluate, values, checks),
+        "agreement": kernel_agreement(evaluate, values, seed=checks.seed),
     }  # fmt: skip
 
 
@@ -216,40 +206,21 @@ def _sensitivity(
     return float(moved.max() / size)
 
 
-def _second(evaluate: Any, values: Float64, checks: Checks) -> dict[str, float] | None:
-    """agreement() with KernelSHAP over columns."""
-    num = len(values)
-    if num < 2 or num > _MAX_SECOND_COLUMNS:
-        return None
-    found = kernel_shap(
-        lambda rows: evaluate(rows > 0.5), np.ones(num), np.zeros((1, num)), num_evaluations=_SECOND_EVALUATIONS,
-        seed=checks.seed,
-    )  # fmt: skip
-    return agreement(values, found.values)
-
-
 def randomised_model(
     explainer: ModelExplainer, features: Float32, target: str | None = None, *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Cascading randomisation of the whole model: [{"layer", "similarity"}, ...] as faithfulness.randomised() has it,
     the part with the most weight first. Parts of other packages stay as they are; [] where nothing can be shuffled."""
-    truth = np.abs(explainer.explain(features, target=target).values)
+    truth = explainer.explain(features, target=target).values
     owners = [explainer.names[place] for place in explainer.column_of]
     rng = np.random.default_rng(seed)
     model, found = explainer.model, []
     for place in sorted(range(len(model.parts)), key=lambda place: -abs(model.parts[place].weight)):
         for name, part in _cascade(model.parts[place], rng):
             model = replace(model, parts=(*model.parts[:place], part, *model.parts[place + 1 :]))
-            shuffled = np.abs(ModelExplainer(model, owners).explain(features, target=target).values)
-            similar = [_alike(own, other) for own, other in zip(truth, shuffled, strict=True)]
-            found.append({"layer": f"{part.name}: {name}", "similarity": float(np.mean(similar))})
+            shuffled = ModelExplainer(model, owners).explain(features, target=target).values
+            found.append({"layer": f"{part.name}: {name}", "similarity": likeness(list(truth), list(shuffled))})
     return found
-
-
-def _alike(own: Float64, other: Float64) -> float:
-    """Rank correlation over the columns that either names: that both leave out the same thousands tells nothing."""
-    named = (own != 0) | (other != 0)
-    return rank_correlation(own[named], other[named]) if named.sum() > 1 else 1.0
 
 
 def _cascade(part: Part, rng: np.random.Generator) -> list[tuple[str, Part]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32, Float64, Record, Tensors
 from deepseek.data.fuse import MediaColumn
 from deepseek.explain.hierarchy import Hierarchy, borders_of
-from deepseek.explain.modalities import Bools, ModalityExplainer
+from deepseek.explain.modalities import Bools, ModalityExplainer, Value
 from deepseek.explain.partition import Budget, OwenValues, owen
 from deepseek.explain.told import told_about, told_text
 
@@ -41,6 +42,23 @@ class Parted:
     told: Callable[[OwenValues], dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class PartedColumn:
+    """One column of one row whose parts can be taken away. Masks are (S, M), and where there are other columns
+    (S, M + 1): the last says whether these stay."""
+
+    name: str
+    kind: str
+    parted: Parted
+    value: Value
+    blank: Value  # the same, but for a column that stays there where none of its parts does: all grey, all silent
+    whole: float | None  # what the column adds; None where there is no other
+
+    def owen(self, budget: Budget | None = None) -> OwenValues:
+        """What each part adds."""
+        return owen(self.value, self.parted.tree, whole=self.whole, budget=budget)
+
+
 def parts_of(
     explainer: ModalityExplainer,
     sample: Tensors,
@@ -49,8 +67,16 @@ def parts_of(
     target: str | None,
     budget: Budget | None = None,
 ) -> list[dict[str, Any]]:
-    """Of each text, picture, sound and series that one row has. `sample` is of that row, `record` holds its texts,
-    `values` (P,) is what each column adds to the margin of `target`; `budget` is for each column."""
+    """Of each text, picture, sound and series that one row has, as columns_of() takes it; `budget` is for each."""
+    columns = columns_of(explainer, sample, record, values, target)
+    return [column.parted.told(column.owen(budget)) for column in columns]
+
+
+def columns_of(
+    explainer: ModalityExplainer, sample: Tensors, record: Record, values: Float64, target: str | None
+) -> list[PartedColumn]:
+    """Those that one row has and that fall into parts. `sample` is of that row, `record` holds its texts, `values` (P,)
+    is what each column adds to the margin of `target`."""
     there, found = explainer.there(sample), []
     for column in explainer.preparer.media:
         place = explainer.names.index(column.name)
@@ -60,19 +86,19 @@ def parts_of(
         parted = _KINDS[column.kind](column, array, record.get(column.name))
         if parted is None:
             continue
-        num = parted.tree.num_players
         others = there & (np.arange(len(there)) != place)
 
-        def value(masks: Bools, parted: Parted = parted, place: int = place, others: Bools = others) -> Float64:
+        def value(
+            masks: Bools, stays: bool = False, parted: Parted = parted, place: int = place, others: Bools = others
+        ) -> Float64:
             kept = masks[:, : parted.tree.num_players]
             seen = (masks[:, -1:] if others.any() else np.zeros((len(masks), 1), bool)) & others
-            seen[:, place] = kept.any(1)
+            seen[:, place] = kept.any(1) | stays
             name = explainer.names[place]
             return explainer.answers(sample, seen, target, lambda rows: {name: parted.without(kept[rows])})
 
         whole = float(values[place]) if others.any() else None
-        assert num  # noqa: S101  (a hierarchy of none is refused)
-        found.append(parted.told(owen(value, parted.tree, whole=whole, budget=budget)))
+        found.append(PartedColumn(column.name, column.kind, parted, value, partial(value, stays=True), whole))
     return found
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Float64, Tensors
 from deepseek.data.fuse import TABLE, THERE
+from deepseek.engines.fused import GRAPH
 from deepseek.errors import InputError
 from deepseek.look.numbers import number
 
@@ -56,6 +57,20 @@ class ModalityExplainer:
             self._arrays[TABLE] = (TABLE,)
         self.names = tuple(self._arrays)
         self._without = _prior(runtime)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in order; empty for a value."""
+        return self._runtime.labels
+
+    @property
+    def graph(self) -> bytes:
+        """What answers."""
+        return self._runtime.bundle.read(GRAPH)
+
+    def with_graph(self, graph: bytes) -> ModalityExplainer:
+        """The same of another graph."""
+        return ModalityExplainer(self._runtime.with_graph(graph))
 
     def unpack(self, arrays: Arrays) -> Tensors:
         """Samples of rows as data.sent packs them. Raises why one of them cannot be read."""
@@ -102,6 +117,17 @@ class ModalityExplainer:
             masked = self._masked(sample, seen[rows], {} if instead is None else instead(rows))
             found[rows] = self._margin(self._runtime.score(masked).margin.astype(np.float64), target)
         return found
+
+    def classes(self, sample: Tensors, seen: Bools) -> NDArray[np.int64]:
+        """(S,) places of the classes that are answered to one sample without the columns that each line of `seen`
+        (S, P) lacks; each line has one at least."""
+        found = [
+            self._runtime.score(self._masked(sample, seen[start : start + CHUNK], {})).output
+            for start in range(0, len(seen), CHUNK)
+        ]
+        labels = self._runtime.decision.apply(np.concatenate(found), ()).labels
+        assert labels is not None  # noqa: S101  (who asks knows that there are classes)
+        return np.array([self._runtime.labels.index(label) for label in labels.tolist()])
 
     def there(self, sample: Tensors) -> Bools:
         """(P,) which columns the row has."""

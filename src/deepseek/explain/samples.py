@@ -22,10 +22,11 @@ from deepseek.data.sent import in_words
 from deepseek.engines.parity import spread
 from deepseek.explain import report
 from deepseek.explain.check import additivity
-from deepseek.explain.media import parts_of
+from deepseek.explain.media import columns_of
 from deepseek.explain.modalities import ModalityExplainer
 from deepseek.explain.partition import Budget
 from deepseek.explain.pictures import pictured
+from deepseek.explain.sample_trust import Explained, sample_trust
 from deepseek.explain.summary import MAX_CLASSES, importance_of, leading, mean_abs, row_reports
 
 if TYPE_CHECKING:
@@ -49,10 +50,13 @@ def explain_samples(
     root: Path | None = None,
     broken: Broken = "fail",
     budget: Budget | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    with_trust: bool = False,
+    limit_s: float | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any] | None]:
     """The general report; row_reports() of the rows `chosen` with "row_id", "prediction", "values" and "parts" (of
-    texts, pictures, sounds and series, each within `budget`); and these rows as a page shows them, with their texts and
-    pictures. InputError for a class that is not there; what the readers raise unless `broken` is "mask"."""
+    texts, pictures, sounds and series, each within `budget`); these rows as a page shows them, with their texts and
+    pictures; and sample_trust() within `limit_s` where it is wanted. InputError for a class that is not there; what the
+    readers raise unless `broken` is "mask"."""
     explainer = ModalityExplainer(runtime)
     records, samples = _prepared(runtime, table, chosen, root, broken)
     began_s = perf_counter()
@@ -67,15 +71,28 @@ def explain_samples(
     raw = table.take(np.array(chosen)).records()
     single = [{"row_id": row_id, **row} for row_id, row in zip(chosen, rows, strict=True)]
     bounded = _bounded(budget or Budget(), len(chosen) * len(runtime.preparer.media))
-    for place, (row, record) in enumerate(zip(single, raw, strict=True)):
-        values = np.array([row["values"][name] for name in explainer.names])
-        row["parts"] = parts_of(explainer, samples[place : place + 1], record, values, row["target"], bounded)
+    explained = [
+        _parted(explainer, samples[place : place + 1], record, row, bounded)
+        for place, (row, record) in enumerate(zip(single, raw, strict=True))
+    ]
     shown = [
         {name: value for name, value in row.items() if name != "values"}
         | {"parts": pictured(row["parts"], record, runtime.preparer.media, samples, place)}
         for place, (row, record) in enumerate(zip(single, raw, strict=True))
     ]
-    return general, single, shown
+    trust = sample_trust(explainer, explained, limit_s=limit_s) if with_trust else None
+    return general, single, shown, trust
+
+
+def _parted(
+    explainer: ModalityExplainer, sample: Tensors, record: Record, row: dict[str, Any], budget: Budget
+) -> Explained:
+    """Gives the row its "parts"."""
+    values = np.array([row["values"][name] for name in explainer.names])
+    columns = columns_of(explainer, sample, record, values, row["target"])
+    parts = [(column, column.owen(budget)) for column in columns]
+    row["parts"] = [column.parted.told(found) for column, found in parts]
+    return Explained(sample, record, row, parts)
 
 
 def _bounded(budget: Budget, num_inputs: int) -> Budget:

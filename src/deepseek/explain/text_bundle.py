@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from deepseek.explain.check import additivity
 from deepseek.explain.partition import Budget
 from deepseek.explain.reasons import part_reasons
 from deepseek.explain.summary import importance_of, leading, mean_abs, row_reports
+from deepseek.explain.text_trust import text_trust
 from deepseek.explain.texts import COLUMN, TextExplainer
 from deepseek.plugins import did_you_mean
 
@@ -45,33 +47,40 @@ def explain_text_model(
     *,
     target: str | None = None,
     budget: Budget | None = None,
-) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """(what is known of the model, the general report, each row with its "parts" and their texts).
+    with_trust: bool = False,
+    limit_s: float | None = None,
+) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]], dict[str, Any] | None]:
+    """(what is known of the model, the general report, each row with its "parts" and their texts, text_trust() within
+    `limit_s` where it is wanted).
 
     InputError where there is no column "text", or for a class that is not there.
     """
     model = TextModel.open(path)
     texts = _texts(table, rows)
+    began_s = perf_counter()
     engine = TextEngine.open(path)
+    open_s = perf_counter() - began_s
     try:
         explainer = TextExplainer(model, engine.run, budget)
         tokens = model.prepare(texts)
         labels, answers = _answers(model, [engine.run(model.join([row])) for row in tokens], tokens)
         targets = labels if target is None and len(model.labels) > 2 else [target] * len(texts)
         found = [explainer.explain([text], target=label) for text, label in zip(texts, targets, strict=True)]
+        single = [_single(*each) for each in zip(rows, texts, answers, found, strict=True)]
+        trust = text_trust(explainer, model.path, single, limit_s=limit_s, open_s=open_s) if with_trust else None
     finally:
         engine.close()
-    general = _general(found)
-    single = []
-    for row_id, text, answer, each in zip(rows, texts, answers, found, strict=True):
-        (told,) = row_reports(each, [{COLUMN: text}])
-        told |= {
-            "reasons": part_reasons(each, 0, NUM_REASONS), "reasons_zh": part_reasons(each, 0, NUM_REASONS, "zh"),
-            "parts": [{"text": text, **part} for part in each.parts[0]],
-        }  # fmt: skip
-        single.append({"row_id": row_id, "prediction": answer, **told, "values": {COLUMN: float(each.values[0, 0])}})
     known = {"name": Path(path).resolve().name, "digest": model.digest, "task": "text"}
-    return known, general | {"num_rows_given": table.num_rows}, single
+    return known, _general(found) | {"num_rows_given": table.num_rows}, single, trust
+
+
+def _single(row_id: int, text: str, answer: str, found: Attribution) -> dict[str, Any]:
+    (told,) = row_reports(found, [{COLUMN: text}])
+    told |= {
+        "reasons": part_reasons(found, 0, NUM_REASONS), "reasons_zh": part_reasons(found, 0, NUM_REASONS, "zh"),
+        "parts": [{"text": text, **part} for part in found.parts[0]],
+    }  # fmt: skip
+    return {"row_id": row_id, "prediction": answer, **told, "values": {COLUMN: float(found.values[0, 0])}}
 
 
 def _texts(table: Table, rows: Sequence[int]) -> list[str]:

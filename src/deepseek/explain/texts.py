@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ from deepseek.engines.text.tokens import TokenRow
 from deepseek.errors import InputError
 from deepseek.explain.hierarchy import Hierarchy, borders_of
 from deepseek.explain.modalities import log_odds
-from deepseek.explain.partition import Budget, owen
+from deepseek.explain.partition import Budget, OwenValues, owen
 from deepseek.explain.told import told_text
 
 COLUMN = "text"  # of a text model
@@ -38,6 +38,26 @@ METHOD = "Owen values over sentences, clauses, words and tokens"
 SERVED = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's text: others wait behind it
 CHUNK_TOKENS = 1 << 13  # that go through the model at once
 Run = Callable[[Arrays], Arrays]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedText:
+    """One text whose tokens can be taken away. Masks are (S, M)."""
+
+    text: str  # that places are told in
+    spans: list[tuple[int, int]]  # (M,)
+    borders: NDArray[np.int64]  # (M - 1,)
+    is_cut: bool
+    num_tokens: int  # L
+    value: Callable[[Bools], Float64]  # what is explained, (S,)
+    logits: Callable[[Bools], Float64]  # (S, C); of an embedding (S, D)
+
+    def owen(self, budget: Budget) -> OwenValues | None:
+        """What each token adds; None where there is none."""
+        if not self.spans:
+            return None
+        return owen(self.value, Hierarchy((len(self.spans),), self.borders), budget=budget)
 
 
 class TextExplainer:
@@ -74,14 +94,13 @@ class TextExplainer:
         if model.labels and target is None:
             logits = self._run(model.join(rows[:1]))["logits"]
             target = model.labels[1] if len(model.labels) == 2 else model.labels[int(logits[0].argmax())]
-        place = model.labels.index(target) if target is not None else None
         began_s = time.perf_counter()
         base, output, parts = np.zeros(len(rows)), np.zeros(len(rows)), []
         for number, (row, text) in enumerate(zip(rows, features, strict=True)):
             if self._budget.time_limit_s is not None:  # what a text leaves is for those behind it
                 left_s = self._budget.time_limit_s * (number + 1) - (time.perf_counter() - began_s)
                 budget = replace(budget, time_limit_s=left_s)
-            found, told = self._of_one(row, text, place, budget)
+            found, told = self._of_one(self._masked(row, text, target), budget)
             base[number], output[number] = found
             parts.append((told,))
         return Attribution(
@@ -96,26 +115,59 @@ class TextExplainer:
         how = "become the tokenizer's mask" if self._model.mask_id is not None else "are left out of the attention"
         return f"absent tokens {how}"
 
-    def _of_one(
-        self, row: TokenRow, given: str, place: int | None, budget: Budget
-    ) -> tuple[tuple[float, float], dict[str, Any]]:
-        """((base, output), what the parts add)."""
+    @property
+    def taken_away(self) -> str:
+        """How a token is: "mask" or "attention"."""
+        return "mask" if self._model.mask_id is not None else "attention"
+
+    def with_run(self, run: Run) -> TextExplainer:
+        """The same of another engine."""
+        return TextExplainer(self._model, run, self._budget)
+
+    def code(self, logits: Float64, target: str) -> NDArray[np.int64]:
+        """(S, C) -> (S,) what is answered: the class's place, or of single labels whether `target` holds."""
+        if self._model.architecture.multi_label or logits.shape[1] == 1:
+            return np.asarray(logits[:, self._model.labels.index(target)] >= 0, np.int64)
+        return np.asarray(logits.argmax(1), np.int64)
+
+    def sign(self, code: int, target: str) -> int:
+        """Whether what adds to `target` speaks for that answer (1), or against it (-1); 0 where it is neither."""
+        labels, place = self._model.labels, self._model.labels.index(target)
+        if self._model.architecture.multi_label or len(labels) == 1:
+            return 1 if code else -1
+        return 1 if code == place else -1 if len(labels) == 2 else 0
+
+    def named(self, code: int, target: str) -> str:
+        """That answer in words."""
+        if self._model.architecture.multi_label or len(self._model.labels) == 1:
+            return target if code else f"not {target}"
+        return self._model.labels[code]
+
+    def masked(self, text: str, target: str | None) -> MaskedText:
+        """One text, as explain() takes its tokens away for a class that the model knows, None for an embedding."""
+        (row,) = cast("Sequence[TokenRow]", self._model.prepare([text], with_offsets=True))
+        return self._masked(row, text, target)
+
+    def _masked(self, row: TokenRow, given: str, target: str | None) -> MaskedText:
         text, shift = self._shown(row, given)
         players = [at for at, (start, end) in enumerate(row.offsets) if end > max(start, -shift)]
         if any(word is not None for word in row.words):  # there are tokenizers that know no words
             players = [at for at in players if row.words[at] is not None]
-        value = self._value(row, np.array(players, np.int64), place)
         spans = [(max(0, row.offsets[at][0] + shift), row.offsets[at][1] + shift) for at in players]
-        if not players:
-            output = float(value(np.ones((1, 0), bool))[0])
-            found, borders = None, np.zeros(0, np.int64)
+        words = [row.words[at] for at in players]
+        borders = borders_of(text, spans, () if None in words else words) if players else np.zeros(0, np.int64)
+        outputs = self._outputs(row, np.array(players, np.int64))
+        return MaskedText(text, spans, borders, row.truncated, len(row), self._value(row, outputs, target), outputs)
+
+    def _of_one(self, masked: MaskedText, budget: Budget) -> tuple[tuple[float, float], dict[str, Any]]:
+        """((base, output), what the parts add)."""
+        found = masked.owen(budget)
+        if found is None:
+            output = float(masked.value(np.ones((1, 0), bool))[0])
             ends = output, output
         else:
-            words = [row.words[at] for at in players]
-            borders = borders_of(text, spans, () if None in words else words)
-            found = owen(value, Hierarchy((len(players),), borders), budget=budget)
             ends = found.base, found.output
-        return ends, told_text(COLUMN, text, spans, borders, found, is_cut=row.truncated)
+        return ends, told_text(COLUMN, masked.text, masked.spans, masked.borders, found, is_cut=masked.is_cut)
 
     def _shown(self, row: TokenRow, given: str) -> tuple[str, int]:
         """The text that places are told in, and how far offsets move: a prompt before it is not the reader's."""
@@ -124,12 +176,11 @@ class TextExplainer:
             return given, -len(prompt)
         return row.text[len(prompt) :], -len(prompt)  # lower case has made other letters of it
 
-    def _value(self, row: TokenRow, players: NDArray[np.int64], place: int | None) -> Callable[[Any], Float64]:
-        """v of masks (S, M)."""
-        mask_id = self._model.mask_id
-        whole = self._run(self._model.join([row]))["embedding"][0].astype(np.float64) if place is None else None
+    def _outputs(self, row: TokenRow, players: NDArray[np.int64]) -> Callable[[Bools], Float64]:
+        """The logits or embeddings of masks."""
+        mask_id, name = self._model.mask_id, "logits" if self._model.labels else "embedding"
 
-        def value(masks: NDArray[np.bool_]) -> Float64:
+        def outputs(masks: Bools) -> Float64:
             found = []
             size = max(1, CHUNK_TOKENS // len(row))
             for start in range(0, len(masks), size):
@@ -138,26 +189,31 @@ class TextExplainer:
                 ids = np.broadcast_to(row.ids, keep.shape)
                 if mask_id is not None:
                     ids, keep = np.where(keep, ids, mask_id), np.ones_like(keep)
-                outputs = self._run({"input_ids": np.ascontiguousarray(ids), "attention_mask": keep.astype(np.int64)})
-                found.append(
-                    _cosines(outputs["embedding"], whole) if whole is not None
-                    else self._log_odds(outputs["logits"], cast("int", place))
-                )  # fmt: skip
+                given = {"input_ids": np.ascontiguousarray(ids), "attention_mask": keep.astype(np.int64)}
+                found.append(self._run(given)[name].astype(np.float64))
             return np.concatenate(found)
 
-        return value
+        return outputs
 
-    def _log_odds(self, logits: NDArray[Any], place: int) -> Float64:
+    def _value(
+        self, row: TokenRow, outputs: Callable[[Bools], Float64], target: str | None
+    ) -> Callable[[Bools], Float64]:
+        """v of masks."""
+        if target is None:
+            whole = self._run(self._model.join([row]))["embedding"][0].astype(np.float64)
+            return lambda masks: _cosines(outputs(masks), whole)
+        place = self._model.labels.index(target)
+        return lambda masks: self._log_odds(outputs(masks), place)
+
+    def _log_odds(self, logits: Float64, place: int) -> Float64:
         """(S, C) -> (S,): of the class against the others together, or of a label that holds or not."""
-        wide = logits.astype(np.float64)
-        if self._model.architecture.multi_label or wide.shape[1] == 1:
-            return wide[:, place]
-        return log_odds(wide, place)
+        if self._model.architecture.multi_label or logits.shape[1] == 1:
+            return logits[:, place]
+        return log_odds(logits, place)
 
 
-def _cosines(found: NDArray[Any], whole: Float64) -> Float64:
+def _cosines(found: Float64, whole: Float64) -> Float64:
     """(S, D) with (D,) -> (S,)."""
-    wide = found.astype(np.float64)
-    sizes = np.linalg.norm(wide, axis=1) * np.linalg.norm(whole)
-    cosines: Float64 = wide @ whole / np.maximum(sizes, 1e-12)
+    sizes = np.linalg.norm(found, axis=1) * np.linalg.norm(whole)
+    cosines: Float64 = found @ whole / np.maximum(sizes, 1e-12)
     return cosines

@@ -23,16 +23,21 @@ from deepseek.errors import IntegrityError
 class ConvertedEngine(PaddedEngine):
     """Of float32 or bfloat16; there is no int8 of a graph that was not built here. Threads may share it."""
 
-    def __init__(self, folder: Path, *, precision: Precision = "f32", num_threads: int = 1) -> None:
+    def __init__(
+        self, folder: Path, *, precision: Precision = "f32", num_threads: int = 1, graph: bytes | None = None
+    ) -> None:
+        """`graph` stands for that of the folder."""
         self.architecture = Converted.read(folder).architecture
         self.precision = precision
         self._weights = None
         self._pooling = Pooling.read(folder)
         self._folder = folder
         try:
-            self._compiled = core(extra="text").compile_model(
-                str(folder / GRAPH), "CPU", cpu_settings(num_threads, bf16=precision != "f32")
-            )
+            engine = core(extra="text")
+            self._compiled = engine.compile_model(
+                str(folder / GRAPH) if graph is None else engine.read_model(graph), "CPU",
+                cpu_settings(num_threads, bf16=precision != "f32"),
+            )  # fmt: skip
         except RuntimeError as error:
             raise self._unfit(str(error).strip().splitlines()[-1][:200]) from error
         named = {name for put in self._compiled.inputs for name in put.get_names()}

@@ -49,10 +49,12 @@ class TextEngine:
         num_threads: int = 1,
         ranges: Mapping[str, Range] | None = None,
         observe: bool = False,
+        weights: Weights | None = None,
     ) -> None:
+        """`weights` stand for those of the folder."""
         self.architecture = Architecture.read(folder)
         self.precision = precision
-        weights = Weights.open(folder)
+        weights = weights or Weights.open(folder)
         self._weights: Weights | None = weights  # the compiled model may share their memory
         names = Names.find(self.architecture, weights)
         model = build(self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe)
