@@ -179,7 +179,7 @@ def test_the_graph_of_a_converted_model_is_shuffled_by_module(tmp_path: Path) ->
 def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepseek.explain.text_trust.MAX_KERNEL", 8)
+    monkeypatch.setattr("deepseek.explain.mask_trust.MAX_KERNEL", 8)
     found = explain_bundle(folder, {"text": [LONG, "the cat is good"]}, trust=True)
     assert found["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
     row = found["explanations"][0]

@@ -30,21 +30,19 @@ from deepseek.explain.explainer import ModelExplainer
 from deepseek.explain.mask_trust import (
     AUTO_LIMIT_S,
     FEW,
-    KERNEL,
-    MAX_SECOND,
-    SECOND_EVALUATIONS,
-    kernel_agreement,
     likeness,
     measured,
     not_measured,
     quickest,
+    second_agreement,
+    second_masks,
+    second_name,
 )
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Part
 from deepseek.nn.trees import LEAF, TreeTable
 
 MAX_OTHERS = 8
-SECOND = f"{KERNEL} columns"
 _PILOT_ROWS = 256
 _MAX_CELLS = 1 << 22  # of one call of the model
 _SHUFFLES = 5  # explanations that the randomised model about costs
@@ -100,7 +98,8 @@ def column_trust(
     return {
         "rows": [one | other for one, other in zip(found, beside, strict=True)],
         "randomised": randomised_model(explainer, many, few[0]["target"], seed=chosen.seed),
-        "num_rows": plan.num_rows, "num_others": plan.num_others, "others_of": of, "second": SECOND,
+        "num_rows": plan.num_rows, "num_others": plan.num_others, "others_of": of,
+        "second": second_name([len(explainer.names)], "columns"),
         "num_evaluations": meter.count, "seconds": perf_counter() - began_s, "seed": chosen.seed,
         "limit_s": limit_s or AUTO_LIMIT_S, "notes": [*notes, *more],
     }  # fmt: skip
@@ -144,7 +143,7 @@ def _plan(
     explain_s = quickest(lambda: meter.explain(nearby, None))
     steps = min(checks.num_steps, num_columns) + 1
     masks = (2 * steps + 1) * (1 + checks.num_random)
-    masks += SECOND_EVALUATIONS if num_columns <= MAX_SECOND else 0
+    masks += second_masks(num_columns)
     once_s = _SHUFFLES * explain_s
     most = AUTO_LIMIT_S if limit_s is None else limit_s
     rows, others = len(features), min(MAX_OTHERS, len(source))
@@ -176,7 +175,7 @@ def _of_row(
     return {
         "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measured(evaluate, values, checks),
         "sensitivity": _sensitivity(meter, features, values, donors, target, _numeric(runtime), checks),
-        "agreement": kernel_agreement(evaluate, values, seed=checks.seed),
+        "agreement": second_agreement(evaluate, values, seed=checks.seed),
     }  # fmt: skip
 
 

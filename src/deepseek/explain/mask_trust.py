@@ -2,7 +2,7 @@
 
     asked = Asked(value)                              value(masks (S, M)) -> (S,), true where one of M players stays
     measured(asked, values, Checks())                 {"num_players", "deletion", "insertion", "infidelity"}
-    kernel_agreement(asked, values, seed=0)           with a second method
+    second_agreement(asked, values, seed=0)           with a second method
     checks, num_rows = afforded(jobs, Checks(), 60.0)
 
 A player is a column, a token, a region. Shapes: M players; S masks.
@@ -27,8 +27,8 @@ ASKED_LIMIT_S = 60.0
 FEW = 4  # players, of which the best order comes up by chance once in 24 times
 KERNEL = "KernelSHAP by masking"
 LEFT_OUT = "leaving out one at a time"
-MAX_SECOND = 250  # players: above them KernelSHAP would need more evaluations than all else
-SECOND_EVALUATIONS = 512
+MAX_KERNEL = 64  # players: with fewer than 8 answers for each, KernelSHAP tells little but its own noise
+SECOND_EVALUATIONS = 512  # of the second method, at most
 _STEPS = (20, 10, 5)  # of a curve, where time is short
 Bools = NDArray[np.bool_]
 Value = Callable[[Bools], Float64]
@@ -66,16 +66,38 @@ def measured(evaluate: Value, values: Float64, checks: Checks) -> dict[str, Any]
     }
 
 
-def kernel_agreement(evaluate: Value, values: Float64, *, seed: int) -> dict[str, float] | None:
-    """agreement() with KernelSHAP; None for one player, and for more than MAX_SECOND."""
+def second_agreement(evaluate: Value, values: Float64, *, seed: int) -> dict[str, float] | None:
+    """agreement() with KernelSHAP, of many players with leaving out one at a time; None for one player, and for more
+    than answers are spent on it."""
     num = len(values)
-    if num < 2 or num > MAX_SECOND:
+    if num > MAX_KERNEL:
+        return left_out_agreement(evaluate, values) if num < SECOND_EVALUATIONS else None
+    if num < 2:
         return None
     found = kernel_shap(
         lambda rows: evaluate(rows > 0.5), np.ones(num), np.zeros((1, num)), num_evaluations=SECOND_EVALUATIONS,
         seed=seed,
     )  # fmt: skip
     return agreement(values, found.values)
+
+
+def second_masks(num: int) -> int:
+    """What second_agreement() asks for."""
+    if num > MAX_KERNEL:
+        return num + 1 if num < SECOND_EVALUATIONS else 0
+    return SECOND_EVALUATIONS
+
+
+def second_name(sizes: Sequence[int], unit: str) -> str:
+    """How second_agreement() is called, of rows with so many players.
+
+    >>> second_name([4, 80], "tokens")
+    'KernelSHAP by masking tokens, above 64 leaving out one at a time'
+    """
+    if min(sizes) > MAX_KERNEL:
+        return LEFT_OUT
+    kernel = f"{KERNEL} {unit}"
+    return kernel if max(sizes) <= MAX_KERNEL else f"{kernel}, above {MAX_KERNEL} {LEFT_OUT}"
 
 
 def left_out_agreement(evaluate: Value, values: Float64) -> dict[str, float] | None:
@@ -113,13 +135,13 @@ class Job:
     num_players: int
     answer_s: float  # that one mask takes
     besides: int = 0  # masks beside curves, infidelity and the second method
-    has_kernel: bool = True
+    has_second: bool = True
 
     def seconds(self, checks: Checks) -> float:
         """What it is expected to take."""
         steps = max(0, min(checks.num_steps, self.num_players) - 1)  # both ends are the same for all orders
         masks = 2 + 2 * steps * (1 + checks.num_random) + checks.num_random
-        masks += SECOND_EVALUATIONS if self.has_kernel and self.num_players <= MAX_SECOND else 0
+        masks += second_masks(self.num_players) if self.has_second else 0
         if self.num_players < 20:  # there are no more sets than these
             masks = min(masks, 2**self.num_players)
         return (masks + self.besides) * self.answer_s

@@ -126,12 +126,12 @@ def _answers_s(explainer: ModalityExplainer, rows: Sequence[Explained]) -> dict[
 def _job(explainer: ModalityExplainer, row: Explained, answers_s: dict[str, float], checks: Checks) -> Job:
     num = int(explainer.there(row.sample).sum())
     near = checks.num_near * (2**num if num <= EXACT else NUM_ORDERS * num)
-    return Job(num, answers_s[""], besides=near + 2 * num, has_kernel=False)
+    return Job(num, answers_s[""], besides=near + 2 * num, has_second=False)
 
 
 def _part_job(column: PartedColumn, found: OwenValues, answers_s: dict[str, float]) -> Job:
     num = len(_players(column, found)[1])
-    return Job(num, 2 * answers_s[column.name], besides=num, has_kernel=False)
+    return Job(num, 2 * answers_s[column.name], besides=num, has_second=False)
 
 
 def _plan(

@@ -24,25 +24,21 @@ from deepseek.explain.evidence import evidence
 from deepseek.explain.mask_trust import (
     AUTO_LIMIT_S,
     FEW,
-    KERNEL,
-    LEFT_OUT,
     Asked,
     Job,
     afforded,
-    kernel_agreement,
-    left_out_agreement,
     likeness,
     measured,
     not_measured,
     quickest,
+    second_agreement,
+    second_name,
     told_of_plan,
 )
 from deepseek.explain.partition import Budget
 from deepseek.explain.shuffled import MAX_BLOCKS, Layer, blocks_of, layers_of_text, shuffled_text
 from deepseek.explain.texts import COLUMN, MaskedText, TextExplainer
 
-MAX_KERNEL = 64  # tokens: with fewer than 8 answers for each, KernelSHAP tells little but its own noise
-SECOND = f"{KERNEL} tokens"
 SHUFFLED_ROWS = 3  # texts that are explained for the randomised model
 SHUFFLED_BUDGET = Budget(num_evaluations=128)
 _TRIAL = 4  # masks
@@ -87,7 +83,8 @@ def text_trust(
     shuffled, count = _randomised(explainer, folder, some[:SHUFFLED_ROWS], layers, given.seed)
     return {
         "rows": found, "randomised": shuffled, "num_rows": num_rows, "num_others": 0,
-        "others_of": "no other rows: tokens are masked", "second": _second_name(jobs[:num_rows]),
+        "others_of": "no other rows: tokens are masked",
+        "second": second_name([job.num_players for job in jobs[:num_rows]], "tokens"),
         "num_evaluations": sum(meter.count for meter in meters) + count, "seconds": perf_counter() - began_s,
         "seed": given.seed, "limit_s": most, "unit": "tokens", "taken_away": explainer.taken_away,
         "notes": [
@@ -117,8 +114,8 @@ def _token_s(texts: Sequence[MaskedText]) -> float:
 
 
 def _job(masked: MaskedText, token_s: float) -> Job:
-    num = len(masked.spans)  # one more mask of each in the counterfactual, and of long texts in the second method
-    return Job(num, token_s * masked.num_tokens, besides=2 * num, has_kernel=num <= MAX_KERNEL)
+    num = len(masked.spans)  # one more mask of each in the counterfactual
+    return Job(num, token_s * masked.num_tokens, besides=num)
 
 
 def _shuffled_s(num_blocks: int, open_s: float, answers_s: Sequence[float]) -> float:
@@ -148,22 +145,9 @@ def _of_row(
     values = np.array([token["value"] for token in row["parts"][0]["tokens"]])
     return {
         "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measured(meter.value, values, checks),
-        "sensitivity": None, "agreement": _second(meter.value, values, checks.seed), "nearest": None,
+        "sensitivity": None, "agreement": second_agreement(meter.value, values, seed=checks.seed), "nearest": None,
         "counterfactual": _evidence(explainer, masked, meter, values, row["target"]),
     }  # fmt: skip
-
-
-def _second_name(jobs: Sequence[Job]) -> str:
-    sizes = [job.num_players for job in jobs]
-    if min(sizes) > MAX_KERNEL:
-        return LEFT_OUT
-    return SECOND if max(sizes) <= MAX_KERNEL else f"{SECOND}, above {MAX_KERNEL} {LEFT_OUT}"
-
-
-def _second(asked: Asked, values: Float64, seed: int) -> dict[str, float] | None:
-    return (
-        kernel_agreement(asked, values, seed=seed) if len(values) <= MAX_KERNEL else left_out_agreement(asked, values)
-    )
 
 
 def _evidence(
