@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+ROUNDING_DECIMALS = 10  # what is as near to one as this is one that was added up
 UNKNOWN = "–"  # what stands where a number is missing or not finite
 MINUS = "−"
 _EXPONENT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -20,8 +21,8 @@ def number(value: float | None) -> str:
 
     A value just below one does not become "1.00": a perfect score must be perfect.
 
-    >>> number(0.99972), number(1), number(0.0000123), number(-3.14159), number(float("nan"))
-    ('0.9997', '1.00', '1.23 × 10⁻⁵', '−3.14', '–')
+    >>> number(0.99972), number(1), number(1 - 1e-13), number(0.0000123), number(-3.14159), number(float("nan"))
+    ('0.9997', '1.00', '1.00', '1.23 × 10⁻⁵', '−3.14', '–')
     """
     if value is None or not math.isfinite(value):
         return UNKNOWN
@@ -163,7 +164,9 @@ def _decimals(value: float) -> int:
     decimals = max(0, 2 - math.floor(math.log10(magnitude)))
     if magnitude >= 1:
         return max(0, 2 - math.floor(math.log10(round(magnitude, decimals))))  # 9.996 is 10.0, not 10.00
-    while round(magnitude, decimals) >= 1 and decimals < 12:
+    if round(magnitude, ROUNDING_DECIMALS) >= 1:
+        return 2
+    while round(magnitude, decimals) >= 1:
         decimals += 1
     return decimals
 
