@@ -122,6 +122,8 @@ def _answer(report: Mapping[str, Any], name: str) -> Text:
     en = " and ".join(filter(None, [", ".join(columns[:-1]), columns[-1]])) if columns else "nothing"
     zh = "、".join(columns)
     whose = f"the answers of {name}" if name else "the answers"
+    if len(report["importance"]) == 1:  # all that there is moves most: what counts is what it is made of
+        return Text(f"What in {en} moves {whose}, over {rows} rows.", f"{zh} 中的哪些部分影响输出，共 {rows} 行。")
     return Text(
         f"{en} move{'s' if len(columns) == 1 else ''} {whose} most: {share} % of all influence over {rows} rows.",
         f"对 {name or '模型'} 结果影响最大的是 {zh}：在 {rows} 行数据上占全部影响的 {share} %。",
