@@ -19,7 +19,12 @@ from deepseek import look
 from deepseek.data.mel import mel
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
-SCALES = {"log-odds": "对数几率", "probability": "概率", "target units": "目标单位"}
+SCALES = {
+    "log-odds": "对数几率",
+    "probability": "概率",
+    "target units": "目标单位",
+    "cosine similarity": "余弦相似度",
+}
 SPECTROGRAM_HZ = 20.0  # where the picture of a sound begins
 _TITLES = {
     "text": Text("Which words moved it: ", "哪些词影响了结果："),
