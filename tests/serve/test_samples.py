@@ -20,6 +20,7 @@ import tritonclient.grpc as triton
 from PIL import Image
 
 from deepseek.engines import FusedRuntime
+from deepseek.explain.media_rows import SERVED
 from deepseek.explain.modalities import ModalityExplainer
 from deepseek.serve import Client, create_app
 from deepseek.serve.config import Settings
@@ -275,6 +276,41 @@ def test_explanations_add_up_and_name_the_columns(server: Server, runtime: Fused
     assert [first["output"], second["output"]] == pytest.approx(margin.tolist(), abs=1e-6)
     other = post(server, {"instances": rows[:1], "target": "no"}, verb="explain").json()["explanations"][0]
     assert other["output"] == pytest.approx(-first["output"])
+
+
+def test_parts_of_files_and_texts_are_explained_where_they_are_asked_for(server: Server) -> None:
+    rows = [visit(9), visit(90, photo=None), visit(40, note=None)]
+    plain = post(server, {"instances": rows, "parts": False}, verb="explain").json()["explanations"]
+    found = post(server, {"instances": rows, "parts": True}, verb="explain").json()["explanations"]
+    assert [row["values"] for row in found] == [row["values"] for row in plain]
+    assert not any("parts" in row for row in plain)
+    kinds = [[part["kind"] for part in row["parts"]] for row in found]
+    assert kinds == [["image", "series", "text"], ["series", "text"], ["image", "series"]]
+    (note,) = [part for part in found[0]["parts"] if part["kind"] == "text"]
+    assert [token["text"] for token in note["tokens"]] == visit(9)["note"].split()
+    for row in found:
+        for part in row["parts"]:
+            told = next(part[name] for name in ("tokens", "regions", "stretches") if name in part)
+            assert sum(each["value"] for each in told) == pytest.approx(row["values"][part["column"]], abs=1e-6)
+            assert part["num_evaluations"] <= SERVED.num_evaluations
+
+
+def test_requests_with_parts_and_without_are_answered_beside_each_other(server: Server) -> None:
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            bodies = [{"instances": [visit(number)], "parts": bool(number % 2)} for number in range(12)]
+            return await asyncio.gather(*(client.post("/v1/models/visits:explain", json=body) for body in bodies))
+
+    for number, answer in enumerate(asyncio.run(ask())):
+        assert answer.status_code == 200
+        assert ("parts" in answer.json()["explanations"][0]) == bool(number % 2)
+
+
+@pytest.mark.parametrize("given", ["yes", 1, None])
+def test_parts_are_asked_for_by_true_or_false(server: Server, given: Any) -> None:
+    answer = post(server, {"instances": [visit(4)], "parts": given}, verb="explain")
+    assert answer.status_code == 422
+    assert '"parts" is' in answer.json()["error"]["message"]
 
 
 def test_reasons_speak_of_files_without_sending_them_back(server: Server) -> None:

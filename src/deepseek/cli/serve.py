@@ -329,9 +329,10 @@ def explainer_of(runtime: Runtime | FusedRuntime | TextFace) -> Any:
 
         return TextExplainer(runtime.model, runtime.run, SERVED)
     if not isinstance(runtime, Runtime):
+        from deepseek.explain.media_rows import PartsExplainer
         from deepseek.explain.modalities import ModalityExplainer
 
-        return ModalityExplainer(runtime)
+        return PartsExplainer(ModalityExplainer(runtime))
 
     # The score of the engine that serves: then the residual covers the difference between engines too.
     return explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)

@@ -29,7 +29,7 @@ from deepseek.data.media import BrokenError, is_missing
 from deepseek.errors import DeepseekError, InputError, MissingError, TooLargeError
 
 PRIVATE = "\0"  # before the names of what travels beside the prepared arrays: no column has it
-PLACES, COUNTS, SIZES, BYTES = (PRIVATE + name for name in ("rows", "files", "sizes", "bytes"))
+PLACES, COUNTS, SIZES, BYTES, TEXTS = (PRIVATE + name for name in ("rows", "files", "sizes", "bytes", "texts"))
 SHOWN = 60  # characters of a text in a sentence
 Files = tuple[bytes, ...]  # of one value; none where it is missing
 
@@ -127,6 +127,13 @@ def pack(parts: Sequence[Sent]) -> dict[str, NDArray[Any]]:
         BYTES: np.frombuffer(b"".join(data), np.uint8),
     }
     return found | {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+
+
+def pack_texts(preparer: SamplePreparer, records: Sequence[Record]) -> NDArray[np.bytes_]:
+    """(N,) of each row its texts by column as JSON, which who explains parts of them reads beside the samples: from
+    token ids no text comes back."""
+    columns = [column.name for column in preparer.media if column.kind == "text"]
+    return np.array([json.dumps({name: record.get(name) for name in columns}).encode() for record in records])
 
 
 def read(preparer: SamplePreparer, arrays: Arrays) -> tuple[Tensors, NDArray[np.bytes_]]:

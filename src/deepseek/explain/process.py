@@ -22,7 +22,7 @@ from deepseek.explain.priority import give_way
 if TYPE_CHECKING:
     from deepseek.engines import FusedRuntime
     from deepseek.engines.text import TextEngine, TextModel
-    from deepseek.explain.modalities import ModalityExplainer
+    from deepseek.explain.media_rows import PartsExplainer
 
 
 class OpenedExplainer:
@@ -51,9 +51,10 @@ class OpenedExplainer:
 
 
 class OpenedModalities:
-    """Rows of several modalities as data.sent packs them, and the classes to explain, to attributions."""
+    """Rows of several modalities as data.sent packs them, and the classes to explain, to attributions; with parts of
+    files and texts where the texts come beside them."""
 
-    def __init__(self, runtime: FusedRuntime, explainer: ModalityExplainer) -> None:
+    def __init__(self, runtime: FusedRuntime, explainer: PartsExplainer) -> None:
         self._runtime = runtime
         self._explainer = explainer
         self.close = runtime.close
@@ -62,11 +63,12 @@ class OpenedModalities:
     def open(cls, spec: Mapping[str, Any]) -> OpenedModalities:
         """IntegrityError as above; InputError for a bundle that does not say what it answers to nothing."""
         from deepseek.engines import FusedRuntime
+        from deepseek.explain.media_rows import PartsExplainer
         from deepseek.explain.modalities import ModalityExplainer
 
         runtime = FusedRuntime.open(spec["path"])
         check_digest(runtime, spec)
-        return cls(runtime, ModalityExplainer(runtime))
+        return cls(runtime, PartsExplainer(ModalityExplainer(runtime)))
 
     def run(self, arrays: Arrays) -> Arrays:
         return explain_rows(self._explainer, self._runtime.labels, arrays)

@@ -175,7 +175,7 @@ class Explanations:
         self._scheduler = Scheduler(
             model, explainers.pool, batch_rows=BATCH_ROWS, limit_rows=settings.max_queued_rows,
             engine_timeout_s=settings.engine_timeout_s, slice_s=SLICE_S, emit=_unheard,
-            join=partial(_join, face), concat=_concat,
+            join=partial(_join, face), concat=_concat, fits=_fits,
         )  # fmt: skip
 
     async def turn(self, call: Call) -> None:
@@ -227,6 +227,11 @@ class Explanations:
                 fix="POST to :explain instead",
             )
         return words(attribution, record, num_reasons, row=row, outcome=self._face.card.target)
+
+
+def _fits(rows: Rows, others: Rows) -> bool:
+    """Whether they are asked for the same: parts of files and texts take longer."""
+    return type(rows.features) is type(others.features)
 
 
 def _join(face: Face, rows: list[Rows]) -> Arrays:

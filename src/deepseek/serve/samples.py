@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Flag, Prediction, Record
-from deepseek.data.sent import Sent, fault_of, in_words, pack, take
+from deepseek.data.sent import TEXTS, Sent, fault_of, in_words, pack, pack_texts, take
 from deepseek.errors import DeepseekError
 
 if TYPE_CHECKING:
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
 
 
 JOINED_BYTES = 1 << 20  # of files a row, up to which it is computed with those of other requests
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """Rows whose parts are to be explained, too, with their texts."""
+
+    sent: Sent
+    texts: NDArray[np.bytes_]  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.sent)
+
+    def __getitem__(self, rows: slice) -> Parted:
+        return Parted(self.sent[rows], self.texts[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,17 @@ class SamplesFace:
 
     def join(self, rows: list[Sent]) -> Arrays:
         return pack(rows)
+
+    def with_parts(self, features: Sent, records: Sequence[Record]) -> Parted:
+        """What an explainer is given of rows that prepare() has taken, where the parts of their files and texts are
+        asked for."""
+        return Parted(features, pack_texts(self.runtime.preparer, records))
+
+    def join_questions(self, rows: Sequence[Sent | Parted]) -> Arrays:
+        """The rows of several requests, all with parts or none, for a process that explains."""
+        parted = [each for each in rows if isinstance(each, Parted)]
+        sent = [each.sent if isinstance(each, Parted) else each for each in rows]
+        return pack(sent) | ({TEXTS: np.concatenate([each.texts for each in parted])} if parted else {})
 
     def concat(self, outputs: list[Arrays]) -> Arrays:
         return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}

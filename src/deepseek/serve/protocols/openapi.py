@@ -60,7 +60,8 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     forms = [_body({"instances": instances} | reasons), _body(_rows(model) | reasons, "rows")]
     predict = {"oneOf": forms if graph is None else openapi_graph.bodies(graph)}
     tensors = array(_tensor(model) if graph is None else openapi_graph.tensor(graph))
-    explain = _body({"instances": instances} | _target(model))
+    asks_parts = {"parts": {"type": "boolean"}} if hasattr(model.face, "with_parts") else {}
+    explain = _body({"instances": instances} | _target(model) | asks_parts)
     takers = ":predict takes" if model.face.runtime is None else ":predict and :explain take"
     return {
         v1: get_of(f"{model.name}: what it is", object_of({"id": TEXT, "version": TEXT, "task": TEXT})),
@@ -169,7 +170,7 @@ def _predictions(model: ServedModel) -> Schema:
 def _explanations() -> Schema:
     row = {"base_value": NUMBER, "output": NUMBER, "residual": NUMBER, "scale": TEXT, "method": TEXT}
     values = {"type": "object", "additionalProperties": NUMBER}
-    parts = array({"type": "object"})  # of texts: what tokens and sentences add
+    parts = array({"type": "object"})  # of texts and files: what tokens, sentences, regions add
     row_type = object_of(row | {"values": values})
     row_type["properties"] |= {"parts": parts, "is_partial": {"type": "boolean"}}
     return object_of({"explanations": array(row_type)})

@@ -179,7 +179,8 @@ async def explain(call: Call, model: ServedModel) -> Answer:
     await model.explanations.turn(call)
     if b"content-encoding" in call.headers:
         await inflate(call, model)
-    body = await _read(call, model, {"instances", "target"})
+    with_parts = getattr(model.face, "with_parts", None)
+    body = await _read(call, model, {"instances", "target"} | ({"parts"} if with_parts is not None else set()))
     records = _instances(body, model, call.settings.max_rows)
     _check_explained(len(records), call.settings.max_explain_rows)
     target = _target(body, model)
@@ -188,8 +189,19 @@ async def explain(call: Call, model: ServedModel) -> Answer:
         targets = _targets(model, prediction) if target is None else [target] * len(records)
     else:  # what is explained is known without the answers
         batch, targets = await model.prepare(call, records), [target] * len(records)
-    explained = await model.explanations.make(call, _questions(model, batch, records), targets)
+    if with_parts is not None and _wants_parts(body):
+        asked = with_parts(batch.features, records)
+    else:
+        asked = _questions(model, batch, records)
+    explained = await model.explanations.make(call, asked, targets)
     return Answer(await model.offload(_explained_cells(model, len(records)), _encode_explanations, explained))
+
+
+def _wants_parts(body: Mapping[str, Any]) -> bool:
+    found = body.get("parts", False)
+    if not isinstance(found, bool):
+        raise InputError(f'"parts" is {kind_of(found)}', expected="true or false", fix="say true, or leave it out")
+    return found
 
 
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
