@@ -8,7 +8,8 @@ import pytest
 from checklists import COPY, FILLER, GIVE, LIST, Hashed, contract
 from deepseek.errors import InputError
 from deepseek.explain import cite
-from deepseek.explain.cite import Checklist, CiteOptions, Corpus
+from deepseek.explain.cite import Checklist, CiteOptions, Contract, Corpus
+from deepseek.explain.cite.verdict import NUM_SUMMED, Readers, Verdicts
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,39 @@ def test_contracts_that_do_not_fit_are_refused(checklist: Checklist) -> None:
         Checklist.fit(wrong, LIST[:1], Hashed())
     with pytest.raises(InputError, match="the contract has no clause"):
         checklist.check([])
+
+
+def test_contracts_that_share_no_word_can_be_learned_from() -> None:
+    words = ["alpha", "bravo", "carol", "delta", "eagle", "frost", "grape", "hotel", "india", "joker"]
+    evidence = [np.array([[label, 0], [0, 0]]) for label in (0, 1, 2, 0, 1)]
+    made = [Contract((words[at], words[at + 5]), each, each[0]) for at, each in enumerate(evidence)]
+    found = Checklist.fit(made, LIST, Hashed()).check(made[0].clauses)
+    assert [sum(finding.probabilities) for finding in found] == pytest.approx([1, 1], abs=1e-5)
+    assert found[1].label == "NotMentioned"
+
+
+def test_a_reader_knows_from_the_scores_alone_whether_any_clause_is_evidence() -> None:
+    """Every contract has the same words and vectors."""
+    clauses, vectors = (FILLER[0], FILLER[1]), Hashed().passages(FILLER[:2])
+    labels = [0, 1] * 10
+    made = [Contract(clauses, np.array([[label], [0]]), np.array([label])) for label in labels]
+    ranked = [np.array([[2.0 if label else -4.0], [-6.0]]) for label in labels]
+    readers = Readers.fit(made, [vectors] * len(made), ranked)
+    for label, score in ((0, -4.5), (0, -3.0), (1, 1.5), (1, 3.0)):
+        chances = readers.probabilities(clauses, vectors, np.array([[score], [-6.0]]))
+        assert chances.argmax() == label
+        assert readers.probabilities(clauses[:1], vectors[:1], np.array([[score]])).argmax() == label
+
+
+class Sure:
+    """Trees that say one label of every sentence."""
+
+    def predict_proba(self, table: np.ndarray) -> np.ndarray:
+        assert table.shape == (2, NUM_SUMMED)
+        return np.tile(np.array([0, 1, 0], np.float32), (len(table), 1))
+
+
+def test_reader_and_trees_count_the_same() -> None:
+    verdicts = Verdicts(Readers.of([1, 2]), Sure())
+    found = verdicts.probabilities(FILLER[:3], Hashed().passages(FILLER[:3]), np.zeros((3, 2, 15)), np.zeros((3, 2)))
+    assert found.tolist() == [[0, 1, 0], [0, 0.5, 0.5]]

@@ -5,8 +5,9 @@
         finding.label, finding.places[:3]     # "Entailment", the places of the likeliest clauses, best first
 
 Three steps, each trained on what the step before says of contracts that it has not seen (5 folds): two views of each
-clause (evidence.py), boosted trees that rank clauses, boosted trees that decide on the whole contract. The task is that
-of ContractNLI (Koreeda and Manning 2021). As a scorer of cite() it judges sentences of its list alone.
+clause (evidence.py), boosted trees that rank clauses, readers and boosted trees that decide on the whole contract
+(verdict.py). The task is that of ContractNLI (Koreeda and Manning 2021). As a scorer of cite() it judges sentences of
+its list alone.
 """
 
 from __future__ import annotations

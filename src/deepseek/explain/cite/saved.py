@@ -34,7 +34,7 @@ from deepseek.engines.xgboost_file import check_learner
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError, TooLargeError
 from deepseek.explain.cite.embed import Embedder
 from deepseek.explain.cite.evidence import NUM_FEATURES, Views
-from deepseek.explain.cite.verdict import NUM_SUMMED, Readers, Verdicts
+from deepseek.explain.cite.verdict import NUM_SCORES, NUM_SUMMED, Readers, Verdicts
 from deepseek.extras import need
 from deepseek.files import read_bounded
 
@@ -42,7 +42,7 @@ FORMAT = 1
 LISTING, WORDS, ARRAYS, RANKER, VERDICTS = (
     "checklist.json", "words.json", "arrays.safetensors", "ranker.ubj", "verdicts.ubj"
 )  # fmt: skip
-#: Bytes of each file. 111 contracts of contract-nli with 17 sentences make 6.5 MB of arrays, the others less than 1 MB.
+#: Bytes of each file. 111 contracts of contract-nli with 17 sentences make 6 MB of arrays, the others less than 1 MB.
 LIMITS = {LISTING: 2**14, WORDS: 2**27, ARRAYS: 2**30, RANKER: 2**27, VERDICTS: 2**27}
 #: Least cosine of a sentence's vectors then and now: machines and precisions differ by less, models by more.
 LEAST_COSINE = 0.99
@@ -208,7 +208,7 @@ def _check_shapes(
             raise ValueError(f"reader {place} tells the labels {classes} apart")
         rows = len(classes) if len(classes) > 2 else 1
         wanted |= {
-            f"reader{place}.idf": (num,), f"reader{place}.coef": (rows, num + size),
+            f"reader{place}.idf": (num,), f"reader{place}.coef": (rows, num + size + NUM_SCORES),
             f"reader{place}.intercept": (rows,), f"reader{place}.classes": (len(classes),),
         }  # fmt: skip
     if len(readers) != num_sentences or {name: array.shape for name, array in arrays.items()} != wanted:

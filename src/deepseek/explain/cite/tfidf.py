@@ -19,8 +19,12 @@ _HOW: dict[str, Any] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True
 
 
 def fitted(texts: Sequence[str]) -> Any:
-    """A TfidfVectorizer of scikit-learn; a term must be in two of the texts."""
-    return _vectorizer().fit(texts)
+    """A TfidfVectorizer of scikit-learn; a term must be in two of the texts, unless none is: a handful of short clauses
+    may share no word. ValueError for texts without a word."""
+    try:
+        return _vectorizer().fit(texts)
+    except ValueError:
+        return _vectorizer(min_df=1).fit(texts)
 
 
 def vocabulary(words: Any) -> list[str]:
@@ -36,4 +40,4 @@ def opened(terms: Sequence[str], idf: Float64) -> Any:
 
 
 def _vectorizer(**given: Any) -> Any:
-    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**_HOW, **given)
+    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**(_HOW | given))

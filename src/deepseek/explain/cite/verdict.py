@@ -3,8 +3,9 @@
     verdicts = Verdicts.fit(contracts, vectors, tables, ranked, fold)
     verdicts.probabilities(clauses, vectors, table, ranked)       # (H, 3)
 
-A logistic regression for each sentence reads the likeliest clauses; boosted trees weigh it against how likely these
-clauses are evidence at all.
+A logistic regression for each sentence reads the likeliest clause, what all clauses mean and how likely they are
+evidence at all; boosted trees weigh it against the shape of the contract. Both count the same: either alone is right
+about as often, and the chances of their mean are nearer to the truth.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from deepseek.explain.cite.evidence import Contract
 from deepseek.explain.cite.tfidf import fitted, opened, vocabulary
 from deepseek.extras import need
 
-NUM_READ, NUM_MEANT, NUM_CHANCES = 3, 2, 4  # clauses that are read, whose vectors are averaged, whose scores count
+NUM_SCORES, NUM_CHANCES = 3, 4  # best scores that a reader sees, and that the trees see
+SCALE = 4.0  # of a reader's scores: about as large as its other columns, for one strength weighs them all
+NO_EVIDENCE = 0.5  # added to the clauses' chances: where none is evidence, the mean of their vectors is near 0
 NUM_SUMMED = NUM_CHANCES + 10  # columns of _summary
 STRENGTH = 5.0
 TREES = {
@@ -31,7 +34,8 @@ _TURNS = (" not ", " no ", " except", "unless", "without", "however")
 
 
 class Readers:
-    """One reader for each sentence: a label where all contracts had it, else words and a logistic regression."""
+    """One reader for each sentence: a label where all contracts had it, else words and a logistic regression over them,
+    a mean vector and the best scores."""
 
     def __init__(self, made: Sequence[Any]) -> None:
         self._made = list(made)
@@ -51,7 +55,8 @@ class Readers:
         return cls(made)
 
     def parts(self) -> list[int | tuple[list[str], dict[str, Any]]]:
-        """Each reader as its label, or as terms (V) and arrays: idf (V,), coef (K, V + D), intercept (K,), classes."""
+        """Each reader as its label, or as terms (V) and arrays: idf (V,), coef (K, V + D + NUM_SCORES), intercept (K,),
+        classes."""
         return [
             made
             if isinstance(made, int)
@@ -127,7 +132,7 @@ class Verdicts:
     def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
         """(H, 3) of one contract."""
         said = self.readers.probabilities(clauses, vectors, ranked)
-        return np.asarray(self.trees.predict_proba(_summary(clauses, table, ranked, said)), np.float64)
+        return np.asarray((said + self.trees.predict_proba(_summary(clauses, table, ranked, said))) / 2, np.float64)
 
 
 def _regression() -> Any:
@@ -135,13 +140,21 @@ def _regression() -> Any:
     return linear.LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-2)
 
 
-def _read(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float32]:
-    """The likeliest clauses as one text, and the mean of their vectors."""
+def _read(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float64]:
+    """The likeliest clause; (D + NUM_SCORES,): the clauses' vectors weighed by their chances, and the best scores."""
     order = np.argsort(-scores, kind="stable")
-    return " ".join(clauses[place] for place in order[:NUM_READ]), vectors[order[:NUM_MEANT]].mean(axis=0)
+    chances = 1 / (1 + np.exp(-scores))
+    mean = (vectors * chances[:, None]).sum(axis=0) / (chances.sum() + NO_EVIDENCE)
+    return clauses[order[0]], np.concatenate([mean, _best(scores[order], NUM_SCORES) / SCALE])
 
 
-def _joined(words: Any, read: Sequence[tuple[str, Float32]]) -> Any:
+def _best(falling: Float64, num: int) -> Float64:
+    """The first rows, with -20 for clauses that a short contract does not have."""
+    first = falling[:num]
+    return np.pad(first, [(0, num - len(first)), *[(0, 0)] * (first.ndim - 1)], constant_values=-20.0)
+
+
+def _joined(words: Any, read: Sequence[tuple[str, Float64]]) -> Any:
     sparse = need("scipy.sparse", extra="tabular")
     return sparse.hstack(
         [words.transform([each[0] for each in read]), sparse.csr_matrix([each[1] for each in read])]
@@ -150,8 +163,7 @@ def _joined(words: Any, read: Sequence[tuple[str, Float32]]) -> Any:
 
 def _summary(clauses: Sequence[str], table: Float64, ranked: Float64, said: Float64) -> Float64:
     """(H, F): the best scores, the readers' log-chances, and turns such as "except" in the likeliest clause."""
-    best = -np.sort(-ranked, axis=0)[:NUM_CHANCES]
-    best = np.pad(best, ((0, NUM_CHANCES - len(best)), (0, 0)), constant_values=-20.0).T
+    best = _best(-np.sort(-ranked, axis=0), NUM_CHANCES).T
     texts = [clauses[place].lower() for place in ranked.argmax(axis=0)]
     turns = [[sum(text.count(word) for word in _TURNS), np.log1p(len(text))] for text in texts]
     kinds = np.stack([np.full(len(texts), len(clauses)), np.arange(len(texts))], axis=1)
