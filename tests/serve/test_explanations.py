@@ -72,6 +72,32 @@ def explanations(runtime: Runtime, limit: int = 100, pause_s: float = 0.0) -> Ca
     return make
 
 
+def test_rows_that_a_full_queue_would_refuse_are_not_prepared(
+    runtimes: dict[str, Runtime], loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[int] = []
+
+    async def work(app: App, client: httpx.AsyncClient) -> Any:
+        body = {"instances": [loan] * 3}
+        await client.post(EXPLAIN, json=body)  # the process is there
+        (pid,) = app.explainers.pids
+        os.kill(pid, signal.SIGSTOP)
+        waiting = [asyncio.create_task(client.post(EXPLAIN, json=body)) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        face = app.models["loans"].face
+        prepare = face.prepare
+        monkeypatch.setattr(face, "prepare", lambda records: prepared.append(len(records)) or prepare(records))
+        late = await client.post(EXPLAIN, json=body)
+        os.kill(pid, signal.SIGCONT)
+        return late, [(await each).status_code for each in waiting]
+
+    (late, others), _ = ask(runtimes, work, engine_timeout_s=60, max_queued_rows=6)
+    assert late.status_code == 429
+    assert int(late.headers["retry-after"]) >= 1
+    assert prepared == []
+    assert others.count(200) >= 2
+
+
 def test_a_full_queue_refuses_and_a_past_deadline_is_not_explained(runtimes: dict[str, Runtime]) -> None:
     async def run() -> list[Any]:
         busy, slow = explanations(runtimes["loans"], limit=4), explanations(runtimes["loans"], pause_s=0.1)
@@ -100,10 +126,11 @@ def ask(
     work: Callable[[App, httpx.AsyncClient], Awaitable[Any]],
     module: str = "deepseek.explain.process",
     engine_timeout_s: float = 1.0,
+    max_queued_rows: int = 1_000,
 ) -> tuple[Any, Events]:
     """What `work` makes of a server with an engine process, and what happened to it."""
     events = Events()
-    settings = Settings(workers=1, engine_timeout_s=engine_timeout_s)
+    settings = Settings(workers=1, engine_timeout_s=engine_timeout_s, max_queued_rows=max_queued_rows)
     app = create_app(runtimes, settings=settings, sinks=[events], reason_codes=words_for, explain_module=module)
 
     async def run() -> Any:

@@ -20,8 +20,8 @@ import tritonclient.grpc as triton
 from PIL import Image
 
 from deepseek.engines import FusedRuntime
-from deepseek.explain.media_rows import SERVED
 from deepseek.explain.modalities import ModalityExplainer
+from deepseek.explain.partition import SERVED
 from deepseek.serve import Client, create_app
 from deepseek.serve.config import Settings
 from deepseek.serve.samples import SamplesFace

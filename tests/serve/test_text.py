@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.explain.texts import SERVED, TextExplainer
+from deepseek.explain.partition import SERVED
+from deepseek.explain.texts import TextExplainer
 from deepseek.serve import Client, Settings, create_app
 from deepseek.serve.text import TextFace
 from serving import Server, serving, started

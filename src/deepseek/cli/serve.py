@@ -325,7 +325,8 @@ def explainer_of(runtime: Runtime | FusedRuntime | TextFace) -> Any:
     from deepseek.serve.text import TextFace
 
     if isinstance(runtime, TextFace):
-        from deepseek.explain.texts import SERVED, TextExplainer
+        from deepseek.explain.partition import SERVED
+        from deepseek.explain.texts import TextExplainer
 
         return TextExplainer(runtime.model, runtime.run, SERVED)
     if not isinstance(runtime, Runtime):

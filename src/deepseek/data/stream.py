@@ -15,6 +15,7 @@ gets rows of its own, and as many batches as the others. Records are read here, 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def label_of(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] 
     return found
 
 
-class Place:
+class Place(ABC):
     """Where a stream stands: how many passes it has given, and batches of this one. Its kin says what the order of rows
     depends on."""
 
@@ -129,9 +130,9 @@ class Place:
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
         self._start = self.batch
 
+    @abstractmethod
     def _identity(self) -> Any:
         """JSON, equal for equal orders."""
-        raise NotImplementedError
 
 
 class ShardStream(Place):

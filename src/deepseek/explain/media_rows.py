@@ -17,9 +17,7 @@ from deepseek.contracts import Arrays, Attribution, Tensors
 from deepseek.data.sent import TEXTS
 from deepseek.explain.media import parts_of
 from deepseek.explain.modalities import ModalityExplainer
-from deepseek.explain.partition import Budget
-
-SERVED = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's file or text: others wait behind it
+from deepseek.explain.partition import SERVED, Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,11 @@ class PartsExplainer:
     """Meets contracts.Explainer, with Rows for features. Safe to call from several threads."""
 
     def __init__(self, explainer: ModalityExplainer, budget: Budget = SERVED) -> None:
-        """`budget` is for each file and text."""
+        """`budget` has the answers for each file and text, and the time for all of a row."""
         self._explainer, self._budget = explainer, budget
+        if budget.time_limit_s is not None:
+            share_s = budget.time_limit_s / max(1, len(explainer.preparer.media))
+            self._budget = replace(budget, time_limit_s=share_s)
 
     def unpack(self, arrays: Arrays) -> Rows:
         """Rows as data.sent packs them. Raises why one of them cannot be read."""

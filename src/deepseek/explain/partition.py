@@ -57,6 +57,9 @@ class Budget:
             )  # fmt: skip
 
 
+SERVED = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's row: others wait behind it
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """One that was told apart from its neighbours, and whose players were not told apart from each other."""

@@ -78,7 +78,8 @@ class OpenedTexts:
     """Texts as pack_texts() packs them, and the classes to explain, to attributions with the parts of each text."""
 
     def __init__(self, model: TextModel, engine: TextEngine) -> None:
-        from deepseek.explain.texts import SERVED, TextExplainer
+        from deepseek.explain.partition import SERVED
+        from deepseek.explain.texts import TextExplainer
 
         self._labels, self._explainer = model.labels, TextExplainer(model, engine.run, SERVED)
         self._explainer.explain([model.example["text"]])  # no request pays for the first time

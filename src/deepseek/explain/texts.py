@@ -35,7 +35,6 @@ from deepseek.explain.told import told_text
 COLUMN = "text"  # of a text model
 COSINE = "cosine similarity"
 METHOD = "Owen values over sentences, clauses, words and tokens"
-SERVED = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's text: others wait behind it
 CHUNK_TOKENS = 1 << 13  # that go through the model at once
 Run = Callable[[Arrays], Arrays]
 Bools = NDArray[np.bool_]

@@ -187,6 +187,17 @@ class Explanations:
         """A prediction has come."""
         self._explainers.turns.predicted(came_s)
 
+    def check(self, call: Call, num_rows: int) -> None:
+        """BusyError where so many rows would be refused: before they are prepared."""
+        self._room(Job(num_rows, call.deadline_s, _nobody), self._scheduler.check)
+
+    def _room(self, job: Job, ask: Callable[[Job], None]) -> None:
+        try:
+            ask(job)
+        except BusyError as error:
+            error.retry_after_s = self._scheduler.retry_after_s
+            raise
+
     async def make(self, call: Call, features: Any, targets: Sequence[str | None]) -> Explained:
         """N prepared rows, explained. `targets` names the class of each row, None the default.
 
@@ -204,11 +215,7 @@ class Explanations:
         place = {label: index for index, label in enumerate(self._face.card.labels)}
         places = [-1 if target is None else place[target] for target in targets]
         job.rows = Rows(features, np.array(places, np.int32))
-        try:
-            self._scheduler.admit(job)
-        except BusyError as error:
-            error.retry_after_s = self._scheduler.retry_after_s
-            raise
+        self._room(job, self._scheduler.admit)
         call.cancel = partial(self._scheduler.cancel, job, DisconnectedError("the client went away"))
         self._scheduler.submit(job)
         part = await told
@@ -246,6 +253,10 @@ def _concat(outputs: list[Arrays]) -> Arrays:
 
 def _unheard(num_rows: int, duration_s: float) -> None:
     """Of single batches nobody is told."""
+
+
+def _nobody(_: Part | Exception) -> None:
+    """Of a job that is never submitted nobody is told."""
 
 
 def _tell(told: asyncio.Future[Part | Exception], found: Part | Exception) -> None:

@@ -29,8 +29,8 @@ JOINED_BYTES = 1 << 20  # of files a row, up to which it is computed with those 
 
 
 @dataclass(frozen=True, slots=True)
-class Parted:
-    """Rows whose parts are to be explained, too, with their texts."""
+class WithTexts:
+    """Rows whose parts are to be explained, too."""
 
     sent: Sent
     texts: NDArray[np.bytes_]  # (N,)
@@ -38,8 +38,8 @@ class Parted:
     def __len__(self) -> int:
         return len(self.sent)
 
-    def __getitem__(self, rows: slice) -> Parted:
-        return Parted(self.sent[rows], self.texts[rows])
+    def __getitem__(self, rows: slice) -> WithTexts:
+        return WithTexts(self.sent[rows], self.texts[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +99,15 @@ class SamplesFace:
     def join(self, rows: list[Sent]) -> Arrays:
         return pack(rows)
 
-    def with_parts(self, features: Sent, records: Sequence[Record]) -> Parted:
+    def with_parts(self, features: Sent, records: Sequence[Record]) -> WithTexts:
         """What an explainer is given of rows that prepare() has taken, where the parts of their files and texts are
         asked for."""
-        return Parted(features, pack_texts(self.runtime.preparer, records))
+        return WithTexts(features, pack_texts(self.runtime.preparer, records))
 
-    def join_questions(self, rows: Sequence[Sent | Parted]) -> Arrays:
+    def join_questions(self, rows: Sequence[Sent | WithTexts]) -> Arrays:
         """The rows of several requests, all with parts or none, for a process that explains."""
-        parted = [each for each in rows if isinstance(each, Parted)]
-        sent = [each.sent if isinstance(each, Parted) else each for each in rows]
+        parted = [each for each in rows if isinstance(each, WithTexts)]
+        sent = [each.sent if isinstance(each, WithTexts) else each for each in rows]
         return pack(sent) | ({TEXTS: np.concatenate([each.texts for each in parted])} if parted else {})
 
     def concat(self, outputs: list[Arrays]) -> Arrays:

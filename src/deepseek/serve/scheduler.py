@@ -94,11 +94,14 @@ class Scheduler:
         self._sweeping = False
 
     def admit(self, job: Job) -> None:
-        """Count a job whose rows are not prepared yet. It is submitted or cancelled later.
+        """Count a job whose rows are not prepared yet. It is submitted or cancelled later. BusyError as check()."""
+        self.check(job)
+        job.counted = max(1, round(job.num_rows * self._usual)) if self._differ else job.num_rows
+        self.num_rows += job.num_rows
+        self._cost += job.counted
 
-        BusyError when its rows do not fit into the queue, or cannot be answered before their deadline; never while
-        nothing waits.
-        """
+    def check(self, job: Job) -> None:
+        """BusyError when its rows do not fit into the queue, or would be late; never while nothing waits."""
         num_rows = job.num_rows
         if self.num_rows:
             wait_s = self.wait_s(num_rows)
@@ -110,9 +113,6 @@ class Scheduler:
                     expected=f"at most {self._limit_rows} waiting rows, and an answer before the request's deadline",
                     fix=f"ask again in {self.retry_after_s} s",
                 )
-        job.counted = max(1, round(num_rows * self._usual)) if self._differ else num_rows
-        self.num_rows += num_rows
-        self._cost += job.counted
 
     def spare(self, job: Job) -> None:
         """Nothing will be computed for a job that was admitted. Its rows still take room among those that wait."""

@@ -188,6 +188,7 @@ async def explain(call: Call, model: ServedModel) -> Answer:
         batch, prediction = await model.predict(call, records)
         targets = _targets(model, prediction) if target is None else [target] * len(records)
     else:  # what is explained is known without the answers
+        model.explanations.check(call, len(records))
         batch, targets = await model.prepare(call, records), [target] * len(records)
     if with_parts is not None and _wants_parts(body):
         asked = with_parts(batch.features, records)
