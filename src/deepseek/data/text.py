@@ -170,8 +170,7 @@ class TextReader:
         try:
             found = tokenizers.Tokenizer.from_str(self.tokenizer)
         except BaseException as error:
-            # the package's own faults have no class of their own, and those of its Rust side are no Exception
-            if type(error) in (Exception, ValueError) or type(error).__name__ == "PanicException":
+            if is_tokenizer_fault(error):
                 raise _no_tokenizer(str(error)[:200]) from error
             raise
         if self.own_ends:
@@ -202,6 +201,12 @@ class TextReader:
 
 def _either(known: dict[str, list[int]], once: dict[str, list[int]], word: str) -> list[int]:
     return once[word] if word in once else known[word]
+
+
+def is_tokenizer_fault(error: BaseException) -> bool:
+    """Whether the package tokenizers failed: its own faults have no class of their own, and a panic of its Rust side is
+    no Exception."""
+    return type(error) in (Exception, ValueError) or type(error).__name__ == "PanicException"
 
 
 def _no_tokenizer(why: str) -> InputError:

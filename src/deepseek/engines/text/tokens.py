@@ -17,6 +17,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.data.text import is_tokenizer_fault
 from deepseek.engines.text.folder import read_file
 from deepseek.engines.text.words import Words
 from deepseek.errors import InputError, IntegrityError
@@ -176,12 +177,11 @@ def _check(text: object, number: int) -> None:
 
 
 def _guarded(folder: Path, call: Any, argument: Any) -> Any:
-    """What a call into the tokenizer gives. Its Rust side raises ValueError, a bare Exception, or a panic that is no
-    Exception."""
+    """What a call into the tokenizer gives."""
     try:
         return call(argument)
     except BaseException as error:
-        if type(error) in (Exception, ValueError) or type(error).__name__ == "PanicException":
+        if is_tokenizer_fault(error):
             raise IntegrityError(
                 f"{TOKENIZER} in {folder} does not work: {str(error)[:200]}",
                 expected="a tokenizer that tokenizers can load and run",
