@@ -16,6 +16,7 @@ import deepseek.contracts
 from deepseek.bundle import FORMAT, Bundle, EngineEntry, Input, Manifest, write_bundle
 from deepseek.bundle import manifest as manifest_module
 from deepseek.bundle.manifest import canonical, decode
+from deepseek.bundle.write import fill
 from deepseek.errors import DeepseekError, InputError, IntegrityError, TooLargeError
 
 
@@ -69,7 +70,6 @@ def test_the_digest_covers_what_changes_an_answer(tmp_path: Path, manifest: Mani
     digest = write_bundle(tmp_path / "a", manifest, files).digest
     assert write_bundle(tmp_path / "b", same, {**files, "card.json": b"{}", "example.json": b"{}"}).digest == digest
     others = [
-        (dataclasses.replace(manifest, threshold=0.5), files),
         (dataclasses.replace(manifest, labels=("yes", "no")), files),
         (dataclasses.replace(manifest, target="late"), files),
         (dataclasses.replace(manifest, inputs=(Input("age", "numeric", "float32"),)), files),
@@ -80,6 +80,9 @@ def test_the_digest_covers_what_changes_an_answer(tmp_path: Path, manifest: Mani
     ]
     digests = [write_bundle(tmp_path / f"c{i}", *other).digest for i, other in enumerate(others)]
     assert len({digest, *digests}) == len(others) + 1
+    bare = {name: data for name, data in files.items() if name != "decision.json"}  # which holds the threshold, too
+    moved = dataclasses.replace(manifest, threshold=0.5)
+    assert fill(manifest, bare).digest != fill(moved, bare).digest
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,9 @@ def test_the_digest_covers_what_changes_an_answer(tmp_path: Path, manifest: Mani
         ({"labels": ("a", 1)}, r"labels\[1\]"),
         ({"task": "regression", "labels": ()}, "threshold"),
         ({"threshold": float("nan")}, "threshold"),
+        ({"threshold": float("inf")}, "threshold"),
+        ({"threshold": 9.0}, "threshold"),
+        ({"threshold": -5.0}, "threshold"),
         ({"threshold": True}, "threshold"),
         ({"threshold": "0.5"}, "threshold"),
         ({"created": "yesterday"}, "created"),

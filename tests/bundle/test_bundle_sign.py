@@ -53,7 +53,7 @@ def test_another_makers_signature_is_refused(tmp_path: Path, signed: Bundle) -> 
 def test_a_signature_of_another_bundle_is_refused(
     tmp_path: Path, signed: Bundle, manifest: Manifest, files: dict[str, bytes], keys: tuple[Path, Path]
 ) -> None:
-    other = write_bundle(tmp_path / "other", replace(manifest, threshold=0.9), files)
+    other = write_bundle(tmp_path / "other", replace(manifest, version="2"), files)
     shutil.copy(signed.path / "bundle.sig", other.path)
     with pytest.raises(IntegrityError, match=r"bundle.sig does not fit bundle.json"):
         open_bundle(other.path, key=keys[1])
@@ -65,7 +65,7 @@ def test_an_attacker_who_names_the_right_key_is_refused(
 ) -> None:
     """Signs with a key of their own and writes the maker's public key into bundle.sig."""
     private, _, _ = generate_keys(tmp_path / "attacker")
-    forged = write_bundle(tmp_path / "forged", replace(manifest, threshold=0.9), files, key=private)
+    forged = write_bundle(tmp_path / "forged", replace(manifest, version="2"), files, key=private)
     theirs = json.loads((forged.path / "bundle.sig").read_text())
     ours = json.loads((signed.path / "bundle.sig").read_text())
     (forged.path / "bundle.sig").write_text(json.dumps({**theirs, "key": ours["key"]}, sort_keys=True, indent=2) + "\n")

@@ -8,21 +8,53 @@
     parse(Point, {"x": 3, "names": ["a"]}, "point")      # Point(3, ("a",)), or InputError that names "point.names[0]"
 
 Known kinds: str, int, float, bool, Any (JSON of any shape), Literal, X | None, tuple[X, ...], dict[str, X] and
-dataclasses.
+dataclasses. json_object() reads the bytes of a file that lies beside a manifest.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from deepseek.errors import InputError
+from deepseek.errors import InputError, IntegrityError
 
 MAX_DEPTH = 32
 _WORDS = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
+
+
+def json_object(data: bytes, name: str, *, finite: bool = True) -> dict[str, Any]:
+    """The JSON object in the bytes of the file `name`. IntegrityError, which names the file, when it is none, is nested
+    without end or, unless `finite` is False, holds a number that is not: NaN, Infinity, or one too large as 1e999."""
+    try:
+        found = json.loads(data, parse_constant=_no_number, parse_float=_finite) if finite else json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(
+            f"{name} was cut or changed: {str(error)[:200] or type(error).__name__}",
+            expected="a JSON object of finite numbers",
+            fix="copy the bundle again from where it was made, or make it again",
+        ) from error
+    if not isinstance(found, dict):
+        raise IntegrityError(
+            f"{name} was changed: it is not a JSON object",
+            expected="a JSON object",
+            fix="copy the bundle again from where it was made, or make it again",
+        )
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:

@@ -26,6 +26,7 @@ from deepseek.errors import InputError, IntegrityError, TooLargeError
 FORMAT = 2
 MAX_MANIFEST_BYTES = 2**20
 SEAL = "manifest_sha256"
+THRESHOLD = "a chance from 0 to 1, or null"
 
 #: The same words as contracts.Task, whose module would bring numpy.
 TableTask = Literal["binary", "multiclass", "regression"]
@@ -230,6 +231,15 @@ def check_name(text: str, field_name: str = "name") -> None:
     )
 
 
+def is_threshold(value: float | None) -> bool:
+    """Whether a chance can be compared with `value`. One that no chance reaches is a little above 1 (train/decide.py).
+
+    >>> is_threshold(None), is_threshold(0.0), is_threshold(1.0000001), is_threshold(9.0)
+    (True, True, True, False)
+    """
+    return value is None or 0 <= value <= 1 + 1e-6
+
+
 def is_hash(text: object) -> bool:
     return isinstance(text, str) and _HASH.fullmatch(text) is not None
 
@@ -268,6 +278,7 @@ def _check_labels(manifest: Manifest) -> None:
     _need(
         manifest.threshold is None or manifest.task == "binary", "threshold", manifest.threshold, "none but for binary"
     )
+    _need(is_threshold(manifest.threshold), "threshold", manifest.threshold, THRESHOLD)
 
 
 def _need(good: bool, where: str, value: object, expected: str, fix: str = "give it such a value") -> None:

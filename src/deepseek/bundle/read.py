@@ -1,4 +1,4 @@
-"""Opens a bundle: everything but the bytes of the files is checked at once, the bytes when they are read.
+"""Opens a bundle: all but the bytes of large files is checked at once, those bytes when they are read.
 
 bundle = open_bundle(Path("loans"), key=Path("release-key.pub"))
 weights = bundle.read("weights/part-0.safetensors")       # IntegrityError unless its sha256 is the manifest's
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from deepseek.bundle.agreement import contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -56,22 +57,17 @@ class Bundle:
                 expected=", ".join(self.manifest.files),
                 fix="ask for one of these files",
             )
-        size_bytes = self.sizes[name]
         with Folder(self.path) as folder:
-            data = folder.read(name, limit=size_bytes + 1)
-        if len(data) != size_bytes or hashlib.sha256(data).hexdigest() != self.manifest.files[name]:
-            raise IntegrityError(
-                f"{name} in {self.path} was changed: its sha256 is not the manifest's", expected=_INTACT, fix=_DAMAGED
-            )
-        return data
+            return read_listed(folder, name, self.sizes[name], self.manifest.files[name])
 
 
 def open_bundle(path: Path | str, *, key: Path | None = None) -> Bundle:
-    """Check the manifest, the signature when `key` (a public key) is given, and that exactly the listed files are
-    there, none of them a pickle or a broken safetensors file. Reads only the heads of the files.
+    """Check the manifest, the signature when `key` (a public key) is given, that exactly the listed files are there,
+    none of them a pickle or a broken safetensors file, and that those in JSON do not contradict the manifest. Of all
+    other files only the heads are read.
 
-    MissingError when there is no bundle; IntegrityError, which names the file, when it was cut, changed or is not
-    signed by `key`; InputError for another format.
+    MissingError when there is no bundle; IntegrityError, which names the files, when it was cut, changed, contradicts
+    itself or is not signed by `key`; InputError for another format.
     """
     public = None if key is None else public_key(key)
     with Folder(Path(path)) as folder:
@@ -89,6 +85,8 @@ def _open(folder: Folder, public: PublicKey | None) -> Bundle:
     sizes, problems = compare_listing(folder, manifest.files)
     if not problems:
         problems = list(content_problems(folder, manifest.files))
+    if not problems:
+        problems = contradictions(manifest, lambda name: read_listed(folder, name, sizes[name], manifest.files[name]))
     if problems:
         more = f" (and {len(problems) - 1} more: deepseek verify)" if len(problems) > 1 else ""
         raise IntegrityError(f"{folder.path}: {problems[0]}{more}", expected=_INTACT, fix=_DAMAGED)
@@ -104,6 +102,16 @@ def read_manifest(folder: Folder, key: PublicKey | None) -> tuple[Manifest, Sign
             f"{MANIFEST} was changed: its digest is not that of the files it lists", expected=_INTACT, fix=_DAMAGED
         )
     return manifest, _signature(folder, data, key)
+
+
+def read_listed(folder: Folder, name: str, size_bytes: int, sha256: str) -> bytes:
+    """The bytes of a listed file. IntegrityError when they are no longer what the manifest says."""
+    data = folder.read(name, limit=size_bytes + 1)
+    if len(data) != size_bytes or hashlib.sha256(data).hexdigest() != sha256:
+        raise IntegrityError(
+            f"{name} in {folder.path} was changed: its sha256 is not the manifest's", expected=_INTACT, fix=_DAMAGED
+        )
+    return data
 
 
 def read_top(folder: Folder) -> bytes:

@@ -7,21 +7,25 @@ verification("loans")["ok"]
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deepseek.bundle.agreement import contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.detached import file_verification
 from deepseek.bundle.folder import Folder
-from deepseek.bundle.read import compare_listing, open_bundle, read_manifest, read_sig, read_top
+from deepseek.bundle.manifest import Manifest
+from deepseek.bundle.read import compare_listing, open_bundle, read_listed, read_manifest, read_sig, read_top
 from deepseek.bundle.sign import check_own_signature, public_key
 from deepseek.errors import ExtraError, InputError, IntegrityError
 from deepseek.extras import has
 
 
 def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
-    """Every problem of the bundle, each naming its file; [] when every byte is as its manifest says and, when `key` (a
-    public key) is given, that key signed it. MissingError without a folder, InputError for a key that is none."""
+    """Every problem of the bundle, each naming its file; [] when every byte is as its manifest says, no file
+    contradicts another and, when `key` (a public key) is given, that key signed it. MissingError without a folder,
+    InputError for a key that is none."""
     public = None if key is None else public_key(key)
     with Folder(Path(path)) as folder:
         try:
@@ -34,7 +38,7 @@ def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
         sizes, found = compare_listing(folder, manifest.files)
         names = [name for name in manifest.files if name in sizes]
         found += filter(None, (_file_problem(folder, name, manifest.files[name]) for name in names))
-        return problems + found
+        return problems + (found or _contradictions(folder, manifest, sizes))
 
 
 def verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
@@ -66,6 +70,14 @@ def _file_problem(folder: Folder, name: str, sha256: str) -> str | None:
     except (InputError, IntegrityError) as error:
         return str(error)
     return f"{name!r} was changed: its sha256 is not the manifest's" if changed else problem
+
+
+def _contradictions(folder: Folder, manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
+    """Where whole files say something else than the manifest."""
+    try:
+        return contradictions(manifest, lambda name: read_listed(folder, name, sizes[name], manifest.files[name]))
+    except (InputError, IntegrityError) as error:
+        return [str(error)]
 
 
 def _own_signature_problems(folder: Folder) -> list[str]:

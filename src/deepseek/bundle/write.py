@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from deepseek.bundle.agreement import contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.manifest import FORMAT, Manifest
 from deepseek.bundle.paths import MANIFEST, SIGNATURE, folders_of, paths_problem
@@ -85,6 +86,12 @@ def fill(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
             )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     filled = Manifest.from_dict({**asdict(manifest), "format": FORMAT, "files": hashes, "digest": ""})
+    for contradiction in contradictions(filled, files.__getitem__):
+        raise InputError(
+            f"a bundle may not contradict itself: {contradiction}",
+            expected="the same in the manifest and in the file",
+            fix="correct one of the two",
+        )
     return replace(filled, digest=filled.model_digest())
 
 

@@ -1,0 +1,168 @@
+"""What stands in two files of a bundle says the same in both, or the bundle is refused.
+
+    contradictions(manifest, read)      # ["decision.json: threshold is 0.9, but bundle.json says 0.5", ...]
+
+A bundle whose manifest names the labels in another order than its model answers with the wrong one, and nothing else
+would tell. Compared is what can change an answer or what a caller sends: threshold, labels, task, inputs, outputs,
+positive class, the sizes of the calibration, the files of the model's parts. What a file does not say contradicts
+nothing; whether it is complete is for who reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from deepseek.bundle.fields import json_object
+from deepseek.bundle.manifest import PLAIN_TASKS, THRESHOLD, Manifest, is_threshold
+from deepseek.bundle.paths import MANIFEST
+
+DECISION, MODEL, PREPROCESS, SAMPLES = "decision.json", "model.json", "preprocess.json", "samples.json"
+EXAMPLE, CONFIG = "example.json", "config.json"
+#: An example may stand for a missing number so, and other tools write what they like.
+_MAY_HOLD_NAN = frozenset([EXAMPLE, CONFIG])
+_ABSENT = object()
+Document = Mapping[str, Any]
+
+
+def contradictions(manifest: Manifest, read: Callable[[str], bytes]) -> list[str]:
+    """In words, each naming both files, what the manifest and the files that it lists say differently.
+
+    `read` gives the bytes of a file by its name. IntegrityError for a file that is no JSON object.
+    """
+    checks = _PLAIN_CHECKS if manifest.task in PLAIN_TASKS else _CHECKS
+    found = [*_outputs(manifest), *_positive(manifest)]
+    for name, check in checks.items():
+        if name in manifest.files:
+            found += check(manifest, json_object(read(name), name, finite=name not in _MAY_HOLD_NAN))
+    return found
+
+
+def _differs(name: str, what: str, said: object, expected: object) -> str:
+    return f"{name}: {what} is {repr(said)[:100]}, but {MANIFEST} says {repr(expected)[:100]}"
+
+
+def _outputs(manifest: Manifest) -> Iterator[str]:
+    """The answers that bundle.json promises, against its own labels."""
+    if manifest.task in PLAIN_TASKS:
+        return
+    num_labels = len(manifest.labels)
+    promised = {"label": ("str", ()), "probabilities": ("float32", (num_labels,))}
+    other = {"value": ("float32", ()), "interval": ("float32", (2,))}
+    if not num_labels:
+        promised, other = other, promised
+    for output in manifest.outputs:
+        found = (output.dtype, output.shape)
+        if output.name in other or found != promised.get(output.name, found):
+            shown = f"{output.name!r} ({output.dtype}, shape {list(output.shape)})"
+            yield f"{MANIFEST}: the output {shown[:200]} does not fit its {num_labels} labels"
+
+
+def _positive(manifest: Manifest) -> Iterator[str]:
+    """The class that thresholds speak of is the second; the options of ship name it where they were asked to."""
+    positive = manifest.lineage.config.get("positive")
+    if manifest.task == "binary" and isinstance(positive, str) and positive != manifest.labels[1]:
+        yield (
+            f"{MANIFEST}: the positive class, labels[1], is {manifest.labels[1][:100]!r}, "
+            f"but lineage.config.positive is {positive[:100]!r}"
+        )
+
+
+def _decision(manifest: Manifest, document: Document) -> Iterator[str]:
+    threshold = document.get("threshold")
+    if not (threshold is None or (_is_number(threshold) and is_threshold(threshold))):
+        yield f"{DECISION}: threshold is {repr(threshold)[:100]}, where {THRESHOLD} was expected"
+    elif manifest.task != "binary":
+        if threshold is not None:
+            yield _differs(DECISION, "threshold", threshold, manifest.threshold)
+    elif _or_half(threshold) != _or_half(manifest.threshold):
+        yield _differs(DECISION, "threshold", threshold, manifest.threshold)
+    rule = document.get("threshold_rule")
+    if isinstance(rule, dict) and (said := rule.get("value", _ABSENT)) is not _ABSENT and said != threshold:
+        yield f"{DECISION}: threshold_rule.value is {repr(said)[:100]}, but threshold is {repr(threshold)[:100]}"
+    costs, size = document.get("costs"), len(manifest.labels)
+    if isinstance(costs, list) and [_length(row) for row in costs] != [size] * max(size, 1):
+        yield f"{DECISION}: costs is not a table of {size} rows and columns, one for each label in {MANIFEST}"
+    if document.get("interval") and manifest.task != "regression":
+        yield f"{DECISION}: interval is given, but {MANIFEST} says {manifest.task!r}, which has none"
+
+
+def _model(manifest: Manifest, document: Document) -> Iterator[str]:
+    for what, expected in (("task", manifest.task), ("labels", list(manifest.labels))):
+        if (said := document.get(what, _ABSENT)) is not _ABSENT and said != expected:
+            yield _differs(MODEL, what, said, expected)
+    calibration = document.get("calibration")
+    num_margins = len(manifest.labels) if manifest.task == "multiclass" else 1
+    if isinstance(calibration, dict) and isinstance(bias := calibration.get("bias"), list) and len(bias) != num_margins:
+        yield f"{MODEL}: calibration.bias has {len(bias)} numbers, but {MANIFEST} names {len(manifest.labels)} labels"
+    parts = document.get("parts")
+    files = [part.get("file") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    for place, file in enumerate(files):
+        if file not in manifest.files:
+            yield f"{MODEL}: parts[{place}].file is {repr(file)[:100]}, which {MANIFEST} does not list"
+        elif file in files[:place]:
+            yield f"{MODEL}: parts[{place}].file is {repr(file)[:100]}, which another part reads, too"
+
+
+def _preprocess(manifest: Manifest, document: Document) -> Iterator[str]:
+    if SAMPLES not in manifest.files:
+        yield from _inputs(PREPROCESS, manifest, document.get("columns"))
+
+
+def _samples(manifest: Manifest, document: Document) -> Iterator[str]:
+    media, table = document.get("media"), document.get("table")
+    columns = table.get("columns") if isinstance(table, dict) else []
+    if isinstance(media, list) and isinstance(columns, list):
+        yield from _inputs(SAMPLES, manifest, [*media, *columns])
+
+
+def _inputs(name: str, manifest: Manifest, columns: object) -> Iterator[str]:
+    """The columns of the preprocessing against the inputs that callers are told of."""
+    if not isinstance(columns, list) or not all(isinstance(column, dict) for column in columns):
+        return
+    said = [column.get("name") for column in columns]
+    expected = [column.name for column in manifest.inputs]
+    if said != expected:
+        yield _differs(name, "the list of columns", said, expected)
+        return
+    for column, stated in zip(columns, manifest.inputs, strict=True):
+        if column.get("kind", stated.modality) != stated.modality:
+            yield _differs(name, f"the kind of {stated.name!r}", column["kind"], stated.modality)
+
+
+def _example(manifest: Manifest, document: Document) -> Iterator[str]:
+    unknown = sorted(document.keys() - {column.name for column in manifest.inputs})
+    if unknown:
+        yield f"{EXAMPLE}: it has a value for {unknown[0][:100]!r}, which is none of the inputs in {MANIFEST}"
+
+
+def _config(manifest: Manifest, document: Document) -> Iterator[str]:
+    """The labels of a text model, as its own tools write them."""
+    names = document.get("id2label")
+    if manifest.labels and isinstance(names, dict):
+        said = [names.get(str(place)) for place in range(len(names))]
+        if said != list(manifest.labels):
+            yield _differs(CONFIG, "id2label", said, list(manifest.labels))
+
+
+def _or_half(threshold: float | None) -> float:
+    """What is decided by where none is stated."""
+    return 0.5 if threshold is None else threshold
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _length(row: object) -> int:
+    return len(row) if isinstance(row, list) else -1
+
+
+_CHECKS: Mapping[str, Callable[[Manifest, Document], Iterator[str]]] = {
+    DECISION: _decision,
+    MODEL: _model,
+    PREPROCESS: _preprocess,
+    SAMPLES: _samples,
+    EXAMPLE: _example,
+}
+_PLAIN_CHECKS = {CONFIG: _config}
