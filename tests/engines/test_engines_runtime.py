@@ -63,7 +63,8 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]
         manifest = Manifest(
             name="cancer", version="1", created="2026-01-01T00:00:00+00:00", task="binary", target="diagnosis",
             inputs=tuple(Input(**entry) for entry in preprocessor.inputs()),
-            outputs=(Output("output", "float32", (2,)),), labels=model.labels, threshold=0.5,
+            outputs=(Output("output", "float32", (2,)),), labels=model.labels,
+            threshold=(decision or {"threshold": 0.5})["threshold"],
             engines=tuple(
                 entry
                 for entry in (

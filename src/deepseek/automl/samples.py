@@ -27,6 +27,7 @@ from deepseek.automl.ship import Shipped
 from deepseek.automl.towers import Brought, bring, is_folder
 from deepseek.automl.work import Opened, accepted, default_name, leaks
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle.agreement import SAMPLES
 from deepseek.contracts import Figure, Float64, Tensors
 from deepseek.data import Table, encode_target, find_kinds, folds, make_card
 from deepseek.data.decode import Decoded, decode
@@ -36,7 +37,6 @@ from deepseek.data.media_kinds import find_media
 from deepseek.data.readers import READERS
 from deepseek.engines.decide import Decision
 from deepseek.engines.fused import GRAPH, PARITY_ROWS, check_fused, export_fused, run_graph
-from deepseek.engines.runtime import SAMPLES
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.train.calibrate import Calibration, fit_calibration

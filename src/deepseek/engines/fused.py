@@ -12,7 +12,6 @@ from the same JSON.
 from __future__ import annotations
 
 import io
-import json
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,14 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import Bundle, open_bundle
+from deepseek.bundle.agreement import DECISION, SAMPLES
 from deepseek.contracts import Arrays, Flag, Float32, Prediction, Record, Scores, Task, Tensors
 from deepseek.data import Table, read_table
 from deepseek.data.fuse import THERE, Broken, Fault, SamplePreparer, Samples, records_of
 from deepseek.data.media_example import example_of
 from deepseek.data.sent import fault_of, read
 from deepseek.engines.decide import Decision
-from deepseek.engines.onnx import open_session
-from deepseek.engines.runtime import SAMPLES, Runtime
+from deepseek.engines.onnx import check_outputs, check_shape, misfit, open_session
+from deepseek.engines.runtime import Runtime, check_inputs, read_example
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
 
@@ -120,8 +120,9 @@ class FusedRuntime:
             )  # fmt: skip
         self.bundle, self.manifest = bundle, bundle.manifest
         self.preparer = SamplePreparer.from_bytes(bundle.read(SAMPLES))
+        check_inputs(self.manifest, self.preparer.inputs(), SAMPLES)
         self.decision = Decision.from_bytes(
-            bundle.read("decision.json"), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
+            bundle.read(DECISION), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
         )
         self._num_threads = num_threads
         self._open: Any = None
@@ -140,8 +141,20 @@ class FusedRuntime:
     def _session(self) -> Any:
         with self._opening:
             if self._open is None:
-                self._open = open_session(self.bundle.read(GRAPH), GRAPH, num_threads=self._num_threads)
+                session = open_session(self.bundle.read(GRAPH), GRAPH, num_threads=self._num_threads)
+                self._check(session)
+                self._open = session
             return self._open
+
+    def _check(self, session: Any) -> None:
+        """IntegrityError unless the graph reads what is prepared, and answers for every label."""
+        shapes = self.preparer.shapes
+        known = {name: shape for name, (shape, _) in shapes.items()} | {name + THERE: () for name in shapes}
+        for each in session.get_inputs():
+            if each.name not in known:
+                raise misfit(GRAPH, f"it reads {each.name[:100]!r}, which {SAMPLES} does not prepare")
+            check_shape(GRAPH, each, known[each.name])
+        check_outputs(GRAPH, session, OUTPUTS, max(1, len(self.manifest.labels)))
 
     def with_graph(self, graph: bytes) -> FusedRuntime:
         """The same bundle with another graph of the same inputs and outputs: to see what hangs on its weights."""
@@ -233,8 +246,8 @@ class FusedRuntime:
     @cached_property
     def example(self) -> Record:
         """One typical record, with small files that a reader takes, in the form in which a request holds them."""
-        record: dict[str, Any] = json.loads(self.bundle.read("example.json"))
-        record |= {c.name: example_of(c.kind, c.reader) for c in self.preparer.media if c.kind != "text"}
+        files = {c.name: example_of(c.kind, c.reader) for c in self.preparer.media if c.kind != "text"}
+        record = read_example(self.bundle, files)
         return {name: record[name] for name in self.preparer.columns()}
 
     def close(self) -> None:

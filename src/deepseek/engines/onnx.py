@@ -15,6 +15,7 @@ from deepseek.extras import need
 from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model
 
+GRAPH = "model.onnx"
 _INPUT = "features"
 _OUTPUTS = ("margin", "output")
 
@@ -27,14 +28,17 @@ class OnnxEngine:
 
     kind = "onnxruntime"
 
-    def __init__(self, graph: bytes, *, num_threads: int = 1) -> None:
-        self._session: Any = open_session(graph, "model.onnx", num_threads=num_threads)
+    def __init__(self, graph: bytes, *, num_threads: int = 1, source: Source | None = None) -> None:
+        """`source`: the sizes that the graph must have."""
+        self._session: Any = open_session(graph, GRAPH, num_threads=num_threads)
+        if source is not None:
+            _check(self._session, source)
         give_back()
         self._run = self._session.run
 
     @classmethod
     def open(cls, source: Source) -> Engine:
-        return cls(source.load_graph(), num_threads=source.num_threads)
+        return cls(source.load_graph(), num_threads=source.num_threads, source=source)
 
     @staticmethod
     def supports(model: Model) -> bool:
@@ -66,7 +70,7 @@ class Int8Engine(OnnxEngine):
                 expected="a copy that was made on this machine",
                 fix="serve with --lossy",
             )
-        return cls(source.load_int8(), num_threads=source.num_threads)
+        return cls(source.load_int8(), num_threads=source.num_threads, source=source)
 
     @staticmethod
     def supports(model: Model) -> bool:
@@ -93,6 +97,45 @@ def open_session(
             expected="a graph that onnxruntime takes",
             fix="make it again, or take an unharmed copy",
         ) from error
+
+
+def check_shape(graph: str, end: Any, expected: Sequence[int]) -> None:
+    """IntegrityError when one input or output of a session states another size of a row than `expected`. A graph need
+    not state its shapes."""
+    sizes = end.shape[1:]
+    fits = len(sizes) == len(expected) and all(
+        not isinstance(size, int) or size == wanted for size, wanted in zip(sizes, expected, strict=True)
+    )
+    if end.shape and not fits:
+        raise misfit(graph, f"{end.name[:100]!r} has the shape {end.shape}, not {['N', *expected]}")
+
+
+def check_outputs(graph: str, session: Any, names: Sequence[str], num_outputs: int) -> None:
+    """IntegrityError unless a session has these outputs, and "output" as many columns as there are answers."""
+    outputs = {each.name: each for each in session.get_outputs()}
+    absent = [name for name in names if name not in outputs]
+    if absent:
+        raise misfit(graph, f"it has no output {absent[0]!r}")
+    check_shape(graph, outputs["output"], (num_outputs,))
+
+
+def misfit(graph: str, what: str) -> IntegrityError:
+    """The error for a graph that is not the one of its bundle."""
+    return IntegrityError(
+        f"{graph} does not fit bundle.json and the preprocessing: {what}",
+        expected="the graph that was written with them",
+        fix="make the bundle again, or take an unharmed copy",
+    )
+
+
+def _check(session: Any, source: Source) -> None:
+    """IntegrityError unless the graph takes the features that are prepared, and answers for every label."""
+    inputs = session.get_inputs()
+    if [each.name for each in inputs] != [_INPUT]:
+        raise misfit(GRAPH, f"it reads {', '.join(each.name[:50] for each in inputs[:5])}, not {_INPUT}")
+    check_shape(GRAPH, inputs[0], (source.num_features,))
+    if source.num_outputs is not None:
+        check_outputs(GRAPH, session, _OUTPUTS, source.num_outputs)
 
 
 def refusals(runtime: Any) -> tuple[type[Exception], ...]:

@@ -44,6 +44,7 @@ class Source:
     num_features: int
     num_threads: int = 1  # of one call
     load_int8: Callable[[], bytes] | None = None  # the graph's copy in int8, where one was made
+    num_outputs: int | None = None  # columns of the output: a graph with others is refused; None where nobody says
 
 
 class EngineClass(Protocol):
@@ -58,6 +59,11 @@ class EngineClass(Protocol):
 
     @staticmethod
     def supports(model: Model) -> bool: ...
+
+
+def file_of(kind: str) -> str:
+    """The file of a bundle that an engine of this kind reads: the graph, or the arrays that model.json lists."""
+    return "model.onnx" if kind == REFERENCE else "model.json"
 
 
 def engine_class(kind: str) -> EngineClass:

@@ -10,25 +10,30 @@ A server's front end, whose engines run in other processes, opens it `lazy`: the
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, cast
 
-from deepseek.bundle import Bundle, Manifest, open_bundle
+import numpy as np
+
+from deepseek.bundle import Bundle, EngineEntry, Input, Manifest, open_bundle
+from deepseek.bundle.agreement import DECISION, EXAMPLE, PREPROCESS, SAMPLES
+from deepseek.bundle.fields import json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
 from deepseek.engines.decide import Decision
-from deepseek.engines.registry import REFERENCE, Source, open_engine
+from deepseek.engines.registry import ENGINES, REFERENCE, Source, file_of, open_engine
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.model import Model
 
-SAMPLES = "samples.json"  # the file that tells a bundle of several modalities from one of a table
+#: Most that graph and arrays may differ in an answer, absolute and relative: a hundred times what parity allows.
+SAME_ANSWER = 1e-3
 
 
 class Runtime:
@@ -50,7 +55,9 @@ class Runtime:
                 f"{bundle.path} reads files or texts, which this verb cannot",
                 expected="a bundle of a table", fix=f"deepseek predict {bundle.path} DATA, or deepseek.load in Python",
             )  # fmt: skip
-        self.preprocessor = Preprocessor.from_bytes(bundle.read("preprocess.json"))
+        self.preprocessor = Preprocessor.from_bytes(bundle.read(PREPROCESS))
+        check_inputs(self.manifest, self.preprocessor.inputs(), PREPROCESS)
+        _check_engines(self.manifest.engines)
         self._num_features = len(self.preprocessor.feature_names)
         self._source = Source(
             load_model=lambda: self.model,
@@ -58,11 +65,12 @@ class Runtime:
             num_features=self._num_features,
             num_threads=num_threads,
             load_int8=None if not gated or gated["int8"] is None else lambda: _read_int8(*gated["int8"]),
+            num_outputs=max(1, len(self.manifest.labels)),
         )
         #: What the gate has let pass on this machine instead of the bundle's own choice: gated.Gated.to_spec().
         self.gated = dict(gated or {})
         self._decision = Decision.from_bytes(
-            bundle.read("decision.json"), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
+            bundle.read(DECISION), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
         )
         # A bundle without a graph, made of a model of another library, names the one engine that it runs in.
         entries = self.manifest.engines
@@ -129,20 +137,32 @@ class Runtime:
     @cached_property
     def model(self) -> Model:
         """The model's arrays, for the trees engine and for explanations."""
-        try:
-            return Model.from_files(self.bundle.read)
-        except (ValueError, KeyError, TypeError) as error:
+        model = Model.from_files(self.bundle.read)
+        model.check(self._num_features)
+        self._check_graph(model)
+        return model
+
+    def _check_graph(self, model: Model) -> None:
+        """IntegrityError when the graph and the arrays are those of two models: then the number of rows of a call would
+        decide what is answered, and explanations would speak of another model."""
+        if self._first != REFERENCE or not self.bundle.has(EXAMPLE):
+            return
+        features = self.prepare([self.example]).features
+        engine = self._engines.get(REFERENCE) or self._open(REFERENCE)
+        with np.errstate(all="ignore"):
+            by_graph, by_arrays = engine.score(features).output, model.score(features).output
+        if not np.allclose(by_graph, by_arrays, rtol=SAME_ANSWER, atol=SAME_ANSWER):
             raise IntegrityError(
-                f"the model's arrays do not fit together: {error}",
-                expected="weights as ship writes them",
-                fix="make the bundle again, or take an unharmed copy",
-            ) from error
+                f"model.onnx answers {by_graph[0].tolist()} to the example, the arrays of model.json "
+                f"{by_arrays[0].tolist()}",
+                expected="one model in both",
+                fix=_REMAKE,
+            )
 
     @cached_property
     def example(self) -> Record:
         """One typical record by column name."""
-        record: Record = json.loads(self.bundle.read("example.json"))
-        return record
+        return read_example(self.bundle)
 
     def prepare(self, records: Sequence[Record]) -> Batch:
         """Prepared features of raw records; InputError for what does not fit the model's columns."""
@@ -214,6 +234,42 @@ class Runtime:
             return self._engines[kind]
 
 
+def read_example(bundle: Bundle, files: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """The typical record in a bundle, with the values of the columns in `files`, which it holds none of. IntegrityError
+    when one of the inputs has no value then."""
+    record = json_object(bundle.read(EXAMPLE), EXAMPLE, finite=False) | dict(files)
+    absent = [column.name for column in bundle.manifest.inputs if column.name not in record]
+    if absent:
+        raise IntegrityError(
+            f"{EXAMPLE} has no value for {absent[0][:100]!r}, one of the inputs in bundle.json",
+            expected="a value for each input",
+            fix=_REMAKE,
+        )
+    return record
+
+
+def check_inputs(manifest: Manifest, inputs: Sequence[Mapping[str, Any]], file: str) -> None:
+    """IntegrityError unless the inputs that bundle.json promises are those that the preprocessing in `file` reads."""
+    for stated, column in zip_longest(manifest.inputs, (Input(**entry) for entry in inputs)):
+        if stated != column:
+            raise IntegrityError(
+                f"bundle.json and {file} differ: the one has the input {stated}, the other reads {column}",
+                expected="the same inputs in both",
+                fix=_REMAKE,
+            )
+
+
+def _check_engines(entries: Sequence[EngineEntry]) -> None:
+    """IntegrityError for an engine of ours that is said to read another file than it does."""
+    for entry in entries:
+        if entry.kind in ENGINES and entry.file != file_of(entry.kind):
+            raise IntegrityError(
+                f"bundle.json: engines.{entry.kind}.file is {entry.file[:100]!r}",
+                expected=f"{file_of(entry.kind)}, which that engine reads",
+                fix=_REMAKE,
+            )
+
+
 def _read_int8(path: str, digest: str) -> bytes:
     """The copy of the graph; IntegrityError unless it is the one that was measured."""
     try:
@@ -225,4 +281,5 @@ def _read_int8(path: str, digest: str) -> bytes:
     return data
 
 
+_REMAKE = "make the bundle again, or take an unharmed copy"
 _RESTART = "start the server again, which makes it anew"

@@ -16,7 +16,7 @@ import numpy as np
 from deepseek.contracts import Float32
 from deepseek.engines.measuring import usual_s
 from deepseek.engines.parity import differences
-from deepseek.engines.registry import AFTER, REFERENCE, Source, open_engine
+from deepseek.engines.registry import AFTER, REFERENCE, Source, file_of, open_engine
 from deepseek.engines.ways import NEAR
 
 SIZES = (1, 8, 32, 64, 96, 256, 1_024, 16_384)  # rows of one call
@@ -52,7 +52,7 @@ def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, bu
     entries = tuple(
         {
             "kind": kind,
-            "file": _file(kind),
+            "file": file_of(kind),
             "parity": _parity(parity, kind),
             "num_rows": parity["num_rows"],
             "from_rows": from_rows,
@@ -88,10 +88,6 @@ def choose(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -
         if size > 1 and best != now and at[best] * GAIN < at.get(now, np.inf):
             chosen.append((best, size))
     return chosen
-
-
-def _file(kind: str) -> str:
-    return "model.onnx" if kind == REFERENCE else "model.json"
 
 
 def _parity(parity: Mapping[str, Any], kind: str) -> float:

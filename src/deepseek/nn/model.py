@@ -24,8 +24,10 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from deepseek.bundle.agreement import MODEL
+from deepseek.bundle.fields import json_object, parse
 from deepseek.contracts import Float32, Float64, Scores, Task
-from deepseek.errors import ExtraError, MissingError
+from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.trees import TreeTable
 from deepseek.plugins import find, names
@@ -57,6 +59,9 @@ class OtherWeights(Protocol):
         """Values (N, F) and base (N,) that sum to the raw score of one margin."""
         ...
 
+
+#: What arrays raise that are not those of their kind of part.
+_UNFIT = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError)
 
 Weights = TreeTable | Linear | Perceptron | OtherWeights
 
@@ -123,38 +128,120 @@ class Model:
             "parts": described,
             "calibration": {**calibration, "bias": list(self.bias)},
         }
-        files["model.json"] = (json.dumps(top, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        files[MODEL] = (json.dumps(top, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
         return files
 
     @classmethod
     def from_files(cls, read: Callable[[str], bytes]) -> Model:
-        """The inverse of to_files(); `read` returns the bytes of a file by its name in the bundle."""
-        top = json.loads(read("model.json"))
-        parts = tuple(
-            Part(
-                name=part["name"],
-                weights=weights_class(part["kind"]).from_arrays(safetensors.numpy.load(read(part["file"]))),
-                weight=part["weight"],
-                link=part["link"],
-                floor=part["floor"],
-            )
-            for part in top["parts"]
-        )
-        calibration = top["calibration"]
+        """The inverse of to_files(); `read` returns the bytes of a file by its name in the bundle. IntegrityError for
+        files that are not what it writes, ExtraError for a part of a kind that no installed package brings."""
+        top = _read_top(read(MODEL))
+        calibration = top.calibration
         return cls(
-            task=top["task"],
-            labels=tuple(top["labels"]),
-            scale=top["scale"],
-            parts=parts,
-            slope=calibration["slope"],
-            bias=tuple(calibration["bias"]),
-            floor=calibration["floor"],
-            smoothing=calibration["smoothing"],
+            task=top.task,
+            labels=top.labels,
+            scale=top.scale,
+            parts=tuple(
+                Part(entry.name, _read_weights(entry, read(entry.file)), entry.weight, entry.link, entry.floor)
+                for entry in top.parts
+            ),
+            slope=calibration.slope,
+            bias=calibration.bias,
+            floor=calibration.floor,
+            smoothing=calibration.smoothing,
         )
+
+    def check(self, num_features: int) -> None:
+        """IntegrityError unless every part takes `num_features` features and adds finite numbers to every margin: what
+        arrays of other sizes, or of another kind of part, do not."""
+        row = np.zeros((1, num_features), np.float32)
+        for part in self.parts:
+            try:
+                with np.errstate(all="ignore"):
+                    found = link_of(part, np.asarray(part.weights.margin(row), np.float64))
+            except _UNFIT as error:
+                raise _unfit(f"the arrays of the part {part.name!r} do not fit together: {error}") from error
+            if found.shape != (1, self.num_margins) or not np.isfinite(found).all():
+                raise _unfit(
+                    f"the part {part.name!r} answers {found.tolist()} for a row of zeros, "
+                    f"where {self.num_margins} finite numbers belong"
+                )
 
     def score(self, features: Float32) -> Scores:
         """The slow twin of every engine: scores by the readable forward passes in numpy."""
         return combine(self, {index: part.weights.margin(features) for index, part in enumerate(self.parts)})
+
+
+@dataclass(frozen=True, slots=True)
+class _PartEntry:
+    """A part in model.json."""
+
+    name: str
+    kind: str
+    file: str
+    weight: float
+    link: Link
+    floor: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Calibration:
+    """Of model.json."""
+
+    slope: float
+    floor: float
+    smoothing: float
+    bias: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelFile:
+    """The whole of model.json."""
+
+    task: Task
+    labels: tuple[str, ...]
+    scale: Scale
+    parts: tuple[_PartEntry, ...]
+    calibration: _Calibration
+
+
+def _read_top(data: bytes) -> _ModelFile:
+    """model.json, with what the types alone do not say."""
+    try:
+        top: _ModelFile = parse(_ModelFile, json_object(data, MODEL), MODEL)
+    except InputError as error:
+        raise _unfit(error.message, error.expected) from error
+    num_labels, calibration = len(top.labels), top.calibration
+    good = {"binary": num_labels == 2, "multiclass": num_labels >= 2, "regression": num_labels == 0}[top.task]
+    if not good or len(set(top.labels)) != num_labels:
+        raise _unfit(f"{MODEL} names {num_labels} labels for a {top.task} task")
+    if not top.parts:
+        raise _unfit(f"{MODEL} has no parts")
+    num_margins = num_labels if top.task == "multiclass" else 1
+    if len(calibration.bias) != num_margins:
+        raise _unfit(f"{MODEL}: calibration.bias has {len(calibration.bias)} numbers for {num_margins} margins")
+    floors = [calibration.floor, *(entry.floor for entry in top.parts)]
+    if not all(0 <= floor < 1 / max(2, num_margins) for floor in floors):
+        raise _unfit(f"{MODEL}: a floor is not between 0 and {1 / max(2, num_margins):g}")
+    if not 0 <= calibration.smoothing * max(1, num_labels) <= 1:
+        raise _unfit(
+            f"{MODEL}: calibration.smoothing is {calibration.smoothing:g}, which no {num_labels} labels can be"
+        )
+    return top
+
+
+def _read_weights(entry: _PartEntry, data: bytes) -> Weights:
+    """The arrays of a part."""
+    kind = weights_class(entry.kind)
+    try:
+        weights: Weights = kind.from_arrays(safetensors.numpy.load(data))
+    except (*_UNFIT, safetensors.SafetensorError) as error:
+        raise _unfit(f"{entry.file} does not hold the arrays of {entry.kind!r}: {str(error)[:200]}") from error
+    return weights
+
+
+def _unfit(what: str, expected: str = "weights as ship writes them") -> IntegrityError:
+    return IntegrityError(what, expected=expected, fix="make the bundle again, or take an unharmed copy")
 
 
 def weights_class(kind: str) -> Any:
