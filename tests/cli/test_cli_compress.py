@@ -66,6 +66,12 @@ def test_limits_that_nothing_meets_end_with_3_and_say_which(
     assert "below the limit of 900x" in said.out or "slower" in said.out
     assert "nothing is written" in said.err
     assert not (tmp_path / "small").exists()
+    assert main([*words, "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)  # one object: what was tried, and why it is not enough
+    assert told["bundle"] is None
+    assert told["error"]["code"] == "check_failed"
+    assert "nothing is written" in told["error"]["message"]
+    assert told["given"]
 
 
 @pytest.mark.parametrize(

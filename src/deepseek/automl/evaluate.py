@@ -29,6 +29,7 @@ def evaluate_bundle(
     seed: int = 0,
     files: str | Path | None = None,
     broken: Broken = "fail",
+    key: str | Path | None = None,
 ) -> dict[str, Any]:
     """The object that `evaluate --json` prints: {"bundle", "digest", "num_rows", "metrics"}, for two classes the rates
     at the bundle's threshold, for values the share inside their intervals, figures by group of the columns `by`, and
@@ -38,10 +39,12 @@ def evaluate_bundle(
     `files` is the folder that paths of a bundle of several modalities lie below, by default that of the data; with
     `broken` "mask" a file that cannot be read counts as missing, and "num_masked" says how many did.
 
+    `key` is the public key (a PEM file) that must have signed the bundle; IntegrityError when it has not.
+
     InputError when the target is not among the columns, or an answer is not a known class.
     """
     table = read_table(data)
-    with open_runtime(path) as runtime:
+    with open_runtime(path, key=None if key is None else Path(key)) as runtime:
         manifest = runtime.manifest
         if manifest.target not in table.names:
             raise MissingError(

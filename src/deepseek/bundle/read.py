@@ -17,13 +17,22 @@ from deepseek.bundle.contents import content_problem
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import MAX_MANIFEST_BYTES, Manifest
 from deepseek.bundle.paths import MANIFEST, SIGNATURE, folders_of
-from deepseek.bundle.sign import MAX_SIGNATURE_BYTES, check_signature, public_key, read_signature
+from deepseek.bundle.sign import (
+    MAX_SIGNATURE_BYTES,
+    check_own_signature,
+    check_signature,
+    public_key,
+    read_signature,
+)
 from deepseek.errors import IntegrityError, MissingError
+from deepseek.extras import has
 
 if TYPE_CHECKING:
     from deepseek.bundle.sign import PublicKey
 
 Signature = Literal["none", "not checked", "good"]
+#: What a person should know of a bundle whose signature is "not checked".
+UNCHECKED = "it is signed, and nobody has checked by whom; give the maker's public key with --key"
 _INTACT = "the files as their maker wrote them"
 _DAMAGED = "do not use this bundle; copy it again from where it was made"
 
@@ -34,7 +43,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
-    signature: Signature  # "good" only when a key was given
+    signature: Signature  # "good" only when a key was given; "not checked" fits its own key, which proves no maker
     sizes: Mapping[str, int]  # bytes of every file on disk, bundle.json and bundle.sig too
 
     @property
@@ -62,9 +71,9 @@ class Bundle:
 
 
 def open_bundle(path: Path | str, *, key: Path | None = None) -> Bundle:
-    """Check the manifest, the signature when `key` (a public key) is given, that exactly the listed files are there,
-    none of them a pickle or a broken safetensors file, and that those in JSON do not contradict the manifest. Of all
-    other files only the heads are read.
+    """Check the manifest, the signature (by `key`, a public one, or else by its own), that exactly the listed files are
+    there, none of them a pickle or a broken safetensors file, and that those in JSON do not contradict the manifest. Of
+    all other files only the heads are read.
 
     MissingError when there is no bundle; IntegrityError, which names the files, when it was cut, changed, contradicts
     itself or is not signed by `key`; InputError for another format.
@@ -161,5 +170,8 @@ def _signature(folder: Folder, manifest: bytes, key: PublicKey | None) -> Signat
         return "good"
     if signature is None:
         return "none"
-    read_signature(signature)
+    if has("cryptography"):
+        check_own_signature(manifest, signature)
+    else:
+        read_signature(signature)
     return "not checked"

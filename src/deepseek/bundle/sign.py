@@ -131,6 +131,16 @@ def _check(public: PublicKey, manifest: bytes, signature: str, of: Signed) -> No
         ) from error
 
 
+def is_public(path: Path) -> bool:
+    """Whether a file says of itself that it holds a public key, as keygen writes NAME.pub. False for one that is not
+    there or cannot be read: whoever uses it says so."""
+    try:
+        with path.open("rb") as file:
+            return b"-----BEGIN PUBLIC KEY-----" in file.read(MAX_KEY_BYTES)
+    except OSError:
+        return False
+
+
 def public_key(path: Path) -> PublicKey:
     """The public key in a PEM file. InputError when it is none."""
     key = _load(path, "public", _serialization().load_pem_public_key)

@@ -16,10 +16,9 @@ from deepseek.bundle.contents import content_problem
 from deepseek.bundle.detached import file_verification
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import Manifest
-from deepseek.bundle.read import compare_listing, open_bundle, read_listed, read_manifest, read_sig, read_top
-from deepseek.bundle.sign import check_own_signature, public_key
+from deepseek.bundle.read import compare_listing, open_bundle, read_listed, read_manifest
+from deepseek.bundle.sign import public_key
 from deepseek.errors import ExtraError, InputError, IntegrityError
-from deepseek.extras import has
 
 
 def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
@@ -29,16 +28,15 @@ def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
     public = None if key is None else public_key(key)
     with Folder(Path(path)) as folder:
         try:
-            manifest, signature = read_manifest(folder, public)
+            manifest, _ = read_manifest(folder, public)
         except ExtraError:
             raise
         except (InputError, IntegrityError) as error:
             return [str(error)]
-        problems = _own_signature_problems(folder) if signature == "not checked" else []
-        sizes, found = compare_listing(folder, manifest.files)
+        sizes, problems = compare_listing(folder, manifest.files)
         names = [name for name in manifest.files if name in sizes]
-        found += filter(None, (_file_problem(folder, name, manifest.files[name]) for name in names))
-        return problems + (found or _contradictions(folder, manifest, sizes))
+        problems += filter(None, (_file_problem(folder, name, manifest.files[name]) for name in names))
+        return problems or _contradictions(folder, manifest, sizes)
 
 
 def verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
@@ -78,15 +76,3 @@ def _contradictions(folder: Folder, manifest: Manifest, sizes: Mapping[str, int]
         return contradictions(manifest, lambda name: read_listed(folder, name, sizes[name], manifest.files[name]))
     except (InputError, IntegrityError) as error:
         return [str(error)]
-
-
-def _own_signature_problems(folder: Folder) -> list[str]:
-    """A signature that nobody vouches for is still damaged when it does not fit its own key."""
-    signature = read_sig(folder)
-    if signature is None or not has("cryptography"):
-        return []
-    try:
-        check_own_signature(read_top(folder), signature)
-    except IntegrityError as error:
-        return [str(error)]
-    return []

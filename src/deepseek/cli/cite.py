@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,17 +102,19 @@ def command(
     if json_file is not None:
         write_document(json_file, result)
     sign_places(places, key)
-    output.emit(result, as_json, lambda: batch_report(result) if many else report(result))
     _notes(result, html, json_file, key)
     missing = result["num_sentences"] - result["num_supported"]
+    table = partial(batch_report if many else report, result)
     if strict and missing:
         from deepseek.errors import CheckError
 
-        raise CheckError(
+        unmet = CheckError(
             f"{missing} of {result['num_sentences']} sentences are not supported",
             expected="a clause for each sentence",
             fix="correct or strike them, or leave out --strict",
         )
+        output.emit_unmet(result, unmet, as_json, table)
+    output.emit(result, as_json, table)
 
 
 def _notes(result: Mapping[str, Any], html: Path | None, json_file: Path | None, key: Path | None) -> None:

@@ -78,14 +78,15 @@ def command(
         )  # fmt: skip
     finally:
         progress.close()
-    output.emit(result(found), as_json, lambda: list(report(found, out)))
     output.warn(found.warnings)
     if found.chosen is None:
-        raise CheckError(
+        unmet = CheckError(
             "nothing that was tried meets the limits, so nothing is written",
             expected=f"keep {keep:g}, at most {max_mb or 'any'} MB, at least {min_speedup or 1:g}x as fast",
             fix="see the reasons in the table; loosen the limit that fails by the least",
         )
+        output.emit_unmet(result(found), unmet, as_json, lambda: list(report(found, out)))
+    output.emit(result(found), as_json, lambda: list(report(found, out)))
 
 
 def result(found: Found) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, files_options
+from deepseek.cli.options import BUNDLE, FILE, bundle_key_option, files_options
 
 EPILOG = """\b
 Examples:
@@ -24,14 +24,23 @@ Examples:
 @click.argument("data", type=FILE)
 @click.option("--by", multiple=True, metavar="COL", help="Figures for each value of a column. May be repeated.")
 @files_options
+@bundle_key_option
 @output.json_option
 def command(
-    bundle: Path, data: Path, by: tuple[str, ...], files: Path | None, broken: Literal["fail", "mask"], as_json: bool
+    bundle: Path,
+    data: Path,
+    by: tuple[str, ...],
+    files: Path | None,
+    broken: Literal["fail", "mask"],
+    key: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals."""
     from deepseek.automl.evaluate import evaluate_bundle
+    from deepseek.cli.opening import warn_unchecked
 
-    result = evaluate_bundle(bundle, data, by=by, files=files, broken=broken)
+    result = evaluate_bundle(bundle, data, by=by, files=files, broken=broken, key=key)
+    warn_unchecked(bundle, key)
     output.emit(result, as_json, lambda: list(report(result)))
     output.warn(result["warnings"])
 

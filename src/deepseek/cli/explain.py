@@ -27,6 +27,7 @@ Examples:
   deepseek explain loans new.csv --trust --training loans.csv --fixed age --html report.html
   deepseek explain ./my-classifier letters.csv --row 3 --trust
   deepseek explain loans new.csv --html report.html --json-file report.json --key release-key
+  deepseek explain loans new.csv --key release-key.pub
 """
 
 
@@ -45,7 +46,11 @@ Examples:
 )
 @click.option("--html", type=FILE, help="Write one offline page there.")
 @click.option("--json-file", type=FILE, help="Write what --json prints there.")
-@click.option("--key", type=FILE, help="Private key that signs both: a signature FILE.sig beside each (see verify).")
+@click.option(
+    "--key", "keys", multiple=True, type=FILE, metavar="FILE",
+    help="Public key that must have signed BUNDLE; or private key that signs both files, with a FILE.sig beside each "
+    "(see keygen, verify). May be given once for each.",
+)  # fmt: skip
 @click.option(
     "--trust/--no-trust",
     default=None,
@@ -70,7 +75,7 @@ def command(
     target: str | None,
     html: Path | None,
     json_file: Path | None,
-    key: Path | None,
+    keys: tuple[Path, ...],
     trust: bool | None,
     training: Path | None,
     fixed: tuple[str, ...],
@@ -88,19 +93,36 @@ def command(
     BUNDLE may also be a text model, a Hugging Face folder: then tokens and sentences of the column "text" are
     explained. Texts and pictures of a bundle of several modalities are explained by their parts, too.
     """
+    from deepseek.cli.opening import warn_unchecked
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.partition import Budget
 
+    public, private = by_kind(keys)
     result = explain_bundle(
         bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
-        training=training, fixed=fixed, json_file=json_file, key=key, budget=Budget(num_evaluations=budget),
-        interactions=interactions,
+        training=training, fixed=fixed, json_file=json_file, key=private, bundle_key=public,
+        budget=Budget(num_evaluations=budget), interactions=interactions,
     )  # fmt: skip
+    warn_unchecked(bundle, public)
     output.emit(result, as_json, lambda: report(result))
     for written, what in ((html, "report"), (json_file, "same as JSON")):
         if written is not None:
-            signed = f", its signature in {written}.sig" if key is not None else ""
+            signed = f", its signature in {written}.sig" if private is not None else ""
             output.note(f"the {what} is in {written}{signed}")
+
+
+def by_kind(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
+    """The public key among those of --key, and the private one. UsageError for two of a kind."""
+    from deepseek.bundle.sign import is_public
+
+    public = [key for key in keys if is_public(key)]
+    private = [key for key in keys if key not in public]
+    for kind, found in (("public", public), ("private", private)):
+        if len(found) > 1:
+            raise click.UsageError(
+                f"--key is given {len(found)} {kind} keys; one may have signed BUNDLE, and one signs"
+            )
+    return next(iter(public), None), next(iter(private), None)
 
 
 def report(result: Mapping[str, Any]) -> list[object]:

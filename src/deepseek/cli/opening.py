@@ -94,6 +94,16 @@ def unsigned(path: Path, key: Path | None) -> None:
         )
 
 
+def warn_unchecked(bundle: Path, key: Path | None) -> None:
+    """Say on stderr that a bundle which was opened without a key is signed."""
+    from deepseek.bundle.paths import SIGNATURE
+    from deepseek.bundle.read import UNCHECKED
+    from deepseek.cli import output
+
+    if key is None and (bundle / SIGNATURE).is_file():
+        output.warn([f"{bundle}: {UNCHECKED}"])
+
+
 def imported(path: Path, key: Path | None) -> Bundle:
     """A file of xgboost as a bundle in the cache, made once."""
     from deepseek.engines.xgboost_file import import_xgboost
@@ -227,7 +237,7 @@ def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | Fused
                 expected="the files as their maker wrote them",
                 fix="copy it again under another name, and rename it when it is whole",
             )
-        return open_whole(path) if is_plain(path) else open_runtime(path, key=key, lazy=lazy)
+        return open_whole(path, key) if is_plain(path) else open_runtime(path, key=key, lazy=lazy)
     if kind == "causal-lm":
         raise InputError(
             f"{path.name} writes text, and such models are not loaded while the server serves",

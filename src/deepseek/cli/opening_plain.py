@@ -17,6 +17,7 @@ from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from deepseek.engines.onnx_file import OnnxFile
     from deepseek.serve.graph import GraphFace
     from deepseek.serve.text import TextFace
 
@@ -31,7 +32,7 @@ def is_plain(path: Path) -> bool:
 def open_plain(path: Path, key: Path | None) -> TextFace | GraphFace:
     """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given."""
     check_whole(path, key)
-    return open_whole(path)
+    return open_whole(path, key)
 
 
 def check_whole(path: Path, key: Path | None) -> None:
@@ -46,12 +47,14 @@ def check_whole(path: Path, key: Path | None) -> None:
         )
 
 
-def open_whole(path: Path) -> TextFace | GraphFace:
+def open_whole(path: Path, key: Path | None) -> TextFace | GraphFace:
     """A bundle whose bytes were checked."""
-    manifest = open_bundle(path).manifest
+    opened = open_bundle(path, key=key)
+    manifest = opened.manifest
     found = _graph(path, manifest) if manifest.task == "tensors" else _text(path, manifest)
     found.name = manifest.name
     found.version = manifest.version
+    found.bundle_signature = opened.signature
     found.card = replace(found.card, digest=manifest.digest, created=manifest.created)
     return found
 
@@ -63,10 +66,25 @@ def _graph(path: Path, manifest: Manifest) -> GraphFace:
     from deepseek.serve.graph import GraphFace
 
     file = open_file(path / ONNX_FILE, cache_folder() / "onnx")
+    _check_ends(manifest, file)
     judged = [entry.kind for entry in manifest.engines]
     if judged and judged[0] not in INT8 and judged[0] in kinds(file.signature, lossy=True):
         file = replace(file, engines=((judged[0], 1),))
     return GraphFace(file, manifest.name)
+
+
+def _check_ends(manifest: Manifest, file: OnnxFile) -> None:
+    """IntegrityError unless the graph has the inputs and outputs that bundle.json promises."""
+    for what, promised, found in (
+        ("inputs", manifest.inputs, file.signature.inputs), ("outputs", manifest.outputs, file.signature.outputs),
+    ):  # fmt: skip
+        stated, actual = ([(each.name, each.dtype) for each in ends] for ends in (promised, found))
+        if stated != actual:
+            raise IntegrityError(
+                f"bundle.json and model.onnx differ: the one has the {what} {stated}, the other {actual}",
+                expected="the same in both",
+                fix="take an unharmed copy, or make it again",
+            )
 
 
 def _text(path: Path, manifest: Manifest) -> TextFace:

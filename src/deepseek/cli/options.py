@@ -17,6 +17,8 @@ BUNDLE = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path)
 
+bundle_key_option = click.option("--key", type=FILE, help="Public key that must have signed BUNDLE (see keygen).")
+
 _UNITS_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 

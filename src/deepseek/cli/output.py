@@ -13,7 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -22,6 +22,8 @@ from deepseek.look.numbers import UNKNOWN, count, figure, number
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
     from rich.table import Table
+
+    from deepseek.errors import DeepseekError
 
 Figures = Mapping[str, float]  # value, low, high
 METRICS = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}  # names that are no words
@@ -80,6 +82,15 @@ def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
     if as_json:
         _last_word(json.dumps({"error": dict(error)}, ensure_ascii=False), sys.stdout)
     return code
+
+
+def emit_unmet(
+    json_object: Mapping[str, Any], error: DeepseekError, as_json: bool, table: Callable[[], object] | object | None
+) -> NoReturn:
+    """Print what was found although a stated limit is not met, as emit() does, and end with the error's exit code.
+    With JSON the one object on stdout holds the "error", too."""
+    emit({**json_object, "error": error.to_dict()}, as_json, table)
+    raise click.exceptions.Exit(fail(error.to_dict(), error.exit_code, as_json=False))
 
 
 def _last_word(text: str, stream: IO[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, files_options
+from deepseek.cli.options import BUNDLE, FILE, bundle_key_option, files_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ Examples:
   deepseek predict loans new.csv --out scores.parquet
   deepseek predict loans new.parquet | head
   deepseek predict patients new.csv --files scans --broken mask
+  deepseek predict loans new.csv --key release-key.pub
 """
 
 
@@ -36,14 +37,22 @@ Examples:
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
 @files_options
+@bundle_key_option
 @output.json_option
 def command(
-    bundle: Path, data: Path, out: Path | None, files: Path | None, broken: Literal["fail", "mask"], as_json: bool
+    bundle: Path,
+    data: Path,
+    out: Path | None,
+    files: Path | None,
+    broken: Literal["fail", "mask"],
+    key: Path | None,
+    as_json: bool,
 ) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
     For a regression, lower and upper give the prediction interval.
     """
+    from deepseek.cli.opening import warn_unchecked
     from deepseek.cli.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.data import read_table
     from deepseek.engines import open_runtime
@@ -51,7 +60,8 @@ def command(
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
-    with open_runtime(bundle) as runtime:
+    with open_runtime(bundle, key=key) as runtime:
+        warn_unchecked(bundle, key)
         answer = _answering(runtime, files or data.parent, broken)
         table = read_table(data)
         if as_json and out is None:

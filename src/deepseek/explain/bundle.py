@@ -110,6 +110,7 @@ def explain_bundle(
     key: str | Path | None = None,
     budget: Budget | None = None,
     interactions: bool = False,
+    bundle_key: str | Path | None = None,
 ) -> dict[str, Any]:
     """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
     "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format", "summary"}, and
@@ -132,6 +133,7 @@ def explain_bundle(
     most a minute; False never.
     `training`: the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
     `budget`: of the answers for parts of one text or picture. `interactions`: each row's strongest pairs, of trees.
+    `bundle_key`: the public key (a PEM file) that must have signed the bundle; IntegrityError when it has not.
     InputError for a row or class that is not there, what cannot be written, and a key with nothing to sign.
     """
     places = [Path(place) for place in (html, json_file) if place is not None]
@@ -142,7 +144,11 @@ def explain_bundle(
     seen, chosen = None if training is None else read_table(training), _rows(rows, table.num_rows)
     asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget, interactions)
     is_text = is_text_model(path)
-    found = _of_texts(path, table, asked) if is_text else _of_bundle(path, table, asked, data, files, broken)
+    public = None if bundle_key is None else Path(bundle_key)
+    if is_text:
+        found = _of_texts(path, table, asked, public)
+    else:
+        found = _of_bundle(path, table, asked, data, files, broken, public)
     result = _told(path, table, found)
     if places:  # what is only printed is the same each time
         command = command_of(Path(path), data, rows, _options(asked, files, broken, training), html)
@@ -190,8 +196,12 @@ def _told(path: str | Path, table: Table, found: _Found) -> dict[str, Any]:
     return told | ({} if found.trust is None else {"trust": found.trust})
 
 
-def _of_texts(path: str | Path, table: Table, asked: _Asked) -> _Found:
-    """Of a text model."""
+def _of_texts(path: str | Path, table: Table, asked: _Asked, key: Path | None) -> _Found:
+    """Of a text model. InputError where a signature is asked for, which its folder cannot have."""
+    if key is not None:
+        raise InputError(
+            f"{path} is no bundle, so nobody has signed it", expected="a signed bundle", fix="leave the public key out"
+        )
     _check_plain(asked, "a text model")
     model, general, single, trust = explain_text_model(
         path, table, asked.rows, target=asked.target, budget=asked.budget, with_trust=asked.with_trust,
@@ -204,9 +214,15 @@ def _of_texts(path: str | Path, table: Table, asked: _Asked) -> _Found:
 
 
 def _of_bundle(
-    path: str | Path, table: Table, asked: _Asked, data: Any, files: str | Path | None, broken: Broken
+    path: str | Path,
+    table: Table,
+    asked: _Asked,
+    data: Any,
+    files: str | Path | None,
+    broken: Broken,
+    key: Path | None,
 ) -> _Found:
-    with open_runtime(path) as runtime:
+    with open_runtime(path, key=key) as runtime:
         if isinstance(runtime, Runtime):
             found = _of_table(runtime, table, asked)
         else:

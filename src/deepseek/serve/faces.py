@@ -17,6 +17,7 @@ from deepseek.contracts import Arrays, Batch, Flag, Float32, Prediction, Record,
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle, Input, Manifest
+    from deepseek.bundle.read import Signature
     from deepseek.engines import FusedRuntime
 
 
@@ -179,6 +180,10 @@ class TableFace:
         path = str(self.runtime.bundle.path.absolute())
         more = {"gated": dict(self.runtime.gated)} if self.runtime.gated else {}
         return {"kind": "bundle", "path": path, "digest": self.card.digest, **more}
+
+    @property
+    def bundle_signature(self) -> Signature:
+        return self.runtime.bundle.signature
 
     @property
     def typical(self) -> Prediction:

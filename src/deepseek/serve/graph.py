@@ -20,6 +20,7 @@ from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
+    from deepseek.bundle.read import Signature
     from deepseek.engines.onnx_file import GraphEngines, OnnxFile, TensorSpec
 
 TASK = "tensors"
@@ -60,6 +61,7 @@ class GraphFace:
 
     def __init__(self, file: OnnxFile, name: str) -> None:
         self.name = name
+        self.bundle_signature: Signature = "none"  # of the bundle that it lies in, if it lies in one
         self.file = file
         self.signature = signature = file.signature
         self.is_whole = signature.rows == "whole"

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from deepseek.bundle.manifest import check_name as check_bundle_name
+from deepseek.bundle.read import UNCHECKED
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
@@ -89,6 +90,9 @@ class ServedModel:
     def loaded(self) -> None:
         """Tell that the engines are there."""
         self._emit(Event("model", self.name, self.version, fields={"loaded": True, "digest": self.digest}))
+        if getattr(self.face, "bundle_signature", "none") == "not checked":
+            fields = {"state": "a signature was not checked", "warning": UNCHECKED}
+            self._emit(Event("server", self.name, self.version, fields=fields))
 
     async def warm_up(self) -> None:
         """Answer the example alone and in full batches: no request pays for a first time, and the pace is known."""

@@ -21,6 +21,7 @@ from deepseek.data.sent import TEXTS, Sent, fault_of, in_words, pack, pack_texts
 from deepseek.errors import DeepseekError
 
 if TYPE_CHECKING:
+    from deepseek.bundle.read import Signature
     from deepseek.engines import FusedRuntime
     from deepseek.serve.faces import Card
 
@@ -73,6 +74,10 @@ class SamplesFace:
     @property
     def spec(self) -> dict[str, Any]:
         return {"kind": "samples", "path": str(self.runtime.bundle.path.absolute()), "digest": self.card.digest}
+
+    @property
+    def bundle_signature(self) -> Signature:
+        return self.runtime.bundle.signature
 
     @property
     def typical(self) -> Prediction:

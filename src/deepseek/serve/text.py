@@ -22,6 +22,7 @@ from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
 if TYPE_CHECKING:
+    from deepseek.bundle.read import Signature
     from deepseek.engines.text import TextEngine, TextModel, Tokens
 
 COLUMN = "text"
@@ -65,6 +66,7 @@ class TextFace:
         self.precision: str = options.get("precision", "f32")
         self.measured = measured
         self.name = model.name
+        self.bundle_signature: Signature = "none"  # of the bundle that it lies in, if it lies in one
         self.card = TextCard(model.task, model.labels, model.digest)
         self.example: Record = dict(model.example)
         self._options = dict(options)
