@@ -92,15 +92,40 @@ def bind(host: str, port: int, *, shared: bool = False, first: bool = True, opti
             fix="--host 127.0.0.1",
             expected="a name or an address of this machine",
         ) from error
-    if shared and first:
-        bind(host, port).close()
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(address)
+        return _bound(family, address, shared=shared, first=first)
     except OSError as error:
-        listener.close()
         raise _bind_error(error, host, port, option) from error
+
+
+def _bound(family: int, address: Any, *, shared: bool, first: bool) -> socket.socket:
+    """A socket at the address. OSError.
+
+    Connections that were closed a moment ago keep a port for a minute from all but who has SO_REUSEADDR, as they had
+    it themselves: so every socket has it that listens. The one with which a group's parent holds the port has only
+    SO_REUSEPORT where that suffices, because then the kernel refuses everybody outside of the group from the start: a
+    second server that had both could take its share of the connections.
+    """
+    if not shared:
+        return _bound_with(family, address, socket.SO_REUSEADDR)
+    if not first:
+        return _bound_with(family, address, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
+    _bound_with(family, address, socket.SO_REUSEADDR).close()
+    try:
+        return _bound_with(family, address, socket.SO_REUSEPORT)
+    except OSError:  # connections of a server without front ends were closed there a moment ago
+        return _bound_with(family, address, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
+
+
+def _bound_with(family: int, address: Any, *options: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in options:
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
+        listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
     listener.set_inheritable(False)
     return listener
 
