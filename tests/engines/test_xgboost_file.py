@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from deepseek.bundle import verify_bundle
 from deepseek.data.columns import Columns
 from deepseek.engines import Runtime, xgboost_file
 from deepseek.engines.booster import ubjson
+from deepseek.engines.ubjson import read_ubjson
 from deepseek.engines.xgboost_file import import_xgboost
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
 
@@ -190,6 +194,132 @@ def test_other_files_are_refused(name: str, data: bytes, tmp_path: Path) -> None
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DeepseekError, match=r"xgboost|UBJSON"):
         import_xgboost(tmp_path / name, tmp_path / "cache")
+
+
+ODD: tuple[Any, ...] = (
+    None, True, [], {}, "", "x", "[]", "[1, 2, 3]", "nan", "1e999", "-1", "0", -1, 0, 2, 10**6, 10**30, 1.5, 1e300,
+    float("nan"), [1], [[1]], ["a"], {"a": 1}, [None], "9" * 5_000, "[" * 5_000,
+)  # fmt: skip
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of everything below a value; of long lists the first few."""
+    yield place
+    if isinstance(value, dict):
+        for key in value:
+            yield from places(value[key], (*place, key))
+    elif isinstance(value, list):
+        for index in range(min(len(value), 4)):
+            yield from places(value[index], (*place, index))
+
+
+def mutated(top: dict[str, Any], draw: random.Random, odd: Sequence[Any]) -> dict[str, Any]:
+    """A copy in which something is gone, shorter, longer, or of another kind."""
+    top = copy.deepcopy(top)
+    for _ in range(draw.choice((1, 1, 2))):
+        *above, last = draw.choice([place for place in places(top) if len(place) > 1])
+        inside: Any = top
+        for key in above:
+            inside = inside[key]
+        how, found = draw.random(), inside[last]
+        if how < 0.15:
+            del inside[last]
+        elif how < 0.3 and isinstance(found, list):
+            inside[last] = found[: draw.randrange(len(found) + 1)] + draw.choice(([], [draw.choice(odd)]))
+        else:
+            inside[last] = draw.choice(odd)
+    return top
+
+
+def damaged(data: bytes, draw: random.Random) -> bytes:
+    """Bytes with a few others, some less, or some twice."""
+    at, harmed = draw.randrange(len(data)), bytearray(data)
+    for _ in range(draw.choice((1, 1, 2, 5))):
+        harmed[draw.randrange(len(data))] = draw.randrange(256)
+    return bytes(draw.choice((harmed, harmed[:at], data[:at] + data[at + 3 :], data[:at] + data[max(0, at - 40) :])))
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, Any]:
+    """Boosters of two trees and four columns, of each objective."""
+    rng = np.random.default_rng(0)
+    features, classes = rng.normal(size=(200, 4)), rng.integers(0, 2, 200)
+    data = xgboost.DMatrix(features, classes, feature_names=["a", "b", "c", "d"])
+    knobs = {"max_depth": 3, "nthread": 1}
+    return {name: xgboost.train(knobs | more | {"objective": name}, data, 2) for name, more in OBJECTIVES.items()}
+
+
+@pytest.mark.parametrize("suffix", ["ubj", "json"])
+def test_of_500_mutations_each_is_read_or_refused_in_words(
+    suffix: str, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the reading: what was read is a model as any other."""
+
+    class ReadError(InputError):
+        pass
+
+    def read(*_: object) -> Any:
+        raise ReadError("it was read")
+
+    monkeypatch.setattr(xgboost_file, "_contents", read)
+    draw = random.Random(0)
+    tops = [json.loads(bytes(booster.save_raw("json"))) for booster in small.values()]
+    if suffix == "ubj":
+        tops = [read_ubjson(bytes(booster.save_raw("ubj"))) for booster in small.values()]
+        tops = [json.loads(json.dumps(top, default=lambda array: array.tolist())) for top in tops]
+    writable = [value for value in ODD if isinstance(value, (str, int, list, dict)) and value not in ([None], 10**30)]
+    raws = [bytes(booster.save_raw(suffix)) for booster in small.values()]
+    outcomes: Counter[str] = Counter()
+    for number in range(500):
+        if number % 2:
+            data = damaged(draw.choice(raws), draw)
+        elif suffix == "json":
+            data = json.dumps(mutated(draw.choice(tops), draw, ODD)).encode()
+        else:
+            data = ubjson(typed(mutated(draw.choice(tops), draw, writable)))
+        path = tmp_path / f"m.{suffix}"
+        path.write_bytes(data)
+        with pytest.raises(DeepseekError) as caught:
+            import_xgboost(path, tmp_path / "cache")
+        outcomes[type(caught.value).__name__] += 1
+    assert outcomes["IntegrityError"] > 100
+    assert outcomes["ReadError"] > 50
+
+
+def typed(value: Any) -> Any:
+    """What the writer of UBJSON takes: lists of numbers as arrays, other numbers as text."""
+    if isinstance(value, dict):
+        return {key: typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        numbers = value and all(isinstance(item, (int, float)) and abs(item) < 2**31 for item in value)
+        if numbers:
+            whole = all(isinstance(item, int) for item in value)
+            return np.array(value, np.int32 if whole else np.float32)
+        return [typed(item) for item in value]
+    return value if isinstance(value, (str, int)) else str(value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("learner_model_param", "base_score"), "[]"), (("learner_model_param", "base_score"), 0.5),
+        (("learner_model_param", "base_score"), "[" * 5_000), (("learner_model_param",), {}), (("feature_names",), 7),
+        (("gradient_booster", "model", "trees", 0, "split_indices"), ["0"] * 3),
+        (("gradient_booster", "model", "trees", 0, "split_conditions"), ["x"] * 3),
+        (("gradient_booster", "model", "tree_info"), [[0]] * 20),
+    ],
+)  # fmt: skip
+def test_a_field_of_another_kind_is_refused_in_words(
+    place: tuple[Any, ...], value: Any, boosters: dict[str, Any], tmp_path: Path
+) -> None:
+    top = json.loads(bytes(boosters["binary:logistic"].save_raw("json")))
+    inside = top["learner"]
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = value
+    (tmp_path / "m.json").write_text(json.dumps(top))
+    with pytest.raises(IntegrityError, match="no whole model of xgboost"):
+        import_xgboost(tmp_path / "m.json", tmp_path / "cache")
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:

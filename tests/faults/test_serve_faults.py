@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from load import PREDICT, Load, engines_of, until
-from serving import Server, started
+from load import PREDICT, CheckedLoad, Load, engines_below, engines_of, until
+from serving import Server, children, started
 
 
 @pytest.fixture
@@ -72,6 +73,51 @@ def test_engines_end_with_a_front_end_that_was_killed(server: Server) -> None:
     pids = engines_of(server)
     server.process.kill()
     until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and b"deepseek" in _cmdline(pid) for pid in pids))
+
+
+def test_random_kills_under_load_give_right_answers_or_errors_and_are_counted(cancer_bundle: Path) -> None:
+    """Front ends and engines die at random: a connection may break, but no answer is wrong, and every death is told."""
+    rng = random.Random(7)
+    killed = {"engine": 0, "front_end": 0}
+    with started(cancer_bundle, "--front-ends", "2", "--workers", "1") as server:
+        body = httpx.get(f"{server.url}/v1/models/cancer/example").json()
+        right = httpx.post(f"{server.url}{PREDICT}", json=body).json()
+
+        def counts() -> dict[str, int]:
+            try:
+                found: dict[str, int] = httpx.get(f"{server.url}/v1/stats").json()["processes"]
+            except httpx.TransportError:
+                return {}
+            return found
+
+        def whole() -> bool:
+            fronts = children(server.process.pid)
+            engines = [each for pid in fronts for each in engines_below(pid)]
+            return len(fronts) == len(engines) == 2 and {ready(server) for _ in range(4)} == {200}
+
+        load = CheckedLoad(server.url, 6, body, right)
+        for kind in ("engine", "front_end", "engine", "front_end"):
+            fronts = sorted(children(server.process.pid))
+            pids = fronts if kind == "front_end" else [each for pid in fronts for each in engines_below(pid)]
+            os.kill(rng.choice(pids), signal.SIGKILL)
+            killed[kind] += 1
+            until(lambda: counts().get("front_end_died", 0) == killed["front_end"], 60)
+            until(lambda: _safely(whole), 60)
+        load.end()
+        until(lambda: counts().get("front_end_restarted", 0) == killed["front_end"], 60)
+        assert load.wrong == []
+        assert load.num_right > 50
+        assert set(load.statuses) <= {200, 503}
+        # An engine that dies with its front end is not counted: nobody is left who would miss it.
+        assert counts()["front_end_died"] == 2
+        assert server.stop() == 0
+
+
+def _safely(true: Callable[[], bool]) -> bool:
+    try:
+        return true()
+    except (httpx.TransportError, OSError):  # a process is gone between two looks
+        return False
 
 
 def _cmdline(pid: int) -> bytes:

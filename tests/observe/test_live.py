@@ -38,6 +38,20 @@ def test_totals_rates_and_quantiles(clock: Clock) -> None:
     assert found["latency_p99_s"] == pytest.approx(0.1, rel=0.05)
 
 
+def test_changes_of_processes_are_counted_over_all_of_a_group(clock: Clock) -> None:
+    one, other = LiveStats(clock), LiveStats(clock)
+    for fields in ({"process": "engine", "change": "died"}, {"change": "out_of_files"}, {"state": "draining"}):
+        one.emit(Event("server", fields=fields))
+        other.emit(Event("server", fields=fields))
+    other.emit(Event("server", fields={"process": "front_end", "change": "restarted"}))
+    other.emit(request(0.001))
+    found = one.snapshot([other.state()])
+    assert found["processes"] == {
+        "engine_died": 2, "engine_restarted": 0, "front_end_died": 0, "front_end_restarted": 1, "out_of_files": 2,
+    }  # fmt: skip
+    assert [model["num_requests"] for model in found["models"]] == [1]
+
+
 def test_what_is_older_than_the_window_leaves_rates_but_not_totals(clock: Clock) -> None:
     live = LiveStats(clock)
     live.emit(request(0.001))

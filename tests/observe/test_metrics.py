@@ -7,6 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from deepseek.contracts import Event
 from deepseek.observe.metrics import Metrics
 
+CHANGES = (
+    {"process": "engine", "change": "died"}, {"process": "engine", "change": "died"},
+    {"process": "engine", "change": "restarted"}, {"process": "front_end", "change": "died"},
+    {"change": "out_of_files"}, {},
+)  # fmt: skip
 MODEL = {"model_name": "cancer", "model_version": "1"}
 
 
@@ -36,6 +41,20 @@ def test_batches_explanations_flags_and_loading_are_counted() -> None:
     assert value(metrics, "deepseek_explained_rows_total", **MODEL) == 2
     assert value(metrics, "deepseek_flagged_values_total", **MODEL, column="age", what="imputed") == 2
     assert value(metrics, "deepseek_model_loaded", **MODEL, digest="ab") == 1
+
+
+def test_deaths_and_restarts_of_processes_and_files_that_ran_out_are_counted() -> None:
+    metrics = Metrics()
+    for process in ("engine", "front_end"):
+        assert value(metrics, "deepseek_process_deaths_total", process=process) == 0  # a rate needs it before the first
+        assert value(metrics, "deepseek_process_restarts_total", process=process) == 0
+    for fields in CHANGES:
+        metrics.emit(Event("server", fields={"state": "x", **fields}))
+    assert value(metrics, "deepseek_process_deaths_total", process="engine") == 2
+    assert value(metrics, "deepseek_process_restarts_total", process="engine") == 1
+    assert value(metrics, "deepseek_process_deaths_total", process="front_end") == 1
+    assert value(metrics, "deepseek_process_restarts_total", process="front_end") == 0
+    assert value(metrics, "deepseek_out_of_files_total") == 1
 
 
 def test_the_exposition_parses_and_speaks_of_the_process() -> None:

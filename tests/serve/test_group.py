@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -72,6 +73,34 @@ def test_any_front_end_tells_the_counts_of_all_even_of_one_that_was_killed(
     audits = sorted(audit.parent.glob("audit.log.*"))
     assert [path.name for path in audits] == ["audit.log.0", "audit.log.1"]
     assert [check_audit(path) for path in audits] == [[], []]
+
+
+def test_the_death_of_a_front_end_is_logged_once_counted_and_told(loans: Path, loan: dict[str, Any]) -> None:
+    with started(loans, "--front-ends", "2", "--workers", "1", environ={"DEEPSEEK_LOG_LEVEL": "info"}) as group:
+        killed, other = sorted(children(group.process.pid))
+        os.kill(killed, signal.SIGKILL)
+
+        def told() -> bool:
+            try:
+                found = httpx.get(f"{group.url}/v1/stats").json()["processes"]
+            except httpx.TransportError:  # the kernel had dealt the connection to the one that died
+                return False
+            return (found["front_end_died"], found["front_end_restarted"]) == (1, 1)
+
+        until(told)
+        time.sleep(1.5 * TELL_S)
+        assert all(told() for _ in range(6)), "each front end tells it, not only the one that heard it"
+        metrics = httpx.get(f"{group.url}/metrics").text
+        assert 'deepseek_process_deaths_total{process="front_end"} 1.0' in metrics
+        assert 'deepseek_process_restarts_total{process="front_end"} 1.0' in metrics
+        (new,) = children(group.process.pid) - {killed, other}
+        assert group.stop() == 0
+        assert group.process.stderr is not None
+        lines = [json.loads(line) for line in group.process.stderr.read().splitlines() if line.startswith("{")]
+    changes = [line["deepseek"] | {"level": line["log.level"]} for line in lines if "change" in line["deepseek"]]
+    found = [(each["change"], each["process"], each["pid"], each["level"]) for each in changes]
+    assert found == [("died", "front_end", killed, "warning"), ("restarted", "front_end", new, "info")]
+    assert changes[0]["exit_code"] == -signal.SIGKILL
 
 
 def _asks(group: Server, loan: dict[str, Any]) -> bool:

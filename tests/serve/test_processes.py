@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -68,7 +69,40 @@ def test_a_stopped_process_is_killed_and_no_request_is_lost(runtimes: dict[str, 
     assert statuses == [200] * 8
     assert took_s > LIMIT_S
     assert not lives
-    assert states == ["started", "an engine process does not answer and is killed", "an engine process died"]
+    assert states == [
+        "started", "an engine process does not answer and is killed", "an engine process died",
+        "an engine process was started again",
+    ]  # fmt: skip
+
+
+def test_a_killed_process_leaves_no_zombie_and_is_told_once_with_its_signal(
+    runtimes: dict[str, Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "FIRST_PAUSE_S", 30.0)  # until another would start, and sweep up behind it
+    changes: list[Event] = []
+
+    class Changes:
+        def emit(self, event: Event) -> None:
+            if "change" in event.fields:
+                changes.append(event)
+
+    async def work() -> list[bool]:
+        app = create_app({"loans": runtimes["loans"]}, settings=Settings(workers=2), sinks=[Changes()])
+        async with serving(app):
+            assert app.processes is not None
+            killed = app.processes.pids[0]
+            os.kill(killed, signal.SIGKILL)
+            end_s = time.monotonic() + 20
+            while not changes and time.monotonic() < end_s:
+                await asyncio.sleep(0.01)
+            there = [Path(f"/proc/{pid}").exists() for pid in (killed, *app.processes.pids)]
+            await app.processes.close()
+            assert changes[0].fields["engine_pid"] == killed
+            return there
+
+    assert asyncio.run(work()) == [False, True]
+    fields = [{name: event.fields[name] for name in ("process", "change", "exit_code")} for event in changes]
+    assert fields == [{"process": "engine", "change": "died", "exit_code": -signal.SIGKILL}]
 
 
 def test_a_process_that_opens_a_model_meanwhile_is_given_its_time(

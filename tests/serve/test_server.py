@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from deepseek.errors import InputError
-from deepseek.serve.run import bind, listen
+from deepseek.serve.run import FILES_S, bind, listen
 from load import engines_of, until
 from serving import Server
 
@@ -72,6 +72,41 @@ def test_a_port_of_grpc_that_is_taken_is_said_before_models_are_opened(server: A
     assert done.returncode == 2
     assert f"port {port} on 127.0.0.1 is in use" in done.stderr
     assert "--grpc-port 0" in done.stderr
+
+
+def test_file_descriptors_that_run_out_are_told_and_the_server_recovers(start: Any, loans: Path) -> None:
+    with start(loans, "--workers", "1", environ={"DEEPSEEK_LOG_LEVEL": "info"}) as server:
+        pid = server.process.pid
+        limit = num_files(pid) + 12
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+        held = [connect(server.url) for _ in range(limit + 20)]
+        until(lambda: num_files(pid) >= limit)
+        time.sleep(3 * FILES_S)
+        before_s = cpu_s(pid)
+        time.sleep(2.0)
+        assert cpu_s(pid) - before_s < 1.0, "it does not try all the time"
+        for connection in held:
+            connection.close()
+        until(lambda: num_files(pid) < limit - 5)
+        time.sleep(3 * FILES_S)
+        stats = httpx.get(f"{server.url}/v1/stats").json()["processes"]
+        assert stats["out_of_files"] == 1
+        assert "deepseek_out_of_files_total 1.0" in httpx.get(f"{server.url}/metrics").text
+        assert server.stop() == 0
+        lines = [json.loads(line)["deepseek"] for line in server.process.stderr.read().splitlines() if line[:1] == "{"]
+    states = [line["state"] for line in lines if "file descriptor" in line.get("state", "")]
+    assert states == ["no file descriptor is free: connections are cut off", "file descriptors are free again"]
+
+
+def num_files(pid: int) -> int:
+    """That a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def cpu_s(pid: int) -> float:
+    """That a process has computed for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize("args", [[], ["no/such/bundle"], ["--port", "70000", "x"], ["--log-level", "loud", "x"]])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,10 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
     learner = _learner(data, path)
     try:
         check_learner(learner)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        imported = _imported(learner)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise _broken(f"a field is missing or of another kind ({type(error).__name__}: {str(error)[:80]})") from error
-    manifest, files = _contents(learner, path)
+    manifest, files = _contents(imported, path)
     return write_bundle(target, manifest, files, overwrite=True)  # two may make it at once: they make the same
 
 
@@ -113,9 +115,10 @@ def check_learner(learner: Mapping[str, Any]) -> None:
         )
     model = booster["model"]
     trees, num_margins = model["trees"], _num_margins(learner)
-    if not trees or len(trees) != len(model["tree_info"]):
-        raise _broken(f"it has {len(trees)} trees, and says of {len(model['tree_info'])} what they add to")
-    if num_margins > 10_000 or not all(0 <= output < num_margins for output in model["tree_info"]):
+    outputs = _column(model, "tree_info")
+    if not trees or len(trees) != len(outputs):
+        raise _broken(f"it has {len(trees)} trees, and says of {len(outputs)} what they add to")
+    if num_margins > 10_000 or not ((outputs >= 0) & (outputs < num_margins)).all():
         raise _broken("a tree adds to a class that is not there")
     for number, tree in enumerate(trees):
         problem = tree_problem(tree, num_features)
@@ -125,11 +128,11 @@ def check_learner(learner: Mapping[str, Any]) -> None:
 
 def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
     """What is wrong with a tree, in words; nothing when a walk ends in a leaf whichever way it goes."""
-    left, right = (np.asarray(tree[f"{side}_children"], np.int64) for side in ("left", "right"))
+    left, right = (_column(tree, f"{side}_children").astype(np.int64) for side in ("left", "right"))
     size = len(left)
-    names = ("split_conditions", "split_indices", "default_left", "sum_hessian")
-    columns = [np.asarray(tree[name]) for name in names]
-    kinds = np.asarray(tree.get("split_type", np.zeros(size)))
+    columns = [_column(tree, "split_conditions", whole=False), _column(tree, "split_indices")]
+    columns += [_column(tree, "default_left"), _column(tree, "sum_hessian", whole=False)]
+    kinds = _column(tree, "split_type") if "split_type" in tree else np.zeros(size, np.int64)
     if not size or any(column.shape != (size,) for column in (right, kinds, *columns)):
         return "its arrays differ in length"
     inner = left != -1
@@ -140,10 +143,20 @@ def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
         return "a node has two parents, or a child that is not there"
     if not (np.abs(columns[0].astype(np.float32)) < LARGEST).all():
         return "a threshold or a leaf is not finite"
+    if not (np.abs(columns[3].astype(np.float64)) < LARGEST).all():
+        return "the weight of a node is not finite"
     places = columns[1][inner]
     if places.size and (places.min() < 0 or places.max() >= num_features):
         return "it reads a column that is not there"
     return ""
+
+
+def _column(fields: Mapping[str, Any], name: str, *, whole: bool = True) -> NDArray[Any]:
+    """A list of a file as an array (N,). ValueError for what holds no numbers, or where they must be `whole` others."""
+    column = np.asarray(fields[name])
+    if column.ndim != 1 or (column.size and column.dtype.kind not in ("iub" if whole else "iuf")):
+        raise ValueError(f"{name} is no list of {'whole ' if whole else ''}numbers")
+    return column
 
 
 def _num_margins(learner: Mapping[str, Any]) -> int:
@@ -151,8 +164,17 @@ def _num_margins(learner: Mapping[str, Any]) -> int:
     return max(2, int(learner["learner_model_param"]["num_class"])) if multiclass else 1
 
 
-def _contents(learner: dict[str, Any], path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """What the bundle holds."""
+@dataclass(frozen=True, slots=True)
+class _Imported:
+    """A file, read and understood."""
+
+    model: Model
+    preprocessor: Preprocessor
+    rows: Float32  # (N, F) features, to compare and time engines on
+
+
+def _imported(learner: dict[str, Any]) -> _Imported:
+    """What was checked, as a model. Raises what fields of another kind raise."""
     task, num_margins = OBJECTIVES[learner["objective"]["name"]], _num_margins(learner)
     columns = _columns(learner)
     preprocessor = Preprocessor(tuple(columns))
@@ -169,6 +191,13 @@ def _contents(learner: dict[str, Any], path: Path) -> tuple[Manifest, dict[str, 
     labels = tuple(map(str, range(num_labels)))
     scale: Any = "target units" if task == "regression" else "log-odds"
     model = Model(task, labels, scale, (Part("xgboost", table),), bias=(0.0,) * num_margins)
+    return _Imported(model, preprocessor, _rows(learner, preprocessor))
+
+
+def _contents(imported: _Imported, path: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """What the bundle holds."""
+    model, preprocessor = imported.model, imported.preprocessor
+    task, labels = model.task, model.labels
     graph = export_onnx(model, len(preprocessor.feature_names)) if find_spec("onnx") is not None else None
     files = {
         **model.to_files(),
@@ -179,13 +208,13 @@ def _contents(learner: dict[str, Any], path: Path) -> tuple[Manifest, dict[str, 
     if graph is not None:
         files["model.onnx"] = graph
     answers = (Output("value", "float32"),) if task == "regression" else (
-        Output("label", "str"), Output("probabilities", "float32", (num_labels,))
+        Output("label", "str"), Output("probabilities", "float32", (len(labels),))
     )  # fmt: skip
     manifest = Manifest(
         name=_name(path), version="1", created=now(), task=task, target="target",
         inputs=tuple(Input(**entry) for entry in preprocessor.inputs()), outputs=answers, labels=labels,
         threshold=0.5 if task == "binary" else None,
-        engines=_engines(model, graph, _rows(learner, preprocessor)), lineage=Lineage(),
+        engines=_engines(model, graph, imported.rows), lineage=Lineage(),
     )  # fmt: skip
     return manifest, files
 
@@ -193,7 +222,8 @@ def _contents(learner: dict[str, Any], path: Path) -> tuple[Manifest, dict[str, 
 def _columns(learner: Mapping[str, Any]) -> list[Column]:
     """The raw columns. A gap of one goes left, right, or both ways, as the trees have it."""
     num_features = int(learner["learner_model_param"]["num_feature"])
-    names = list(learner.get("feature_names") or [f"f{place}" for place in range(num_features)])
+    stated = learner.get("feature_names") or [f"f{place}" for place in range(num_features)]
+    names = list(stated) if isinstance(stated, list) else []
     if len(names) != num_features or len(set(names)) < num_features or not all(_is_name(name) for name in names):
         raise _broken("its feature_names are not one name for each column")
     ways = np.zeros((num_features, 2), bool)

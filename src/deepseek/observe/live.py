@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
@@ -28,6 +29,8 @@ TOGETHER = 512  # requests that are counted at once
 FIRST_S = 1e-5
 GROWTH = 1.1
 NUM_BUCKETS = 170  # up to about 100 s
+#: Ends of processes that nobody had told to end, others in their place, and times without a free file descriptor.
+CHANGES = ("engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files")
 _STEP = math.log(GROWTH)
 
 
@@ -38,6 +41,7 @@ class LiveStats:
         self._clock = clock
         self._started_s = clock()
         self._models: dict[tuple[str, str], Window] = {}
+        self._changes: Counter[str] = Counter()  # of processes and files since the start, by CHANGES
         self._slot = 0  # of the events that are not counted yet: together they cost a tenth
         self._untold: list[Event] = []
 
@@ -48,6 +52,8 @@ class LiveStats:
                 self._count()
                 self._slot = slot
             self._untold.append(event)
+        elif event.kind == "server" and (change := event.fields.get("change")) is not None:
+            self._changes[f"{event.fields['process']}_{change}" if "process" in event.fields else change] += 1
 
     def _count(self) -> None:
         """Add what was not counted yet."""
@@ -62,23 +68,32 @@ class LiveStats:
     def state(self) -> list[Any]:
         """What was counted, as plain lists: for another process of the same machine, whose clock is the same."""
         self._count()
-        return [[*key, window.state()] for key, window in self._models.items()]
+        return [[[*key, window.state()] for key, window in self._models.items()], dict(self._changes)]
 
     def snapshot(self, others: Iterable[list[Any]] = ()) -> dict[str, Any]:
-        """One object per model that answered: totals, and rates and latency quantiles over the window.
+        """One object per model that answered: totals, and rates and latency quantiles over the window; and how often
+        processes died and were started again, and files ran out, since the start.
 
         `others` are states of other processes, which count as well.
         """
         now_s = self._clock()
         uptime_s = now_s - self._started_s
         windows: dict[tuple[str, str], Window] = {}
-        for name, version, state in itertools.chain(self.state(), *others):
-            windows.setdefault((name, version), Window()).merge(state)
+        changes: Counter[str] = Counter()
+        for found, counted in (self.state(), *others):
+            changes.update(counted)
+            for name, version, state in found:
+                windows.setdefault((name, version), Window()).merge(state)
         models = [
             {"name": name, "version": version} | window.summary(int(now_s) // SLOT_S, uptime_s)
             for (name, version), window in windows.items()
         ]
-        return {"uptime_s": uptime_s, "window_s": min(uptime_s, SLOT_S * NUM_SLOTS), "models": models}
+        return {
+            "uptime_s": uptime_s,
+            "window_s": min(uptime_s, SLOT_S * NUM_SLOTS),
+            "models": models,
+            "processes": {name: changes[name] for name in CHANGES},
+        }
 
 
 class Window:

@@ -28,6 +28,7 @@ from deepseek.contracts import Event
 MODEL = ("model_name", "model_version")
 DURATION_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 TOGETHER = 512  # requests that are counted at once
+PROCESSES = ("engine", "front_end")
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 1_024, 16_384)
 #: Fields of ModelCounts, the ends of their names, and what they are.
 HISTOGRAMS = (
@@ -74,12 +75,26 @@ class Metrics:
             "deepseek_coalesced_requests", "Requests that were answered with what was computed for another one", MODEL,
             registry=self.registry,
         )  # fmt: skip
+        self.process_deaths = Counter(
+            "deepseek_process_deaths", "Processes that ended before they were told to", ("process",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.process_restarts = Counter(
+            "deepseek_process_restarts", "Processes that were started in the place of others", ("process",),
+            registry=self.registry,
+        )  # fmt: skip
+        for process in PROCESSES:  # a rate needs the zero before the first
+            self.process_deaths.labels(process)
+            self.process_restarts.labels(process)
+        self.out_of_files = Counter(
+            "deepseek_out_of_files", "Times that no file descriptor was free for a connection", registry=self.registry
+        )
         self.lost_lines = Gauge(
             "deepseek_lost_log_lines", "Lines that a log could not write", ("log",), registry=self.registry
         )
         self._take = {
             "batch": self._batch, "explain": self._explain, "model": self._model, "shadow": self._shadow,
-            "coalesced": self._coalesced,
+            "coalesced": self._coalesced, "server": self._server,
         }  # fmt: skip
 
     def emit(self, event: Event) -> None:
@@ -133,6 +148,14 @@ class Metrics:
 
     def _coalesced(self, event: Event) -> None:
         self.coalesced_requests.labels(event.model_name, event.model_version).inc(event.fields["requests"])
+
+    def _server(self, event: Event) -> None:
+        change = event.fields.get("change")
+        if change == "out_of_files":
+            self.out_of_files.inc()
+        elif change in ("died", "restarted"):
+            counter = self.process_deaths if change == "died" else self.process_restarts
+            counter.labels(event.fields["process"]).inc()
 
     def _model(self, event: Event) -> None:
         digest = event.fields.get("digest", "")

@@ -68,6 +68,7 @@ class App:
         self._keys = self._read_keys()
         if parent is not None:
             parent.told["taken"] = self._others_took
+            parent.told["event"] = lambda fields: self.emit(Event("server", fields=fields))
         self.pool = Pool()
         self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
         self.runs: dict[str, Run] = {}  # what computes in this process, where no other does

@@ -165,6 +165,7 @@ class GenerativeModel:
                 continue
             dead, self._process = self._process, None
             fields = {"state": "a generating process died", "model": self.name, "engine_pid": dead.pid if dead else 0}
+            fields |= {"process": "engine", "change": "died"}
             self._emit(Event("server", fields=fields))
             if dead is not None:
                 await asyncio.get_running_loop().run_in_executor(None, dead.close)
@@ -176,6 +177,9 @@ class GenerativeModel:
                 self._emit(
                     Event("server", fields={"state": "a generating process does not start", "error": str(error)})
                 )
+            else:
+                fields = {"state": "a generating process was started again", "model": self.name}
+                self._emit(Event("server", fields=fields | {"process": "engine", "change": "restarted"}))
 
     def _tell(self, *, loaded: bool) -> None:
         self._emit(Event("model", self.name, self.version, fields={"loaded": loaded, "digest": self.digest}))

@@ -5,6 +5,7 @@
     Child: a whole server of its own, with its own engines, that listens on the same port (SO_REUSEPORT: the kernel
            deals out connections)
 
+That a child died, was killed or was started again is told to one of those that live, which logs and counts it.
 Each child tells the parent every second what it has counted, and hears what the others have, so that any of them can
 answer /metrics and /v1/stats for all. What a child counted that died is kept, so that no counter ever falls. Which
 models of a repository are served is decided by the parent for all of them (leading.py).
@@ -139,6 +140,7 @@ class Group:
         self._members: dict[int, Member] = {}
         self._states: dict[str, Any] = {}  # by child, those that died too; a child that comes later hears them all
         self._ended: list[str] = []  # those that died
+        self._events: list[dict[str, Any]] = []  # of the children's lives, which no child has been told yet
         self._num_signals = 0
         self._stopping = asyncio.Event()
 
@@ -183,7 +185,8 @@ class Group:
                 if silent_s > SILENCE_S or (silent_s > STOPPED_S and member.stopped):
                     what = "was stopped" if member.stopped else "says nothing any more"
                     self._everyone.leave(member)
-                    self._everyone.say("a front end is killed", warning=f"process {member.pid} {what}")
+                    warning = f"process {member.pid} {what}"
+                    self._report(member, {"state": "a front end is killed", "warning": warning})
                     member.kill()
 
     async def _all_ready(self, keepers: list[asyncio.Task[None]], leading: asyncio.Task[None]) -> None:
@@ -223,7 +226,7 @@ class Group:
             member.channel.told["taken"] = partial(self._tell_others, member, "taken")
             if self._leading is not None:
                 self._leading.answer(member)
-            await member.run(self._heard, self._states, self._ended)
+            await member.run(self._heard, self._states, self._ended, partial(self._is_ready, again=was_ready))
             self._everyone.leave(member)
             self._has_ended(member)
             was_ready = was_ready or member.line is not None
@@ -232,9 +235,33 @@ class Group:
             pause_s = FIRST_PAUSE_S if loop.time() - started_s > SETTLED_S else min(2 * pause_s, LAST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
+    def _is_ready(self, member: Member, *, again: bool) -> None:
+        """A child takes requests, `again` in the place of one that died."""
+        if again:
+            fields = {"state": "a front end was started again", "pid": member.pid}
+            self._report(None, fields | {"process": "front_end", "change": "restarted"})
+        self._deliver()
+
     def _has_ended(self, member: Member) -> None:
         self._ended.append(member.key)
         self._tell_others(member, "ended", [member.key])
+        if member.line is not None and not self._stopping.is_set():
+            warning = "what it had accepted is lost; another is started in its place"
+            fields = {"state": "a front end died", "pid": member.pid, "exit_code": member.exit_code, "warning": warning}
+            self._report(member, fields | {"process": "front_end", "change": "died"})
+
+    def _report(self, about: Member | None, fields: dict[str, Any]) -> None:
+        """Let one child log and count what happened to another, once: now, or as soon as one is ready."""
+        self._events.append(fields)
+        self._deliver(about)
+
+    def _deliver(self, about: Member | None = None) -> None:
+        for member in self._members.values():
+            if member is not about and member.line is not None and not member.channel.gone:
+                events, self._events = self._events, []
+                for fields in events:
+                    member.channel.tell("event", fields)
+                return
 
     def _heard(self, member: Member, state: Any) -> None:
         """A child has told what it counted: the others hear it."""
@@ -264,11 +291,19 @@ class Member:
         self.channel = Channel()
         self._signalled = False
 
-    async def run(self, heard: Callable[[Member, Any], None], known: Mapping[str, Any], ended: list[str]) -> None:
-        """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself."""
+    async def run(
+        self,
+        heard: Callable[[Member, Any], None],
+        known: Mapping[str, Any],
+        ended: list[str],
+        is_ready: Callable[[Member], None] = lambda _: None,
+    ) -> None:
+        """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself.
+        `is_ready` is called once it takes requests."""
 
         def ready(line: dict[str, Any]) -> None:
             self.line = line
+            is_ready(self)
 
         self.channel.told |= {"ready": ready, "state": lambda state: heard(self, state)}
         await self.channel.connect(self._control)
@@ -289,6 +324,11 @@ class Member:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         except OSError:
             return False
+
+    @property
+    def exit_code(self) -> int | None:
+        """As subprocess has it: below 0 for a signal; None while it runs."""
+        return self._process.returncode
 
     def kill(self) -> None:
         """It does not do what it must; another is started in its place."""

@@ -102,6 +102,14 @@ class ProcessWorker(asyncio.Protocol):
         if self._process is not None:
             self._process.kill()
 
+    async def reap(self) -> int | None:
+        """Wait for a process whose connection is lost, so that no zombie of it stays. Returns its exit code, as
+        subprocess has it: below 0 for a signal."""
+        if self._process is None:
+            return None
+        await _ended(self._process)
+        return self._process.returncode
+
     async def _call(self, what: str, model: str, more: dict[str, Any]) -> None:
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -165,6 +173,7 @@ class Processes:
         self._workers: set[ProcessWorker] = set()
         self._ready: set[ProcessWorker] = set()
         self._starting: set[asyncio.Task[None]] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
         self._pause_s = FIRST_PAUSE_S
         self._closing = False
         self._watching: asyncio.Task[None] | None = None
@@ -249,9 +258,9 @@ class Processes:
             self._watching.cancel()
         for task in list(self._starting):
             task.cancel()
-        await asyncio.gather(*(worker.end() for worker in list(self._workers)))
+        await asyncio.gather(*(worker.end() for worker in list(self._workers)), *self._reaping)
 
-    async def _start_one(self) -> None:
+    async def _start_one(self) -> ProcessWorker:
         worker = ProcessWorker(self._lost, self._module)
         self._workers.add(worker)
         try:
@@ -272,6 +281,7 @@ class Processes:
         worker.ready_s = asyncio.get_running_loop().time()
         self._ready.add(worker)
         self._pool.add(worker)
+        return worker
 
     async def _watch(self) -> None:
         """Kill processes that do not answer: what they were given is lost then, and done again elsewhere."""
@@ -299,13 +309,22 @@ class Processes:
             self._ready.discard(worker)
             self._pool.remove(worker)
             if not self._closing:
-                self._emit(Event("server", fields={"state": "an engine process died", "engine_pid": worker.pid}))
                 loop = asyncio.get_running_loop()
+                self._keep(self._reaping, loop.create_task(self._bury(worker)))
                 if loop.time() - worker.ready_s > SETTLED_S:
                     self._pause_s = FIRST_PAUSE_S
-                task = loop.create_task(self._again())
-                self._starting.add(task)
-                task.add_done_callback(self._starting.discard)
+                self._keep(self._starting, loop.create_task(self._again()))
+
+    @staticmethod
+    def _keep(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        """Hold a task until it is done: a loop alone does not."""
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _bury(self, worker: ProcessWorker) -> None:
+        """Reap a process that died, and tell how."""
+        fields = {"state": "an engine process died", "engine_pid": worker.pid, "exit_code": await worker.reap()}
+        self._emit(Event("server", fields=fields | {"process": "engine", "change": "died"}))
 
     async def _again(self) -> None:
         """Start a process in the place of one that died; with growing pauses while that does not succeed."""
@@ -313,11 +332,14 @@ class Processes:
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
             try:
-                await self._start_one()
-                return
+                worker = await self._start_one()
             except (OSError, LostWorkerError, EngineError, DeepseekError) as error:
                 fields = {"state": "an engine process does not start", "error": str(error)}
                 self._emit(Event("server", fields=fields))
+            else:
+                again = {"state": "an engine process was started again", "pid": worker.pid}
+                self._emit(Event("server", fields=again | {"process": "engine", "change": "restarted"}))
+                return
 
 
 def _died(model: str) -> EngineLostError:

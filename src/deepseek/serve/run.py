@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 1.0
 BACKLOG = 2_048
+FILES_S = 1.0  # between two looks whether a file descriptor is free
 SPARE_FILES = 256  # that are open besides connections: sockets to engines, mapped weights, logs
 
 
@@ -148,6 +149,15 @@ def make_room(num_connections: int) -> None:
         )
 
 
+def has_free_file() -> bool:
+    """Whether this process can open one more file or connection."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
+    return True
+
+
 def url_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
     """Where a client on this machine reaches the listener."""
     port = listener.getsockname()[1]
@@ -243,6 +253,7 @@ class Server:
         server = await asyncio.get_running_loop().create_server(
             lambda: Connection(hub), sock=self._listener, backlog=BACKLOG, **self._handshake
         )
+        watching = asyncio.get_running_loop().create_task(self._watch_files(hub))
         try:
             line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
             if grpc is not None:
@@ -250,10 +261,30 @@ class Server:
             (print_ready if self._child is None else self._child.tell_ready)(line)
             await self._signalled.wait()
         finally:
+            watching.cancel()
             stopping = asyncio.create_task(grpc.stop(settings.drain_s)) if grpc is not None else None
             await self._drain(hub, server)
             if stopping is not None:
                 await stopping
+
+    async def _watch_files(self, hub: Hub) -> None:
+        """Tell when no file descriptor is free, and when one is again: meanwhile the event loop takes no connection,
+        and who asks for one is cut off or waits."""
+        had_free = True
+        while True:
+            await asyncio.sleep(FILES_S)
+            has_free = has_free_file()
+            if has_free == had_free:
+                continue
+            had_free = has_free
+            fields: dict[str, Any] = {"state": "file descriptors are free again", "connections": len(hub.connections)}
+            if not has_free:
+                limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+                fields |= {
+                    "state": "no file descriptor is free: connections are cut off", "change": "out_of_files",
+                    "warning": f"{limit} may be open; raise it (ulimit -n), or lower --max-connections", "limit": limit,
+                }  # fmt: skip
+            self._app.emit(Event("server", fields=fields))
 
     async def _start_grpc(self) -> GrpcServer | None:
         settings = self._app.settings
