@@ -72,3 +72,39 @@ def test_a_missing_value_and_a_broken_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[train\n")
     with pytest.raises(InputError, match=r"bad\.toml cannot be read: .*line 1"):
         read_toml(tmp_path / "bad.toml")
+
+
+DEEP = (
+    "[" * 5_000 + "]" * 5_000,
+    "{a=" * 5_000 + "1" + "}" * 5_000,
+    "[" * 100 + "]" * 100,
+    "{a=" * 100 + "1" + "}" * 100,
+)
+
+
+@pytest.mark.parametrize("value", DEEP)
+def test_what_is_nested_without_end_is_refused_in_words(value: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.lr is nested too deeply"):
+        merged({}, [f"train.lr={value}"])
+    path = tmp_path / "run.toml"
+    path.write_text(f"[train]\nlr = {value}\n")
+    with pytest.raises(InputError, match=r"run\.toml is nested too deeply"):
+        read_toml(path)
+
+
+def test_a_key_of_thousands_of_sections_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nested too deeply"):
+        merged({}, ["a." * 5_000 + "b=1"])
+    path = tmp_path / "run.toml"
+    path.write_text(f"[{'.'.join('a' * 5_000)}]\nx = 1\n")
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_toml(path)
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.seed is 999"):
+        merged({}, [f"train.seed={'9' * 6_000}"])
+    path = tmp_path / "run.toml"
+    path.write_text(f"seed = {'9' * 6_000}\n")
+    with pytest.raises(InputError, match=r"run\.toml cannot be read"):
+        read_toml(path)

@@ -20,17 +20,22 @@ from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
 
 T = TypeVar("T")
+MAX_DEPTH = 32  # levels of tables and lists
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a file. MissingError or InputError name it, and the line that is wrong."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        _check_depth(table, str(path))
+        return table
     except FileNotFoundError as error:
         raise MissingError(
             f"there is no file {path}", expected="a TOML file", fix="check the name and the folder"
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError as error:
+        raise _too_deep(str(path)) from error
+    except (OSError, ValueError) as error:  # not UTF-8, no TOML, or a number of thousands of digits
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path} cannot be read: {reason}", expected="a TOML file, such as: [train] and below it epochs = 10",
@@ -47,6 +52,8 @@ def merged(table: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     found = _copied(table)
     for setting in settings:
         key, equals, text = setting.partition("=")
+        if key.count(".") >= MAX_DEPTH:
+            raise _too_deep(repr(setting[:40]))
         *sections, last = (part.strip() for part in key.split("."))
         if not equals or not all((*sections, last)):
             raise InputError(
@@ -59,7 +66,7 @@ def merged(table: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
                 raise InputError(
                     f"{section} in {setting!r} is no section", expected="the key of a section", fix="see the file"
                 )
-        place[last] = _value(text.strip())
+        place[last] = _value(key.strip(), text.strip())
     return found
 
 
@@ -149,8 +156,32 @@ def _copied(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in table.items()}
 
 
-def _value(text: str) -> Any:
+def _value(key: str, text: str) -> Any:
+    """TOML, or text where it is none. InputError for what is nested without end, or no computer holds."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except RecursionError as error:
+        raise _too_deep(key) from error
+    except ValueError as error:
+        raise InputError(
+            f"{key} is {text[:40]}...: {error}", expected="a number that fits into 64 bits", fix="give such a value"
+        ) from error
+    _check_depth(value, key)
+    return value
+
+
+def _check_depth(value: Any, where: str) -> None:
+    """InputError for a value that is nested deeper than any setting is."""
+    level = [value] if isinstance(value, (Mapping, list)) else []
+    for _ in range(MAX_DEPTH + 1):
+        inner = [each.values() if isinstance(each, Mapping) else each for each in level]
+        level = [item for items in inner for item in items if isinstance(item, (Mapping, list))]
+        if not level:
+            return
+    raise _too_deep(where)
+
+
+def _too_deep(where: str) -> InputError:
+    return InputError(f"{where} is nested too deeply", expected=f"at most {MAX_DEPTH} levels", fix="make it flatter")

@@ -97,6 +97,13 @@ class IntegrityError(CheckError):
     code = "integrity"
 
 
+class ComputeError(CheckError):
+    """A model that could be opened fails on rows that fit it: its graph is damaged, or the memory does not suffice."""
+
+    status = 500
+    code = "compute_failed"
+
+
 class BusyError(DeepseekError):
     """The queue is full; ask again later."""
 

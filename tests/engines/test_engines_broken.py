@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import safetensors.numpy
 
 from deepseek.bundle import EngineEntry, Input, Manifest, Output, write_bundle
+from deepseek.cli import main
 from deepseek.data import Preprocessor, find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime, export_onnx
 from deepseek.engines.decide import Decision
@@ -105,6 +107,43 @@ def test_a_graph_and_arrays_of_two_models_are_refused_before_the_number_of_rows_
             runtime.predict(ROWS)
         with pytest.raises(IntegrityError, match=r"one model in both|two models|model\.json"):
             _ = runtime.model
+
+
+def of_160_gb(graph: bytes) -> bytes:
+    """The same graph, whose output takes an array of 200,000 x 200,000 numbers on its way."""
+    model = onnx.load_from_string(graph)
+    last = model.graph.output[1].name
+    for node in model.graph.node:
+        node.output[:] = ["small" if name == last else name for name in node.output]
+    model.graph.initializer.append(onnx.helper.make_tensor("sizes", onnx.TensorProto.INT64, [2], [200_000, 200_000]))
+    for kind, inputs, output, more in (
+        ("ConstantOfShape", ["sizes"], "large", {}), ("ReduceSum", ["large"], "sum", {"keepdims": 0}),
+        ("Add", ["small", "sum"], last, {}),
+    ):  # fmt: skip
+        model.graph.node.append(onnx.helper.make_node(kind, inputs, [output], **more))
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def of_a_weight_of_160_gb(graph: bytes) -> bytes:
+    """The same graph with a constant whose dimensions its bytes do not fill."""
+    model = onnx.load_from_string(graph)
+    model.graph.initializer[0].dims[:] = [200_000, 200_000]
+    data: bytes = model.SerializeToString()
+    return data
+
+
+@pytest.mark.parametrize(("harm", "says"), [(of_160_gb, "cannot be computed"), (of_a_weight_of_160_gb, "cannot be")])
+def test_a_graph_that_needs_160_gb_ends_with_3_and_in_words(
+    harm: Callable[[bytes], bytes], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = files_of(linear())
+    files["model.onnx"] = harm(files["model.onnx"])
+    path = write_bundle(tmp_path / "b", manifest_of(linear()), files).path
+    (tmp_path / "rows.csv").write_text("age,income\n0.1,0.2\n")
+    for verb in ("predict", "explain"):
+        assert main([verb, str(path), str(tmp_path / "rows.csv")]) == 3
+        assert f"model.onnx {says}" in capsys.readouterr().err
 
 
 def without_parts(top: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from deepseek.data.fuse import THERE, Broken, Fault, SamplePreparer, Samples, re
 from deepseek.data.media_example import example_of
 from deepseek.data.sent import fault_of, read
 from deepseek.engines.decide import Decision
-from deepseek.engines.onnx import check_outputs, check_shape, misfit, open_session
+from deepseek.engines.onnx import check_outputs, check_shape, failed, misfit, open_session, refusals
 from deepseek.engines.runtime import Runtime, check_inputs, read_example
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
@@ -183,7 +183,10 @@ class FusedRuntime:
         """All outputs of the graph by name: margin, output, voices, gates, attention."""
         session = self._session
         given = {each.name: samples.arrays[each.name] for each in session.get_inputs()}
-        return dict(zip(list(OUTPUTS), session.run(list(OUTPUTS), given), strict=True))
+        try:
+            return dict(zip(list(OUTPUTS), session.run(list(OUTPUTS), given), strict=True))
+        except refusals(need("onnxruntime", extra="serve")) as error:
+            raise failed(GRAPH, error) from error
 
     def score(self, samples: Samples | Tensors) -> Scores:
         """Margins and calibrated outputs of N samples."""

@@ -10,7 +10,7 @@ import numpy as np
 from deepseek.contracts import Engine, Float32, Scores
 from deepseek.engines.memory import give_back
 from deepseek.engines.registry import Source
-from deepseek.errors import IntegrityError, MissingError
+from deepseek.errors import ComputeError, IntegrityError, MissingError
 from deepseek.extras import need
 from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model
@@ -35,6 +35,7 @@ class OnnxEngine:
             _check(self._session, source)
         give_back()
         self._run = self._session.run
+        self._refusals = refusals(need("onnxruntime", extra="serve"))
 
     @classmethod
     def open(cls, source: Source) -> Engine:
@@ -47,7 +48,10 @@ class OnnxEngine:
 
     def score(self, features: Float32) -> Scores:
         """Scores for prepared features (N, F)."""
-        margin, output = self._run(_OUTPUTS, {_INPUT: np.ascontiguousarray(features, np.float32)})
+        try:
+            margin, output = self._run(_OUTPUTS, {_INPUT: np.ascontiguousarray(features, np.float32)})
+        except self._refusals as error:
+            raise failed(GRAPH, error) from error
         return Scores(margin=margin, output=output)
 
     def close(self) -> None:
@@ -117,6 +121,15 @@ def check_outputs(graph: str, session: Any, names: Sequence[str], num_outputs: i
     if absent:
         raise misfit(graph, f"it has no output {absent[0]!r}")
     check_shape(graph, outputs["output"], (num_outputs,))
+
+
+def failed(graph: str, error: Exception) -> ComputeError:
+    """The error for a graph that onnxruntime has loaded and cannot run."""
+    return ComputeError(
+        f"{graph} cannot be computed: {str(error)[:300]}",
+        expected="a graph that runs on the rows which it was made for, in the memory that there is",
+        fix="give it more memory; if that does not help make the bundle again, or take an unharmed copy",
+    )
 
 
 def misfit(graph: str, what: str) -> IntegrityError:
