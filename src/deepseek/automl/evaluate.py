@@ -38,7 +38,8 @@ def evaluate_bundle(
     `files` is the folder that paths of a bundle of several modalities lie below, by default that of the data; with
     `broken` "mask" a file that cannot be read counts as missing, and "num_masked" says how many did.
 
-    InputError when the target is not among the columns, or an answer is not a known class.
+    InputError when the target is not among the columns, or an answer is not a known class; NonFiniteError, which names
+    the row, where the model gives NaN or an infinite number: such an answer would count as one of the classes.
     """
     table = read_table(data)
     with open_runtime(path) as runtime:
@@ -102,8 +103,7 @@ def _outputs(
         return runtime.outputs(table, root=root, broken=broken, faults=faults)[0]
     starts = range(0, table.num_rows, CHUNK)
     pieces = [np.arange(start, min(start + CHUNK, table.num_rows)) for start in starts]
-    scores = [runtime.score(runtime.prepare_table(table.take(rows)).features) for rows in pieces]
-    return np.concatenate([found.output for found in scores])
+    return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0])) for rows in pieces])
 
 
 def _at_threshold(target: Any, output: Any, weight: Any, threshold: float) -> dict[str, float]:
