@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from deepseek.contracts import Tensors
 from deepseek.data.fuse import THERE, SamplePreparer, Samples
 from deepseek.engines.checks.edges import edge_samples
-from deepseek.engines.checks.gate import check_edges, edge_faults
+from deepseek.engines.checks.gate import check_edges
 from deepseek.engines.export_torch import torch_graph
-from deepseek.engines.fused import GRAPH, OUTPUTS, TOLERANCE, check_fused, export_fused, run_graph
+from deepseek.engines.fused import GRAPH, TOLERANCE, check_fused, export_fused, run_graph
 from deepseek.errors import CheckError
 from deepseek.nn.multimodal import Answering, NetShape, array_names, fusion_net
 from deepseek.nn.spectrogram import LogMel
@@ -91,41 +91,37 @@ def random_samples(preparer: SamplePreparer, num_rows: int) -> Samples:
     return Samples(Tensors(arrays))
 
 
-@pytest.fixture(scope="module")
-def net() -> tuple[Answering, Any, tuple[str, ...]]:
-    """Of every kind of input that a bundle reads; its norms have seen the rows."""
-    preparer = preparer_of(("photo", "cough", "ct", "pulse", "film", "note", "age"))
+def net_of(*columns: str) -> tuple[Answering, Samples, tuple[str, ...]]:
+    """An untrained net of these columns, whose norms have seen the rows that come with it, and its arrays' names."""
+    preparer = preparer_of(columns)
     samples = random_samples(preparer, num_rows=6)
     torch.manual_seed(0)
-    fused = fusion_net(preparer, NetShape(num_outputs=2))
-    fused.train()
+    fused = fusion_net(preparer, NetShape(num_outputs=2)).train()
     names = array_names(fused.names)
-    for _ in range(3):
-        Answering(fused)(*(torch.from_numpy(samples.arrays[name]) for name in names))
+    Answering(fused)(*(torch.from_numpy(samples.arrays[name]) for name in names))
     return Answering(fused.eval(), slope=1.5, bias=(0.25,)), samples, names
 
 
-def test_the_graph_of_every_kind_of_input_answers_what_training_hid_and_never_saw(net: Any) -> None:
-    answering, samples, names = net
+def test_the_graph_of_every_kind_of_input_answers_what_training_hid_and_never_saw() -> None:
+    answering, samples, names = net_of("photo", "cough", "ct", "pulse", "film", "note", "age")
     graph = export_fused(answering, samples, names)
     told = check_fused(answering, graph, samples, names)
     assert told["max_difference"] <= TOLERANCE
-    for case in ("all missing", "cough missing", "cough zero", "photo zero alone", "note zero", "ct at its largest", "photo one value throughout",
-                 "film.sound missing", "table far above its largest"):  # fmt: skip
-        assert case in told["edges"]["cases"], told["edges"]["cases"]
+    tried = told["edges"]["cases"]
+    for name in ("photo", "cough", "ct", "pulse", "film", "film.sound", "note", "table"):
+        for case in ("missing", "alone", "zero", "zero alone", "at its largest", "one value throughout alone"):
+            assert f"{name} {case}" in tried
+    assert {"all missing", "table far above the data", "pulse far below the data, by a slip"} <= set(tried)
     edges = edge_samples({name: samples.arrays[name] for name in names})
-    found = run_graph(graph, edges.arrays, np.arange(len(edges)))
-    wanted = dict.fromkeys(OUTPUTS)
-    with torch.inference_mode():
-        for name, each in zip(OUTPUTS, answering(*(torch.from_numpy(edges.arrays[n]) for n in names)), strict=True):
-            wanted[name] = each.numpy()
-    assert edge_faults(edges, wanted, found, limit=TOLERANCE) == []  # type: ignore[arg-type]
-    assert np.isfinite(found["output"]).all()
+    output = run_graph(graph, edges.arrays, np.arange(len(edges)))["output"]
+    # a sound of 1e30 is never read: samples of a file lie within -1..1
+    read = [at for at, case in enumerate(edges.cases) if not ("slip" in case and case.startswith(("cough", "film.s")))]
+    assert np.isfinite(output[read]).all()
 
 
-def test_a_graph_that_fails_on_silence_alone_is_refused_by_name(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_fails_on_silence_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers all real rows as the net does."""
-    answering, samples, names = net
+    answering, samples, names = net_of("cough", "age")
     whole = LogMel.forward
 
     def without_floor(self: LogMel, waveform: Tensor) -> Tensor:
@@ -135,7 +131,7 @@ def test_a_graph_that_fails_on_silence_alone_is_refused_by_name(net: Any, monkey
     with monkeypatch.context() as patched:
         patched.setattr(LogMel, "forward", without_floor)
         graph = export_fused(answering, samples, names)
-    with pytest.raises(CheckError, match=r"cough.*'?output'? is not finite"):
+    with pytest.raises(CheckError, match=r"cough missing: margin is not finite|cough zero: margin is not finite"):
         check_fused(answering, graph, samples, names)
 
 

@@ -52,13 +52,14 @@ def edge_samples(arrays: Arrays) -> Edges:
     made = _Collected()
     made.add("all missing", {key: np.zeros_like(array) for key, array in rows.items()})
     for name in names:
-        made.add(f"{name} missing", {**rows, **_missing(rows, [name])})
-        made.add(f"{name} alone", {**rows, **_missing(rows, [other for other in names if other != name])})
-        for case, array, is_exact in _extremes(arrays[name], rows[name]):
-            there = {name: array, name + THERE: np.ones_like(rows[name + THERE])}
-            made.add(f"{name} {case}", {**rows, **there}, is_exact=is_exact)
-            alone = _missing(rows, [other for other in names if other != name])
-            made.add(f"{name} {case} alone", {**rows, **alone, **there}, is_exact=is_exact)
+        made.add(f"{name} missing", rows | _missing(rows, [name]))
+        made.add(f"{name} alone", rows | _missing(rows, [other for other in names if other != name]))
+        one = {key: array[:1] for key, array in rows.items()}
+        alone = one | _missing(one, [other for other in names if other != name])
+        for case, array, is_exact in _extremes(arrays[name], one[name]):
+            there = {name: array, name + THERE: np.ones_like(one[name + THERE])}
+            made.add(f"{name} {case}", one | there, is_exact=is_exact)
+            made.add(f"{name} {case} alone", alone | there, is_exact=is_exact)
     return made.edges()
 
 
@@ -115,9 +116,9 @@ def _extremes(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[str, ND
     yield "one value throughout", np.full_like(rows, 255 if array.dtype == np.uint8 else known.max()), False
     if array.dtype.kind == "f":
         most = max(1.0, float(np.abs(known).max()))
-        for sign, word in ((1, "far above"), (-1, "far below")):
-            yield f"{word} its largest", np.full_like(rows, sign * most * LARGE), False
-            yield f"{word} all measure", np.full_like(rows, sign * HUGE), False
+        for sign, case in ((1, "far above the data"), (-1, "far below the data")):
+            yield case, np.full_like(rows, sign * most * LARGE), False
+            yield f"{case}, by a slip", np.full_like(rows, sign * HUGE), False
 
 
 class _Collected:
