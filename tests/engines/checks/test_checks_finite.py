@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.cli import main
@@ -78,14 +79,14 @@ def test_no_figure_is_made_of_such_an_output(bad: float) -> None:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A bundle that gives NaN for a pulse of 3e38, and rows of which the third has it."""
-    base = tmp_path_factory.mktemp("pulses")
-    weights = {"pulse": np.full((1, 6, 2), 3e38, np.float32).transpose(0, 2, 1)}
-    bundle = sampled_bundle(base / "pulses", ("pulse", "age"), labels=("a", "b", "c"), weights=weights)
-    for name, level in (("still", 0.0), ("fast", 5.0)):
-        np.save(base / f"{name}.npy", np.full((6, 2), level))
-    names = ["still", "still", "fast", "still"]
-    lines = ["pulse,age,sex,ill", *(f"{name}.npy,40.0,m,{'abca'[row]}" for row, name in enumerate(names))]
+    """A bundle that gives NaN for whatever is bright, and rows of which the third is."""
+    base = tmp_path_factory.mktemp("photos")
+    weights = {"photo": np.full(1, 3e38, np.float32)}
+    bundle = sampled_bundle(base / "photos", ("photo", "age"), labels=("a", "b", "c"), weights=weights)
+    for name, level in (("dark", 0), ("bright", 255)):
+        Image.fromarray(np.full((8, 8), level, np.uint8)).save(base / f"{name}.png")
+    names = ["dark", "dark", "bright", "dark"]
+    lines = ["photo,age,sex,ill", *(f"{name}.png,40.0,m,{'abca'[row]}" for row, name in enumerate(names))]
     (base / "rows.csv").write_text("\n".join(lines) + "\n")
     return bundle, base / "rows.csv"
 
@@ -96,14 +97,14 @@ def test_every_verb_that_answers_ends_in_words(verb: list[str], table: tuple[Pat
     assert main([verb[0], str(bundle), str(data), *verb[1:]]) == 3
     told = capsys.readouterr()
     assert "nan" not in told.out.lower()
-    assert "the model 'pulses' gives NaN as" in told.err
+    assert "the model 'photos' gives NaN as" in told.err
     assert "for row 2" in told.err
 
 
 def test_a_bundle_is_evaluated_on_the_rows_that_it_answers(table: tuple[Path, Path]) -> None:
     bundle, data = table
     kept = data.with_name("kept.csv")
-    kept.write_text("".join(line for line in data.read_text().splitlines(keepends=True) if "fast" not in line))
+    kept.write_text("".join(line for line in data.read_text().splitlines(keepends=True) if "bright" not in line))
     assert evaluate_bundle(bundle, kept)["num_rows"] == 3
     with pytest.raises(NonFiniteError, match="row 2"):
         evaluate_bundle(bundle, data)
