@@ -47,7 +47,7 @@ def visit(level: int) -> dict[str, Any]:
 
 
 def post(server: Server, model: str, rows: list[Any], verb: str = "predict") -> httpx.Response:
-    return httpx.post(f"{server.url}/v1/models/{model}:{verb}", json={"instances": rows})
+    return httpx.post(f"{server.url}/v1/models/{model}:{verb}", json={"instances": rows}, timeout=60)
 
 
 def refused(answer: httpx.Response) -> str:
@@ -69,12 +69,12 @@ def test_explanations_and_reasons_are_refused_too(server: Server) -> None:
     assert post(server, "visits", [visit(0)], "explain").status_code == 200
     assert "for row 1" in refused(post(server, "visits", [visit(0), visit(255)], "explain"))
     body = {"instances": [visit(255)], "reasons": 1}
-    refused(httpx.post(f"{server.url}/v1/models/visits:predict", json=body))
+    refused(httpx.post(f"{server.url}/v1/models/visits:predict", json=body, timeout=60))
 
 
 def test_requests_that_are_computed_with_it_get_their_answers(server: Server) -> None:
     async def ask() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             bodies = [{"instances": [{"x": [k % 3, 1]}]} for k in range(60)]
             return await asyncio.gather(*(client.post("/v1/models/shares:predict", json=body) for body in bodies))
 
@@ -85,13 +85,13 @@ def test_requests_that_are_computed_with_it_get_their_answers(server: Server) ->
 
 @pytest.mark.parametrize("body", [{"rows": ZERO}, {"columns": ["x"], "rows": [ZERO]}])
 def test_rows_by_place_are_refused_as_records_are(server: Server, body: dict[str, Any]) -> None:
-    assert "an infinite number" in refused(httpx.post(f"{server.url}/v1/models/logs:predict", json=body))
+    assert "an infinite number" in refused(httpx.post(f"{server.url}/v1/models/logs:predict", json=body, timeout=60))
 
 
 def infer(server: Server, model: str, more: dict[str, Any]) -> httpx.Response:
     tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": ZERO}
-    accept = {"accept": "*/*"}
-    return httpx.post(f"{server.url}/v2/models/{model}/infer", json={"inputs": [tensor], **more}, headers=accept)
+    body = {"inputs": [tensor], **more}
+    return httpx.post(f"{server.url}/v2/models/{model}/infer", json=body, headers={"accept": "*/*"}, timeout=60)
 
 
 def test_a_tensor_may_be_infinite_where_its_client_says_so_and_takes_it_as_bytes(server: Server) -> None:
