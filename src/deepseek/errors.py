@@ -104,6 +104,14 @@ class ComputeError(CheckError):
     code = "compute_failed"
 
 
+class NonFiniteError(CheckError):
+    """An answer, an explanation or a figure that would hold NaN or an infinite number. The model fails the check that
+    all of its answers are finite, hence the exit code; the request was in order, hence the status."""
+
+    status = 500
+    code = "non_finite"
+
+
 class BusyError(DeepseekError):
     """The queue is full; ask again later."""
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deepseek.compress import export_module as export_module_file
 from deepseek.compress.edge.network import read_network
 from deepseek.compress.export_module import INPUT, OUTPUT, export_module
 from deepseek.compress.given_module import load_module
@@ -88,3 +89,30 @@ def test_a_module_comes_ready_to_answer_and_nothing_else_does(tmp_path: Path) ->
     assert not load_module(tmp_path / "given.py:net").training
     with pytest.raises(InputError, match="gives int"):
         load_module(tmp_path / "given.py:number")
+
+
+class Surprise(nn.Module):
+    """A logarithm with a floor that the exporter's optimizer used to take for nought."""
+
+    def __init__(self, floor: float) -> None:
+        super().__init__()
+        self.floor = floor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.log(x.abs() + self.floor)
+
+
+def test_a_floor_of_the_modules_own_is_kept(tmp_path: Path) -> None:
+    path, module = tmp_path / "net.onnx", Surprise(1e-10)
+    export_module(module, torch.rand(2, 4) + 1, path)
+    zeros = torch.zeros(3, 4)
+    found = onnxruntime.InferenceSession(path).run(None, {INPUT: zeros.numpy()})[0]
+    np.testing.assert_allclose(found, module(zeros).numpy(), rtol=1e-6)
+
+
+def test_a_graph_that_loses_a_floor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers the rows of the data as the module does."""
+    whole = export_module_file.torch_graph
+    monkeypatch.setattr(export_module_file, "torch_graph", lambda _, *given, **more: whole(Surprise(0), *given, **more))
+    with pytest.raises(InputError, match="zero: output is not finite"):
+        export_module(Surprise(1e-10), torch.rand(2, 4) + 1, tmp_path / "net.onnx")

@@ -17,10 +17,11 @@ import pytest
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.compress import Limits, optimise
 from deepseek.compress.onnx_subject import OnnxSubject
-from deepseek.compress.subject import Plan
+from deepseek.compress.search import _EdgeAnswers
+from deepseek.compress.subject import Plan, Way
 from deepseek.compress.thin import first_trees, num_trees, thinned
 from deepseek.engines import Runtime
-from deepseek.errors import InputError, MissingError
+from deepseek.errors import CheckError, InputError, MissingError
 
 pytest.importorskip("nncf")
 FAST = {"budget_s": 0.2}
@@ -309,3 +310,23 @@ def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_pat
     (made[0].parent / "int8.json").unlink()
     optimise(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
     assert model.stat().st_mtime_ns != written
+
+
+def test_a_variant_that_loses_a_number_on_rows_of_zeros_alone_fails() -> None:
+    """No row of the data shows it."""
+    rows = np.linspace(1, 2, 24, dtype=np.float32).reshape(8, 3)
+    given = Way("given", True, lambda x: np.log(np.abs(x).sum(1) + 1), lambda: None)
+    answers = _EdgeAnswers.of(rows, given)
+    assert answers is not None
+    answers.check(Way("rounded", False, lambda x: given.run(x).round(1), lambda: None))
+    with pytest.raises(CheckError, match="zero: output is not finite"):
+        answers.check(Way("without its floor", False, lambda x: np.log(np.abs(x).sum(1)), lambda: None))
+
+
+def test_named_inputs_are_tried_at_their_edges_and_texts_have_none() -> None:
+    named = Way("given", True, lambda x: {"y": 1 / (1 + x["x"] ** 2)}, lambda: None)
+    answers = _EdgeAnswers.of({"x": np.ones((2, 1), np.float32)}, named)
+    assert answers is not None
+    with pytest.raises(CheckError, match="y is not finite"):
+        answers.check(Way("wrong", False, lambda x: {"y": 1 / x["x"]}, lambda: None))
+    assert _EdgeAnswers.of({"fast": {"input_ids": np.ones((2, 1))}}, named) is None

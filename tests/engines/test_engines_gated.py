@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import EngineEntry, Input, Manifest, Output, write_bundle
+from deepseek.contracts import Float32, Scores
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime, gated
 from deepseek.engines.export import export_onnx
 from deepseek.engines.gated import choose_gated, measure_gated
+from deepseek.engines.onnx import Int8Engine
 from deepseek.engines.onnx_file.rows import RowsFile
 from deepseek.engines.process.opened import OpenedBundle
 from deepseek.engines.registry import LOSSY
@@ -115,6 +117,22 @@ def test_a_tight_gate_lets_nothing_lossy_pass(bundle: Path, tmp_path: Path) -> N
     assert not {row["kind"] for row in found["table"] if row["passes"]} & LOSSY
     assert not {kind for kind, _ in found["engines"]} & LOSSY
     assert (found["int8"], copy.exists()) == (None, False)
+
+
+def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Int8Engine.score
+
+    def without_zeros(self: Int8Engine, features: Float32) -> Scores:
+        scores = whole(self, features)
+        return Scores(scores.margin, np.where(features.any(axis=1)[:, None], scores.output, np.float32(np.nan)))
+
+    monkeypatch.setattr(Int8Engine, "score", without_zeros)
+    rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
+    found = measure_gated(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=0.1)
+    (row,) = (row for row in found["table"] if row["kind"] == "onnxruntime-int8")
+    assert (row["passes"], row["says"]) == (False, "zero: output is not finite")
 
 
 @pytest.mark.parametrize("given", [None, 5])

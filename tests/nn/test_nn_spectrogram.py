@@ -74,6 +74,21 @@ def test_onnxruntime_computes_the_same_for_another_number_of_sounds(tmp_path: Pa
         assert np.abs(found - expected).max() < 0.05
 
 
+@pytest.mark.parametrize("optimize", [True, False])
+def test_no_exporter_takes_the_floor_for_nought(optimize: bool, tmp_path: Path) -> None:
+    """Whose optimizer removes what is added below 1e-8: then silence is the logarithm of 0."""
+    front, out = LogMel(8_000).eval(), tmp_path / "front.onnx"
+    torch.onnx.export(
+        front, (sound()[:2],), out, dynamo=True, verbose=False, optimize=optimize, external_data=False,
+        dynamic_shapes=({0: torch.export.Dim("sounds")},), input_names=["waveform"],
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    for level in (0.0, 0.5, 1.0):  # silence, and sounds that do not swing
+        waveform = torch.full((1, 2, 8_000), level)
+        found = session.run(None, {"waveform": waveform.numpy()})[0]
+        assert np.abs(found - front(waveform).numpy()).max() < 1e-3
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="more than a window tells apart"):
         LogMel(8_000, num_mels=300)

@@ -41,7 +41,8 @@ def evaluate_bundle(
 
     `key` is the public key (a PEM file) that must have signed the bundle; IntegrityError when it has not.
 
-    InputError when the target is not among the columns, or an answer is not a known class.
+    InputError when the target is not among the columns, or an answer is not a known class; NonFiniteError, which names
+    the row, where the model gives NaN or an infinite number: such an answer would count as one of the classes.
     """
     table = read_table(data)
     with open_runtime(path, key=None if key is None else Path(key)) as runtime:
@@ -105,8 +106,7 @@ def _outputs(
         return runtime.outputs(table, root=root, broken=broken, faults=faults)[0]
     starts = range(0, table.num_rows, CHUNK)
     pieces = [np.arange(start, min(start + CHUNK, table.num_rows)) for start in starts]
-    scores = [runtime.score(runtime.prepare_table(table.take(rows)).features) for rows in pieces]
-    return np.concatenate([found.output for found in scores])
+    return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0])) for rows in pieces])
 
 
 def _at_threshold(target: Any, output: Any, weight: Any, threshold: float) -> dict[str, float]:

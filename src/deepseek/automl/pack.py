@@ -15,6 +15,7 @@ from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now
 from deepseek.contracts import Figure, Float32, Float64
 from deepseek.data import make_card
 from deepseek.engines import Source, Tuning, autotune, check_parity, export_onnx
+from deepseek.engines.checks.edges import missing_features
 from deepseek.engines.decide import Decision
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model
@@ -44,7 +45,8 @@ def make(work: Work, developed: Developed) -> Packed:
     """Files and manifest. Raises CheckError when the exported graph or a stated limit does not hold."""
     model, test = developed.model, work.fit_data(work.test)
     graph = export_onnx(model, test.features.shape[1])
-    parity = check_parity(model, graph, test.features, max_rows=PARITY_ROWS)
+    missing = missing_features(work.preprocessor)
+    parity = check_parity(model, graph, test.features, max_rows=PARITY_ROWS, missing=missing)
     source = Source(lambda: model, lambda: graph, test.features.shape[1], 1)
     tuning = autotune(source, parity, test.features, budget_s=1.0)
     decision = decide(work, developed)

@@ -90,7 +90,7 @@ def _answering(
     from deepseek.engines import Runtime
 
     if isinstance(runtime, Runtime):
-        return lambda table, _: runtime.predict(table)
+        return lambda table, first: runtime.predict(table, first_row=first)
 
     def answer(table: Table, first: int) -> Prediction:
         faults: list[Fault] = []

@@ -25,6 +25,7 @@ from deepseek.compress.thin import num_trees, thinned
 from deepseek.contracts import Engine, Float32, Float64, Task
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime, Source, autotune, check_parity, export_onnx, open_engine
+from deepseek.engines.checks.edges import missing_features
 from deepseek.errors import InputError, MissingError
 from deepseek.nn.model import Model, log_odds
 from deepseek.train.calibrate import fit_calibration
@@ -142,7 +143,8 @@ class BundleSubject:
     def _files(self, model: Model) -> dict[str, bytes]:
         features, _ = self._held
         graph = export_onnx(model, features.shape[1])
-        parity = check_parity(model, graph, features)
+        missing = missing_features(self.runtime.preprocessor)
+        parity = check_parity(model, graph, features, missing=missing)
         tuning = autotune(Source(lambda: model, lambda: graph, features.shape[1], 1), parity, features, budget_s=0.5)
         kept = {name: self.runtime.bundle.read(name) for name in _FILES if self.runtime.bundle.has(name)}
         return {

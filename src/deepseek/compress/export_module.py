@@ -9,9 +9,6 @@ about a graph, such as where the user's files lie, stays out of the file.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepseek.engines.checks.edges import edge_tensors
+from deepseek.engines.checks.gate import MOST_NAMED, edge_faults
+from deepseek.engines.export_torch import torch_graph
 from deepseek.engines.onnx import open_session
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -60,16 +60,12 @@ def export_module(module: nn.Module, example: Tensor, out: Path) -> None:
 
 
 def _write(module: nn.Module, rows: Tensor, out: Path) -> None:
-    said = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                module, (rows,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("rows")},),
-                input_names=[INPUT], output_names=[OUTPUT], verbose=False,
-            )  # fmt: skip
-            assert program is not None  # noqa: S101 - no file was named
-            need("onnx", extra="compress").save(_without_notes(program.model_proto), out)
+        model = torch_graph(
+            module, (rows,), input_names=[INPUT], output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("rows")},),
+        )  # fmt: skip
+        need("onnx", extra="compress").save(_without_notes(model), out)
     except (*_FAULTS, torch.onnx.errors.OnnxExporterError) as error:
         raise InputError(
             f"the module cannot be traced: {_said(error)}",
@@ -102,6 +98,17 @@ def _check(module: nn.Module, rows: Tensor, out: Path) -> None:
                 expected=f"a difference of at most {TOLERANCE:g} of the largest answer",
                 fix="look for shapes or values that forward() takes from the example",
             )
+    edges = edge_tensors({INPUT: rows.numpy()})
+    with torch.inference_mode():
+        wanted = {OUTPUT: module(torch.from_numpy(edges.arrays[INPUT])).numpy()}
+    found = {OUTPUT: session.run(None, dict(edges.arrays))[0]}
+    faults = edge_faults(edges, wanted, found, limit=TOLERANCE)
+    if faults:
+        raise InputError(
+            f"the exported module does not answer as the module itself ({'; '.join(faults[:MOST_NAMED])})",
+            expected="finite numbers wherever the module gives them, for zeros and far beyond the data, too",
+            fix="look in forward() for a division, a root or a logarithm without a floor such as clamp(min=1e-6)",
+        )
 
 
 def _said(error: BaseException) -> str:

@@ -16,7 +16,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,13 +31,17 @@ from deepseek.compress.limits import Limits, check_methods
 from deepseek.compress.report import evidence_files
 from deepseek.compress.subject import Plan, Subject, Variant, Way, open_subject
 from deepseek.compress.timing import BATCHES, Timing, compare
-from deepseek.contracts import Figure
+from deepseek.contracts import Arrays, Figure
+from deepseek.engines.checks.edges import FEATURES, Edges, edge_features, edge_tensors
+from deepseek.engines.checks.finite import check_numbers
+from deepseek.engines.checks.gate import MOST_NAMED, lost_numbers
 from deepseek.engines.measuring import machine
-from deepseek.errors import DeepseekError, InputError
+from deepseek.errors import CheckError, DeepseekError, InputError
 from deepseek.files import whole
 
-VERSION = 2  # of what is kept between calls
+VERSION = 3  # of what is kept between calls
 FIRST_ROWS = 512  # that a variant is judged on before all of them
+EDGE_ROWS = 8  # that rows at the edge are made of
 GIVEN = "given"
 
 Tell = Callable[[str, float], None]
@@ -167,6 +171,7 @@ class _Work:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._given_ways: list[Way] = []
         self._given_outputs: NDArray[Any] | None = None
+        self._edges: _EdgeAnswers | None = None
 
     def given(self, tell: Tell) -> tuple[Measured, ...]:
         """The given model in its exact engines, the fastest first."""
@@ -180,6 +185,7 @@ class _Work:
                 expected="numbers",
                 fix="mend the model, or leave the rows out that it cannot take",
             )
+        self._edges = _EdgeAnswers.of(subject.rows(0, EDGE_ROWS), ways[0])
         timings = self._timings({way.engine: way for way in ways}, ways[0].engine)
         order = sorted(ways, key=lambda way: _cost(timings[way.engine]))
         fastest = order[0].engine
@@ -243,6 +249,8 @@ class _Work:
                 found = self._judged(found, way, num_rows)
             if verdict(found, limits, given_bytes=self._given_bytes):
                 return found
+            if self._edges is not None:
+                self._edges.check(way)
             both = {GIVEN: self._given_ways[0], way.engine + " ": way}
             return replace(found, timings=self._timings(both, GIVEN)[way.engine + " "])
         except DeepseekError as error:
@@ -254,6 +262,7 @@ class _Work:
         assert self._given_outputs is not None  # noqa: S101 - given() comes first
         judge = self._subject.judge
         outputs = self._subject.outputs(way, num_rows)
+        check_numbers(outputs, "an output")
         if num_rows < judge.num_rows:
             # only what is far below the limit is turned away on some of the rows
             judge, given = judge.first(num_rows), self._given_outputs[:num_rows]
@@ -270,6 +279,46 @@ class _Work:
             for batch in BATCHES
         }
         return {name: {batch: by_batch[batch][name] for batch in BATCHES} for name in runs}
+
+
+@dataclass(frozen=True, slots=True)
+class _EdgeAnswers:
+    """Rows at the edge, made of some that are judged, and what the given model answers."""
+
+    edges: Edges
+    inputs: Any  # as Subject.rows() gives them
+    wanted: Arrays
+
+    @classmethod
+    def of(cls, rows: Any, given: Way) -> _EdgeAnswers | None:
+        """None for texts, which have no such rows, and where the model does not take them."""
+        if isinstance(rows, np.ndarray):
+            edges = edge_features(rows)
+            inputs: Any = edges.arrays[FEATURES]
+        elif all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" for array in rows.values()):
+            edges = edge_tensors(rows)
+            inputs = edges.arrays
+        else:
+            return None
+        try:
+            return cls(edges, inputs, _outputs_of(given, inputs))
+        except DeepseekError:
+            return None
+
+    def check(self, way: Way) -> None:
+        """CheckError where a number that `way` gives is not finite, and the given model's is."""
+        if lost := lost_numbers(self.edges, self.wanted, _outputs_of(way, self.inputs)):
+            raise CheckError(
+                f"it gives numbers that are not finite where the given model's are: {'; '.join(lost[:MOST_NAMED])}",
+                expected="finite ones", fix="take another method",
+            )  # fmt: skip
+
+
+def _outputs_of(way: Way, inputs: Any) -> Arrays:
+    """Outputs by name."""
+    with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
+        found = way.run(inputs)
+    return found if isinstance(found, Mapping) else {"output": np.asarray(found)}
 
 
 def _cost(timings: dict[int, Timing]) -> float:

@@ -11,11 +11,8 @@ from the same JSON.
 
 from __future__ import annotations
 
-import io
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +28,11 @@ from deepseek.data import Table, read_table
 from deepseek.data.fuse import THERE, Broken, Fault, SamplePreparer, Samples, records_of
 from deepseek.data.media_example import example_of
 from deepseek.data.sent import fault_of, read
+from deepseek.engines.checks.edges import edge_samples
+from deepseek.engines.checks.finite import check_numbers
+from deepseek.engines.checks.gate import check_edges, distances
 from deepseek.engines.decide import Decision
+from deepseek.engines.export_torch import torch_graph
 from deepseek.engines.onnx import check_outputs, check_shape, failed, misfit, open_session, refusals
 from deepseek.engines.runtime import Runtime, check_inputs, read_example
 from deepseek.errors import CheckError, InputError
@@ -58,39 +59,50 @@ def open_runtime(path: str | Path, *, key: Path | None = None, lazy: bool = Fals
 def export_fused(answering: Any, samples: Samples, names: Sequence[str]) -> bytes:
     """The graph of nn.multimodal.Answering over the arrays of `names`, by torch.export. `samples`: two or more."""
     torch = need("torch", extra="train")
-    need("onnxscript", extra="compress")
-    arrays = _tensors(samples, names)
+    arrays = _tensors(samples.arrays, names)
     rows = torch.export.Dim("rows")
-    said = io.StringIO()
-    with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            answering.eval().requires_grad_(False), arrays, dynamo=True, verbose=False, input_names=list(names),
-            output_names=list(OUTPUTS), dynamic_shapes=(tuple({0: rows} for _ in arrays),),
+    with torch.no_grad():
+        model = torch_graph(
+            answering.eval().requires_grad_(False), arrays, input_names=names, output_names=OUTPUTS,
+            dynamic_shapes=(tuple({0: rows} for _ in arrays),),
         )  # fmt: skip
-    graph: bytes = program.model_proto.SerializeToString()
+    graph: bytes = model.SerializeToString()
     return graph
 
 
 def check_fused(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> dict[str, Any]:
-    """{"num_rows", "max_difference"} of the outputs between torch and the graph. CheckError above TOLERANCE."""
-    torch = need("torch", extra="train")
+    """{"num_rows", "max_difference", "edges"} of the outputs between torch and the graph: on real rows, several and one
+    alone, and on rows at the edge (checks.edges), what training masks among them. CheckError above TOLERANCE, and where
+    the graph gives a number that is not finite and torch one that is."""
     session = open_session(graph, GRAPH, num_threads=1)
+
+    def answers(arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        given = {name: np.ascontiguousarray(arrays[name]) for name in names}
+        return _answers(answering, given, names), dict(zip(OUTPUTS, session.run(list(OUTPUTS), given), strict=True))
+
     worst = 0.0
     for num in PARITY_ROWS:
-        part = Samples(samples.tensors[:num])
-        with torch.inference_mode():
-            wanted = [each.numpy() for each in answering(*_tensors(part, names))]
-        found = session.run(list(OUTPUTS), {name: part.arrays[name] for name in names})
-        for mine, theirs in zip(found, wanted, strict=True):
+        wanted, found = answers(Samples(samples.tensors[:num]).arrays)
+        for name, theirs in wanted.items():
             scale = max(1.0, float(np.abs(theirs).max(initial=0.0)))
-            worst = max(worst, float(np.abs(mine - theirs).max(initial=0.0)) / scale)
-    if worst > TOLERANCE:
+            worst = max(worst, float(distances(found[name], theirs).max(initial=0.0)) / scale)
+    if not worst <= TOLERANCE:
         raise CheckError(
             f"the exported graph differs from the net by {worst:.2g}", expected=f"at most {TOLERANCE:g}",
             fix="report it: this is a fault of the exporter",
         )  # fmt: skip
-    return {"num_rows": min(max(PARITY_ROWS), len(samples)), "max_difference": worst}
+    edges = edge_samples({name: samples.arrays[name] for name in names})
+    told = check_edges(edges, *answers(edges.arrays), limit=TOLERANCE, what="the exported graph")
+    return {"num_rows": min(max(PARITY_ROWS), len(samples)), "max_difference": worst, "edges": told}
+
+
+def _answers(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """What torch gives, by the names of the graph's outputs."""
+    torch = need("torch", extra="train")
+    with torch.inference_mode():
+        return {
+            name: each.numpy() for name, each in zip(OUTPUTS, answering(*_tensors(arrays, names)), strict=True)
+        }  # fmt: skip
 
 
 def run_graph(
@@ -229,6 +241,7 @@ class FusedRuntime:
             part = records_of(data, first, CHUNK) if isinstance(data, Table) else data[first : first + CHUNK]
             samples = self.preparer.rows(part, root=root, broken=broken, first_row=first)
             outputs.append(self.score(samples).output)
+            check_numbers(outputs[-1], self.manifest.outputs[-1].name, model=self.name, first_row=first)
             flags += [Flag(first + flag.row, flag.column, flag.what) for flag in samples.flags]
             if faults is not None:
                 faults += [Fault(first + fault.row, fault.column, fault.message) for fault in samples.faults]
@@ -266,6 +279,6 @@ class FusedRuntime:
         self.close()
 
 
-def _tensors(samples: Samples, names: Sequence[str]) -> tuple[Any, ...]:
+def _tensors(arrays: Arrays, names: Sequence[str]) -> tuple[Any, ...]:
     torch = need("torch", extra="train")
-    return tuple(torch.from_numpy(np.ascontiguousarray(samples.arrays[name])) for name in names)
+    return tuple(torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in names)

@@ -27,6 +27,8 @@ from deepseek.bundle.place import alone
 from deepseek.contracts import Float32, Scores
 from deepseek.data import read_table
 from deepseek.engines import int8
+from deepseek.engines.checks.edges import FEATURES, edge_features
+from deepseek.engines.checks.gate import MOST_NAMED, lost_numbers
 from deepseek.engines.measuring import answer, in_process, machine
 from deepseek.engines.onnx_file.rows import SUFFIX, RowsFile
 from deepseek.engines.parity import compare, kinds_for, spread
@@ -186,13 +188,19 @@ def _measured(
 ) -> tuple[dict[str, Any], dict[int, float]]:
     """A kind against the model's twin, on the rows that did not calibrate, and the seconds of its calls."""
     rows = features[1::2]
-    expected = runtime.model.score(rows)
+    edges = edge_features(features)
+    at_edges = edges.arrays[FEATURES]
+    with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
+        expected, expected_there = runtime.model.score(rows), runtime.model.score(at_edges)
     try:
         engine = engine_class(kind).open(source)
-        found = engine.score(rows)
+        found, found_there = engine.score(rows), engine.score(at_edges)
         engine.close()
     except DeepseekError as error:
         return {"passes": False, "says": str(error)[:500]}, {}
+    lost = lost_numbers(edges, {"output": expected_there.output}, {"output": found_there.output})
+    if lost:
+        return {"passes": False, "says": "; ".join(lost[:MOST_NAMED])}, {}
     row = moved(runtime, expected, found)
     passes = compare(runtime.model, expected, found)["passes"]
     if kind in LOSSY:

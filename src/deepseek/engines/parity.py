@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Float32, Scores
+from deepseek.contracts import Engine, Float32, Scores
+from deepseek.engines.checks.edges import Edges, edge_features
+from deepseek.engines.checks.gate import distances, edge_faults
 from deepseek.engines.registry import AFTER, ENGINES, LOSSY, REFERENCE, Source, engine_class
 from deepseek.errors import CheckError, DeepseekError, ExtraError
 from deepseek.nn.model import Model
@@ -30,23 +32,35 @@ def check_parity(
     max_rows: int = MAX_ROWS,
     num_threads: int = 1,
     kinds: Sequence[str] = (),
+    missing: Float32 | None = None,
 ) -> dict[str, Any]:
     """Differences to Model.score of every engine that is installed and fits (or of `kinds` alone, the reference
-    first), on at most `max_rows` of `features`.
+    first), on at most `max_rows` of `features`, on one of them alone, on `missing` (rows in which columns, or all, have
+    no value, as the preparer gives them) and on rows at the edge (checks.edges).
 
-    CheckError when the exported graph misses a limit: it is what a bundle is served from. Another engine that misses
-    one is reported with "passes" false, and not used.
+    CheckError when the exported graph misses a limit, or gives a number that is not finite where the model gives one:
+    it is what a bundle is served from. Another engine that does is reported with "passes" false, and not used.
     """
     rows = features[spread(len(features), max_rows)]
+    if missing is not None:
+        rows = np.concatenate([rows, missing])
     expected = model.score(rows)
+    edges = edge_features(features)
     source = Source(lambda: model, lambda: graph, features.shape[1], num_threads)
-    found = {kind: differences(model, expected, rows, kind, source) for kind in kinds or kinds_for(model)}
+    found = {kind: differences(model, expected, rows, kind, source, edges) for kind in kinds or kinds_for(model)}
     report = {
         "num_rows": len(rows),
         "limits": {"output": OUTPUT_LIMIT, "margin": MARGIN_LIMIT},
         "engines": found,
+        "edges": {"num_rows": len(edges), "cases": list(dict.fromkeys(edges.cases))},
     }
     reference = found[REFERENCE]
+    if reference.get("faults"):
+        raise CheckError(
+            f"the exported graph does not answer as the model does: {'; '.join(reference['faults'])}",
+            expected="finite numbers wherever the model gives them, within the limits of parity",
+            fix="report it as a bug of the export, with the model's candidates",
+        )
     if not reference["passes"]:
         worst = reference["max_abs_difference"]
         raise CheckError(
@@ -73,11 +87,15 @@ def kinds_for(model: Model) -> list[str]:
     return found
 
 
-def differences(model: Model, expected: Scores, rows: Float32, kind: str, source: Source) -> dict[str, Any]:
-    """One engine against the scores that are expected; an engine that cannot start counts as not passing."""
+def differences(
+    model: Model, expected: Scores, rows: Float32, kind: str, source: Source, edges: Edges | None = None
+) -> dict[str, Any]:
+    """One engine against the scores that are expected, and on rows at the edge; what does not hold there is listed as
+    "faults". An engine that cannot start counts as not passing."""
     try:
         engine = engine_class(kind).open(source)
         scores = engine.score(rows)
+        faults = _edge_faults(model, engine, edges or edge_features(rows), expected.margin[:1], rows[:1])
     except DeepseekError as error:
         if kind == REFERENCE:
             raise
@@ -87,14 +105,25 @@ def differences(model: Model, expected: Scores, rows: Float32, kind: str, source
             "problem": str(error),
         }
     engine.close()
-    return compare(model, expected, scores)
+    report = compare(model, expected, scores)
+    return report | {"passes": False, "faults": faults} if faults else report
+
+
+def _edge_faults(model: Model, engine: Engine, edges: Edges, margin: Float32, row: Float32) -> list[str]:
+    """What does not hold on rows at the edge, or of one `row` alone, whose margin is known."""
+    features = edges.arrays["features"]
+    with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
+        wanted, found = model.score(features), engine.score(features)
+    alone = distances(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin))
+    faults = [] if _largest(alone) <= MARGIN_LIMIT else [f"one row alone: margin differs by {_largest(alone):.2g}"]
+    faults += edge_faults(edges, {"margin": wanted.margin}, {"margin": found.margin}, limit=MARGIN_LIMIT)
+    limit = MARGIN_LIMIT if model.task == "regression" else OUTPUT_LIMIT
+    return faults + edge_faults(edges, {"output": wanted.output}, {"output": found.output}, limit=limit)
 
 
 def compare(model: Model, expected: Scores, scores: Scores) -> dict[str, Any]:
     """Largest differences of margin and output, and the share of rows with the same most likely label."""
-    margin, output = (
-        np.abs(getattr(scores, name).astype(np.float64) - getattr(expected, name)) for name in ("margin", "output")
-    )
+    margin, output = (distances(getattr(scores, name), getattr(expected, name)) for name in ("margin", "output"))
     relative = margin / np.maximum(1.0, np.abs(expected.margin))
     # a predicted value is a margin; a probability has a scale of its own
     output_passes = model.task == "regression" or _largest(output) <= OUTPUT_LIMIT

@@ -27,6 +27,7 @@ from deepseek.bundle.fields import json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
+from deepseek.engines.checks.finite import check_answers, check_numbers
 from deepseek.engines.decide import Decision
 from deepseek.engines.registry import ENGINES, REFERENCE, Source, file_of, open_engine
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
@@ -176,12 +177,19 @@ class Runtime:
         """Scores for prepared features (N, F) by the engine that is fastest for N rows."""
         return self._engine(len(features)).score(features)
 
+    def outputs(self, table: Table, *, first_row: int = 0) -> Float32:
+        """Outputs (N, C) or (N, 1) of a table's rows. NonFiniteError as predict()."""
+        output = self.score(self.prepare_table(table).features).output
+        check_numbers(output, self.manifest.outputs[-1].name, model=self.name, first_row=first_row)
+        return output
+
     def decide(self, scores: Scores, flags: Sequence[Flag] = ()) -> Prediction:
         """Labels by threshold, costs or the largest chance; values with their interval."""
         return self._decision.apply(scores.output, flags)
 
-    def predict(self, data: Any) -> Prediction:
-        """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name."""
+    def predict(self, data: Any, *, first_row: int = 0) -> Prediction:
+        """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name. NonFiniteError
+        for an answer that is not finite; it counts rows from `first_row`."""
         batch = self._prepare_any(data)
         if not len(batch):
             raise InputError(
@@ -189,7 +197,9 @@ class Runtime:
                 expected="at least one row",
                 fix="give rows with the columns that the model reads",
             )
-        return self.decide(self.score(batch.features), batch.flags)
+        prediction = self.decide(self.score(batch.features), batch.flags)
+        check_answers(prediction, model=self.name, first_row=first_row)
+        return prediction
 
     def close(self) -> None:
         """Let the engines go."""

@@ -19,6 +19,7 @@ from deepseek.contracts import Float32, Scores
 from deepseek.data import Table, read_table
 from deepseek.data.fuse import Broken
 from deepseek.engines import FusedRuntime, Runtime, open_runtime
+from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
 from deepseek.explain import report
@@ -326,6 +327,7 @@ def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, asked: _A
     for name in dict.fromkeys(targets):
         places = [place for place, wanted in enumerate(targets) if wanted == name]
         attribution = explainer.explain(batch.features[places], target=name)
+        check_attribution(attribution, [asked.rows[place] for place in places], model=runtime.name)
         rows = row_reports(attribution, [records[place] for place in places], outcome=runtime.manifest.target)
         for place, row, values in zip(places, rows, attribution.values.tolist(), strict=True):
             by_name = dict(zip(attribution.names, values, strict=True))

@@ -19,6 +19,7 @@ import numpy as np
 from deepseek.contracts import Attribution, Prediction, Record, Tensors
 from deepseek.data.fuse import Broken
 from deepseek.data.sent import in_words
+from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread
 from deepseek.explain import report
 from deepseek.explain.check import additivity
@@ -63,11 +64,11 @@ def explain_samples(
     explainer.explain(samples[:1], target=target)
     row_s = (perf_counter() - began_s) * max(1, len(runtime.labels) - 1)
     most = int(np.clip(LIMIT_S / max(row_s, 1e-9), MIN_ROWS, MAX_ROWS))
-    many = _prepared(runtime, table, spread(table.num_rows, most).tolist(), root, broken)
-    general = _general(runtime, explainer, many[1], target)
+    many = spread(table.num_rows, most).tolist()
+    general = _general(runtime, explainer, _prepared(runtime, table, many, root, broken)[1], target, many)
     general |= {"num_rows_given": table.num_rows}
     prediction = runtime.decision.apply(runtime.score(samples).output, ())
-    rows = _single(runtime, explainer, records, samples, prediction, target)
+    rows = _single(runtime, explainer, records, samples, prediction, target, chosen)
     raw = table.take(np.array(chosen)).records()
     single = [{"row_id": row_id, **row} for row_id, row in zip(chosen, rows, strict=True)]
     bounded = _bounded(budget or Budget(), len(chosen) * len(runtime.preparer.media))
@@ -116,14 +117,16 @@ def _prepared(
 
 
 def _general(
-    runtime: FusedRuntime, explainer: ModalityExplainer, samples: Tensors, target: str | None
+    runtime: FusedRuntime, explainer: ModalityExplainer, samples: Tensors, target: str | None, rows: Sequence[int]
 ) -> dict[str, Any]:
-    """Importance over all rows; of many classes the mean over each, which stand in "by_class"."""
+    """Importance over all samples, which are `rows` of the table; of many classes the mean over each, which stand in
+    "by_class"."""
     labels = runtime.labels if len(runtime.labels) > 2 else ()
     if labels and target is None:
         predicted = runtime.score(samples).output.argmax(1)
         target = labels[int(np.bincount(predicted).argmax())]
     attribution = explainer.explain(samples, target=target)
+    check_attribution(attribution, rows, model=runtime.name)
     classes = labels if len(labels) <= MAX_CLASSES else ()
     by_class = {
         name: mean_abs(attribution if name == target else explainer.explain(samples, target=name)) for name in classes
@@ -148,14 +151,17 @@ def _single(
     samples: Tensors,
     prediction: Prediction,
     target: str | None,
+    rows: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Each row by the class that is asked for, or of many by the one that is predicted for it."""
+    """Each row by the class that is asked for, or of many by the one that is predicted for it. `rows`: their numbers in
+    the table."""
     targets = [target] * len(records)
     if target is None and len(runtime.labels) > 2 and prediction.labels is not None:
         targets = prediction.labels.tolist()
     answers, found = report.answers(prediction), []
     for row, (record, wanted) in enumerate(zip(records, targets, strict=True)):
         attribution: Attribution = explainer.explain(samples[row : row + 1], target=wanted)
+        check_attribution(attribution, [rows[row]], model=runtime.name)
         (told,) = row_reports(attribution, [record], outcome=runtime.manifest.target)
         values = dict(zip(attribution.names, attribution.values[0].tolist(), strict=True))
         found.append({"prediction": answers[row], **told, "values": values})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Attribution, Float32, Float64, Prediction, Record
 from deepseek.data.values import moment_of
+from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
 from deepseek.explain.check import ablation, additivity
@@ -63,6 +64,7 @@ def global_report(
     chosen = spread(len(features), _num_rows(explainer, features, target, max_rows, limit_s / max(1, len(classes))))
     rows, raw = features[chosen], [records[index] for index in chosen.tolist()]
     attribution = explainer.explain(rows, target=target)
+    check_attribution(attribution, chosen.tolist())
     by_class = {
         name: mean_abs(attribution if name == target else explainer.explain(rows, target=name)) for name in classes
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepseek.contracts import Attribution, Prediction
+from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.text import TextEngine, TextModel, describe
 from deepseek.errors import InputError
 from deepseek.explain import report
@@ -66,6 +67,8 @@ def explain_text_model(
         labels, answers = _answers(model, [engine.run(model.join([row])) for row in tokens], tokens)
         targets = labels if target is None and len(model.labels) > 2 else [target] * len(texts)
         found = [explainer.explain([text], target=label) for text, label in zip(texts, targets, strict=True)]
+        for row, attribution in zip(rows, found, strict=True):
+            check_attribution(attribution, [row], model=model.path.name)
         single = [_single(*each) for each in zip(rows, texts, answers, found, strict=True)]
         trust = text_trust(explainer, model.path, single, limit_s=limit_s, open_s=open_s) if with_trust else None
     finally:

@@ -24,6 +24,7 @@ from deepseek.nn.augment import Moved, MoveShape
 from deepseek.nn.spectrogram import LogMel, SpecAugment, SpecAugmentShape
 
 HEAD = 32  # width of an attention head
+REACH = 1e6  # deviations from the mean, at which measured numbers end: the squares of more are beyond float32
 Size = tuple[int, int]
 
 
@@ -101,6 +102,12 @@ def _halved(side: int, times: int) -> int:
     for _ in range(times):
         side = (side + 1) // 2
     return side
+
+
+def within_reach(x: Tensor) -> Tensor:
+    """Standardised numbers, cut at REACH: one of 1e30 is a slip, and its row still gets an answer by what else is
+    known."""
+    return x.clamp(-REACH, REACH)
 
 
 class Bytes(nn.Module):
@@ -215,7 +222,8 @@ class SeriesEncoder(nn.Module):
         self.places = nn.Parameter(0.02 * torch.randn(num_steps, width))
 
     def forward(self, series: Tensor) -> Tensor:
-        y: Tensor = self.layers(series).transpose(1, 2) + self.places
+        x = within_reach(self.layers[0](series))
+        y: Tensor = self.layers[1:](x).transpose(1, 2) + self.places
         return y
 
 
@@ -238,7 +246,7 @@ class VolumeEncoder(nn.Module):
         self.num_tokens, self.grid = self.slices.num_tokens, self.slices.grid
 
     def forward(self, volumes: Tensor) -> Tensor:
-        x: Tensor = self.slices(self.level(volumes).transpose(1, 2))  # (N, D, 1, H, W)
+        x: Tensor = self.slices(within_reach(self.level(volumes)).transpose(1, 2))  # (N, D, 1, H, W)
         return x
 
 
@@ -280,5 +288,5 @@ class TableEncoder(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        y: Tensor = self.layers(self.norm(features))
+        y: Tensor = self.layers(within_reach(self.norm(features)))
         return y[:, None]

@@ -63,7 +63,8 @@ class LogMel(nn.Module):
         parts = functional.conv1d(waveform.reshape(-1, 1, num_samples), self.basis, stride=self.hop)  # (BC, 2F, N)
         real, imaginary = parts.chunk(2, dim=1)
         power = real * real + imaginary * imaginary  # (BC, F, N)
-        bands = torch.log(self.triangles.T @ power + FLOOR)  # (BC, M, N)
+        # log(bands + FLOOR), written so that nothing small is added, which exporters take for nought
+        bands = torch.log(self.triangles.T @ power / FLOOR + 1) + math.log(FLOOR)  # (BC, M, N)
         return bands.reshape(-1, num_channels, bands.shape[1], bands.shape[2])
 
 

@@ -46,7 +46,8 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "answered", "body", "cancel", "client", "explains", "flags", "gone", "handler", "headers", "http10", "method",
+        "allow_infinite", "answered", "body", "cancel", "client", "explains", "flags", "gone", "handler", "headers",
+        "http10", "method",
         "model", "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "started_s",
         "traceparent", "trouble",
     )  # fmt: skip
@@ -83,6 +84,7 @@ class Call:
         self.trouble: Mapping[str, Any] = NOTHING  # what the log should know of an error
         self.cancel: Callable[[], None] | None = None  # what ends the work on it
         self.gone = False  # whether the client went away
+        self.allow_infinite = False  # whether outputs of a bare graph may be infinite, as its client says
         self.explains = False  # whether it asks why, and so gives way to those that do not
 
     def tell(self, found: Answer | Stream | Exception) -> None:

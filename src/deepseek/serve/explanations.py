@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Event, Explainer, Record
+from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.process.attributions import Explained, explain_rows, read_rows
 from deepseek.errors import BusyError, ExtraError
 from deepseek.serve.call import Call
@@ -201,7 +202,8 @@ class Explanations:
     async def make(self, call: Call, features: Any, targets: Sequence[str | None]) -> Explained:
         """N prepared rows, explained. `targets` names the class of each row, None the default.
 
-        BusyError, DeadlineError; ExtraError when this server cannot explain the model.
+        BusyError, DeadlineError; ExtraError when this server cannot explain the model; NonFiniteError where an
+        explanation holds NaN or an infinite number.
         """
         if self._face.runtime is None:
             raise ExtraError(
@@ -221,8 +223,13 @@ class Explanations:
         part = await told
         if isinstance(part, Exception):
             raise part
+        explained = read_rows({name: array[part.start : part.stop] for name, array in part.batch.outputs.items()})
+        if not part.batch.is_finite:
+            for attribution in {id(attribution): attribution for attribution, _ in explained}.values():
+                rows = [row for row, (other, _) in enumerate(explained) if other is attribution]
+                check_attribution(attribution, rows, model=self._face.name)
         self._emit(job.num_rows, perf_counter() - job.started_s)
-        return read_rows({name: array[part.start : part.stop] for name, array in part.batch.outputs.items()})
+        return explained
 
     def sentences(self, attribution: Attribution, row: int, record: Record, num_reasons: int) -> list[str]:
         """Why row `row` got its answer, in words. ExtraError when this server cannot say so."""

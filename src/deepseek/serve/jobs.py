@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from deepseek.contracts import Arrays, Flag
+from deepseek.engines.checks.finite import are_finite
 from deepseek.errors import DeepseekError
 
 Done = Callable[["Part | Exception"], None]
@@ -66,12 +67,20 @@ class Part:
 class Computed:
     """The outputs of a batch. `rows`, which are made of them for the first job, serve the others."""
 
-    __slots__ = ("_slices", "outputs", "rows")
+    __slots__ = ("_finite", "_slices", "outputs", "rows")
 
     def __init__(self, outputs: Arrays, slices: list[Slice]) -> None:
         self.outputs = outputs
         self.rows: Any = None
         self._slices = slices
+        self._finite: bool | None = None  # not looked at yet
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all numbers of all rows are: looked at once for all jobs of the batch."""
+        if self._finite is None:
+            self._finite = are_finite(self.outputs)
+        return self._finite
 
     @property
     def inputs(self) -> list[Any]:

@@ -24,6 +24,7 @@ from urllib.parse import quote
 from deepseek.bundle.manifest import check_name as check_bundle_name
 from deepseek.bundle.read import UNCHECKED
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
+from deepseek.engines.checks.finite import are_finite, check_answers
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
@@ -134,7 +135,7 @@ class ServedModel:
         BusyError at once when the queue is full.
         """
         num_rows = call.take_rows(len(records))
-        done = done if self.fault is None else partial(self._unless_faulty, done)
+        done = partial(self._checked, call, done)
         job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
         self._queue.admit(job)
         if not call.explains:
@@ -162,7 +163,8 @@ class ServedModel:
         """Answers for rows that are prepared already."""
         num_rows = call.take_rows(len(prepared.features))
         told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
-        job = Job(num_rows, call.deadline_s, partial(_resolve, told), priority=call.priority)
+        done = partial(self._checked, call, partial(_resolve, told))
+        job = Job(num_rows, call.deadline_s, done, priority=call.priority)
         job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.face.cost(prepared.features)
         self._queue.admit(job)
         call.model, call.cancel = self, partial(self._abandon, job)
@@ -209,12 +211,24 @@ class ServedModel:
             return work(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
 
-    def _unless_faulty(self, done: Callable[[Part | Exception], None], found: Part | Exception) -> None:
+    def _checked(self, call: Call, done: Callable[[Part | Exception], None], found: Part | Exception) -> None:
         """Tell of a request's own rows why they have no answer; who was computed with it is told its answers."""
-        if isinstance(found, Part) and self.fault is not None:
-            outputs = {name: array[found.start : found.stop] for name, array in found.batch.outputs.items()}
-            found = self.fault(outputs) or found
-        done(found)
+        done(found if isinstance(found, Exception) else self._fault_of(found, call) or found)
+
+    def _fault_of(self, part: Part, call: Call) -> Exception | None:
+        """Why rows of a part have no answer; NonFiniteError where it would hold NaN or an infinite number."""
+        if self.fault is None and part.batch.is_finite:
+            return None
+        outputs = {name: array[part.start : part.stop] for name, array in part.batch.outputs.items()}
+        if self.fault is not None and (error := self.fault(outputs)) is not None:
+            return error
+        if part.batch.is_finite or are_finite(outputs):
+            return None
+        try:
+            check_answers(self.decided(part), model=self.name, allow_infinite=call.allow_infinite)
+        except Exception as error:  # noqa: BLE001  (deciding by NaN may raise what it likes; the request is told)
+            return error
+        return None
 
     def _abandon(self, job: Job) -> None:
         self._queue.cancel(job, DisconnectedError("the client went away"))

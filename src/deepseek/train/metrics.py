@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64, Task
-from deepseek.errors import InputError
+from deepseek.errors import InputError, NonFiniteError
 
 Metric = Callable[[NDArray[Any], Float64, Float64], float]  # target (N,), output (N, C) or (N, 1), weight (N,)
 EPS = 1e-15
@@ -201,8 +201,10 @@ def figures(
     """Every metric of the task with its 95 % bootstrap interval.
 
     Resamples: 1,000 for up to 2,000 rows, falling to 200 for large ones. A metric that is undefined on these rows
-    (AUC of one class) is left out.
+    (AUC of one class) is left out. NonFiniteError for an output that is not finite: as a chance it would count for one
+    of the classes, as a value it would make each figure NaN.
     """
+    check_finite(output)
     weight = np.ones(len(target)) if weight is None else weight
     random = np.random.default_rng(seed)
     num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
@@ -215,6 +217,17 @@ def figures(
         for name, many in spread.items():
             many.append(computed[name](resampled))
     return {name: Figure(values[name], *_interval(many, values[name])) for name, many in spread.items()}
+
+
+def check_finite(output: Float64) -> None:
+    """NonFiniteError, which names the row, unless all outputs (N, C) or (N, 1) are finite."""
+    bad = ~np.isfinite(output).all(axis=1)
+    if bad.any():
+        raise NonFiniteError(
+            f"the model's output for row {int(bad.argmax())} is not finite, nor for {int(bad.sum()) - 1} others of "
+            f"{len(output)}: such rows have no figures",
+            expected="finite outputs", fix="look at what that row holds; if it is in order, train the model again",
+        )  # fmt: skip
 
 
 def _interval(many: list[float], value: float) -> tuple[float, float]:

@@ -177,7 +177,10 @@ class TorchEngine(Engine):
         return found.logits[:, -1, : self._vocab_size].float()
 
     def _write(self, row: Row, scores: Any) -> None:
-        """Choose one row's next token by its scores (V,)."""
+        """Choose one row's next token by its scores (V,). RuntimeError where they are no scores: of NaN the token that
+        has it would be the largest, and the text would look like an answer."""
+        if not self._torch.isfinite(scores.max()):  # NaN where any is
+            raise RuntimeError("the model gives NaN or infinite scores for the next token")
         options = row.generation.options
         if row.counts and (options.frequency_penalty or options.presence_penalty):
             tokens = self._torch.tensor(list(row.counts))

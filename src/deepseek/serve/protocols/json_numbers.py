@@ -16,7 +16,8 @@ from deepseek.contracts import Float32
 
 
 def numbers(array: Float32) -> msgspec.Raw:
-    """An array of any shape, for a place in what is encoded. What is not finite becomes null, as in all answers.
+    """An array of any shape, for a place in what is encoded. Answers are finite (engines.checks.finite): null
+    would stand for a number that is not.
 
     >>> from deepseek.serve.protocols.json_body import encode
     >>> encode({"embedding": numbers(np.array([0.1, -0.25, np.nan], np.float32))})

@@ -16,6 +16,7 @@ from typing import Any
 from deepseek import __version__
 from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
+from deepseek.engines.checks.finite import check_numbers
 from deepseek.errors import InputError
 from deepseek.serve.call import Answer, Call, malformed_header, whole_number
 from deepseek.serve.models import ServedModel
@@ -96,6 +97,7 @@ async def infer(call: Call, model: ServedModel) -> Answer:
     timeout_us = header.get("parameters", {}).get("timeout")
     if timeout_us is not None:
         take_timeout(call, timeout_us)
+    take_infinite(call, header.get("parameters", {}).get("allow_infinite", False))
     records = await model.offload(len(call.body) // 4, _records, header, tail, model, call.settings.max_rows)
     wanted = _wanted(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
@@ -165,6 +167,15 @@ def take_timeout(call: Call, timeout_us: Any) -> None:
     shorten(call, timeout_us // 1_000)
 
 
+def take_infinite(call: Call, allowed: Any) -> None:
+    """The parameter by which a client says that outputs of a bare graph may be infinite; raw bytes alone hold them."""
+    if type(allowed) is not bool:
+        raise InputError(
+            f'the parameter "allow_infinite" is {kind_of(allowed)}', expected="true or false", fix="leave it out for no"
+        )
+    call.allow_infinite = allowed
+
+
 def shorten(call: Call, limit_ms: int) -> None:
     """Let a call end after `limit_ms`, if its x-timeout-ms does not end it earlier."""
     limit = b"%d" % min(max(1, limit_ms), MAX_TIMEOUT_MS)
@@ -205,7 +216,10 @@ def _answer(
     entries, raws = [], []
     for name in wanted or arrays:
         chosen = (wanted or {}).get(name)
-        entry, raw = write_tensor(name, arrays[name], all_binary if chosen is None else chosen)
+        is_binary = all_binary if chosen is None else chosen
+        if call.allow_infinite and not is_binary:  # JSON has no sign for it
+            check_numbers(arrays[name], f"the output {name!r}", model=model.name)
+        entry, raw = write_tensor(name, arrays[name], is_binary)
         entries.append(entry)
         raws.append(raw)
     top: dict[str, Any] = {"model_name": model.name, "model_version": model.version, "outputs": entries}

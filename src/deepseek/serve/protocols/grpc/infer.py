@@ -20,7 +20,7 @@ from deepseek.serve.call import Call
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
 from deepseek.serve.protocols.grpc.messages import ModelInferResponse
-from deepseek.serve.protocols.oip import take_timeout
+from deepseek.serve.protocols.oip import take_infinite, take_timeout
 from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import check_asked, check_outputs, file_columns, output_tensors, rows_of
 from deepseek.serve.protocols.tensors import (
@@ -53,6 +53,8 @@ async def infer(call: Call, model: ServedModel, request: Any) -> Any:
     check_version(model, request.model_version)
     if "timeout" in request.parameters:
         take_timeout(call, request.parameters["timeout"].int64_param)
+    if "allow_infinite" in request.parameters:
+        take_infinite(call, request.parameters["allow_infinite"].bool_param)
     names = [output.name for output in request.outputs]
     check_outputs(names, model)
     for output in request.outputs:

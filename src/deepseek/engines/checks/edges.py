@@ -1,0 +1,141 @@
+"""Rows at the edge of what a model may be sent, made of a few that it has seen.
+
+    edges = edge_samples(samples)                 # of several modalities
+    edges = edge_features(features)               # prepared features of a table
+    edges = edge_tensors({"x": rows})             # of a graph that says nothing of what its numbers mean
+
+Training hides modalities and shows no silence, so a fault that answers such rows alone passes every check on real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Arrays, Float32
+from deepseek.data import Preprocessor
+from deepseek.data.fuse import THERE
+
+FEATURES = "features"  # the name of the array of edge_features()
+BASE_ROWS = 2  # that each case is made of: the first and the last of those at hand
+LARGE = 1e3  # times the largest number of an input: far beyond training, and within what float32 adds up well
+MOST_COLUMNS = 100  # that are taken away, one a row
+HUGE = 1e30  # the square of which float32 does not hold
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """N rows, what each of them is, and whether a reference's rounding is small against its answer there.
+
+    Where it is not, as for numbers beyond all measure, an export is held to giving a finite answer wherever its
+    reference does.
+    """
+
+    arrays: Arrays  # (N, ...) each
+    cases: tuple[str, ...]  # (N,)
+    are_exact: NDArray[np.bool_]  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+
+def edge_samples(arrays: Arrays) -> Edges:
+    """Of samples: each modality missing, each alone, all missing; each of them zero (silence, black, no token), at its
+    least and its largest, of one value throughout (white, a sound that does not swing) and, where it is of floats, far
+    beyond: beside the others and alone."""
+    names = [name for name in arrays if not name.endswith(THERE)]
+    rows = _base(arrays)
+    made = _Collected()
+    made.add("all missing", {key: np.zeros_like(array) for key, array in rows.items()})
+    for name in names:
+        made.add(f"{name} missing", rows | _missing(rows, [name]))
+        made.add(f"{name} alone", rows | _missing(rows, [other for other in names if other != name]))
+        one = {key: array[:1] for key, array in rows.items()}
+        alone = one | _missing(one, [other for other in names if other != name])
+        for case, array, is_exact in _extremes(arrays[name], one[name]):
+            there = {name: array, name + THERE: np.ones_like(one[name + THERE])}
+            made.add(f"{name} {case}", one | there, is_exact=is_exact)
+            made.add(f"{name} {case} alone", alone | there, is_exact=is_exact)
+    return made.edges()
+
+
+def edge_features(features: Float32) -> Edges:
+    """Of prepared features (N, F): rows of zeros, of each column's least and largest, and of numbers far beyond."""
+    return edge_tensors({FEATURES: features})
+
+
+def missing_features(preprocessor: Preprocessor) -> Float32:
+    """Prepared features (N, F) of a typical row without one of its columns after the other, MOST_COLUMNS at the most,
+    and of a row without any value."""
+    example = preprocessor.example()
+    without = [{**example, name: None} for name in list(example)[:MOST_COLUMNS]]
+    return preprocessor.rows([*without, dict.fromkeys(example)]).features
+
+
+def edge_tensors(arrays: Arrays) -> Edges:
+    """Of named tensors: each input, and all together, as the values of edge_samples()."""
+    rows = _base(arrays)
+    made = _Collected()
+    cases: dict[str, dict[str, tuple[NDArray[Any], bool]]] = {}
+    for name in arrays:
+        for case, array, is_exact in _extremes(arrays[name], rows[name]):
+            cases.setdefault(case, {})[name] = array, is_exact
+            if len(arrays) > 1:
+                made.add(f"{name} {case}", {**rows, name: array}, is_exact=is_exact)
+    for case, parts in cases.items():
+        changed = {name: array for name, (array, _) in parts.items()}
+        made.add(case, {**rows, **changed}, is_exact=all(is_exact for _, is_exact in parts.values()))
+    return made.edges()
+
+
+def _base(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name: np.asarray(array[[0, -1]][:BASE_ROWS]) for name, array in arrays.items()}
+
+
+def _missing(rows: Arrays, names: list[str]) -> dict[str, NDArray[Any]]:
+    """As a preparer gives what is missing: zeros, and the mask false."""
+    return {key: np.zeros_like(rows[key]) for name in names for key in (name, name + THERE)}
+
+
+def _extremes(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], bool]]:
+    """(what, rows of it, whether answers to it are compared to the digit)."""
+    yield "zero", np.zeros_like(rows), True
+    if array.dtype.kind not in "iuf" or not array.size:
+        return
+    known = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    if not known.size:
+        return
+    if known.size == array.size:
+        yield "at its least", np.broadcast_to(array.min(axis=0), rows.shape), True
+        yield "at its largest", np.broadcast_to(array.max(axis=0), rows.shape), True
+    # of equal numbers a norm divides their rounding by its small constant: there no two programs agree to the digit
+    yield "one value throughout", np.full_like(rows, 255 if array.dtype == np.uint8 else known.max()), False
+    if array.dtype.kind == "f":
+        most = max(1.0, float(np.abs(known).max()))
+        for sign, case in ((1, "far above the data"), (-1, "far below the data")):
+            yield case, np.full_like(rows, sign * most * LARGE), False
+            yield f"{case}, by a slip", np.full_like(rows, sign * HUGE), False
+
+
+class _Collected:
+    """Cases, one after the other."""
+
+    def __init__(self) -> None:
+        self._arrays: list[Arrays] = []
+        self._cases: list[str] = []
+        self._are_exact: list[bool] = []
+
+    def add(self, case: str, arrays: Arrays, *, is_exact: bool = True) -> None:
+        num_rows = len(next(iter(arrays.values())))
+        self._arrays.append(arrays)
+        self._cases += [case] * num_rows
+        self._are_exact += [is_exact] * num_rows
+
+    def edges(self) -> Edges:
+        names = self._arrays[0]
+        arrays = {name: np.concatenate([part[name] for part in self._arrays]) for name in names}
+        return Edges(arrays, tuple(self._cases), np.array(self._are_exact))

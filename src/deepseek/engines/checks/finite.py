@@ -1,0 +1,95 @@
+"""Answers that hold NaN or an infinite number are refused, with the row and the output named.
+
+    check_answers(prediction, model="loans")      # NonFiniteError, or nothing
+    check_attribution(attribution, rows=[17, 4])  # of two rows, which are 17 and 4 of a file
+
+JSON has no sign for such a number and would show null, CSV would show "nan", and a class would be chosen by comparing
+with it: none of that is an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Arrays, Attribution, Prediction
+from deepseek.errors import NonFiniteError
+
+_FIX = (
+    "look at what that row holds; where it is in order, the model is at fault: make it again with this release, which "
+    "tries such rows before it writes a bundle"
+)
+
+
+def are_finite(arrays: Arrays) -> bool:
+    """Whether every number of these arrays is finite; texts, whole numbers and booleans always are.
+
+    >>> are_finite({"x": np.array([1.0]), "y": np.array(["a"])}), are_finite({"x": np.array([-np.inf])})
+    (True, False)
+    """
+    return all(bool(np.isfinite(array).all()) for array in arrays.values() if array.dtype.kind in "fc")
+
+
+def check_numbers(
+    numbers: NDArray[Any],
+    output: str,
+    *,
+    model: str = "",
+    first_row: int = 0,
+    rows: Sequence[int] | None = None,
+    allow_infinite: bool = False,
+) -> None:
+    """NonFiniteError unless all of `numbers` (N, ...) are finite, or, where that is allowed, at least none is NaN.
+
+    `output` names them, `model` says whose they are; rows are counted from `first_row`, or are known as `rows` says.
+    """
+    if numbers.dtype.kind not in "fc":
+        return
+    refused = np.isnan(numbers) if allow_infinite else ~np.isfinite(numbers)
+    if not refused.any():
+        return
+    are_refused = refused.reshape(len(refused), -1).any(axis=1) if numbers.ndim else refused[None]
+    place, count = int(are_refused.argmax()), int(are_refused.sum())
+    what = "NaN" if np.isnan(numbers[place] if numbers.ndim else numbers).any() else "an infinite number"
+    raise NonFiniteError(
+        f"{f'the model {model!r}' if model else 'the model'} gives {what} as {output} for row "
+        f"{first_row + place if rows is None else rows[place]}"
+        + (f", and so for {count - 1} more" if count > 1 else ""),
+        expected="finite numbers in every answer",
+        fix=_FIX,
+    )
+
+
+def check_answers(prediction: Prediction, *, model: str = "", first_row: int = 0, allow_infinite: bool = False) -> None:
+    """NonFiniteError where an answer for a row holds NaN or an infinite number. `allow_infinite`: the tensors of a bare
+    graph may, as a mask or a logarithm does; NaN is refused all the same."""
+    allow_infinite = allow_infinite and prediction.tensors is not None
+    for output, numbers in _numbers_of(prediction):
+        check_numbers(numbers, output, model=model, first_row=first_row, allow_infinite=allow_infinite)
+
+
+def check_attribution(attribution: Attribution, rows: Sequence[int], *, model: str = "") -> None:
+    """NonFiniteError where an explanation, or the output that it explains, holds such a number. `rows`: the number that
+    the caller knows each of the explained rows by."""
+    for output, numbers in (
+        ("the explained output", attribution.output),
+        ("the base value of its explanation", attribution.base_value),
+        ("a contribution to its answer", attribution.values),
+    ):
+        check_numbers(numbers, output, model=model, rows=rows)
+
+
+def _numbers_of(prediction: Prediction) -> Iterator[tuple[str, NDArray[Any]]]:
+    for output in ("probabilities", "values", "intervals", "embeddings"):
+        numbers = getattr(prediction, output)
+        if numbers is not None:
+            yield output, numbers
+    if prediction.tensors is not None:
+        for name, array in prediction.tensors.arrays.items():
+            yield f"the output {name!r}", array
+    if prediction.entities is not None:
+        chances = [[entity["probability"] for entity in row] for row in prediction.entities]
+        yield "the probability of an entity", np.array([sum(row) for row in chances], np.float64)

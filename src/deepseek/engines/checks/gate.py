@@ -1,0 +1,71 @@
+"""An export against its reference on rows at the edge (edges.py): the same answers, finite wherever the reference is.
+
+faults = edge_faults(edges, wanted, found, limit=1e-4)         # [] when it passes
+check_edges(edges, wanted, found, limit=1e-4, what="the exported graph")
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Arrays, Float64
+from deepseek.engines.checks.edges import Edges
+from deepseek.errors import CheckError
+
+MOST_NAMED = 5  # cases in an error
+
+
+def distances(found: NDArray[Any], wanted: NDArray[Any]) -> Float64:
+    """(N, ...) of both -> |found - wanted|: 0 where both hold the same infinite number or both NaN, infinite where one
+    alone is not finite.
+
+    >>> distances(np.array([1.0, np.nan, np.inf, np.nan]), np.array([1.5, 2.0, np.inf, np.nan])).tolist()
+    [0.5, inf, 0.0, 0.0]
+    """
+    mine, theirs = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart: Float64 = np.abs(mine - theirs)
+    alike = (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
+    return np.where(alike, 0.0, np.nan_to_num(apart, nan=np.inf, posinf=np.inf))
+
+
+def edge_faults(edges: Edges, wanted: Arrays, found: Arrays, *, limit: float) -> list[str]:
+    """What does not hold, a part of a sentence each: for a row whose case is exact a difference of `limit` of its
+    largest answer, 1 at the least; for all rows a number that is not finite where the reference's is."""
+    faults: dict[str, None] = {}  # in order, each once
+    for name, theirs in wanted.items():
+        mine = np.asarray(found[name])
+        if mine.shape != theirs.shape:
+            return [f"{name} has the shape {list(mine.shape)} instead of {list(theirs.shape)}"]
+        known = np.isfinite(theirs)
+        lost, apart = known & ~np.isfinite(mine), np.where(known, distances(mine, theirs), 0.0)
+        for row, case in enumerate(edges.cases):
+            scale = max(1.0, float(np.abs(theirs[row][known[row]]).max(initial=0.0)))
+            if lost[row].any():
+                faults[f"{case}: {name} is not finite"] = None
+            elif edges.are_exact[row] and apart[row].max(initial=0.0) > limit * scale:
+                faults[f"{case}: {name} differs by {apart[row].max():.2g}"] = None
+    return list(faults)
+
+
+def lost_numbers(edges: Edges, wanted: Arrays, found: Arrays) -> list[str]:
+    """The same of what may round: only where a number is not finite and the reference's is."""
+    return edge_faults(replace(edges, are_exact=np.zeros(len(edges), bool)), wanted, found, limit=0.0)
+
+
+def check_edges(edges: Edges, wanted: Arrays, found: Arrays, *, limit: float, what: str) -> dict[str, Any]:
+    """{"num_rows", "cases"} for the evidence. CheckError, which names the cases, where `what` does not answer as its
+    reference does."""
+    faults = edge_faults(edges, wanted, found, limit=limit)
+    if faults:
+        more = f"; and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+        raise CheckError(
+            f"{what} does not answer as the model does ({'; '.join(faults[:MOST_NAMED])}{more})",
+            expected=f"finite numbers wherever the model gives them, differing by at most {limit:g}",
+            fix="report it: this is a fault of the exporter",
+        )
+    return {"num_rows": len(edges), "cases": list(dict.fromkeys(edges.cases))}

@@ -1,0 +1,105 @@
+"""A torch module as an ONNX graph that keeps every number of the module's own.
+
+    model = torch_graph(module, (rows,), input_names=["x"], output_names=["output"], dynamic_shapes=({0: dim},))
+
+The exporter's optimizer takes a number that it adds for nought where it is below 1e-8, and one that it multiplies with
+for 1 where it is near (onnxscript, rewriter/rules/common/_no_op.py with the tolerances of _pattern_ir.Constant). So
+log(x + 1e-10) became log(x), and x / (sum + 1e-12) became 0 / 0. While it works such numbers are inputs of the graph,
+about which it knows nothing; afterwards they are constants again.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+import numpy as np
+
+from deepseek.extras import need
+
+#: Wider than the optimizer's tolerances, so that a release that is less exact loses nothing either.
+NEAR_NOUGHT, NEAR_ONE = 1e-5, 1e-3
+
+
+def torch_graph(
+    module: Any,
+    inputs: tuple[Any, ...],
+    *,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    dynamic_shapes: tuple[Any, ...],
+) -> Any:
+    """The onnx.ModelProto of a module that takes `inputs`, by torch.export; the other arguments are those of
+    torch.onnx.export. What torch says about it is not printed, what it raises is."""
+    torch = need("torch", extra="train")
+    need("onnxscript", extra="compress")
+    said = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module, inputs, dynamo=True, verbose=False, optimize=False, input_names=list(input_names),
+            output_names=list(output_names), dynamic_shapes=dynamic_shapes,
+        )  # fmt: skip
+        graph = program.model.graph
+        hidden = _hide(graph)
+        program.optimize()
+        _show(graph, hidden)
+        return program.model_proto
+
+
+def _hide(graph: Any) -> dict[str, Any]:
+    """Make inputs of the graph's small numbers, and of those near 1. Returns these tensors by the name of the input."""
+    ir = need("onnx_ir", extra="compress")
+    hidden: dict[str, Any] = {}
+    for node in list(graph):
+        number = None if node.op_type != "Constant" or node.domain else _number(node)
+        if number is None or not _is_near(number.numpy()):
+            continue
+        constant = node.outputs[0]
+        name = f"kept_{len(hidden)}"
+        value = ir.Value(name=name, type=ir.TensorType(number.dtype), shape=number.shape)
+        graph.inputs.append(value)
+        constant.replace_all_uses_with(value)
+        graph.remove(node, safe=True)
+        hidden[name] = number
+    for name, value in list(graph.initializers.items()):
+        if value.const_value is not None and _is_near(value.const_value.numpy()):
+            hidden[name] = value.const_value
+            del graph.initializers[name]
+            value.const_value = None
+            graph.inputs.append(value)
+    return hidden
+
+
+def _show(graph: Any, hidden: dict[str, Any]) -> None:
+    """Make constants of those inputs again."""
+    for value in [value for value in graph.inputs if value.name in hidden]:
+        graph.inputs.remove(value)
+        if value.uses():
+            value.const_value = hidden[value.name]
+            graph.register_initializer(value)
+
+
+def _number(node: Any) -> Any:
+    """What a Constant holds, as a tensor; None for texts and lists."""
+    ir = need("onnx_ir", extra="compress")
+    if (held := node.attributes.get("value")) is not None:
+        return held.value
+    if (held := node.attributes.get("value_float")) is not None:
+        return ir.tensor(np.array(held.value, np.float32))
+    return None
+
+
+def _is_near(number: np.ndarray[Any, Any]) -> bool:
+    """Whether it is one number that is nearly, but not quite, 0 or 1.
+
+    >>> [_is_near(np.array(x)) for x in (0.0, 1e-10, -1e-12, 0.1, 1.0, 1.000001)]
+    [False, True, True, False, False, True]
+    """
+    if number.size != 1 or number.dtype.kind != "f":
+        return False
+    size = abs(float(number.ravel()[0]))
+    return 0 < size < NEAR_NOUGHT or 0 < abs(size - 1) < NEAR_ONE
