@@ -11,6 +11,7 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from deepseek import __version__
@@ -19,10 +20,11 @@ from deepseek.data.columns import Columns
 from deepseek.errors import InputError
 from deepseek.serve.call import Answer, Call, malformed_header, whole_number
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.coding import compress, inflate
 from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows, platform_of
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
-from deepseek.serve.protocols.records import CELLS, INLINE_BYTES
+from deepseek.serve.protocols.records import CELLS
 from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import (
     check_asked,
@@ -90,20 +92,22 @@ def model_ready(model: ServedModel) -> Answer:
 async def infer(call: Call, model: ServedModel) -> Answer:
     """POST /v2/models/M/infer"""
     if b"content-encoding" in call.headers:
-        await inflate(call, model)
-    header, tail = await _read(call, model)
+        await inflate(call)
+    header, tail = await _read(call)
     _check_id(header)
     timeout_us = header.get("parameters", {}).get("timeout")
     if timeout_us is not None:
         take_timeout(call, timeout_us)
-    records = await model.offload(len(call.body) // 4, _records, header, tail, model, call.settings.max_rows)
+    read = partial(_records, header, tail, model, call.settings.max_rows)
+    num_bytes = len(call.body)
+    records = await (model.offload(num_bytes // 4, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
     wanted = _wanted(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
     cells = cells_of(prediction, len(records), CELLS)
     return await model.offload(cells, _answer, call, model, header, wanted, prediction)
 
 
-async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryview]:
+async def _read(call: Call) -> tuple[dict[str, Any], memoryview]:
     """The JSON of a request, and the raw bytes behind it."""
     length = call.headers.get(HEADER_LENGTH)
     if length is None:
@@ -117,7 +121,7 @@ async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryv
         stop = int(length[:12])
     else:
         raise malformed_header(HEADER_LENGTH.decode(), length, "the length of the JSON in the body, in bytes")
-    body = await model.offload(0 if stop <= INLINE_BYTES else 1 << 30, read_object, data[:stop])
+    body = await offload(stop, read_object, data[:stop])
     return body, memoryview(data)[stop:]
 
 
