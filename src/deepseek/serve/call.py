@@ -46,7 +46,8 @@ class Call:
     """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
 
     __slots__ = (
-        "answered", "body", "cancel", "client", "explains", "flags", "gone", "handler", "headers", "http10", "method",
+        "answered", "body", "cancel", "client", "explains", "flags", "gone", "handler", "headers", "http10",
+        "max_body_bytes", "method",
         "model", "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "started_s",
         "traceparent", "trouble",
     )  # fmt: skip
@@ -68,6 +69,7 @@ class Call:
         self.headers = headers  # names in lower case
         self.settings = settings
         self.body = body
+        self.max_body_bytes = settings.max_body_bytes
         self.http10 = False  # such a client knows no chunks, and a connection lives on only where it is told so
         self.handler: Handler | None = None
         self.client: Client | None = None  # who asks, where API keys are asked for

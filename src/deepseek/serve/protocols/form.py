@@ -11,7 +11,8 @@ Source: RFC 7578; the package multipart reads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from deepseek.contracts import Record
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MEDIA = b"multipart/form-data"
 FILES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are bytes
+BLOCK_BYTES = 64 * 1024
 EMPTY = "an empty part where the value is missing"
 
 
@@ -62,7 +64,7 @@ def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> list[tuple
         _, options = multipart.parse_options_header(headers[b"content-type"].decode("latin-1"))
         with multipart.PushMultipartParser(options.get("boundary", ""), strict=True, max_segment_count=most) as parser:
             chunks: list[bytes] = []
-            for event in parser.parse(body):
+            for event in chain.from_iterable(map(parser.parse, _blocks(body))):
                 if event is None:
                     found[-1] = (*found[-1][:2], b"".join(chunks))
                 elif isinstance(event, (bytes, bytearray)):
@@ -76,6 +78,11 @@ def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> list[tuple
             fix="let an HTTP client write it: curl -F COLUMN=@FILE",
         ) from error  # fmt: skip
     return found
+
+
+def _blocks(body: bytes) -> Iterator[bytes]:
+    """A body in blocks: the parser looks for the boundary in all that it is given, anew for each part."""
+    return (body[start : start + BLOCK_BYTES] for start in range(0, len(body), BLOCK_BYTES))
 
 
 def _value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:

@@ -7,6 +7,7 @@ decoded in slices (bodies/): it is read in a thread, which holds up nobody.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from typing import Any
@@ -21,6 +22,7 @@ from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
 AN_OBJECT = "a JSON object"
+_BLOCK_BYTES = 1 << 18
 SEE_DOCS = "see /docs for an example"
 _NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
 
@@ -126,8 +128,12 @@ def _reason(error: ValueError, body: bytes) -> str:
 
 
 def _not_utf8(body: bytes) -> int:
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        return error.start
+    """Where the body stops to be UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), _BLOCK_BYTES):
+        num_kept = len(decoder.getstate()[0])  # of a character that the last block has begun
+        try:
+            decoder.decode(body[start : start + _BLOCK_BYTES], start + _BLOCK_BYTES >= len(body))
+        except UnicodeDecodeError as error:
+            return start - num_kept + error.start
     return len(body)

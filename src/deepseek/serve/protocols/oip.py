@@ -17,7 +17,7 @@ from typing import Any
 from deepseek import __version__
 from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
-from deepseek.errors import InputError
+from deepseek.errors import InputError, TooLargeError
 from deepseek.serve.call import Answer, Call, malformed_header, whole_number
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
@@ -40,6 +40,7 @@ from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
 
 HEADER_LENGTH = b"inference-header-content-length"
 MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it
+MAX_INPUTS = 1_024  # of a body, that are looked at for what is wrong with them
 EXTENSIONS = ["binary_tensor_data"]
 
 
@@ -132,6 +133,10 @@ def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, ma
             'the body has no "inputs"',
             expected='"inputs": [{"name", "shape", "datatype", "data"}, ...]',
             fix=see(model),
+        )
+    if len(entries) > max(MAX_INPUTS, 2 * len(model.columns)):
+        raise TooLargeError(
+            f"the body has {len(entries)} inputs", expected=f"one for each of {len(model.columns)}", fix=see(model)
         )
     tensors: list[Tensor] = []
     at, files = 0, file_columns(model)

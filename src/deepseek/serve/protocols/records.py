@@ -25,6 +25,7 @@ from deepseek.serve.faces import Prepared
 from deepseek.serve.jobs import Part
 from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
+from deepseek.serve.protocols.bodies.slices import let_go
 from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.coding import inflate
 from deepseek.serve.protocols.form import is_form, read_form
@@ -176,7 +177,11 @@ def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Rec
         check_rows(len(body["rows"]), max_rows)
     if graph is not None:
         return read_positional(body, graph, copy=copy_example(model)), _num_reasons(body)
-    return from_body(body, model.columns, copy=copy_example(model)), _num_reasons(body)
+    try:
+        return from_body(body, model.columns, copy=copy_example(model)), _num_reasons(body)
+    finally:
+        if len(data) > INLINE_BYTES:
+            let_go(body)
 
 
 async def explain(call: Call, model: ServedModel) -> Answer:

@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from deepseek.errors import TooLargeError
+from deepseek.errors import MalformedError, TooLargeError
 from deepseek.serve.protocols.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, Structure
 
 SLICE_BYTES = 1 << 15  # that are decoded in one call: 1.5 ms where they are empty arrays
 #: Between two slices, so that who waits for Python's lock gets it. Letting it go for no time at all wakes nobody.
 PAUSE_S = 2e-5
+MAX_TEXT_ESCAPES = 1_000_000  # of one text: 10 ms
+FREED_ITEMS = 256  # of an array, that are freed in one call
 
 Decode = Callable[[bytes], Any]
 _BYTE = re.compile(r"\(byte (\d+)\)")  # where msgspec's errors say that it broke
@@ -49,8 +51,11 @@ class Sliced:
     def value(self, start: int, stop: int) -> Any:
         """What stands there: any JSON value, spaces around it allowed."""
         found = None if stop - start <= SLICE_BYTES else self.brackets(start, stop)
-        if found is None:  # small, or one long text or number; or something stands beside it, which its error says
-            return self._decode(self.body[start:stop], start)
+        if found is None:  # small, or one long text; or something stands beside it, which its error says
+            data = self.body[start:stop].strip(_SPACES)
+            if len(data) > SLICE_BYTES:
+                _check_long(data)
+            return self._decode(data, start)
         opening, closing = found
         return self._items(opening, closing) if self.body[opening] == _PAIRS[0][0] else self._members(opening, closing)
 
@@ -95,7 +100,7 @@ class Sliced:
         if not len(colons):
             raise msgspec.DecodeError("JSON is malformed: expected ':'")
         colon = int(colons[0])
-        key = self._decode(self.body[span.start : colon], span.start)
+        key = self.value(span.start, colon)
         if type(key) is not str:
             raise msgspec.DecodeError(f"JSON is malformed: object keys must be strings (byte {span.start})")
         return key, colon + 1
@@ -146,6 +151,21 @@ class Sliced:
         return found
 
 
+def let_go(found: Any) -> None:
+    """Free what decode() has made, which nobody needs any more, in slices too: its last owner would free it in one."""
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            waiting.extend(value.values())
+            value.clear()
+        elif type(value) is list:
+            while value:
+                waiting.extend(item for item in value[-FREED_ITEMS:] if type(item) is list and len(item) > FREED_ITEMS)
+                del value[-FREED_ITEMS:]
+                time.sleep(PAUSE_S)
+
+
 class DuplicateKeyError(ValueError):
     """A key stands twice in one object; `args` has it."""
 
@@ -154,6 +174,20 @@ def decode(body: bytes, structure: Structure, decode_slice: Decode) -> Any:
     """The value of a body. `decode_slice` decodes bytes of up to SLICE_BYTES, or a longer text or number; its errors
     come through. ValueError for what is no JSON, DuplicateKeyError, TooLargeError for an object of too many keys."""
     return Sliced(body, structure, decode_slice).value(0, len(body))
+
+
+def _check_long(data: bytes) -> None:
+    """Raise MalformedError for a long number, TooLargeError for a text that takes long to decode: that is one call."""
+    if data[:1] != b'"':
+        raise MalformedError(
+            "a number or a word has more digits or letters than any that is read here", expected="a number such as 1.5",
+            fix="write numbers with a JSON library, and texts in quotes",
+        )  # fmt: skip
+    if data.count(b"\\") > MAX_TEXT_ESCAPES:
+        raise TooLargeError(
+            "a text holds too many escapes", expected=f"at most {MAX_TEXT_ESCAPES:,} in one text",
+            fix="write it in UTF-8 without escapes",
+        )  # fmt: skip
 
 
 def _no_value(span: Span) -> msgspec.DecodeError:
