@@ -183,7 +183,8 @@ class ServedModel:
     async def prepare(self, call: Call, records: Sequence[Record]) -> Prepared:
         """Prepared rows of N records that need no answers. InputError as predict()."""
         num_cells = call.take_rows(len(records)) * self.face.row_cells
-        batch = await self.offload(num_cells, self.face.prepare, records)
+        is_large = len(call.body) > INLINE_BYTES
+        batch = await self.offload(INLINE_CELLS + 1 if is_large else num_cells, self.face.prepare, records)
         call.model = self
         _tell_flags(call, batch.flags)
         return batch

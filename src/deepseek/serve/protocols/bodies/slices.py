@@ -52,7 +52,8 @@ class Sliced:
         """What stands there: any JSON value, spaces around it allowed."""
         found = None if stop - start <= SLICE_BYTES else self.brackets(start, stop)
         if found is None:  # small, or one long text; or something stands beside it, which its error says
-            data = self.body[start:stop].strip(_SPACES)
+            start, stop = self._trimmed(start, stop)
+            data = self.body[start:stop]
             if len(data) > SLICE_BYTES:
                 _check_long(data)
             return self._decode(data, start)
@@ -66,7 +67,7 @@ class Sliced:
         depth = structure.depths[low]
         is_comma = (structure.kinds[low:high] == COMMA) & (structure.depths[low:high] == depth)
         commas = structure.places[low:high][is_comma].astype(np.int64)
-        if not len(commas) and not self.body[opening + 1 : closing].strip(_SPACES):
+        if not len(commas) and len({*self._trimmed(opening + 1, closing)}) == 1:
             return
         begins, ends = np.concatenate(([opening + 1], commas + 1)), np.concatenate((commas, [closing]))
         at = 0
@@ -89,8 +90,7 @@ class Sliced:
         opening, closing = int(structure.places[low]), int(structure.places[low + at])
         if self.body[opening : opening + 1] + self.body[closing : closing + 1] not in _PAIRS:
             raise msgspec.DecodeError(f"JSON is malformed: the brackets at bytes {opening} and {closing} are no pair")
-        beside = self.body[start:opening].strip(_SPACES) or self.body[closing + 1 : stop].strip(_SPACES)
-        return None if beside else (opening, closing)
+        return (opening, closing) if self._trimmed(start, stop) == (opening, closing + 1) else None
 
     def member(self, span: Span) -> tuple[str, int]:
         """The key of one member of an object, and where its value begins."""
@@ -104,6 +104,17 @@ class Sliced:
         if type(key) is not str:
             raise msgspec.DecodeError(f"JSON is malformed: object keys must be strings (byte {span.start})")
         return key, colon + 1
+
+    def _trimmed(self, start: int, stop: int) -> tuple[int, int]:
+        """The same part without the spaces around it, which may be long."""
+        while start < stop and not (block := self.body[start : min(stop, start + SLICE_BYTES)].lstrip(_SPACES)):
+            start += SLICE_BYTES
+        if start >= stop:
+            return stop, stop
+        start = min(stop, start + SLICE_BYTES) - len(block)
+        while not (block := self.body[max(start, stop - SLICE_BYTES) : stop].rstrip(_SPACES)):
+            stop -= SLICE_BYTES
+        return start, max(start, stop - SLICE_BYTES) + len(block)
 
     def _items(self, opening: int, closing: int) -> list[Any]:
         found: list[Any] = []
