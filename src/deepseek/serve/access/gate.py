@@ -3,9 +3,9 @@
     gate = Gate(settings)
     gate.check(call, route)             # HostError 421, OriginError 403, MediaTypeError 415, ChangeError 403
 
-A page of any site may let a browser send a form or an empty POST to a server of this machine; it cannot send JSON, which
-the browser asks for first, nor leave out the headers by which a browser is known. So what changes something is sent as
-JSON, or without a content type by what is no browser, such as tritonclient.
+A page of any site may let a browser send a form or an empty POST to a server of this machine; it cannot send JSON,
+which the browser asks for first, nor leave out the headers by which a browser is known. So what changes something is
+sent as JSON, or without a content type by what is no browser, such as tritonclient.
 """
 
 from __future__ import annotations

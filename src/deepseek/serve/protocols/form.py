@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MEDIA = b"multipart/form-data"
 FILES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are bytes
 BLOCK_BYTES = 64 * 1024
+MAX_DIGITS = 400  # of a number: float() would copy a longer text into its error
 EMPTY = "an empty part where the value is missing"
 
 
@@ -97,7 +98,7 @@ def _value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:
         raise InputError(
             f"the part {name[:100]!r} is not UTF-8", expected="text, a number, or " + EMPTY, fix="write it as UTF-8"
         ) from error
-    if column is not None and column.dtype.startswith(("float", "int")):
+    if column is not None and column.dtype.startswith(("float", "int")) and len(text) <= MAX_DIGITS:
         try:
             return float(text)
         except ValueError:

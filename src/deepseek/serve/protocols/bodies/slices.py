@@ -23,12 +23,15 @@ from deepseek.serve.protocols.bodies.structure import CLOSE, COLON, COMMA, MAX_K
 SLICE_BYTES = 1 << 15  # that are decoded in one call: 1.5 ms where they are empty arrays
 #: Between two slices, so that who waits for Python's lock gets it. Letting it go for no time at all wakes nobody.
 PAUSE_S = 2e-5
-MAX_TEXT_ESCAPES = 1_000_000  # of one text: 10 ms
+MAX_TEXT_ESCAPES = 1_000_000  # of one text
+TEXT_BYTES = 1 << 18  # of a long text, that are decoded in one call
 FREED_ITEMS = 256  # of an array, that are freed in one call
 
 Decode = Callable[[bytes], Any]
 _BYTE = re.compile(r"\(byte (\d+)\)")  # where msgspec's errors say that it broke
 _PAIRS = (b"[]", b"{}")
+_QUOTE = b'"'[0]
+_ESCAPE_BYTES = len(rb"\ud83d\ude00")  # of a pair of surrogates, the longest that cannot be cut
 _SPACES = b" \t\n\r"
 
 
@@ -53,10 +56,9 @@ class Sliced:
         found = None if stop - start <= SLICE_BYTES else self.brackets(start, stop)
         if found is None:  # small, or one long text; or something stands beside it, which its error says
             start, stop = self._trimmed(start, stop)
-            data = self.body[start:stop]
-            if len(data) > SLICE_BYTES:
-                _check_long(data)
-            return self._decode(data, start)
+            return (
+                self._decode(self.body[start:stop], start) if stop - start <= SLICE_BYTES else self._text(start, stop)
+            )
         opening, closing = found
         return self._items(opening, closing) if self.body[opening] == _PAIRS[0][0] else self._members(opening, closing)
 
@@ -115,6 +117,44 @@ class Sliced:
         while not (block := self.body[max(start, stop - SLICE_BYTES) : stop].rstrip(_SPACES)):
             stop -= SLICE_BYTES
         return start, max(start, stop - SLICE_BYTES) + len(block)
+
+    def _text(self, start: int, stop: int) -> str:
+        """A long text, decoded a part at a time. MalformedError for what is none, such as a number without end."""
+        body = self.body
+        if body[start] != _QUOTE or body[stop - 1] != _QUOTE:
+            raise MalformedError(
+                f"a number or a word at byte {start} has more digits or letters than any that is read here",
+                expected="a number such as 1.5, or a text in quotes", fix="write the body with a JSON library",
+            )  # fmt: skip
+        parts: list[str] = []
+        num_escapes, at, last = 0, start + 1, stop - 1
+        while at < last:
+            end = min(last, at + TEXT_BYTES)
+            num_escapes += body.count(b"\\", at, end)
+            if num_escapes > MAX_TEXT_ESCAPES:
+                raise TooLargeError(
+                    "a text holds too many escapes", expected=f"at most {MAX_TEXT_ESCAPES:,} in one text",
+                    fix="write it in UTF-8 without escapes",
+                )  # fmt: skip
+            part, at = self._part(at, end, is_last=end == last)
+            parts.append(part)
+        return "".join(parts)
+
+    def _part(self, start: int, end: int, *, is_last: bool) -> tuple[str, int]:
+        """What stands there of a text up to `end` or a little less, and where it goes on. Cut within an escape, a pair
+        of surrogates or a letter of several bytes a part does not decode, so the first place at which it does is right.
+        """
+        wrong: ValueError | None = None
+        for stop in range(end, max(start, end - _ESCAPE_BYTES), -1):
+            try:
+                part: str = self._decode(b'"%b"' % self.body[start:stop], start - 1)
+            except ValueError as error:  # msgspec's errors and broken UTF-8
+                wrong = wrong or error
+                if is_last:
+                    break
+            else:
+                return part, stop
+        raise wrong or msgspec.DecodeError("Input data was truncated")
 
     def _items(self, opening: int, closing: int) -> list[Any]:
         found: list[Any] = []
@@ -185,20 +225,6 @@ def decode(body: bytes, structure: Structure, decode_slice: Decode) -> Any:
     """The value of a body. `decode_slice` decodes bytes of up to SLICE_BYTES, or a longer text or number; its errors
     come through. ValueError for what is no JSON, DuplicateKeyError, TooLargeError for an object of too many keys."""
     return Sliced(body, structure, decode_slice).value(0, len(body))
-
-
-def _check_long(data: bytes) -> None:
-    """Raise MalformedError for a long number, TooLargeError for a text that takes long to decode: that is one call."""
-    if data[:1] != b'"':
-        raise MalformedError(
-            "a number or a word has more digits or letters than any that is read here", expected="a number such as 1.5",
-            fix="write numbers with a JSON library, and texts in quotes",
-        )  # fmt: skip
-    if data.count(b"\\") > MAX_TEXT_ESCAPES:
-        raise TooLargeError(
-            "a text holds too many escapes", expected=f"at most {MAX_TEXT_ESCAPES:,} in one text",
-            fix="write it in UTF-8 without escapes",
-        )  # fmt: skip
 
 
 def _no_value(span: Span) -> msgspec.DecodeError:
