@@ -28,7 +28,7 @@ LOOPBACK_NAMES = frozenset(["localhost"])
 #: Ends of names that are looked up in no public DNS (RFC 6761, 6762, 8375; ICANN's .internal; those of Kubernetes).
 PRIVATE_ENDS = (".localhost", ".local", ".internal", ".svc", ".cluster.local", ".home.arpa", ".localdomain")
 _NAME = re.compile(r"(\*?\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(:\d{0,5})?")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{0,5})?")
 
 
 @dataclass(frozen=True, slots=True)

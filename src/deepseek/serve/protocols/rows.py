@@ -109,7 +109,7 @@ def _whole(body: bytes) -> _Found | None:
 
 def _in_slices(body: bytes, max_rows: int) -> _Found | None:
     """Of a large body: each slice of rows becomes numbers of an array before the next is decoded."""
-    sliced = Sliced(body, scan(body), _decode_rest)
+    sliced = Sliced(body, scan(body), msgspec.json.decode)
     outer = sliced.brackets(0, len(body))
     rest: dict[str, Any] = {}
     found: _Found | None = None
