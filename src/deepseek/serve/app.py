@@ -19,6 +19,7 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError
+from deepseek.serve.access.budget import MAX_LARGE_BODIES, Budget
 from deepseek.serve.access.gate import Gate
 from deepseek.serve.alike import check_alike, form_of
 from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
@@ -68,6 +69,7 @@ class App:
         self._sinks = tuple(sinks)
         self._parent = parent
         self._gate = Gate(settings)
+        self.bodies = Budget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()
         if parent is not None:
             parent.told["taken"] = self._others_took

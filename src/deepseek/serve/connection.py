@@ -292,6 +292,8 @@ class Connection(Reader, asyncio.Protocol):
 
     def _over(self, keeps: bool, unread: bool) -> None:
         """An answer was written."""
+        if self._working is not None and self._working.share is not None:
+            self._working.share.give_back()
         self._working = None
         self._hub.num_working -= 1
         if keeps:

@@ -17,7 +17,8 @@ from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
 from deepseek.serve.call import Call
 from deepseek.serve.head import path_of
-from deepseek.serve.protocols.errors import ambiguous, too_large
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
+from deepseek.serve.protocols.errors import ambiguous, too_large, too_many_bodies
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 #: Chunks that a body may have however small they are; of more, the mean has SMALL_CHUNK_BYTES. Each costs 1 us.
@@ -120,6 +121,8 @@ class Reader(ABC):
             raise self._wrong(
                 f"the body comes in chunks of {self._body_bytes / self._num_chunks:.0f} bytes", "larger ones"
             )
+        elif self._body_bytes > INLINE_BYTES and not self._grow(call):
+            self._refuse(call, too_many_bodies(self._app.bodies.limit_bytes))
         else:
             self._body.write(body)  # and its last owner gets what was written without a copy
 
@@ -132,6 +135,12 @@ class Reader(ABC):
         if call is not None and call.refused is None:
             call.body, self._body = self._body.getvalue(), BytesIO()
             self._queue(call)
+
+    def _grow(self, call: Call) -> bool:
+        """Whether there is memory for a large body."""
+        if call.share is None:
+            call.share = self._app.bodies.share()
+        return call.share.grow(self._body_bytes)
 
     def _check_head(self, version: str, headers: dict[bytes, bytes]) -> None:
         """Raise ValueError for a head that other readers could understand otherwise."""

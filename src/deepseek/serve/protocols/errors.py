@@ -102,6 +102,13 @@ class CrowdedError(BusyError):
     code = "too_many_connections"
 
 
+class BodiesError(BusyError):
+    """The bodies of other requests fill what there is for bodies."""
+
+    status = 503
+    code = "too_many_bodies"
+
+
 class LongHeadError(TooLargeError):
     """The request line and the headers are longer than anything needs."""
 
@@ -201,6 +208,15 @@ def crowded(limit: int) -> CrowdedError:
         "the server has as many connections as it takes",
         expected=f"at most {limit} at a time",
         fix="connect again later, and keep connections for several requests",
+    )
+
+
+def too_many_bodies(limit_bytes: int) -> BodiesError:
+    """For a large body that comes while others fill the server's memory for bodies."""
+    return BodiesError(
+        "the server holds as many large bodies as it takes",
+        expected=f"at most {limit_bytes / 2**20:g} MiB at a time, of all requests together",
+        fix="send it again later, or the rows in several requests",
     )
 
 
