@@ -131,7 +131,9 @@ def test_a_thousand_slow_connections_do_not_stop_service(server: Server, body: A
     slow = [socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) for _ in range(1_000)]
     try:
         for connection in slow:
-            connection.sendall(b"POST /v1/models/loans:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+            connection.sendall(
+                b"POST /v1/models/loans:predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{"
+            )
         started_s = time.monotonic()
         with httpx.Client(base_url=server.url) as client:
             statuses = {client.post(PREDICT, json=body).status_code for _ in range(100)}

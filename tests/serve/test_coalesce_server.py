@@ -189,7 +189,7 @@ def connected(server: Server, row: Any) -> socket.socket:
     host, port = server.url.removeprefix("http://").split(":")
     client = socket.create_connection((host, int(port)))
     client.sendall(
-        b"POST /v1/models/lookup:predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        b"POST /v1/models/lookup:predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     )
     return client
 

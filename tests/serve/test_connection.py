@@ -18,7 +18,7 @@ from deepseek.serve.call import Stream
 from serving import serving
 
 PREDICT = b"/v1/models/loans:predict"
-MODELS = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n"
+MODELS = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n"
 
 
 class Events:
@@ -68,7 +68,7 @@ def talk(app: App, work: Callable[[Wire], Awaitable[Any]]) -> Any:
 
 def post(body: bytes, *headers: bytes, length: int | None = None) -> bytes:
     size = len(body) if length is None else length
-    lines = [b"POST %b HTTP/1.1" % PREDICT, b"host: x", b"content-length: %d" % size]
+    lines = [b"POST %b HTTP/1.1" % PREDICT, b"host: localhost", b"content-length: %d" % size]
     return b"\r\n".join([*lines, *headers, b"", body])
 
 
@@ -99,7 +99,7 @@ def test_a_request_may_come_byte_by_byte(app: App, row: bytes) -> None:
 
 def test_a_chunked_body_is_joined_and_its_trailers_are_not_headers(app: App, row: bytes, events: Events) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (row[:7], row[7:]))
-    head = b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" % PREDICT
+    head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % PREDICT
 
     async def work(wire: Wire) -> list[int]:
         wire.send(head + chunks + b"0\r\nx-request-id: trailer\r\n\r\n" + post(row))
@@ -122,7 +122,7 @@ def test_a_client_that_pipelines_and_does_not_read_is_not_computed_for(app: App,
     """Its answers would pile up in memory."""
 
     async def work(wire: Wire) -> int:
-        page = b"GET /docs HTTP/1.1\r\nhost: x\r\n\r\n"
+        page = b"GET /docs HTTP/1.1\r\nhost: localhost\r\n\r\n"
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
         wire.send(page * 20_000)
         await asyncio.sleep(1.0)
@@ -135,7 +135,7 @@ def test_a_client_that_pipelines_and_does_not_read_is_not_computed_for(app: App,
 def test_the_connection_lives_as_long_as_the_client_asks(app: App, head: bytes) -> None:
     async def work(wire: Wire) -> tuple[dict[str, str], bytes]:
         version = b"1.1" if head else b"1.0"
-        wire.send(b"GET /v1/models HTTP/%b\r\nhost: x\r\n%b\r\n" % (version, head))
+        wire.send(b"GET /v1/models HTTP/%b\r\nhost: localhost\r\n%b\r\n" % (version, head))
         _, headers, _ = await wire.answer()
         return headers, await wire.rest()
 
@@ -176,7 +176,7 @@ def test_every_answer_has_a_date_and_the_security_headers(app: App) -> None:
 
 def test_head_has_the_headers_of_get_and_no_body(app: App) -> None:
     async def work(wire: Wire) -> tuple[int, int]:
-        wire.send(b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\n\r\n" + MODELS + b"\r\n")
+        wire.send(b"HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n" + MODELS + b"\r\n")
         _, headers, _ = await wire.answer(body=False)
         return int(headers["content-length"]), (await wire.answer())[0]
 
@@ -209,7 +209,10 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(app: App, row: by
 def test_a_refused_client_that_waits_for_100_continue_is_told_at_once(app: App, path: bytes) -> None:
     async def work(wire: Wire) -> int:
         length = b"5" if path == b"/nothing" else b"5000"
-        wire.send(b"POST %b HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: %b\r\n\r\n" % (path, length))
+        wire.send(
+            b"POST %b HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: %b\r\n\r\n"
+            % (path, length)
+        )
         return (await wire.answer())[0]
 
     assert talk(app, work) == (404 if path == b"/nothing" else 413)
@@ -234,7 +237,7 @@ def test_chunks_behind_an_offered_upgrade_are_refused(app: App) -> None:
 
     async def work(wire: Wire) -> int:
         head = b"transfer-encoding: chunked\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
-        wire.send(b"POST %b HTTP/1.1\r\nhost: x\r\n" % PREDICT + head + b"2\r\n{}\r\n0\r\n\r\n")
+        wire.send(b"POST %b HTTP/1.1\r\nhost: localhost\r\n" % PREDICT + head + b"2\r\n{}\r\n0\r\n\r\n")
         return (await wire.answer())[0]
 
     assert talk(app, work) == 400
@@ -254,7 +257,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(app: App, events: Ev
 
 def test_a_chunked_body_over_the_limit_is_refused_as_soon_as_it_passes_it(app: App) -> None:
     async def work(wire: Wire) -> int:
-        wire.send(b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" % PREDICT)
+        wire.send(b"POST %b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % PREDICT)
         wire.send((b"1f4\r\n" + b"x" * 500 + b"\r\n") * 3)
         return (await wire.answer())[0]
 
@@ -282,7 +285,7 @@ def test_a_refused_request_with_its_body_leaves_the_connection_alive(app: App) -
     assert talk(app, work) == [404, 200]
 
 
-@pytest.mark.parametrize("sent", [b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{" % PREDICT])
+@pytest.mark.parametrize("sent", [b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{" % PREDICT])
 def test_a_body_that_does_not_come_is_408_and_the_connection_is_closed(app: App, events: Events, sent: bytes) -> None:
     async def work(wire: Wire) -> tuple[int, bytes]:
         wire.send(sent)
@@ -388,7 +391,7 @@ def test_what_is_no_request_is_in_the_log(app: App, events: Events) -> None:
 @pytest.mark.parametrize("target", [b"/caf\xc3\xa9", b"nonsense", b"http://"])
 def test_a_target_that_is_no_path_is_400(app: App, target: bytes) -> None:
     async def work(wire: Wire) -> int:
-        wire.send(b"GET " + target + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+        wire.send(b"GET " + target + b" HTTP/1.1\r\nhost: localhost\r\n\r\n")
         return (await wire.answer())[0]
 
     assert talk(app, work) == 400

@@ -19,7 +19,7 @@ AGES = (25.5, 70.5)
 
 
 def post(body: bytes, *more: bytes) -> bytes:
-    lines = [b"POST /v1/models/loans:predict HTTP/1.1", b"host: x", b"content-length: %d" % len(body), *more]
+    lines = [b"POST /v1/models/loans:predict HTTP/1.1", b"host: localhost", b"content-length: %d" % len(body), *more]
     return b"\r\n".join([*lines, b"", body])
 
 

@@ -17,7 +17,7 @@ from deepseek.serve import Settings, connection, create_app
 from deepseek.serve.run import SPARE_FILES, make_room
 from serving import serving
 
-LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
 LIMIT = 3
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

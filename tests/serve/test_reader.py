@@ -17,7 +17,7 @@ import pytest
 from serving import Server, started
 
 PREDICT = b"/v1/models/loans:predict"
-SMUGGLED = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+SMUGGLED = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,13 @@ class Wire:
         return self._file.read()
 
 
-def post(body: bytes, *more: bytes, host: bytes = b"host: x") -> bytes:
+def post(body: bytes, *more: bytes, host: bytes = b"host: localhost") -> bytes:
     lines = [b"POST %b HTTP/1.1" % PREDICT, host, b"content-length: %d" % len(body), *more]
     return b"\r\n".join([*lines, b"", body])
 
 
 def head(*lines: bytes, first: bytes = b"POST %b HTTP/1.1" % PREDICT) -> bytes:
-    return b"\r\n".join([first, b"host: x", *lines, b"", b""])
+    return b"\r\n".join([first, b"host: localhost", *lines, b"", b""])
 
 
 CHUNKED, LAST = b"transfer-encoding: chunked", b"0\r\n\r\n"
@@ -84,8 +84,8 @@ REFUSED = {
     "a folded line": (head(FOLDED, b"content-length: 0"), ""),
     "a folded coding": (head(b"transfer-encoding:\r\n chunked") + LAST, ""),
     "a space before a colon": (head(b"content-length : 1") + b"a", ""),
-    "a space before the first header": (b"POST %b HTTP/1.1\r\n host: x\r\n\r\n" % PREDICT, ""),
-    "bare line feeds": (b"POST %b HTTP/1.1\nhost: x\ncontent-length: 0\n\n" % PREDICT, ""),
+    "a space before the first header": (b"POST %b HTTP/1.1\r\n host: localhost\r\n\r\n" % PREDICT, ""),
+    "bare line feeds": (b"POST %b HTTP/1.1\nhost: localhost\ncontent-length: 0\n\n" % PREDICT, ""),
     "a bare line feed at the end of a header": (head(b"x-a: b\ncontent-length: 1") + b"a", ""),
     "a bare carriage return": (head(b"x-a: b\rcontent-length: 1") + b"a", ""),
     "a zero byte": (head(b"x-a: b\0c"), ""),
@@ -105,9 +105,9 @@ REFUSED = {
     "two limits": (head(b"x-timeout-ms: 1", b"x-timeout-ms: 9"), "the header x-timeout-ms stands twice"),
     "two media types": (head(b"content-type: text/plain", b"content-type: application/json"), "stands twice"),
     "HTTP/0.9": (b"GET /v2/health/live\r\n\r\n", "HTTP/0.9 is not spoken here"),
-    "HTTP/2.0 in words": (b"GET /v2/health/live HTTP/2.0\r\nhost: x\r\n\r\n", "HTTP/2.0 is not spoken here"),
+    "HTTP/2.0 in words": (b"GET /v2/health/live HTTP/2.0\r\nhost: localhost\r\n\r\n", "HTTP/2.0 is not spoken here"),
     "the beginning of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
-    "a tunnel": (b"CONNECT evil:80 HTTP/1.1\r\nhost: x\r\n\r\n", ""),
+    "a tunnel": (b"CONNECT evil:80 HTTP/1.1\r\nhost: localhost\r\n\r\n", ""),
 }  # fmt: skip
 
 

@@ -143,9 +143,9 @@ def test_a_body_of_100_mb_is_refused_without_being_kept_and_the_server_goes_on(s
     "request_bytes",
     [
         b"GARBAGE\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: many\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabc",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
@@ -164,11 +164,11 @@ MANY = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 200) for number in range(400))
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET / HTTP/1.1\r\nhost: x\r\nx-long: " + LONG + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\n" + MANY + b"\r\n",
-        b"GET /?q=" + LONG + b" HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nx-without-end: " + LONG * 100,
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-trailer: " + LONG * 100,
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx-long: " + LONG + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n" + MANY + b"\r\n",
+        b"GET /?q=" + LONG + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx-without-end: " + LONG * 100,
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-trailer: " + LONG * 100,
     ],
     ids=["one header", "many headers", "the path", "a header without end", "a trailer"],
 )
@@ -213,7 +213,9 @@ def test_a_name_with_a_space_is_reached_by_its_quoted_path(start: Any, loans: Pa
 
 def test_a_content_length_that_is_too_short_breaks_only_that_request(server: Any) -> None:
     with connect(server.url) as connection:
-        head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n"
+        head = (
+            f"POST {PREDICT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n"
+        )
         connection.sendall(head.encode() + b'{"instances": [{}]}')
         assert answers(connection).startswith(b"HTTP/1.1 400")
     assert httpx.get(f"{server.url}/v1/models").status_code == 200
@@ -222,7 +224,7 @@ def test_a_content_length_that_is_too_short_breaks_only_that_request(server: Any
 def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_trace(server: Any) -> None:
     for _ in range(20):
         with connect(server.url) as connection:
-            connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{{".encode())
+            connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{{".encode())
     assert httpx.get(f"{server.url}/v1/models").status_code == 200
 
 
@@ -258,7 +260,7 @@ class Load:
 
     def __init__(self, url: str, body: bytes, num_clients: int) -> None:
         self.url = url
-        self.request = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n".encode()
+        self.request = f"POST {PREDICT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n".encode()
         self.request += f"content-length: {len(body)}\r\n\r\n".encode() + body
         self.num_answered = 0
         self.lost: list[str] = []

@@ -98,7 +98,7 @@ def test_both_versions_of_the_protocol_are_spoken(server: Server, version: ssl.T
         context.wrap_socket(plain) as connection,
     ):
         assert connection.selected_alpn_protocol() == "http/1.1"
-        connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         received = b""
         while chunk := connection.recv(65_536):
             received += chunk
@@ -108,7 +108,7 @@ def test_both_versions_of_the_protocol_are_spoken(server: Server, version: ssl.T
 def test_bytes_that_are_not_encrypted_and_peers_that_leave_harm_nobody(server: Server) -> None:
     address = ("127.0.0.1", urlsplit(server.url).port or 0)
     with socket.create_connection(address, timeout=10) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert b"HTTP" not in connection.recv(100)
     for _ in range(20):
         with socket.create_connection(address) as connection:

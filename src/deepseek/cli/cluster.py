@@ -27,7 +27,7 @@ BUILD = "deepseek.cli.cluster:build"
 HELD = frozenset(
     [
         "bundles", "host", "port", "batch_size", "workers", "api_keys", "log_level", "timeout", "max_rows", "max_body",
-        "engine_timeout", "coalesce", "key", "cluster", "address", "replicas", "config_out",
+        "engine_timeout", "coalesce", "allowed_hosts", "key", "cluster", "address", "replicas", "config_out",
     ]
 )  # fmt: skip
 
@@ -92,7 +92,7 @@ def plan_of(options: OnCluster, given: Mapping[str, Any]) -> Plan:
         auto_workers=1, host=given["host"], port=given["port"], batch_size=given["batch_size"],
         workers=given["workers"], log_level=given["log_level"], timeout_s=given["timeout"],
         max_rows=given["max_rows"], max_body_bytes=given["max_body"], engine_timeout_s=given["engine_timeout"],
-        coalesce=given["coalesce"],
+        coalesce=given["coalesce"], allowed_hosts=given["allowed_hosts"],
         api_keys_file=keys and str(keys),
     )  # fmt: skip
     check_settings(settings)

@@ -68,6 +68,7 @@ def bytes_of(_: click.Context, __: click.Parameter, mib: int | None) -> int | No
 @click.option(
     "--front-ends", type=click.IntRange(1, 64), help="Processes that take requests.  [env: FRONT_ENDS; default: 1]"
 )
+@click.option("--allowed-hosts", metavar="NAME,...", help="Names to be asked by; * for any.  [env: ALLOWED_HOSTS]")
 @click.option("--member", hidden=True, help="Of a group: the socket to its parent, and the place in it.")
 @click.option(
     "--api-keys",
@@ -106,6 +107,7 @@ def command(
     batch_size: int | None,
     workers: str | int | None,
     front_ends: int | None,
+    allowed_hosts: str | None,
     member: str | None,
     api_keys: Path | None,
     tls_cert: Path | None,
@@ -134,7 +136,7 @@ def command(
     settings = read_settings(
         host=host, port=port, grpc_port=grpc_port, batch_size=batch_size, workers=workers, front_ends=front_ends,
         log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
-        engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body,
+        engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body, allowed_hosts=allowed_hosts,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())

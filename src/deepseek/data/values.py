@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 NULL_WORDS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
 TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "n", "f", "off", "0"})
+MAX_DIGITS = 1_100  # of a number; float() copies a text that is none into its error, however long it is
 LARGEST = float(np.finfo(np.float32).max)  # features are float32; a number beyond it counts as missing
 EXACT = 2.0**53  # whole numbers beyond it are not exact as float64
 DAY_MS = 86_400_000
@@ -81,8 +82,8 @@ def number_of(value: Any) -> float:
         return math.nan
     if isinstance(value, str):
         # float() also reads 1_000 and digits of other scripts, which no CSV reader takes for a number
-        if "_" in value or not value.isascii():
-            raise ValueError(value)
+        if "_" in value or not value.isascii() or len(value) > MAX_DIGITS:
+            raise ValueError(value[:MAX_DIGITS])
         return float(value)
     if isinstance(value, (int, float, Decimal)):
         try:

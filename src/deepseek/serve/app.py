@@ -19,6 +19,8 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError
+from deepseek.serve.access.budget import MAX_LARGE_BODIES, Budget
+from deepseek.serve.access.gate import Gate
 from deepseek.serve.alike import check_alike, form_of
 from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
 from deepseek.serve.channel import Channel
@@ -43,6 +45,7 @@ from deepseek.serve.stage import LocalStage
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
 REPOSITORY = "/v2/repository/models/"
+SMALL_BODY_BYTES = 64 * 1024  # of a request that brings no rows
 Work = Callable[[Call, ServedModel], Answer | Awaitable[Answer] | None]
 
 
@@ -65,6 +68,8 @@ class App:
         self.draining = False
         self._sinks = tuple(sinks)
         self._parent = parent
+        self._gate = Gate(settings)
+        self.bodies = Budget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()
         if parent is not None:
             parent.told["taken"] = self._others_took
@@ -80,11 +85,13 @@ class App:
         self._tasks: dict[asyncio.Task[None], Call] = {}
         self.heads = Heads()
         self._routes: dict[str, Route] = {}
-        self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False)
-        self._get("/v2/health/ready", self._ready, needs_key=False)
+        self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False, any_host=True)
+        self._get("/v2/health/ready", self._ready, needs_key=False, any_host=True)
         self._get("/v2", oip.server_metadata)
         self._get("/v1/models", lambda: records.list_models(self.models, self.writers.values()))
-        self._post("/v2/repository/index", lambda call: repository_index(call, self.models, self.loader))
+        self._post(
+            "/v2/repository/index", lambda call: repository_index(call, self.models, self.loader), SMALL_BODY_BYTES
+        )
         for path, page in pages.routes(self.models, self.writers).items():
             self._get(path, page, needs_key=path != "/")
         for name, model in models.items():
@@ -250,6 +257,10 @@ class App:
 
     def _find(self, call: Call) -> Handler:
         route = self._routes.get(call.path) or self._manages(call.path)
+        self._gate.check(call, route)
+        if route is None or route.max_body_bytes is not None:
+            limit = None if route is None else route.max_body_bytes
+            call.max_body_bytes = min(call.max_body_bytes, limit or SMALL_BODY_BYTES)
         if self._keys is not None and (route is None or route.needs_key):
             if route is not None:
                 call.route = route.name
@@ -261,23 +272,24 @@ class App:
             raise MethodError(call.method[:20], route.method)
         return route.handler
 
-    def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True, method: str = "GET") -> None:
+    def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True, any_host: bool = False) -> None:
         """A route whose answer needs nothing of the request."""
 
         def answer(_: Call) -> Answer:
             return content()
 
-        self._routes[path] = Route(path, method, answer, needs_key)
+        self._routes[path] = Route(path, "GET", answer, needs_key, SMALL_BODY_BYTES, any_host=any_host)
 
-    def _post(self, path: str, handler: Handler) -> None:
-        self._routes[path] = Route(path, "POST", handler)
+    def _post(self, path: str, handler: Handler, max_body_bytes: int | None = None) -> None:
+        self._routes[path] = Route(path, "POST", handler, max_body_bytes=max_body_bytes)
 
     def _manages(self, path: str) -> Route | None:
         """Loading and unloading: models that are not loaded have routes for that, too."""
         name, slash, verb = path.removeprefix(REPOSITORY).rpartition("/")
         if not (slash and path.startswith(REPOSITORY) and verb in ("load", "unload")):
             return None
-        return Route(f"{REPOSITORY}M/{verb}", "POST", lambda call: manage(call, self.loader, name, verb))
+        handler = partial(manage, loader=self.loader, name=name, verb=verb)
+        return Route(f"{REPOSITORY}M/{verb}", "POST", handler, max_body_bytes=SMALL_BODY_BYTES, changes=True)
 
     def _add(self, slot: Slot, version: str) -> None:
         """The routes of one model, and of one version of it."""
@@ -292,7 +304,8 @@ class App:
                     self._shadows.follow(call, work, slot)
                 return work(call, model)
 
-            self._routes[path] = Route(name, method, answer)
+            limit = SMALL_BODY_BYTES if method == "GET" else None
+            self._routes[path] = Route(name, method, answer, max_body_bytes=limit)
 
         for of in (None, version):
             v1, v2 = paths_of(slot.name, of)

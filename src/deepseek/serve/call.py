@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from deepseek.errors import BusyError, DeepseekError, MalformedError
+from deepseek.serve.access.budget import Share
 from deepseek.serve.config import Settings
 from deepseek.serve.protocols.errors import (
     MediaTypeError,
@@ -47,8 +48,8 @@ class Call:
 
     __slots__ = (
         "allow_infinite", "answered", "body", "cancel", "client", "explains", "flags", "gone", "handler", "headers",
-        "http10", "method",
-        "model", "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "started_s",
+        "http10", "max_body_bytes", "method",
+        "model", "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "share", "started_s",
         "traceparent", "trouble",
     )  # fmt: skip
 
@@ -69,6 +70,8 @@ class Call:
         self.headers = headers  # names in lower case
         self.settings = settings
         self.body = body
+        self.max_body_bytes = settings.max_body_bytes
+        self.share: Share | None = None  # of the memory for bodies, where this one is large
         self.http10 = False  # such a client knows no chunks, and a connection lives on only where it is told so
         self.handler: Handler | None = None
         self.client: Client | None = None  # who asks, where API keys are asked for

@@ -3,7 +3,8 @@
     settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
-DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
+ALLOWED_HOSTS (names, between commas), DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts
+as unset.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepseek.errors import InputError
+from deepseek.serve.access.hosts import read_names
 from deepseek.serve.cores import num_cores
 
 MIB = 1 << 20
@@ -32,6 +34,7 @@ ENVIRONMENT = {
     "TLS_CERT": "tls_cert",
     "TLS_KEY": "tls_key",
     "COALESCE": "coalesce",
+    "ALLOWED_HOSTS": "allowed_hosts",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
 #: What a switch of the environment may say.
@@ -79,6 +82,7 @@ class Settings:
     max_connections: int = 4_096  # of HTTP, at a time; further ones are answered with 503 and closed
     tls_cert: str | None = None  # file of a certificate and its chain, PEM; None: not encrypted
     tls_key: str | None = None  # file of its key, PEM
+    allowed_hosts: tuple[str, ...] = ()  # names to be asked by, see access/hosts.py; (): those that are safe
     coalesce: bool = False  # whether identical requests that wait at the same time are computed once
     drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
 
@@ -133,8 +137,12 @@ class Settings:
             if text:
                 is_number = name in RANGES and (name, text) != ("workers", AUTO)
                 found[name] = _whole_number(variable, name, text) if is_number else text
+        if "allowed_hosts" in found:
+            found["allowed_hosts"] = read_names(found["allowed_hosts"].split(","))
         if "coalesce" in found:
             found["coalesce"] = _switch("COALESCE", found["coalesce"])
+        if isinstance(given.get("allowed_hosts"), str):
+            given["allowed_hosts"] = read_names(given["allowed_hosts"].split(","))
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
             found["workers"] = auto_workers or max(1, num_cores() // found.get("front_ends", 1))

@@ -17,6 +17,7 @@ import asyncio
 from collections import deque
 from email.utils import formatdate
 from functools import partial
+from io import BytesIO
 from math import inf
 from typing import cast
 
@@ -217,7 +218,7 @@ class Connection(Reader, asyncio.Protocol):
 
     def _refuse(self, call: Call, error: DeepseekError) -> None:
         """Answer with an error although the body has not been read, unless something else was found before."""
-        self._chunks = []
+        self._body = BytesIO()
         if call.refused is None:
             call.refused = error
         self._queue(call)
@@ -291,6 +292,8 @@ class Connection(Reader, asyncio.Protocol):
 
     def _over(self, keeps: bool, unread: bool) -> None:
         """An answer was written."""
+        if self._working is not None and self._working.share is not None:
+            self._working.share.give_back()
         self._working = None
         self._hub.num_working -= 1
         if keeps:

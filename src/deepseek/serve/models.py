@@ -21,9 +21,12 @@ from itertools import accumulate, chain, count
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
+import numpy as np
+
 from deepseek.bundle.manifest import check_name as check_bundle_name
 from deepseek.bundle.read import UNCHECKED
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
+from deepseek.data.columns import Columns
 from deepseek.engines.checks.finite import are_finite, check_answers
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
@@ -34,6 +37,7 @@ from deepseek.serve.explanations import Explainers, Explanations
 from deepseek.serve.faces import Face, Model, Prepared, face_of
 from deepseek.serve.jobs import Job, Part
 from deepseek.serve.pace import Pace
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
 from deepseek.serve.protocols.errors import DisconnectedError
 from deepseek.serve.routing import Slot, Split
 from deepseek.serve.scheduler import Scheduler
@@ -143,7 +147,8 @@ class ServedModel:
         call.model = self
         call.cancel = partial(self._abandon, job)
         num_cells = num_rows * self.face.row_cells
-        if (num_cells if type(records) is list else num_cells // BY_COLUMN) > INLINE_CELLS:
+        is_large = len(call.body) > INLINE_BYTES and not _is_numeric(records)  # a text may be of any length
+        if is_large or (num_cells if type(records) is list else num_cells // BY_COLUMN) > INLINE_CELLS:
             self._keep(asyncio.get_running_loop().create_task(self._prepare_large(job)))
             return job
         self._arrived.append(job)
@@ -184,7 +189,8 @@ class ServedModel:
     async def prepare(self, call: Call, records: Sequence[Record]) -> Prepared:
         """Prepared rows of N records that need no answers. InputError as predict()."""
         num_cells = call.take_rows(len(records)) * self.face.row_cells
-        batch = await self.offload(num_cells, self.face.prepare, records)
+        is_large = len(call.body) > INLINE_BYTES
+        batch = await self.offload(INLINE_CELLS + 1 if is_large else num_cells, self.face.prepare, records)
         call.model = self
         _tell_flags(call, batch.flags)
         return batch
@@ -294,6 +300,11 @@ class ServedModel:
 
     def _coalesced(self, num_requests: int) -> None:
         self._emit(Event("coalesced", self.name, self.version, fields={"requests": num_requests}))
+
+
+def _is_numeric(records: Sequence[Record] | Tensors) -> bool:
+    """Whether rows are arrays of numbers already."""
+    return isinstance(records, Tensors) or (isinstance(records, Columns) and isinstance(records.values, np.ndarray))
 
 
 def learn(call: Call, job: Job) -> None:

@@ -9,6 +9,7 @@ lines, spaces before a colon, bare line feeds. What it lets through of that kind
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from io import BytesIO
 
 import httptools
 
@@ -16,9 +17,12 @@ from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
 from deepseek.serve.call import Call
 from deepseek.serve.head import path_of
-from deepseek.serve.protocols.errors import ambiguous, too_large
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
+from deepseek.serve.protocols.errors import ambiguous, too_large, too_many_bodies
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
+#: Chunks that a body may have however small they are; of more, the mean has SMALL_CHUNK_BYTES. Each costs 1 us.
+MAX_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 16_384, 64
 #: Headers that stand once: of two, what stands before this server might go by the other.
 SINGLE = frozenset(
     [
@@ -41,8 +45,9 @@ class Reader(ABC):
         self._head_bytes = 0  # of the request line and the headers, as far as the parser has told them
         self._held_bytes = 0  # that the parser keeps to itself, because what they belong to has not ended
         self._call: Call | None = None  # whose body is being read
-        self._chunks: list[bytes] = []
+        self._body = BytesIO()  # as far as it has come
         self._body_bytes = 0
+        self._num_chunks = 0  # pieces in which it came
         self._raw_bytes = 0  # of a body behind an offered upgrade, which the parser leaves to us
         self._fault: DeepseekError | None = None  # what is wrong with a head that parses
         self._whole = b""  # what came at once, from the beginning of a request on
@@ -88,7 +93,7 @@ class Reader(ABC):
         self._check_head(version, headers)
         call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), headers, self._settings)
         call.http10 = version == "1.0"
-        self._call, self._chunks, self._body_bytes = call, [], 0
+        self._call, self._body, self._body_bytes, self._num_chunks = call, BytesIO(), 0, 0
         self._headers = {}  # trailers are not headers
         self._app.admit(call)
         length = int(headers.get(b"content-length", 0))
@@ -96,8 +101,8 @@ class Reader(ABC):
             if b"transfer-encoding" in headers:
                 raise ValueError("chunks behind an offered upgrade")
             self._raw_bytes = length
-        if length > self._settings.max_body_bytes:
-            self._refuse(call, too_large(self._settings.max_body_bytes))
+        if length > call.max_body_bytes:
+            self._refuse(call, too_large(call.max_body_bytes))
         elif call.refused is not None:
             self._queue(call)
         elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._working:
@@ -108,10 +113,18 @@ class Reader(ABC):
         call = self._call
         if call is None or call.refused is not None:
             return
-        self._chunks.append(body)
         self._body_bytes += len(body)
-        if self._body_bytes > self._settings.max_body_bytes:
-            self._refuse(call, too_large(self._settings.max_body_bytes))
+        self._num_chunks += 1
+        if self._body_bytes > call.max_body_bytes:
+            self._refuse(call, too_large(call.max_body_bytes))
+        elif self._num_chunks > MAX_SMALL_CHUNKS and self._body_bytes < self._num_chunks * SMALL_CHUNK_BYTES:
+            raise self._wrong(
+                f"the body comes in chunks of {self._body_bytes / self._num_chunks:.0f} bytes", "larger ones"
+            )
+        elif self._body_bytes > INLINE_BYTES and not self._grow(call):
+            self._refuse(call, too_many_bodies(self._app.bodies.limit_bytes))
+        else:
+            self._body.write(body)  # and its last owner gets what was written without a copy
 
     def on_message_complete(self) -> None:
         if self._raw_bytes:
@@ -120,9 +133,14 @@ class Reader(ABC):
         self._reading = False
         self._held_bytes = 0
         if call is not None and call.refused is None:
-            call.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            self._chunks = []
+            call.body, self._body = self._body.getvalue(), BytesIO()
             self._queue(call)
+
+    def _grow(self, call: Call) -> bool:
+        """Whether there is memory for a large body."""
+        if call.share is None:
+            call.share = self._app.bodies.share()
+        return call.share.grow(self._body_bytes)
 
     def _check_head(self, version: str, headers: dict[bytes, bytes]) -> None:
         """Raise ValueError for a head that other readers could understand otherwise."""

@@ -19,6 +19,9 @@ class Route:
     method: str
     handler: Handler
     needs_key: bool = True  # where API keys are asked for at all
+    max_body_bytes: int | None = None  # None: as many as the settings allow
+    changes: bool = False  # whether it changes what is served
+    any_host: bool = False  # whether it answers by whatever name it is asked
 
 
 def paths_of(name: str, version: str | None) -> tuple[str, str]:

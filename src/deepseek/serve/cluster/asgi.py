@@ -94,7 +94,7 @@ class Door:
     async def _read_body(self, call: Call, receive: Receive) -> None:
         """The body, within the limits of the settings. What is over them stands in `call.refused`."""
         settings = self.app.settings
-        limit = settings.max_body_bytes
+        limit = call.max_body_bytes
         length = call.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > limit:
             call.refused = too_large(limit)

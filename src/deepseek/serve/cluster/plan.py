@@ -18,6 +18,7 @@ from typing import Any
 
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
+from deepseek.serve.access.hosts import read_names
 from deepseek.serve.config import Settings
 
 APPLICATION = "deepseek"  # as Ray Serve calls it
@@ -29,6 +30,7 @@ ANSWER_S = 1.0  # that an answer may travel, after the server's own limit
 OF_A_REPLICA = (
     "batch_size", "workers", "api_keys_file", "log_level", "max_body_bytes", "max_rows", "max_explain_rows",
     "max_queued_rows", "timeout_s", "body_timeout_s", "engine_timeout_s", "coalesce", "drain_s",
+    "host", "allowed_hosts",
 )  # fmt: skip
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -82,7 +84,7 @@ class Plan:
             "import_path": self.build,
             "args": {
                 "models": [dict(model) for model in self.models],
-                "settings": {name: getattr(settings, name) for name in OF_A_REPLICA},
+                "settings": {name: _plain(getattr(settings, name)) for name in OF_A_REPLICA},
             },
             "deployments": [{"name": DEPLOYMENT} | self.deployment()],
         }
@@ -141,12 +143,19 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
             "float": type(value) in (int, float),
             "str": isinstance(value, str),
             "str | None": value is None or isinstance(value, str),
+            "tuple[str, ...]": isinstance(value, list) and all(isinstance(each, str) for each in value),
         }[kind]
         if not good:
             raise InputError(
                 f"settings.{name} is {value!r}", expected=kind.replace("None", "null"), fix="correct the configuration"
             )
-    return Settings(**given)
+    plain = {name: value for name, value in given.items() if name != "allowed_hosts"}
+    return Settings(**plain, allowed_hosts=read_names(given.get("allowed_hosts", ())))
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def to_yaml(value: Any) -> str:

@@ -53,11 +53,60 @@ class RateError(BusyError):
         self.retry_after_s = retry_after_s
 
 
+class HostError(InputError):
+    """The request names a host that this server does not answer to."""
+
+    status = 421
+    code = "misdirected"
+
+    def __init__(self, host: bytes) -> None:
+        super().__init__(
+            f"this server is not asked as {host[:100].decode('latin-1')!r}",
+            expected="an address, localhost, or a name that it was started with",
+            fix="ask at its address; whoever runs the server allows a name with --allowed-hosts NAME",
+        )
+
+
+class OriginError(InputError):
+    """A web page of another origin asks."""
+
+    status = 403
+    code = "foreign_origin"
+
+    def __init__(self, origin: bytes) -> None:
+        super().__init__(
+            f"a page of {origin[:100].decode('latin-1')!r} may not ask this server",
+            expected="a page of this server, or a client that is no browser",
+            fix="whoever runs the server allows the page's host with --allowed-hosts NAME",
+        )
+
+
+class ChangeError(InputError):
+    """The request would change what is served, and anybody could send it."""
+
+    status = 403
+    code = "key_needed"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"what is served is not changed without an API key while the server listens at {host}",
+            expected="a server with API keys, or one that this machine alone reaches",
+            fix="start it with --api-keys FILE, or at --host 127.0.0.1",
+        )
+
+
 class CrowdedError(BusyError):
     """There are as many connections as the server takes."""
 
     status = 503
     code = "too_many_connections"
+
+
+class BodiesError(BusyError):
+    """The bodies of other requests fill what there is for bodies."""
+
+    status = 503
+    code = "too_many_bodies"
 
 
 class LongHeadError(TooLargeError):
@@ -159,6 +208,15 @@ def crowded(limit: int) -> CrowdedError:
         "the server has as many connections as it takes",
         expected=f"at most {limit} at a time",
         fix="connect again later, and keep connections for several requests",
+    )
+
+
+def too_many_bodies(limit_bytes: int) -> BodiesError:
+    """For a large body that comes while others fill the server's memory for bodies."""
+    return BodiesError(
+        "the server holds as many large bodies as it takes",
+        expected=f"at most {limit_bytes / 2**20:g} MiB at a time, of all requests together",
+        fix="send it again later, or the rows in several requests",
     )
 
 

@@ -11,7 +11,8 @@ Source: RFC 7578; the package multipart reads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from deepseek.contracts import Record
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MEDIA = b"multipart/form-data"
 FILES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are bytes
+BLOCK_BYTES = 64 * 1024
+MAX_DIGITS = 400  # of a number: float() would copy a longer text into its error
 EMPTY = "an empty part where the value is missing"
 
 
@@ -62,7 +65,7 @@ def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> list[tuple
         _, options = multipart.parse_options_header(headers[b"content-type"].decode("latin-1"))
         with multipart.PushMultipartParser(options.get("boundary", ""), strict=True, max_segment_count=most) as parser:
             chunks: list[bytes] = []
-            for event in parser.parse(body):
+            for event in chain.from_iterable(map(parser.parse, _blocks(body))):
                 if event is None:
                     found[-1] = (*found[-1][:2], b"".join(chunks))
                 elif isinstance(event, (bytes, bytearray)):
@@ -78,6 +81,11 @@ def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> list[tuple
     return found
 
 
+def _blocks(body: bytes) -> Iterator[bytes]:
+    """A body in blocks: the parser looks for the boundary in all that it is given, anew for each part."""
+    return (body[start : start + BLOCK_BYTES] for start in range(0, len(body), BLOCK_BYTES))
+
+
 def _value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:
     """A column's value as JSON would hold it, or bytes for a file."""
     if not data and not is_file:
@@ -90,7 +98,7 @@ def _value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:
         raise InputError(
             f"the part {name[:100]!r} is not UTF-8", expected="text, a number, or " + EMPTY, fix="write it as UTF-8"
         ) from error
-    if column is not None and column.dtype.startswith(("float", "int")):
+    if column is not None and column.dtype.startswith(("float", "int")) and len(text) <= MAX_DIGITS:
         try:
             return float(text)
         except ValueError:

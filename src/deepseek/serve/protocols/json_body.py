@@ -1,22 +1,28 @@
 """Strict JSON: bytes to an object, or an error that says where it breaks.
 
 NaN and Infinity literals, bytes after the end, broken UTF-8, numbers out of range, nesting without end and duplicate
-keys are refused; msgspec finds all but the last.
+keys are refused; msgspec finds all but the last. A body above INLINE_BYTES is looked at before it is decoded, and then
+decoded in slices (bodies/): it is read in a thread, which holds up nobody.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+from collections import Counter
 from typing import Any
 
 import msgspec
 
 from deepseek.errors import MalformedError
+from deepseek.serve.protocols.bodies.slices import DuplicateKeyError, decode
+from deepseek.serve.protocols.bodies.structure import MAX_DEPTH, scan, too_deep
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
 
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
-MAX_DEPTH = 100
 AN_OBJECT = "a JSON object"
+_BLOCK_BYTES = 1 << 18
 SEE_DOCS = "see /docs for an example"
 _NAMES = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
 
@@ -34,14 +40,11 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not body:
         raise MalformedError("the body is empty", expected=AN_OBJECT, fix=SEE_DOCS)
     try:
-        found = _decode(body)
-        # Every key brings a colon, so as many colons as kept keys proves that no key was dropped as a duplicate. Text
-        # with colons in it (a time of day) makes the counts differ too, and only then is the slow look taken.
-        num_colons = body.count(b":")
-        if num_colons != _num_usual_keys(found) and num_colons != num_keys(found):
-            json.loads(body, object_pairs_hook=_without_duplicates)
+        found = _checked(body) if len(body) <= INLINE_BYTES else decode(body, scan(body), _checked)
     except RecursionError:
-        raise MalformedError("the JSON is nested too deeply", expected=AN_OBJECT, fix=SEE_DOCS) from None
+        raise too_deep() from None
+    except DuplicateKeyError as error:
+        raise _stands_twice(str(error)) from None
     except ValueError as error:  # msgspec's errors and broken UTF-8
         raise MalformedError(
             _reason(error, body),
@@ -50,6 +53,19 @@ def read_object(body: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(found, dict):
         raise MalformedError(f"the body is {kind_of(found)}", expected=AN_OBJECT, fix=SEE_DOCS)
+    return found
+
+
+def _checked(data: bytes) -> Any:
+    """What stands in a body or a slice of it. ValueError for what is no JSON, MalformedError for a key that stands
+    twice in one object."""
+    found = _decode(data)
+    if type(found) is dict or type(found) is list:
+        # Every key brings a colon, so as many colons as kept keys proves that no key was dropped as a duplicate. Text
+        # with colons in it (a time of day) makes the counts differ too, and only then is the slow look taken.
+        num_colons = data.count(b":")
+        if num_colons != _num_usual_keys(found) and num_colons != num_keys(found):
+            json.loads(data, object_pairs_hook=_without_duplicates)
     return found
 
 
@@ -93,12 +109,15 @@ def kind_of(value: Any) -> str:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedError(
-            f"the key {twice[:100]!r} stands twice in one object", expected="each key once", fix="keep one of them"
-        )
+        counts = Counter(name for name, _ in pairs)
+        raise _stands_twice(next(name for name, count in counts.items() if count > 1))
     return found
+
+
+def _stands_twice(key: str) -> MalformedError:
+    return MalformedError(
+        f"the key {key[:100]!r} stands twice in one object", expected="each key once", fix="keep one of them"
+    )
 
 
 def _reason(error: ValueError, body: bytes) -> str:
@@ -109,8 +128,12 @@ def _reason(error: ValueError, body: bytes) -> str:
 
 
 def _not_utf8(body: bytes) -> int:
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        return error.start
+    """Where the body stops to be UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), _BLOCK_BYTES):
+        num_kept = len(decoder.getstate()[0])  # of a character that the last block has begun
+        try:
+            decoder.decode(body[start : start + _BLOCK_BYTES], start + _BLOCK_BYTES >= len(body))
+        except UnicodeDecodeError as error:
+            return start - num_kept + error.start
     return len(body)

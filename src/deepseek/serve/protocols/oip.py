@@ -11,19 +11,21 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from deepseek import __version__
 from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.engines.checks.finite import check_numbers
-from deepseek.errors import InputError
+from deepseek.errors import InputError, TooLargeError
 from deepseek.serve.call import Answer, Call, malformed_header, whole_number
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.coding import compress, inflate
 from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows, platform_of
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
-from deepseek.serve.protocols.records import CELLS, INLINE_BYTES
+from deepseek.serve.protocols.records import CELLS
 from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import (
     check_asked,
@@ -39,6 +41,7 @@ from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
 
 HEADER_LENGTH = b"inference-header-content-length"
 MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it
+MAX_INPUTS = 1_024  # of a body, that are looked at for what is wrong with them
 EXTENSIONS = ["binary_tensor_data"]
 
 
@@ -91,21 +94,23 @@ def model_ready(model: ServedModel) -> Answer:
 async def infer(call: Call, model: ServedModel) -> Answer:
     """POST /v2/models/M/infer"""
     if b"content-encoding" in call.headers:
-        await inflate(call, model)
-    header, tail = await _read(call, model)
+        await inflate(call)
+    header, tail = await _read(call)
     _check_id(header)
     timeout_us = header.get("parameters", {}).get("timeout")
     if timeout_us is not None:
         take_timeout(call, timeout_us)
     take_infinite(call, header.get("parameters", {}).get("allow_infinite", False))
-    records = await model.offload(len(call.body) // 4, _records, header, tail, model, call.settings.max_rows)
+    read = partial(_records, header, tail, model, call.settings.max_rows)
+    num_bytes = len(call.body)
+    records = await (model.offload(num_bytes // 4, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
     wanted = _wanted(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
     cells = cells_of(prediction, len(records), CELLS)
     return await model.offload(cells, _answer, call, model, header, wanted, prediction)
 
 
-async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryview]:
+async def _read(call: Call) -> tuple[dict[str, Any], memoryview]:
     """The JSON of a request, and the raw bytes behind it."""
     length = call.headers.get(HEADER_LENGTH)
     if length is None:
@@ -119,7 +124,7 @@ async def _read(call: Call, model: ServedModel) -> tuple[dict[str, Any], memoryv
         stop = int(length[:12])
     else:
         raise malformed_header(HEADER_LENGTH.decode(), length, "the length of the JSON in the body, in bytes")
-    body = await model.offload(0 if stop <= INLINE_BYTES else 1 << 30, read_object, data[:stop])
+    body = await offload(stop, read_object, data[:stop])
     return body, memoryview(data)[stop:]
 
 
@@ -130,6 +135,10 @@ def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, ma
             'the body has no "inputs"',
             expected='"inputs": [{"name", "shape", "datatype", "data"}, ...]',
             fix=see(model),
+        )
+    if len(entries) > max(MAX_INPUTS, 2 * len(model.columns)):
+        raise TooLargeError(
+            f"the body has {len(entries)} inputs", expected=f"one for each of {len(model.columns)}", fix=see(model)
         )
     tensors: list[Tensor] = []
     at, files = 0, file_columns(model)

@@ -6,12 +6,14 @@ The first two are for models that write (generation.py), the last for text model
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Answer, Call, Stream
 from deepseek.serve.models import Models
+from deepseek.serve.protocols.bodies.turns import offload
 from deepseek.serve.protocols.json_body import read_object
 from deepseek.serve.protocols.openai_embeddings import embeddings, read_embeddings
 from deepseek.serve.protocols.openai_params import model_name
@@ -26,7 +28,7 @@ async def write(
 ) -> Answer | Stream:
     """POST /v1/completions, /v1/chat/completions"""
     call.check_media_type()
-    body = read_object(call.body)
+    body = await offload(len(call.body), read_object, call.body)
     name = model_name(body)
     writer = writers.get(name)
     if writer is None:
@@ -38,7 +40,7 @@ async def write(
 async def embed(call: Call, models: Models) -> Answer:
     """POST /v1/embeddings"""
     call.check_media_type()
-    body = read_object(call.body)
+    body = await offload(len(call.body), read_object, call.body)
     name = model_name(body)
     able = [model.name for model in models.values() if model.task == "embedding"]
     if name not in able:
@@ -46,13 +48,15 @@ async def embed(call: Call, models: Models) -> Answer:
     model = models.pick(name, call)
     call.model = model
     face: TextFace = model.face  # type: ignore[assignment]
-    request = read_embeddings(body, size=face.model.size, vocab_size=face.model.architecture.vocab_size)
+    read = partial(read_embeddings, body, size=face.model.size, vocab_size=face.model.architecture.vocab_size)
+    request = await offload(len(call.body), read)
     if len(request) > call.settings.max_rows:
         raise InputError(
             f"input has {len(request)} texts", expected=f"at most {call.settings.max_rows}", fix="send them in parts"
         )
     if request.tokens:
-        prepared, prediction = await model.compute(call, face.from_ids(request.tokens))
+        tokens = await offload(len(call.body), face.from_ids, request.tokens)
+        prepared, prediction = await model.compute(call, tokens)
     else:
         prepared, prediction = await model.predict(call, [{"text": text} for text in request.texts])
     vectors: Any = prediction.embeddings

@@ -25,6 +25,8 @@ from deepseek.serve.faces import Prepared
 from deepseek.serve.jobs import Part
 from deepseek.serve.models import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
+from deepseek.serve.protocols.bodies.slices import let_go
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.coding import inflate
 from deepseek.serve.protocols.form import is_form, read_form
 from deepseek.serve.protocols.graph_rows import (
@@ -38,17 +40,15 @@ from deepseek.serve.protocols.graph_rows import (
 from deepseek.serve.protocols.json_body import encode, kind_of, read_object
 from deepseek.serve.protocols.json_numbers import numbers
 from deepseek.serve.protocols.rows import INLINE_BYTES as ROWS_INLINE_BYTES
-from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, holds_rows, read_numbers
+from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, read_numbers
 
 if TYPE_CHECKING:
     from deepseek.serve.generation import GenerativeModel
 
-#: A body that is longer is decoded and encoded in a thread.
-INLINE_BYTES = 64 * 1024
 MAX_REASONS = 100
 COLUMN_CELLS = 2  # what encoding a row by column costs, in cells of models.INLINE_CELLS
 CELLS = 20  # the same as a record
-ARROW_CELL_BYTES = 128  # of a stream that cost as much to read as a cell
+ARROW_INLINE_BYTES = 256 * 1024  # of a stream, which is hardly read: most of it is taken as it lies there
 
 
 def list_models(models: Models, writers: Iterable[GenerativeModel] = ()) -> Answer:
@@ -112,22 +112,22 @@ def _predicted(call: Call, model: ServedModel, found: Part | Exception) -> None:
 
 async def _predict(call: Call, model: ServedModel) -> Answer:
     if b"content-encoding" in call.headers:
-        await inflate(call, model)
+        await inflate(call)
     data = call.body
     if is_arrow(call.headers):
         check_columns(model)
         num_reasons = 0
-        cost = len(data) // ARROW_CELL_BYTES
-        records: Sequence[Record] | Tensors = await model.offload(cost, read_rows, data, model, call.settings.max_rows)
+        num_bytes = len(data) if len(data) > ARROW_INLINE_BYTES else 0
+        records: Sequence[Record] | Tensors = await offload(num_bytes, read_rows, data, model, call.settings.max_rows)
     elif is_form(call.headers):
         check_columns(model)
-        num_reasons, cost = 0, 0 if len(data) <= INLINE_BYTES else 1 << 30
-        records = await model.offload(cost, read_form, data, call.headers, model, call.settings.max_rows)
+        num_reasons = 0
+        records = await offload(len(data), read_form, data, call.headers, model, call.settings.max_rows)
     else:
         call.check_media_type()
-        inline_bytes = ROWS_INLINE_BYTES if len(data) > INLINE_BYTES and holds_rows(data) else INLINE_BYTES
-        cost = 0 if len(data) <= inline_bytes else 1 << 30
-        records, num_reasons = await model.offload(cost, _asked, data, model, call.settings.max_rows)
+        numbers = _numbers(data, model, call.settings.max_rows) if len(data) <= ROWS_INLINE_BYTES else None
+        read = offload(len(data), _asked, data, model, call.settings.max_rows)
+        records, num_reasons = await read if numbers is None else numbers
     if num_reasons:
         check_explainable(model)
         _check_explained(len(records), call.settings.max_explain_rows)
@@ -152,15 +152,22 @@ async def _predict(call: Call, model: ServedModel) -> Answer:
     return Answer(await model.offload(cells, encode_columns, prediction))
 
 
+def _numbers(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record] | Tensors, int] | None:
+    """The rows of a body of numbers alone, and how many reasons are wanted for each; None for any other body."""
+    graph = graph_of(model)
+    if graph is not None:
+        tensors = read_numeric(data, graph, max_rows)
+        return None if tensors is None else (tensors, 0)
+    numbers = read_numbers(data, model.columns, max_rows)
+    return None if numbers is None else (numbers[0], _num_reasons({"reasons": numbers[1]}))
+
+
 def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record] | Tensors, int]:
     """The rows of a body in either form, and how many reasons are wanted for each."""
     graph = graph_of(model)
-    if graph is not None and (tensors := read_numeric(data, graph, max_rows)) is not None:
-        return tensors, 0
-    numbers = None if graph is not None else read_numbers(data, model.columns, max_rows)
+    numbers = _numbers(data, model, max_rows) if len(data) > ROWS_INLINE_BYTES else None
     if numbers is not None:
-        rows, num_reasons = numbers
-        return rows, _num_reasons({"reasons": num_reasons})
+        return numbers
     body = read_object(data)
     if "rows" not in body and "columns" not in body:
         _check_keys(body, {"instances", "reasons"}, model)
@@ -170,7 +177,11 @@ def _asked(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Rec
         check_rows(len(body["rows"]), max_rows)
     if graph is not None:
         return read_positional(body, graph, copy=copy_example(model)), _num_reasons(body)
-    return from_body(body, model.columns, copy=copy_example(model)), _num_reasons(body)
+    try:
+        return from_body(body, model.columns, copy=copy_example(model)), _num_reasons(body)
+    finally:
+        if len(data) > INLINE_BYTES:
+            let_go(body)
 
 
 async def explain(call: Call, model: ServedModel) -> Answer:
@@ -178,7 +189,7 @@ async def explain(call: Call, model: ServedModel) -> Answer:
     check_explainable(model)
     await model.explanations.turn(call)
     if b"content-encoding" in call.headers:
-        await inflate(call, model)
+        await inflate(call)
     with_parts = getattr(model.face, "with_parts", None)
     body = await _read(call, model, {"instances", "target"} | ({"parts"} if with_parts is not None else set()))
     records = _instances(body, model, call.settings.max_rows)
@@ -302,7 +313,7 @@ async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, An
     """The body as an object that has no other keys than `known`."""
     call.check_media_type()
     data = call.body
-    body = await model.offload(0 if len(data) <= INLINE_BYTES else 1 << 30, read_object, data)
+    body = await offload(len(data), read_object, data)
     _check_keys(body, known, model)
     return body
 

@@ -13,18 +13,23 @@ decoded as it is and becomes columns, with the same answer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Prediction
 from deepseek.data.columns import Columns
 from deepseek.data.values import EXACT
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
+from deepseek.serve.protocols.bodies.slices import PAUSE_S, SLICE_BYTES, Sliced
+from deepseek.serve.protocols.bodies.structure import scan
 from deepseek.serve.protocols.json_body import encode, kind_of
 from deepseek.serve.protocols.json_numbers import numbers
 
@@ -32,6 +37,7 @@ KEYS = {"columns", "rows", "reasons"}
 FORM = '{"columns": [name, ...], "rows": [[value, ...], ...]}, where "columns" may be left out'
 #: A longer body of rows is decoded in a thread. Up to it decoding takes 2 ms, and holds Python's lock in a thread too.
 INLINE_BYTES = 256 * 1024
+MAX_ROW_BYTES = 1 << 20  # of a row of numbers that is decoded in one call
 _LOOK_BYTES = 16 * 1024  # within which "rows" is looked for before a body is decoded as rows of numbers
 
 
@@ -44,6 +50,8 @@ class _Numbers(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _decode_numbers = msgspec.json.Decoder(_Numbers).decode
+_decode_rows = msgspec.json.Decoder(list[list[float | None]]).decode
+_decode_rest = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def holds_rows(body: bytes) -> bool:
@@ -60,24 +68,97 @@ def read_numbers(body: bytes, names: Sequence[str], max_rows: int) -> tuple[Colu
     if not holds_rows(body):
         return None
     try:
-        found = _decode_numbers(body)
+        found = _whole(body) if len(body) <= INLINE_BYTES else _in_slices(body, max_rows)
     except ValueError:  # msgspec's errors and broken UTF-8: who reads the body next finds them too
         return None
-    given = [] if found.columns is msgspec.UNSET else found.columns
-    keys = 1 + (found.columns is not msgspec.UNSET) + (found.reasons is not msgspec.UNSET)
-    if body.count(b":") != keys + sum(name.count(":") for name in given) or not 0 < len(found.rows) <= max_rows:
-        return None  # a key that stands twice, perhaps
-    names = names if found.columns is msgspec.UNSET else given
-    rows, width = found.rows, len(names)
-    if set(map(len, rows)) != {width} or len(set(names)) < width:
+    if found is None or not 0 < found.num_rows <= max_rows:
         return None
-    try:
-        matrix = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(len(rows), width)
-    except TypeError:  # a null
-        matrix = np.array(rows, np.float64)
+    names = found.columns or names
+    width = len(names)
+    if found.widths != {width} or len(set(names)) < width:
+        return None
+    matrix = np.concatenate([_matrix(rows, width) for rows in found.parts])
     if (np.abs(matrix) >= EXACT).any():  # a whole number that float64 has rounded may be a category's
         return None
-    return Columns(names, matrix), 0 if found.reasons is msgspec.UNSET else found.reasons
+    return Columns(names, matrix), found.reasons
+
+
+@dataclass(slots=True)
+class _Found:
+    """Rows of numbers as they are decoded, in parts."""
+
+    parts: list[Any]  # lists of rows, or arrays (N, P)
+    widths: set[int]
+    num_rows: int
+    columns: Sequence[str] = ()
+    reasons: int = 0
+
+
+def _whole(body: bytes) -> _Found | None:
+    """Of a body that is decoded in one call."""
+    found = _decode_numbers(body)
+    columns = [] if found.columns is msgspec.UNSET else found.columns
+    keys = 1 + (found.columns is not msgspec.UNSET) + (found.reasons is not msgspec.UNSET)
+    if body.count(b":") != keys + sum(name.count(":") for name in columns):
+        return None  # a key that stands twice, perhaps
+    if found.columns is not msgspec.UNSET and not columns:
+        return None
+    reasons = 0 if found.reasons is msgspec.UNSET else found.reasons
+    return _Found([found.rows], set(map(len, found.rows)), len(found.rows), columns, reasons)
+
+
+def _in_slices(body: bytes, max_rows: int) -> _Found | None:
+    """Of a large body: each slice of rows becomes numbers of an array before the next is decoded."""
+    sliced = Sliced(body, scan(body), msgspec.json.decode)
+    outer = sliced.brackets(0, len(body))
+    rest: dict[str, Any] = {}
+    found: _Found | None = None
+    for span in sliced.groups(*outer) if outer is not None and body[outer[0] : outer[0] + 1] == b"{" else ():
+        if span.num_items > 1 or span.stop - span.start <= SLICE_BYTES:
+            members = _decode_rest(b"{%b}" % body[span.start : span.stop])
+            if len(members) != span.num_items or not rest.keys().isdisjoint(members):
+                return None
+            rest |= members
+            continue
+        key, start = sliced.member(span)
+        inner = sliced.brackets(start, span.stop)
+        if key != "rows" or found is not None or inner is None:
+            return None
+        found = _row_slices(sliced, inner, max_rows)
+        if found is None:
+            return None
+    columns, reasons = rest.get("columns"), rest.get("reasons", 0)
+    named = columns is None or (type(columns) is list and columns and set(map(type, columns)) == {str})
+    if found is None or rest.keys() - {"columns", "reasons"} or type(reasons) is not int or not named:
+        return None
+    found.columns, found.reasons = columns or (), reasons
+    return found
+
+
+def _row_slices(sliced: Sliced, inner: tuple[int, int], max_rows: int) -> _Found | None:
+    found = _Found([], set(), 0)
+    for span in sliced.groups(*inner):
+        if span.stop - span.start > MAX_ROW_BYTES:
+            return None
+        rows = _decode_rows(b"[%b]" % sliced.body[span.start : span.stop])
+        found.num_rows += len(rows)
+        check_rows(found.num_rows, max_rows)
+        found.widths.update(map(len, rows))
+        if len(rows) != span.num_items or len(found.widths) != 1:
+            return None
+        found.parts.append(_matrix(rows, len(rows[0])))
+        time.sleep(PAUSE_S)
+    return found
+
+
+def _matrix(rows: Any, width: int) -> NDArray[np.float64]:
+    """Rows of one width as an array (N, P); null is NaN."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    try:
+        return np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(len(rows), width)
+    except TypeError:  # a null
+        return np.array(rows, np.float64)
 
 
 def from_body(body: Mapping[str, Any], names: Sequence[str], *, copy: str) -> Columns:
@@ -101,7 +182,16 @@ def from_body(body: Mapping[str, Any], names: Sequence[str], *, copy: str) -> Co
                 expected=f"an array of {width} values: {shown}",
                 fix="give each row a value for every column, null where it is not known",
             )
-    return Columns(names, list(zip(*rows, strict=True)))
+    return Columns(names, _turned(rows, width))
+
+
+def _turned(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows by column. A thousand at a time: one call for all would hold Python's lock for as long as it takes."""
+    columns: list[list[Any]] = [[] for _ in range(width)]
+    for start in range(0, len(rows), 1_000):
+        for column, values in zip(columns, zip(*rows[start : start + 1_000], strict=True), strict=True):
+            column.extend(values)
+    return columns
 
 
 def _names(named: Any, known: Sequence[str]) -> Sequence[str]:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from deepseek.data.values import Values
-from deepseek.errors import InputError
+from deepseek.errors import InputError, TooLargeError
 from deepseek.serve.protocols.json_body import kind_of
 
 MAX_COLUMN_RANK = 2  # of a tensor that holds columns
 MAX_SIZE = 1 << 40  # of an axis
+MAX_ELEMENTS = 1 << 20  # of a tensor of texts or files
 ENTRY = '{"name", "datatype", "shape", "data"}'
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -125,8 +126,7 @@ def check_whole(name: str, datatype: str, values: Iterable[Any]) -> None:
     if DTYPES[datatype].kind not in "iu":
         return
     limits = np.iinfo(DTYPES[datatype])
-    numbers = [value for value in values if value is not None]
-    if numbers and not (limits.min <= min(numbers) and max(numbers) <= limits.max):
+    if not all(value is None or limits.min <= value <= limits.max for value in values):
         raise InputError(
             f"{name[:100]!r} holds a number that {datatype} does not",
             expected=f"{limits.min} to {limits.max}",
@@ -157,7 +157,7 @@ def from_bytes(
 ) -> Values:
     """The elements of a tensor from its raw bytes. InputError when there are more or less than `num_values`."""
     if datatype == "BYTES":
-        values = _elements(name, raw, as_files=name in files)
+        values = _elements(name, raw, num_values, as_files=name in files)
         if len(values) != num_values:
             raise wrong_count(name, f"{len(values)} values", num_values)
         return values
@@ -167,11 +167,16 @@ def from_bytes(
     return np.frombuffer(raw, np.uint8).astype(bool) if datatype == "BOOL" else np.frombuffer(raw, dtype)
 
 
-def _elements(name: str, raw: memoryview | bytes, *, as_files: bool) -> list[Any]:
+def _elements(name: str, raw: memoryview | bytes, most: int, *, as_files: bool) -> list[Any]:
+    """The elements, of which no more are made than `most` and one."""
     found: list[Any] = []
+    if most > MAX_ELEMENTS:
+        raise TooLargeError(
+            f"{name[:100]!r} holds {most:,} texts", expected=f"at most {MAX_ELEMENTS:,}", fix="send them in parts"
+        )
     at = 0
     try:
-        while at < len(raw):
+        while at < len(raw) and len(found) <= most:
             (size,) = struct.unpack_from("<I", raw, at)
             at += 4 + size
             if at > len(raw):

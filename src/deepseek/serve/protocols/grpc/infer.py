@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from deepseek.data.values import Values
 from deepseek.errors import InputError, MissingError
 from deepseek.serve.call import Call
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
 from deepseek.serve.protocols.grpc.messages import ModelInferResponse
 from deepseek.serve.protocols.oip import take_infinite, take_timeout
@@ -45,6 +47,7 @@ CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
+SLICE_VALUES = 1 << 14  # that are taken in one call
 CELLS = 2  # what reading or writing a row costs, in cells of models.INLINE_CELLS
 
 
@@ -59,7 +62,9 @@ async def infer(call: Call, model: ServedModel, request: Any) -> Any:
     check_outputs(names, model)
     for output in request.outputs:
         check_asked(output.parameters)
-    rows = await model.offload(len(call.body) // 32, read_rows, request, model, call.settings.max_rows)
+    read = partial(read_rows, request, model, call.settings.max_rows)
+    num_bytes = len(call.body)
+    rows = await (model.offload(num_bytes // 32, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
     _, prediction = await model.predict(call, rows)
     return await model.offload(cells_of(prediction, len(rows), CELLS), write_answer, request, model, names, prediction)
 
@@ -110,7 +115,7 @@ def _typed(name: str, datatype: str, contents: Any, num_values: int, files: Coll
         raise wrong_count(name, f"{len(found)} values in {CONTENTS[datatype]}", num_values)
     if datatype != "BYTES":
         check_whole(name, datatype, found)
-        return np.array(found, bool if datatype == "BOOL" else None)
+        return _numbers(found, datatype)
     if name in files:
         return [element_of(bytes(element)) for element in found]
     try:
@@ -119,6 +124,17 @@ def _typed(name: str, datatype: str, contents: Any, num_values: int, files: Coll
         raise InputError(
             f"{name[:100]!r} holds bytes that are not UTF-8", expected="text", fix="write each element as UTF-8"
         ) from error
+
+
+def _numbers(found: Any, datatype: str) -> Values:
+    """Numbers of typed contents as an array. Some thousand at a time: one call for all would hold Python's lock."""
+    if len(found) <= SLICE_VALUES:
+        return np.array(found, bool if datatype == "BOOL" else None)
+    wide = {"b": np.dtype(bool), "f": np.dtype(np.float64), "u": np.dtype(np.uint64), "i": np.dtype(np.int64)}
+    array = np.empty(len(found), wide[DTYPES[datatype].kind])
+    for start in range(0, len(found), SLICE_VALUES):
+        array[start : start + SLICE_VALUES] = found[start : start + SLICE_VALUES]
+    return array
 
 
 def write_answer(request: Any, model: ServedModel, names: list[str], prediction: Prediction) -> Any:

@@ -14,10 +14,13 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from deepseek import __version__
-from deepseek.errors import MalformedError
+from deepseek.errors import DeepseekError, MalformedError, TooLargeError
 from deepseek.serve.app import App
 from deepseek.serve.call import Call
 from deepseek.serve.models import ServedModel
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
+from deepseek.serve.protocols.bodies.wire import check_message
+from deepseek.serve.protocols.errors import too_large
 from deepseek.serve.protocols.graph_rows import platform_of
 from deepseek.serve.protocols.grpc import messages
 from deepseek.serve.protocols.grpc.calls import Context, Outcome, Target, Work, through
@@ -181,14 +184,11 @@ class Service:
         return b"\x12" + _varint(len(outcome.body)) + outcome.body
 
     async def _infer(self, name: str, body: bytes, context: Context) -> Outcome:
-        try:
-            request = messages.ModelInferRequest.FromString(body)
-        except DecodeError:
-            request = None
+        request, error = await offload(len(body), _infer_request, body)
 
         async def work(call: Call) -> bytes:
-            if request is None:
-                raise _malformed()
+            if error is not None:
+                raise error
             call.model = model = self._app.models.pick(request.model_name, call, request.model_version)
             return _bytes(await infer(call, model, request))
 
@@ -251,7 +251,22 @@ def _bytes(message: Any) -> bytes:
     return found
 
 
+def _infer_request(body: bytes) -> tuple[Any, DeepseekError | None]:
+    """The message, or what is wrong with it."""
+    try:
+        if len(body) > INLINE_BYTES:
+            check_message(body)
+        return messages.ModelInferRequest.FromString(body), None
+    except DecodeError:
+        return None, _malformed()
+    except TooLargeError as error:
+        return None, error
+
+
 async def _parsed(kind: Any, body: bytes, context: Context) -> Any:
+    """A message that has no tensors."""
+    if len(body) > INLINE_BYTES:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(too_large(INLINE_BYTES)))
     try:
         return kind.FromString(body)
     except DecodeError:

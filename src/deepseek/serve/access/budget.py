@@ -1,0 +1,59 @@
+"""How much the bodies of all connections fill together: of many large ones at a time some are told to come again.
+
+budget = Budget(96 << 20)
+share = budget.share()
+share.grow(len_so_far)           # False when it would be too much; give_back() when the request was answered
+"""
+
+from __future__ import annotations
+
+#: Bodies of the largest size that a server holds at a time.
+MAX_LARGE_BODIES = 3
+STEP_BYTES = 1 << 20  # that are asked for at a time
+
+
+class Budget:
+    """Bytes of bodies that were received and not answered yet. Small bodies are not counted: connections are."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.taken_bytes = 0
+
+    def share(self) -> Share:
+        return Share(self)
+
+
+class Share:
+    """What one body has of it.
+
+    >>> budget = Budget(3 << 20)
+    >>> one, other = budget.share(), budget.share()
+    >>> one.grow(100_000), one.grow(1_500_000), other.grow(1_500_000), other.grow(200_000)
+    (True, True, False, True)
+    >>> one.give_back(), other.grow(2_500_000)
+    (None, True)
+    """
+
+    __slots__ = ("_budget", "_taken_bytes")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._taken_bytes = 0
+
+    def grow(self, num_bytes: int) -> bool:
+        """Take what a body of so many bytes needs besides what it has. False, and nothing is taken, when there is not
+        so much."""
+        more = -(-num_bytes // STEP_BYTES) * STEP_BYTES - self._taken_bytes
+        if more > 0:
+            if self._budget.taken_bytes + more > self._budget.limit_bytes:
+                return False
+            self._budget.taken_bytes += more
+            self._taken_bytes += more
+        return True
+
+    def give_back(self) -> None:
+        self._budget.taken_bytes -= self._taken_bytes
+        self._taken_bytes = 0
+
+    def __del__(self) -> None:  # of a request that is dropped before it is begun
+        self.give_back()

@@ -1,0 +1,131 @@
+"""Which names a server answers to, so that no web page reads it by a name of its own (DNS rebinding).
+
+    hosts = Hosts.of(settings)
+    hosts.allows(b"model.bank.com:8000")
+
+A page of evil.com may let its name stand for 127.0.0.1 once it is loaded; the browser then takes this server for
+evil.com, and the page reads all that it answers. The header Host still says evil.com. What cannot be rebound is
+answered: an address, for which no name is looked up, and a name that nobody can register. So probes (Host is the
+address of a pod), scrapes, services of a compose file and of a cluster are let through without being named.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from deepseek.errors import InputError
+
+if TYPE_CHECKING:
+    from deepseek.serve.config import Settings
+
+ANY = "*"
+LOOPBACK_NAMES = frozenset(["localhost"])
+#: Ends of names that are looked up in no public DNS (RFC 6761, 6762, 8375; ICANN's .internal; those of Kubernetes).
+PRIVATE_ENDS = (".localhost", ".local", ".internal", ".svc", ".cluster.local", ".home.arpa", ".localdomain")
+_NAME = re.compile(r"(\*?\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{0,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Names that are answered, beside addresses."""
+
+    names: frozenset[str]
+    ends: tuple[str, ...]  # of names: .bank.com stands for model.bank.com
+    allows_any: bool = False
+    allows_single: bool = False  # names without a dot, which cannot be registered
+    listed: frozenset[str] = frozenset()  # of both, those that the operator has named
+
+    @classmethod
+    def of(cls, settings: Settings) -> Hosts:
+        """What the operator has named; else what is safe at the address that the server listens at. With API keys or
+        TLS every name is: a page has no key, and no certificate for its own name is shown to it."""
+        listed = frozenset(settings.allowed_hosts) - {ANY}
+        names = {name for name in listed if name[0] not in "*."} | LOOPBACK_NAMES
+        ends = {"." + name.lstrip("*.") for name in listed if name[0] in "*."} | {PRIVATE_ENDS[0]}
+        is_public = not is_loopback(settings.host)
+        if is_public and not listed:
+            names |= {socket.gethostname().lower()}
+            ends |= {*PRIVATE_ENDS}
+        if not is_address(settings.host):
+            names |= {settings.host.lower()}
+        guarded = bool(settings.api_keys_file or settings.tls_cert) and not settings.allowed_hosts
+        allows_any = guarded or ANY in settings.allowed_hosts
+        return cls(frozenset(names), tuple(sorted(ends)), allows_any, is_public and not listed, listed)
+
+    def allows(self, host: bytes) -> bool:
+        """Whether a header Host names this server.
+
+        >>> hosts = Hosts(frozenset(["localhost"]), (".bank.com",))
+        >>> [hosts.allows(host) for host in (b"localhost:80", b"10.1.2.3", b"a.bank.com", b"evil.com")]
+        [True, True, True, False]
+        """
+        return self.allows_any or self._allows(name_of(host))
+
+    def lists(self, host: bytes) -> bool:
+        """Whether the operator has named it."""
+        name = name_of(host)
+        return name in self.listed or any(
+            name.endswith("." + each.lstrip("*.")) for each in self.listed if each[0] in "*."
+        )
+
+    def _allows(self, name: str) -> bool:
+        if name in self.names or name.endswith(self.ends) or is_address(name):
+            return True
+        return self.allows_single and bool(name) and "." not in name
+
+
+def name_of(host: bytes) -> str:
+    """The name or address of a header Host, without its port; empty for what is none.
+
+    >>> name_of(b"Model.Bank.com:8000"), name_of(b"[::1]:80"), name_of(b"localhost."), name_of(b"a b:c:d")
+    ('model.bank.com', '::1', 'localhost', '')
+    """
+    found = _HOST.fullmatch(host.strip())
+    if found is None:
+        return ""
+    return found[1].decode("latin-1").lower().strip("[]").removesuffix(".")
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an IP address as it stands.
+
+    >>> is_address("127.0.0.1"), is_address("::1"), is_address("localhost")
+    (True, True, False)
+    """
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at is reachable from this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("::")
+    (True, True, False, False)
+    """
+    return host in LOOPBACK_NAMES or (is_address(host) and ip_address(host).is_loopback)
+
+
+def read_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of an option. InputError for what is none.
+
+    >>> read_names(["Model.bank.com", " *.bank.com "])
+    ('model.bank.com', '*.bank.com')
+    """
+    found = tuple(name.strip().lower() for name in names if name.strip())
+    for name in found:
+        if name != ANY and not is_address(name) and not _NAME.fullmatch(name):
+            raise InputError(
+                f"the allowed host {name[:100]!r} is no name of a host",
+                expected="names without a scheme or a port, such as model.bank.com or *.bank.com; or * for all",
+                fix="--allowed-hosts model.bank.com,*.bank.com",
+            )
+    return found

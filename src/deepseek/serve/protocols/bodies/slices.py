@@ -1,0 +1,231 @@
+"""A large JSON object, decoded in slices: no call into C lasts longer than a slice, and other threads get their turn.
+
+    found = decode(body, scan(body))           # as msgspec decodes it; ValueError for what is no JSON
+
+msgspec decodes 32 MiB in one call, and whoever waits for Python's lock (the event loop with its health checks) waits
+for all of it. Here an array or object above SLICE_BYTES is cut at its own commas into groups of items, each group is
+decoded by msgspec as an array or object by itself, and between two groups the lock is let go.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from deepseek.errors import MalformedError, TooLargeError
+from deepseek.serve.protocols.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, Structure
+
+SLICE_BYTES = 1 << 15  # that are decoded in one call: 1.5 ms where they are empty arrays
+#: Between two slices, so that who waits for Python's lock gets it. Letting it go for no time at all wakes nobody.
+PAUSE_S = 2e-5
+MAX_TEXT_ESCAPES = 1_000_000  # of one text
+TEXT_BYTES = 1 << 18  # of a long text, that are decoded in one call
+FREED_ITEMS = 256  # of an array, that are freed in one call
+
+Decode = Callable[[bytes], Any]
+_BYTE = re.compile(r"\(byte (\d+)\)")  # where msgspec's errors say that it broke
+_PAIRS = (b"[]", b"{}")
+_QUOTE = b'"'[0]
+_ESCAPE_BYTES = len(rb"\ud83d\ude00")  # of a pair of surrogates, the longest that cannot be cut
+_SPACES = b" \t\n\r"
+
+
+class Span(NamedTuple):
+    """A part of a body: its bytes from `start` to before `stop`, and how many items of an array or object it holds."""
+
+    start: int
+    stop: int
+    num_items: int
+
+
+class Sliced:
+    """A body that is decoded in slices. `decode_slice` decodes one of them and says what is wrong with it."""
+
+    def __init__(self, body: bytes, structure: Structure, decode_slice: Decode) -> None:
+        self.body = body
+        self._structure = structure
+        self._decode_slice = decode_slice
+
+    def value(self, start: int, stop: int) -> Any:
+        """What stands there: any JSON value, spaces around it allowed."""
+        found = None if stop - start <= SLICE_BYTES else self.brackets(start, stop)
+        if found is None:  # small, or one long text; or something stands beside it, which its error says
+            start, stop = self._trimmed(start, stop)
+            return (
+                self._decode(self.body[start:stop], start) if stop - start <= SLICE_BYTES else self._text(start, stop)
+            )
+        opening, closing = found
+        return self._items(opening, closing) if self.body[opening] == _PAIRS[0][0] else self._members(opening, closing)
+
+    def groups(self, opening: int, closing: int) -> Iterator[Span]:
+        """The items of the array or object between two brackets, as many together as fit into a slice."""
+        structure = self._structure
+        low, high = np.searchsorted(structure.places, (opening, closing + 1))
+        depth = structure.depths[low]
+        is_comma = (structure.kinds[low:high] == COMMA) & (structure.depths[low:high] == depth)
+        commas = structure.places[low:high][is_comma].astype(np.int64)
+        if not len(commas) and len({*self._trimmed(opening + 1, closing)}) == 1:
+            return
+        begins, ends = np.concatenate(([opening + 1], commas + 1)), np.concatenate((commas, [closing]))
+        at = 0
+        while at < len(begins):
+            start = int(begins[at])
+            end = max(at + 1, int(np.searchsorted(ends, start + SLICE_BYTES, side="right")))
+            yield Span(start, int(ends[end - 1]), end - at)
+            at = end
+
+    def brackets(self, start: int, stop: int) -> tuple[int, int] | None:
+        """Where the array or object opens and closes that stands there with nothing but spaces around it."""
+        structure = self._structure
+        low, high = np.searchsorted(structure.places, (start, stop))
+        if low == high or structure.kinds[low] != OPEN:
+            return None
+        closes = (structure.kinds[low:high] == CLOSE) & (structure.depths[low:high] == structure.depths[low])
+        at = int(np.argmax(closes))
+        if not closes[at]:
+            raise msgspec.DecodeError("Input data was truncated")
+        opening, closing = int(structure.places[low]), int(structure.places[low + at])
+        if self.body[opening : opening + 1] + self.body[closing : closing + 1] not in _PAIRS:
+            raise msgspec.DecodeError(f"JSON is malformed: the brackets at bytes {opening} and {closing} are no pair")
+        return (opening, closing) if self._trimmed(start, stop) == (opening, closing + 1) else None
+
+    def member(self, span: Span) -> tuple[str, int]:
+        """The key of one member of an object, and where its value begins."""
+        structure = self._structure
+        low, high = np.searchsorted(structure.places, (span.start, span.stop))
+        colons = structure.places[low:high][structure.kinds[low:high] == COLON]
+        if not len(colons):
+            raise msgspec.DecodeError("JSON is malformed: expected ':'")
+        colon = int(colons[0])
+        key = self.value(span.start, colon)
+        if type(key) is not str:
+            raise msgspec.DecodeError(f"JSON is malformed: object keys must be strings (byte {span.start})")
+        return key, colon + 1
+
+    def _trimmed(self, start: int, stop: int) -> tuple[int, int]:
+        """The same part without the spaces around it, which may be long."""
+        while start < stop and not (block := self.body[start : min(stop, start + SLICE_BYTES)].lstrip(_SPACES)):
+            start += SLICE_BYTES
+        if start >= stop:
+            return stop, stop
+        start = min(stop, start + SLICE_BYTES) - len(block)
+        while not (block := self.body[max(start, stop - SLICE_BYTES) : stop].rstrip(_SPACES)):
+            stop -= SLICE_BYTES
+        return start, max(start, stop - SLICE_BYTES) + len(block)
+
+    def _text(self, start: int, stop: int) -> str:
+        """A long text, decoded a part at a time. MalformedError for what is none, such as a number without end."""
+        body = self.body
+        if body[start] != _QUOTE or body[stop - 1] != _QUOTE:
+            raise MalformedError(
+                f"a number or a word at byte {start} has more digits or letters than any that is read here",
+                expected="a number such as 1.5, or a text in quotes", fix="write the body with a JSON library",
+            )  # fmt: skip
+        parts: list[str] = []
+        num_escapes, at, last = 0, start + 1, stop - 1
+        while at < last:
+            end = min(last, at + TEXT_BYTES)
+            num_escapes += body.count(b"\\", at, end)
+            if num_escapes > MAX_TEXT_ESCAPES:
+                raise TooLargeError(
+                    "a text holds too many escapes", expected=f"at most {MAX_TEXT_ESCAPES:,} in one text",
+                    fix="write it in UTF-8 without escapes",
+                )  # fmt: skip
+            part, at = self._part(at, end, is_last=end == last)
+            parts.append(part)
+        return "".join(parts)
+
+    def _part(self, start: int, end: int, *, is_last: bool) -> tuple[str, int]:
+        """What stands there of a text up to `end` or a little less, and where it goes on. Cut within an escape, a pair
+        of surrogates or a letter of several bytes a part does not decode, so the first place at which it does is right.
+        """
+        wrong: ValueError | None = None
+        for stop in range(end, max(start, end - _ESCAPE_BYTES), -1):
+            try:
+                part: str = self._decode(b'"%b"' % self.body[start:stop], start - 1)
+            except ValueError as error:  # msgspec's errors and broken UTF-8
+                wrong = wrong or error
+                if is_last:
+                    break
+            else:
+                return part, stop
+        raise wrong or msgspec.DecodeError("Input data was truncated")
+
+    def _items(self, opening: int, closing: int) -> list[Any]:
+        found: list[Any] = []
+        for span in self.groups(opening, closing):
+            if span.num_items == 1 and span.stop - span.start > SLICE_BYTES:
+                found.append(self.value(span.start, span.stop))
+                continue
+            items = self._decode(b"[%b]" % self.body[span.start : span.stop], span.start - 1)
+            if len(items) != span.num_items:
+                raise _no_value(span)
+            found += items
+        return found
+
+    def _members(self, opening: int, closing: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        num_keys = 0
+        for span in self.groups(opening, closing):
+            if span.num_items == 1 and span.stop - span.start > SLICE_BYTES:
+                key, start = self.member(span)
+                members = {key: self.value(start, span.stop)}
+            else:
+                members = self._decode(b"{%b}" % self.body[span.start : span.stop], span.start - 1)
+                if len(members) != span.num_items:
+                    raise _no_value(span)
+            num_keys += len(members)
+            if num_keys > MAX_KEYS:
+                raise TooLargeError(
+                    "an object has too many keys", expected=f"at most {MAX_KEYS:,}", fix="leave out what is no column"
+                )
+            twice = next((key for key in members if key in found), None)
+            if twice is not None:
+                raise DuplicateKeyError(twice)
+            found |= members
+        return found
+
+    def _decode(self, data: bytes, start: int) -> Any:
+        """What one call decodes. `start`: where its first byte stands in the body, which an error is to name."""
+        try:
+            found = self._decode_slice(data)
+        except msgspec.DecodeError as error:
+            raise msgspec.DecodeError(
+                _BYTE.sub(lambda match: f"(byte {start + int(match[1])})", str(error))
+            ) from None  # fmt: skip
+        time.sleep(PAUSE_S)
+        return found
+
+
+def let_go(found: Any) -> None:
+    """Free what decode() has made, which nobody needs any more, in slices too: its last owner would free it in one."""
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            waiting.extend(value.values())
+            value.clear()
+        elif type(value) is list:
+            while value:
+                waiting.extend(item for item in value[-FREED_ITEMS:] if type(item) is list and len(item) > FREED_ITEMS)
+                del value[-FREED_ITEMS:]
+                time.sleep(PAUSE_S)
+
+
+class DuplicateKeyError(ValueError):
+    """A key stands twice in one object; `args` has it."""
+
+
+def decode(body: bytes, structure: Structure, decode_slice: Decode) -> Any:
+    """The value of a body. `decode_slice` decodes bytes of up to SLICE_BYTES, or a longer text or number; its errors
+    come through. ValueError for what is no JSON, DuplicateKeyError, TooLargeError for an object of too many keys."""
+    return Sliced(body, structure, decode_slice).value(0, len(body))
+
+
+def _no_value(span: Span) -> msgspec.DecodeError:
+    return msgspec.DecodeError(f"JSON is malformed: a value is missing between bytes {span.start} and {span.stop}")
