@@ -86,9 +86,9 @@ def _renumbered(name: str, tensors: Sequence[Tensor]) -> Numbering | None:
 
 
 def _number(tensor: Tensor) -> Numbering | None:
-    """Of one whole number that is known."""
+    """Of whole numbers that are known."""
     found = tensor.whole_values()
-    return None if found is None or len(found) != 1 or found[0] < 0 else Numbering(known(0), known(found[0] + 1))
+    return None if not found or min(found) < 0 else Numbering(known(0), known(max(found) + 1))
 
 
 def _value(compute: Callable[..., Size | None] | None, values: Sequence[Size]) -> Size:
