@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, files_options
+from deepseek.cli.options import BUNDLE, FILE, files_options, first_run_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +36,17 @@ Examples:
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
 @files_options
+@first_run_options
 @output.json_option
 def command(
-    bundle: Path, data: Path, out: Path | None, files: Path | None, broken: Literal["fail", "mask"], as_json: bool
+    bundle: Path,
+    data: Path,
+    out: Path | None,
+    files: Path | None,
+    broken: Literal["fail", "mask"],
+    open_timeout: float,
+    open_memory: int,
+    as_json: bool,
 ) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
@@ -47,11 +55,13 @@ def command(
     from deepseek.cli.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.data import read_table
     from deepseek.engines import open_runtime
+    from deepseek.engines.first_run import FirstRunLimits, first_run_limits
 
+    limits = FirstRunLimits(open_timeout, open_memory << 20)
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
-    with open_runtime(bundle) as runtime:
+    with first_run_limits(limits), open_runtime(bundle) as runtime:
         answer = _answering(runtime, files or data.parent, broken)
         table = read_table(data)
         if as_json and out is None:

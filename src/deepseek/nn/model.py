@@ -25,12 +25,13 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Scores, Task
-from deepseek.errors import ExtraError, MissingError
+from deepseek.errors import ExtraError, IntegrityError, MissingError
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.trees import TreeTable
 from deepseek.plugins import find, names
 
 Link = Literal["identity", "log_odds"]
+MAX_PARTS = 64  # of a model; each is a file and an engine's work, and ship blends five at most
 Scale = Literal["log-odds", "probability", "target units"]
 
 
@@ -130,6 +131,12 @@ class Model:
     def from_files(cls, read: Callable[[str], bytes]) -> Model:
         """The inverse of to_files(); `read` returns the bytes of a file by its name in the bundle."""
         top = json.loads(read("model.json"))
+        if len(top["parts"]) > MAX_PARTS:
+            raise IntegrityError(
+                f"model.json names {len(top['parts']):,} parts",
+                expected=f"at most {MAX_PARTS}",
+                fix="make the bundle again, or take an unharmed copy",
+            )
         parts = tuple(
             Part(
                 name=part["name"],

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.place import alone
+from deepseek.engines.first_run import current_limits
 from deepseek.engines.measuring import MeasuringError, in_process, machine
 from deepseek.engines.onnx_file.contents import Contents, examine
 from deepseek.engines.onnx_file.rows import RowsFile
@@ -102,6 +103,7 @@ def _tried(
 ) -> dict[str, Any]:
     asked: dict[str, Any] = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
     asked |= {"rows": rows and [str(rows.path), rows.digest], "int8_file": int8_file and str(int8_file)}
+    asked["first_run"] = current_limits().to_dict()
     module = "deepseek.engines.onnx_file.tune"
     try:
         found: dict[str, Any] = in_process(module, asked, limit_s=TRY_S)

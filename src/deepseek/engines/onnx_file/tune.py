@@ -19,6 +19,7 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines import int8
+from deepseek.engines.first_run import limits_of
 from deepseek.engines.measuring import answer, usual_s
 from deepseek.engines.onnx import open_session
 from deepseek.engines.onnx_file.contents import examine
@@ -218,14 +219,15 @@ def moved(expected: Arrays, found: Arrays) -> dict[str, Any]:
 
 def _answered(asked: Mapping[str, Any]) -> dict[str, Any]:
     rows, int8_file = asked["rows"], asked["int8_file"]
-    return open_first(
-        Path(asked["path"]),
-        limits=asked["limits"],
-        budget_s=asked["budget_s"],
-        only=asked["only"],
-        rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
-        int8_file=None if int8_file is None else Path(int8_file),
-    )
+    with limits_of(asked):
+        return open_first(
+            Path(asked["path"]),
+            limits=asked["limits"],
+            budget_s=asked["budget_s"],
+            only=asked["only"],
+            rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
+            int8_file=None if int8_file is None else Path(int8_file),
+        )
 
 
 if __name__ == "__main__":
