@@ -89,6 +89,19 @@ def share(text: str) -> float:
     return found
 
 
+def first_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--open-timeout and --open-memory, of verbs that run a graph that somebody else may have written."""
+    memory = click.option(
+        "--open-memory", type=click.IntRange(1, 1 << 20), default=8_192, show_default=True, metavar="MIB",
+        help="What a graph may take more in its first run.",
+    )  # fmt: skip
+    seconds = click.option(
+        "--open-timeout", type=duration, default="60", show_default=True, metavar="SECONDS",
+        help="For the first run of a graph, which may hold a loop without an end.",
+    )  # fmt: skip
+    return seconds(memory(command))
+
+
 def files_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--files and --broken, of verbs that read rows with files."""
     broken = click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, bundle_key_option, files_options
+from deepseek.cli.options import BUNDLE, FILE, bundle_key_option, files_options, first_run_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,7 @@ Examples:
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
 @files_options
 @bundle_key_option
+@first_run_options
 @output.json_option
 def command(
     bundle: Path,
@@ -46,6 +47,8 @@ def command(
     files: Path | None,
     broken: Literal["fail", "mask"],
     key: Path | None,
+    open_timeout: float,
+    open_memory: int,
     as_json: bool,
 ) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
@@ -56,11 +59,13 @@ def command(
     from deepseek.cli.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.data import read_table
     from deepseek.engines import open_runtime
+    from deepseek.engines.first_run import FirstRunLimits, first_run_limits
 
+    limits = FirstRunLimits(open_timeout, open_memory << 20)
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
-    with open_runtime(bundle, key=key) as runtime:
+    with first_run_limits(limits), open_runtime(bundle, key=key) as runtime:
         warn_unchecked(bundle, key)
         answer = _answering(runtime, files or data.parent, broken)
         table = read_table(data)

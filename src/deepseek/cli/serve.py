@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepseek.cli.cluster import cluster_options
-from deepseek.cli.options import FILE, FOLDER
+from deepseek.cli.options import FILE, FOLDER, first_run_options
 
 if TYPE_CHECKING:
     from deepseek.contracts import Attribution, Record
@@ -88,6 +88,7 @@ def bytes_of(_: click.Context, __: click.Parameter, mib: int | None) -> int | No
 )
 @click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
 @click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
+@first_run_options
 @click.option("--coalesce", is_flag=True, default=None, help="Compute identical requests once.  [env: COALESCE]")
 @click.option("--repository", type=FOLDER, help="Load from this folder's NAME or NAME/VERSION while serving, too.")
 @click.option("--watch", type=float, metavar="SECONDS", help="Look into the repository so often for what has changed.")
@@ -119,6 +120,8 @@ def command(
     max_body: int | None,
     max_connections: int | None,
     engine_timeout: float | None,
+    open_timeout: float,
+    open_memory: int,
     coalesce: bool | None,
     lossy: str | None,
     lossy_texts: Path | None,
@@ -143,11 +146,14 @@ def command(
     if not chosen and repository is None:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
     life = life_of(repository, watch, routes, key, lazy=settings.workers > 0)
+    from deepseek.engines.first_run import FirstRunLimits, first_run_limits
     from deepseek.serve.run import bind
 
     membership, settings = joined(member, settings)
     shared = settings.front_ends > 1
-    with bind(settings.host, settings.port, shared=shared, first=member is None) as listener:
+    limits = FirstRunLimits(open_timeout, open_memory << 20)
+    listening = bind(settings.host, settings.port, shared=shared, first=member is None)
+    with first_run_limits(limits), listening as listener:
         try_grpc(settings, first=member is None)
         if shared and member is None:
             lead(settings, listener, life)

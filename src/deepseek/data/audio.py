@@ -145,6 +145,7 @@ class _Sound:
         else:
             self.file = self._opened()
             self.rate_hz, self.num_frames, channels = self.file.samplerate, self.file.frames, self.file.channels
+        self.channels = channels
         self._check(channels)
 
     def __enter__(self) -> Self:
@@ -181,6 +182,12 @@ class _Sound:
     def first(self, seconds: float) -> Float32:
         """Samples, (T, channels), finite."""
         wanted = min(self.num_frames, math.ceil(seconds * self.rate_hz))
+        most = self.source.limits.max_samples
+        if wanted * self.channels > most:  # a file of silence says hours in a few bytes
+            raise TooLargeError(
+                f"{self.source.name} says that it has {wanted:,} samples of {self.channels} channels to decode",
+                expected=f"at most {most:,} numbers", fix="cut it, or raise the limit",
+            )  # fmt: skip
         header, data = self.header, self.source.data
         samples = self._decoded(wanted) if header is None else header.samples(data, wanted)
         if self.is_whole:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data import jpeg
-from deepseek.data.media import BrokenError, Source
+from deepseek.data.media import BrokenError, Source, check_size
 from deepseek.data.signatures import looks_like
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
@@ -113,7 +113,7 @@ class ImageReader:
 
     def read(self, source: Source) -> NDArray[np.uint8]:
         """One picture, (channels, height, width). BrokenError for what is no picture or not a whole one, TooLargeError
-        above limits.max_pixels, both before it is decoded wherever the header tells."""
+        above limits.max_pixels or max_side, both before it is decoded wherever the header tells."""
         image, orientation = _open(source)
         lies = orientation >= 5
         inner = self._inner(image.size if lies else image.size[::-1])
@@ -221,13 +221,7 @@ def _open(source: Source) -> tuple[Any, int]:
         raise TooLargeError(f"{source.name}: {error}", expected="fewer pixels", fix="make it smaller") from error
     except _FAULTS as error:
         raise _broken(source, error) from error
-    width, height = image.size
-    if width * height > source.limits.max_pixels:
-        raise TooLargeError(
-            f"{source.name} has {width:,} x {height:,} pixels",
-            expected=f"at most {source.limits.max_pixels:,} pixels",
-            fix="make it smaller, or raise the limit",
-        )
+    check_size(source, source.name, image.size)
     return image, _orientation(image)
 
 

@@ -48,7 +48,10 @@ class Limits:
     max_bytes: int = 512 * 2**20  # of all its files
     max_files: int = 4_096  # of a folder (the slices of a scan)
     max_pixels: int = 64_000_000  # of an image, or of one slice or frame
+    max_side: int = 65_535  # pixels along an axis of any of these: a line costs memory and time of its own
     max_seconds: float = 3_600.0  # of a sound or a film
+    max_samples: int = 2**29  # numbers of a sound that are decoded at a time, over all channels: 2 GiB
+    max_frames: int = 1_000_000  # of a film
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,17 @@ class Source:
                 f"{self.name} is a folder of {len(self.files)} files", expected="one file", fix="name the file"
             )
         return self.files[0][1]
+
+
+def check_size(source: Source, name: str, sides: tuple[int, ...], what: str = "pixels") -> None:
+    """TooLargeError when a picture, a slice or a frame, or one axis of it, is larger than the limits of its source."""
+    limits = source.limits
+    if sides[0] * sides[1] > limits.max_pixels or max(sides) > limits.max_side:
+        raise TooLargeError(
+            f"{name} has {' x '.join(f'{side:,}' for side in sides)} {what}",
+            expected=f"at most {limits.max_pixels:,} {what}, and {limits.max_side:,} along an axis",
+            fix="make it smaller, or raise the limit",
+        )
 
 
 class Reader(Protocol):

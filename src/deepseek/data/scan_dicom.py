@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.media import BrokenError, Source
+from deepseek.data.media import BrokenError, Source, check_size
 from deepseek.data.scan import AS_STORED, Axes, Scan, turns
 from deepseek.errors import TooLargeError
 from deepseek.extras import need
@@ -170,11 +170,7 @@ def _slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
             f"{called} has no pixel data" + (f" (modality {word})" if (word := _word(head, "Modality")) else ""),
             expected="a picture: rows, columns and pixel data", fix="take reports, plans and annotations out",
         )  # fmt: skip
-    if rows * columns > source.limits.max_pixels:
-        raise TooLargeError(
-            f"{called} has {rows:,} x {columns:,} pixels a slice", expected=f"at most {source.limits.max_pixels:,}",
-            fix="make it smaller, or raise the limit",
-        )  # fmt: skip
+    check_size(source, called, (rows, columns), "pixels a slice")
     if int(head.get("SamplesPerPixel") or 1) != 1 or str(head.get("PhotometricInterpretation")) == "PALETTE COLOR":
         raise BrokenError(
             f"{called} is in colour", expected="one grey value a pixel", fix="save it as PNG, for a column of images"
@@ -186,6 +182,7 @@ def _slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
     least = frames * 8 if packed else frames * rows * columns * int(head.BitsAllocated) // 8
     if frames < 1 or least > len(data):
         raise _broken(called)
+    check_size(source, called, (rows, columns, frames), "pixels a slice")
     for frame in range(frames):
         place, directions, spacing, rescale = _geometry(head, frame, frames)
         tag = f"{name}, frame {frame + 1}" if frames > 1 else name

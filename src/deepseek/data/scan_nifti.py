@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.media import BrokenError, Source
+from deepseek.data.media import BrokenError, Source, check_size
 from deepseek.data.scan import AS_STORED, Scan, turns
 from deepseek.errors import TooLargeError
 from deepseek.extras import need
@@ -129,11 +129,7 @@ def _check(source: Source, shape: tuple[int, ...], dtype: Any, offset: int, size
             f"{source.name} holds {'colours' if dtype.fields else dtype}", expected="one real number a voxel",
             fix="save one channel of it",
         )  # fmt: skip
-    if shape[0] * shape[1] > source.limits.max_pixels:
-        raise TooLargeError(
-            f"{source.name} has {shape[0]:,} x {shape[1]:,} voxels a slice",
-            expected=f"at most {source.limits.max_pixels:,}", fix="make it smaller, or raise the limit",
-        )  # fmt: skip
+    check_size(source, source.name, shape[:3], "voxels a slice")
     if (needed := offset + dtype.itemsize * int(np.prod(shape, dtype=object))) > size:
         raise BrokenError(
             f"{source.name} is cut off: {size:,} bytes of {needed:,}", expected="a whole file", fix="copy it again"

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
-from deepseek.data.media import BrokenError, Source
+from deepseek.data.media import BrokenError, Source, check_size
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 
@@ -40,6 +40,7 @@ FORMATS: Final = (
     (0, b"\x1aE\xdf\xa3", "matroska"), (8, b"AVI ", "avi"), (0, b"OggS", "ogg"), (0, b"FLV\1", "flv"),
     (0, b"\x30\x26\xb2\x75", "asf"), (0, b"\0\0\1\xba", "mpeg"), (0, b"GIF8", "gif"),
 )  # fmt: skip
+_A_FRAME: Final = "pixels a frame"
 _CALLED: Final = {"mov": "MP4/MOV", "matroska": "Matroska/WebM", "avi": "AVI"}  # FFmpeg's name -> the user's
 
 
@@ -152,8 +153,7 @@ class VideoReader:
             return sound if heard else None
 
     def _scaled(self, frame: Any, film: _Film, source: Source) -> NDArray[np.uint8]:
-        if frame.width * frame.height > source.limits.max_pixels:
-            raise _too_wide(film.called, frame, source)
+        check_size(source, film.called, (frame.width, frame.height), _A_FRAME)
         if frame.is_corrupt:
             raise _broken(film.called)
         turns = round(frame.rotation / 90) % 4  # counter-clockwise
@@ -224,8 +224,7 @@ def _looked_through(container: Any, source: Source) -> _Film:
             fix="put it into a column of sounds" if container.streams.audio else "export it as MP4",
         )  # fmt: skip
     context = stream.codec_context
-    if context.width * context.height > source.limits.max_pixels:
-        raise _too_wide(source.name, context, source)
+    check_size(source, source.name, (context.width, context.height), _A_FRAME)
     context.thread_count = 1  # readers run beside each other; see data loading
     context.options = {"max_pixels": str(source.limits.max_pixels)}  # where the frames are larger than they should be
     shown: list[int] = []
@@ -239,6 +238,11 @@ def _looked_through(container: Any, source: Source) -> _Film:
         end_s = max(end_s, float((when + packet.duration) * packet.time_base))
         if packet.stream_index == stream.index and not packet.is_discard:
             shown.append(when)
+            if len(shown) > source.limits.max_frames:
+                raise TooLargeError(
+                    f"{source.name} has more than {source.limits.max_frames:,} frames", expected="at most so many",
+                    fix="cut it, or raise the limit",
+                )  # fmt: skip
             last = max(last, packet.duration)
             if packet.is_keyframe:
                 seeks[when] = when if packet.dts is None else packet.dts
@@ -345,12 +349,4 @@ def _is_cover(stream: Any) -> bool:
 def _broken(called: str) -> BrokenError:
     return BrokenError(
         f"{called} cannot be decoded: it is cut off or damaged", expected="a whole film", fix="copy or export it again"
-    )
-
-
-def _too_wide(called: str, picture: Any, source: Source) -> TooLargeError:
-    return TooLargeError(
-        f"{called} has {picture.width:,} x {picture.height:,} pixels a frame",
-        expected=f"at most {source.limits.max_pixels:,}",
-        fix="make it smaller, or raise the limit",
     )

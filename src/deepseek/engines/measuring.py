@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from deepseek import errors
+from deepseek.engines.lifetime import end_with_parent
 from deepseek.errors import DeepseekError
 
 Rows = TypeVar("Rows")
@@ -36,7 +37,7 @@ def in_process(module: str, asked: Mapping[str, Any], *, limit_s: float | None =
     was there; MeasuringError when the process has died, or was killed after `limit_s`."""
     try:
         ran = subprocess.run(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", module, str(os.getpid())],
             input=json.dumps(asked).encode(), stdout=subprocess.PIPE, timeout=limit_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
@@ -56,8 +57,9 @@ def in_process(module: str, asked: Mapping[str, Any], *, limit_s: float | None =
 
 
 def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
-    """The other end: the question from stdin, what `work` makes of it, or what went wrong, to stdout. What libraries
-    print there meanwhile goes to stderr."""
+    """The other end, which ends with the one that asks: the question from stdin, what `work` makes of it, or what went
+    wrong, to stdout. What libraries print there meanwhile goes to stderr."""
+    end_with_parent(int(sys.argv[1]))
     stdout = os.dup(1)
     os.dup2(2, 1)
     try:

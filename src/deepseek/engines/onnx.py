@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from deepseek.contracts import Engine, Float32, Scores
+from deepseek.engines.first_run import LimitedSession
 from deepseek.engines.memory import give_back
 from deepseek.engines.registry import Source
 from deepseek.errors import ComputeError, IntegrityError, MissingError
@@ -34,7 +36,6 @@ class OnnxEngine:
         if source is not None:
             _check(self._session, source)
         give_back()
-        self._run = self._session.run
         self._refusals = refusals(need("onnxruntime", extra="serve"))
 
     @classmethod
@@ -48,15 +49,16 @@ class OnnxEngine:
 
     def score(self, features: Float32) -> Scores:
         """Scores for prepared features (N, F)."""
+        if self._session is None:
+            raise RuntimeError("this engine is closed")
         try:
-            margin, output = self._run(_OUTPUTS, {_INPUT: np.ascontiguousarray(features, np.float32)})
+            margin, output = self._session.run(_OUTPUTS, {_INPUT: np.ascontiguousarray(features, np.float32)})
         except self._refusals as error:
             raise failed(GRAPH, error) from error
         return Scores(margin=margin, output=output)
 
     def close(self) -> None:
         """Let the session go; score() fails afterwards."""
-        self._run = _closed
         self._session = None
 
 
@@ -85,8 +87,8 @@ class Int8Engine(OnnxEngine):
 def open_session(
     graph: bytes | str, name: str, *, num_threads: int, providers: Sequence[Any] = ("CPUExecutionProvider",)
 ) -> Any:
-    """An InferenceSession of a graph, or of the file at a path. IntegrityError, which calls it `name`, for what
-    onnxruntime does not take."""
+    """An InferenceSession of a graph, or of the file at a path, whose first run is limited. IntegrityError, which calls
+    it `name`, for what onnxruntime does not take."""
     runtime = need("onnxruntime", extra="serve")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_threads
@@ -94,13 +96,21 @@ def open_session(
     options.log_severity_level = 4  # what is wrong is raised, too; stdout and stderr belong to the server
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return runtime.InferenceSession(graph, options, providers=list(providers))
+        session = runtime.InferenceSession(graph, options, providers=list(providers))
+        return LimitedSession(session, name, partial(_quiet_options, runtime))
     except refusals(runtime) as error:
         raise IntegrityError(
             f"{name} cannot be loaded: {error}",
             expected="a graph that onnxruntime takes",
             fix="make it again, or take an unharmed copy",
         ) from error
+
+
+def _quiet_options(runtime: Any) -> Any:
+    """Options of a run that writes nothing to stderr."""
+    options = runtime.RunOptions()
+    options.log_severity_level = 4
+    return options
 
 
 def check_shape(graph: str, end: Any, expected: Sequence[int]) -> None:
@@ -160,7 +170,3 @@ def refusals(runtime: Any) -> tuple[type[Exception], ...]:
     )  # fmt: skip
     found = [getattr(raised, name) for name in names if hasattr(raised, name)]
     return (*found, UnicodeDecodeError)  # when it would quote a broken name
-
-
-def _closed(*_: object) -> tuple[Float32, Float32]:
-    raise RuntimeError("this engine is closed")

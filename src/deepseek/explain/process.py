@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.contracts import Arrays
 from deepseek.engines import Runtime
+from deepseek.engines.first_run import limits_of
 from deepseek.engines.process.answering import answer
 from deepseek.engines.process.attributions import explain_rows
 from deepseek.engines.process.opened import Opened, check_digest
@@ -104,7 +105,8 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
 
 def open_explainer(spec: Mapping[str, Any]) -> Opened:
     """What explains the model that a front end describes."""
-    opened = _KINDS.get(spec["kind"], OpenedExplainer.open)(spec)
+    with limits_of(spec):
+        opened = _KINDS.get(spec["kind"], OpenedExplainer.open)(spec)
     give_way()
     return opened
 

@@ -33,6 +33,7 @@ from deepseek.nn.trees import TreeTable
 from deepseek.plugins import find, names
 
 Link = Literal["identity", "log_odds"]
+MAX_PARTS = 64  # of a model; each is a file and an engine's work, and ship blends five at most
 Scale = Literal["log-odds", "probability", "target units"]
 
 
@@ -217,6 +218,8 @@ def _read_top(data: bytes) -> _ModelFile:
         raise _unfit(f"{MODEL} names {num_labels} labels for a {top.task} task")
     if not top.parts:
         raise _unfit(f"{MODEL} has no parts")
+    if len(top.parts) > MAX_PARTS:
+        raise _unfit(f"{MODEL} names {len(top.parts):,} parts", f"at most {MAX_PARTS}")
     num_margins = num_labels if top.task == "multiclass" else 1
     if len(calibration.bias) != num_margins:
         raise _unfit(f"{MODEL}: calibration.bias has {len(calibration.bias)} numbers for {num_margins} margins")

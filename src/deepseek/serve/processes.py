@@ -24,6 +24,7 @@ from typing import Any, cast
 
 from deepseek import errors
 from deepseek.contracts import Arrays, Event
+from deepseek.engines.first_run import current_limits
 from deepseek.engines.process.wire import Frames, pack
 from deepseek.errors import DeepseekError
 from deepseek.serve.workers import MAX_DEATHS, Done, EngineLostError, LostWorkerError, Pool
@@ -73,7 +74,7 @@ class ProcessWorker(asyncio.Protocol):
                 for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                     end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, str(theirs.fileno())],
+                [sys.executable, "-m", self._module, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 env=os.environ | _ONE_THREAD,
             )  # fmt: skip
@@ -84,7 +85,7 @@ class ProcessWorker(asyncio.Protocol):
 
     async def open(self, model: str, spec: Spec) -> None:
         """Open a model. Raises what opening raised there."""
-        await self._call("open", model, dict(spec))
+        await self._call("open", model, dict(spec) | {"first_run": current_limits().to_dict()})
         self.models.add(model)
 
     async def close_model(self, model: str) -> None:

@@ -14,9 +14,10 @@ from onnx import TensorProto, helper
 from deepseek.engines.onnx_file import GraphEngines, TensorSpec, open_file, opening
 from deepseek.engines.onnx_file.contents import DOMAINS, examine
 from deepseek.engines.onnx_file.engine import OnnxruntimeGraph, call, kinds
+from deepseek.engines.onnx_file.joining import difference
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
-from deepseek.engines.onnx_file.tune import difference, moved, open_first
+from deepseek.engines.onnx_file.tune import moved, open_first
 from deepseek.engines.text.tune import Tolerance
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
 from onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars

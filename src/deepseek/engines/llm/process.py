@@ -11,6 +11,7 @@ Templates and schemas go to sandboxes, so that nothing of OpenVINO is loaded in 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -75,6 +76,7 @@ class LlmProcess:
             "folder": str(folder), "cache": cache and str(cache), "precision": precision, "limits": asdict(self.limits),
         }  # fmt: skip
         command = [sys.executable, "-m", "deepseek.engines.llm.worker", str(theirs.fileno()), json.dumps(what)]
+        command.append(str(os.getpid()))
         self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._lines = self._socket.makefile("rb")

@@ -12,6 +12,7 @@ kernel; the asker is then told what was wrong with the question.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class Sandbox:
     def _begin(self) -> None:
         self._socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "deepseek.engines.llm.sandboxed", str(theirs.fileno()), self._kind]
-        command += [str(self._folder), str(self._limit_cpu_s)]
+        command += [str(self._folder), str(self._limit_cpu_s), str(os.getpid())]
         self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         found = self._exchange(b"", START_S)

@@ -1,7 +1,8 @@
-"""The process behind sandbox.Sandbox: python -m deepseek.engines.llm.sandboxed SOCKET KIND FOLDER SECONDS
+"""The process behind sandbox.Sandbox: python -m deepseek.engines.llm.sandboxed SOCKET KIND FOLDER SECONDS PID
 
 The kernel ends it when a question takes more than SECONDS of a processor: a timer whose signal has no handler needs
-no turn of Python's, which native code may never give. It ends with the other side of its socket, too.
+no turn of Python's, which native code may never give. It ends with the other side of its socket, too, and with the
+process PID that has started it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deepseek.engines.lifetime import end_with_parent
 from deepseek.engines.llm.chat import open_template
 from deepseek.engines.llm.schemas import Schemas
 from deepseek.errors import DeepseekError, InputError
@@ -26,7 +28,8 @@ MAX_TEXT = 4 << 20  # characters of a prompt; no model here reads as many tokens
 def main(arguments: list[str]) -> None:
     """Open what the questions need, say so, and answer them until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the other side decides
-    descriptor, kind, folder, limit_cpu_s = arguments
+    descriptor, kind, folder, limit_cpu_s, parent_pid = arguments
+    end_with_parent(int(parent_pid), by_kernel=False)
     with socket.socket(fileno=int(descriptor)) as peer, peer.makefile("rb") as lines:
         try:
             answer: Callable[[Any], str] = (

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deepseek.engines.lifetime import end_with_parent
 from deepseek.engines.llm.base import Engine, Generation, Piece
 from deepseek.engines.llm.choose import open_engine
 from deepseek.engines.llm.options import EngineLimits, GenerationOptions
@@ -75,6 +76,7 @@ def send(peer: socket.socket, what: Any) -> None:
 def main(arguments: list[str]) -> None:
     """Open the model, say so, and write answers until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the other side decides
+    end_with_parent(int(arguments[2]), by_kernel=False)
     descriptor, what = int(arguments[0]), json.loads(arguments[1])
     with socket.socket(fileno=descriptor) as peer:
         try:

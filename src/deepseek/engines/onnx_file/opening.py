@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.place import alone
+from deepseek.engines.first_run import current_limits
 from deepseek.engines.measuring import MeasuringError, in_process, machine
 from deepseek.engines.onnx_file.contents import Contents, examine
 from deepseek.engines.onnx_file.rows import RowsFile
@@ -33,7 +34,7 @@ BUDGET_S = 2.0  # of timing, beside opening
 TRY_S = 300.0  # that opening and timing may take
 WAIT_S = 1_000.0  # for another front end that measures the same
 #: Part of what a record is kept by: what another version has found is not used again.
-VERSION = 3
+VERSION = 4
 REFERENCE = "onnxruntime"
 
 
@@ -49,6 +50,7 @@ class OnnxFile:
     table: tuple[Mapping[str, Any], ...] = ()  # what was measured
     int8: tuple[str, str] | None = None  # the copy of the graph in int8 that some engine runs: its path and digest
     is_random: bool = False  # whether the same inputs may get other answers
+    mixed: str = ""  # the operator by which rows may change each other's answers, where one keeps requests apart
 
     def spec(self) -> dict[str, Any]:
         """What GraphEngines.open takes, in plain values."""
@@ -101,6 +103,7 @@ def _tried(
 ) -> dict[str, Any]:
     asked: dict[str, Any] = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
     asked |= {"rows": rows and [str(rows.path), rows.digest], "int8_file": int8_file and str(int8_file)}
+    asked["first_run"] = current_limits().to_dict()
     module = "deepseek.engines.onnx_file.tune"
     try:
         found: dict[str, Any] = in_process(module, asked, limit_s=TRY_S)
@@ -135,4 +138,5 @@ def _file(record: Mapping[str, Any], path: Path, contents: Contents) -> OnnxFile
         if examine(Path(int8[0])).digest != int8[1]:
             raise ValueError("the copy in int8 was changed")
     table = tuple(record["table"])
-    return OnnxFile(path, contents.digest, signature, engines, tried, table, int8, contents.is_random)
+    mixed = str(record["mixed"])
+    return OnnxFile(path, contents.digest, signature, engines, tried, table, int8, contents.is_random, mixed)

@@ -9,7 +9,6 @@ For the int8 ones a copy of the graph is made, calibrated on one half of the use
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines import int8
+from deepseek.engines.first_run import limits_of
 from deepseek.engines.measuring import answer, usual_s
 from deepseek.engines.onnx import open_session
 from deepseek.engines.onnx_file.contents import examine
@@ -33,8 +33,10 @@ from deepseek.engines.onnx_file.engine import (
     kinds,
     open_kind,
 )
+from deepseek.engines.onnx_file.joining import TRIED, difference, find_rows, rows_by_shape
+from deepseek.engines.onnx_file.mixing import draws_numbers, why_mixed
 from deepseek.engines.onnx_file.rows import RowsFile, calls, halves
-from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Rows, Signature, TensorSpec
+from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Signature, TensorSpec
 from deepseek.engines.onnx_file.tried import Tried, probe
 from deepseek.engines.tune import GAIN, choose
 from deepseek.errors import DeepseekError, InputError
@@ -42,13 +44,8 @@ from deepseek.files import whole
 
 #: The largest difference of a number, as a share of the largest number of its output.
 TOLERANCE = 1e-4
-#: The same between rows computed together and each by itself: matrices of another size are summed in another order.
-ROWS_TOLERANCE = 1e-3
 SIZES = (1, 8, 32)  # rows of a call
-FREE = (32, 64, 16, 8, 128, 224, 256, 1)  # sizes tried for axes that are free, but that of the rows
-TRIED = 3  # rows that are computed together and alone
 MAX_CELLS = 1 << 22  # of the inputs of a call that is timed
-MAX_ROW_CELLS = 1 << 26  # of one that can be asked for at all; no body is longer
 COMPARED = 4  # rows on which exact engines are compared
 COMPARED_LOSSY = 32  # made-up rows for the others, where the user gives none
 
@@ -65,6 +62,7 @@ class Bench:
     compared: Arrays | None  # the user's rows for lossy engines
     int8: Path  # of the copy
     no_int8: str  # why there is none
+    is_random: bool  # whether the same inputs get other answers
 
     def sizes(self) -> tuple[int, ...]:
         """Rows of the calls that are timed."""
@@ -98,8 +96,10 @@ def open_first(
     session = open_session(str(path), str(path), num_threads=1)
     signature = Signature(_specs(path, session.get_inputs()), _specs(path, session.get_outputs()))
     reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
-    signature = _tried(path, reference, signature)
-    names = [only] if only else kinds(signature, lossy=limits is not None)
+    mixed = why_mixed(path) if rows_by_shape(signature) == "joined" else ""
+    signature = find_rows(path, reference, signature, may_join=not mixed)
+    is_random = draws_numbers(path)  # so that no engine can be compared with another
+    names = [REFERENCE] if is_random else [only] if only else kinds(signature, lossy=limits is not None)
     tried = Tried()
     if len(names) > 1:
         tried = probe(lambda arrays: call(reference, signature, arrays), signature, budget_s)
@@ -108,7 +108,7 @@ def open_first(
     if set(names) & set(INT8):
         no_int8 = _make_int8(path, int8_file, signature, None if given is None else given[0])
     compared = None if given is None else given[1]
-    bench = Bench(path, reference, signature, tried, limits, compared, int8_file or path, no_int8)
+    bench = Bench(path, reference, signature, tried, limits, compared, int8_file or path, no_int8, is_random)
     table: list[dict[str, Any]] = []
     seconds: dict[str, dict[int, float]] = {}
     for kind in names:
@@ -118,7 +118,8 @@ def open_first(
             seconds[kind] = {int(size): s for size, s in row["seconds"].items()}
     first = min(seconds, key=lambda kind: seconds[kind][1] / (GAIN if kind == REFERENCE else 1.0))
     engines = choose(seconds, first)
-    found = {"signature": signature.to_dict(), "engines": engines, "tried": tried.to_dict(), "table": table}
+    found: dict[str, Any] = {"signature": signature.to_dict(), "engines": engines, "tried": tried.to_dict()}
+    found |= {"table": table, "mixed": mixed}
     if int8_file is not None:
         if any(kind in INT8 for kind, _ in engines):
             return found | {"int8": [str(int8_file), examine(int8_file).digest]}
@@ -162,94 +163,6 @@ def _specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
-def _tried(path: Path, engine: GraphEngine, bare: Signature) -> Signature:
-    """The signature with what a row is, and a size for free axes with which the graph runs."""
-    said: DeepseekError | None = None
-    cells = sum(math.prod(dim if isinstance(dim, int) else 1 for dim in spec.shape) for spec in bare.inputs)
-    if cells > MAX_ROW_CELLS:
-        raise InputError(
-            f"the inputs of {path} hold {cells} values", expected=f"at most {MAX_ROW_CELLS}", fix="export smaller ones"
-        )
-    for free in FREE if _is_free(bare) else FREE[:1]:
-        first = Signature(bare.inputs, bare.outputs, _rows_by_shape(bare), free)
-        for rows in dict.fromkeys((first.rows, "whole")):
-            signature = Signature(bare.inputs, bare.outputs, rows, free)
-            try:
-                alone = [call(engine, signature, signature.sample(1, seed=seed)) for seed in range(TRIED)]
-            except InputError as error:
-                said = error
-                continue
-            if rows == "joined" and not _independent(engine, signature, alone):
-                continue
-            return Signature(bare.inputs, _as_seen(bare.outputs, alone[0], rows), rows, free)
-    raise InputError(
-        f"{path} could not be tried: {said.message if said else 'it gives no rows'}",
-        expected=f"a graph that runs on made-up inputs: normal numbers, 0 and 1, free sizes up to {max(FREE)}",
-        fix="export it with fixed sizes for the axes that have to fit each other",
-    )
-
-
-def _is_free(signature: Signature) -> bool:
-    return any(not isinstance(dim, int) for spec in signature.inputs for dim in spec.shape)
-
-
-def _rows_by_shape(signature: Signature) -> Rows:
-    """What the shapes alone promise."""
-    firsts = [spec.shape[0] if spec.shape else 0 for spec in (*signature.inputs, *signature.outputs)]
-    # An output without a shape is looked at when it is there.
-    unknown = [not spec.shape for spec in signature.outputs]
-    ours = firsts[: len(signature.inputs)] + [
-        dim for dim, is_unknown in zip(firsts[len(signature.inputs) :], unknown, strict=True) if not is_unknown
-    ]
-    if not any(isinstance(dim, int) for dim in ours):
-        return "joined"
-    return "single" if all(dim == 1 for dim in firsts) else "whole"
-
-
-def _independent(engine: GraphEngine, signature: Signature, alone: Sequence[Arrays]) -> bool:
-    """Whether rows computed together get the answers that each gets by itself."""
-    samples = [signature.sample(1, seed=seed) for seed in range(TRIED)]
-    together = {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
-    try:
-        found = call(engine, signature, together)
-    except InputError:
-        return False
-    for name, array in found.items():
-        if any(part[name].shape[1:] != array.shape[1:] for part in alone):
-            return False
-        expected = np.concatenate([part[name] for part in alone])
-        if difference(expected, array) > ROWS_TOLERANCE:
-            return False
-    return True
-
-
-def _as_seen(specs: Sequence[TensorSpec], found: Arrays, rows: Rows) -> tuple[TensorSpec, ...]:
-    """Outputs whose number of axes the file does not tell, or tells wrongly, as they came."""
-    seen = []
-    for spec in specs:
-        rank = found[spec.name].ndim - (rows == "whole")
-        seen.append(spec if len(spec.shape) == rank else TensorSpec(spec.name, spec.dtype, (None,) * rank))
-    return tuple(seen)
-
-
-def difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
-    """The largest of any number, as a share of the largest number expected; infinity where what has to be equal is not.
-
-    >>> difference(np.array([1.0, 2.0]), np.array([1.0, 2.1])), difference(np.array([1]), np.array([2]))
-    (0.05..., inf)
-    """
-    if expected.shape != found.shape or expected.dtype.kind != found.dtype.kind:
-        return float("inf")
-    if expected.dtype.kind != "f":
-        return 0.0 if np.array_equal(expected, found) else float("inf")
-    one, other = expected.astype(np.float64), found.astype(np.float64)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))  # infinities, too
-    scale = np.abs(one[np.isfinite(one)]).max(initial=0.0)
-    with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(one - other))
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0) / max(scale, 1e-30))
-
-
 def _measured(kind: str, bench: Bench, budget_s: float) -> dict[str, Any]:
     """Whether an engine gives the answers of the reference, and how long it takes for each size."""
     signature, limits, sizes = bench.signature, bench.limits, bench.sizes()
@@ -262,7 +175,9 @@ def _measured(kind: str, bench: Bench, budget_s: float) -> dict[str, Any]:
         ]
     except DeepseekError as error:
         return {"passes": False, "says": error.message[:300]}
-    if kind in LOSSY and limits is not None:
+    if bench.is_random:
+        figures, passes = dict[str, Any](), True
+    elif kind in LOSSY and limits is not None:
         figures = moved(*pairs[0])
         passes = all(figures[name] >= limits[name] for name in ("min_cosine", "min_agreement"))
         passes = passes and figures["max_difference"] <= limits["max_difference"]
@@ -304,14 +219,15 @@ def moved(expected: Arrays, found: Arrays) -> dict[str, Any]:
 
 def _answered(asked: Mapping[str, Any]) -> dict[str, Any]:
     rows, int8_file = asked["rows"], asked["int8_file"]
-    return open_first(
-        Path(asked["path"]),
-        limits=asked["limits"],
-        budget_s=asked["budget_s"],
-        only=asked["only"],
-        rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
-        int8_file=None if int8_file is None else Path(int8_file),
-    )
+    with limits_of(asked):
+        return open_first(
+            Path(asked["path"]),
+            limits=asked["limits"],
+            budget_s=asked["budget_s"],
+            only=asked["only"],
+            rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
+            int8_file=None if int8_file is None else Path(int8_file),
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The engine process: computes predictions.
 
-python -m deepseek.engines.process FD        FD: an inherited socket, see wire.py
+python -m deepseek.engines.process FD PID        FD: an inherited socket, see wire.py; PID: of the front end
 """
 
 from __future__ import annotations

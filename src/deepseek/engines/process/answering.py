@@ -2,8 +2,9 @@
 
     answer(open_model)          the main function of such a process; what it can open is what is given to it
 
-It ends when the front end closes the socket, so also when that was killed. Signals that a terminal or a service manager
-sends to the whole group are not for it: the front end finishes what it accepted, and that needs engines.
+It ends when the front end closes the socket, and at once when that was killed, whatever it computes (lifetime.py).
+Signals that a terminal or a service manager sends to the whole group are not for it: the front end finishes what it
+accepted, and that needs engines.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 from deepseek.contracts import Arrays
+from deepseek.engines.lifetime import end_with_parent
 from deepseek.engines.memory import give_back
 from deepseek.engines.process.opened import Opened
 from deepseek.engines.process.wire import Frames, pack
@@ -78,7 +80,8 @@ def _asked(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]:
 
 
 def answer(open_model: OpenModel) -> None:
-    """Until the front end is gone. Its socket is the first argument of the process."""
+    """Until the front end is gone. The arguments of the process: the descriptor of its socket, the front end's pid."""
+    end_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deepseek.contracts import Arrays
+from deepseek.engines.first_run import limits_of
 from deepseek.engines.runtime import Runtime
 from deepseek.engines.ways import names, pin
 from deepseek.errors import IntegrityError
@@ -113,4 +114,5 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
 
 def open_model(spec: Mapping[str, Any]) -> Opened:
     """The model that a front end describes. Errors are those of opening it."""
-    return _KINDS[spec["kind"]](spec)
+    with limits_of(spec):
+        return _KINDS[spec["kind"]](spec)

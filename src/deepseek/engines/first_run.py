@@ -1,0 +1,131 @@
+"""The first run of a graph that somebody else may have written: a Loop in it may never end, or fill the memory.
+
+    with first_run_limits(FirstRunLimits(seconds=10.0)):
+        session = limited(onnxruntime.InferenceSession(path), "model.onnx")
+    session.run(names, inputs)           # CheckError when the first one takes longer; later ones are not watched
+
+onnxruntime looks at RunOptions.terminate before each node, also of each turn of a Loop (seen with 1.32).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from deepseek.errors import CheckError, InputError
+
+LOOK_S = 0.05  # between two looks at time and memory
+_PAGES = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRunLimits:
+    """What the first run of a graph may take. The memory is what it takes more than before, where /proc tells."""
+
+    seconds: float = 60.0
+    memory_bytes: int = 8 << 30
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds <= 86_400 or self.memory_bytes < 1 << 20:
+            raise InputError(
+                f"the first run may take {self.seconds:g} s and {self.memory_bytes:,} bytes",
+                expected="above 0 and at most 86400 s, and 1 MiB or more",
+                fix="give values in that range, or leave them out",
+            )
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values, for another process: FirstRunLimits(**values)."""
+        return asdict(self)
+
+
+_LIMITS: ContextVar[FirstRunLimits | None] = ContextVar("first_run_limits", default=None)
+
+
+def current_limits() -> FirstRunLimits:
+    """Those of graphs that are opened now."""
+    return _LIMITS.get() or FirstRunLimits()
+
+
+@contextmanager
+def first_run_limits(limits: FirstRunLimits) -> Iterator[None]:
+    """For graphs that are opened within."""
+    before = _LIMITS.set(limits)
+    try:
+        yield
+    finally:
+        _LIMITS.reset(before)
+
+
+@contextmanager
+def limits_of(spec: Mapping[str, Any]) -> Iterator[None]:
+    """For graphs that are opened within, the limits that another process has put into `spec`, if it has."""
+    told = spec.get("first_run")
+    with first_run_limits(current_limits() if told is None else FirstRunLimits(**told)):
+        yield
+
+
+class LimitedSession:
+    """An InferenceSession whose first run is watched."""
+
+    def __init__(self, session: Any, name: str, new_options: Any) -> None:
+        """`new_options`: makes RunOptions of onnxruntime."""
+        self._session, self._name, self._new_options = session, name, new_options
+        self._limits = current_limits()
+        self.run: Callable[..., Any] = self._first
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the session's own."""
+        return getattr(self._session, name)
+
+    def _first(self, names: Sequence[str] | None, arrays: Mapping[str, Any], options: Any = None) -> Any:
+        options = self._new_options() if options is None else options
+        done, reached = threading.Event(), list[str]()
+        watch = threading.Thread(
+            target=_watch, args=(options, self._limits, done, reached), name="first run", daemon=True
+        )
+        watch.start()
+        try:
+            found = self._session.run(names, arrays, options)
+        except Exception as error:
+            if reached:
+                raise CheckError(
+                    f"{self._name} was ended in its first run: it took {reached[0]}",
+                    expected=f"an answer within {self._limits.seconds:g} s and {self._limits.memory_bytes >> 20:,} MiB",
+                    fix="take a graph whose loops end; for a large one raise --open-timeout or --open-memory",
+                ) from error
+            raise
+        finally:
+            done.set()
+            watch.join()
+            options.terminate = False
+        self.run = self._session.run
+        return found
+
+
+def _watch(options: Any, limits: FirstRunLimits, done: threading.Event, reached: list[str]) -> None:
+    """Tell a run to end when it has taken too much."""
+    started_s, before = perf_counter(), _resident_bytes()
+    while not done.wait(min(LOOK_S, limits.seconds)):
+        taken = _resident_bytes() - before
+        if perf_counter() - started_s > limits.seconds:
+            reached.append(f"more than {limits.seconds:g} s")
+        elif taken > limits.memory_bytes:
+            reached.append(f"{taken >> 20:,} MiB more")
+        if reached:
+            options.terminate = True
+            return
+
+
+def _resident_bytes() -> int:
+    """Of this process; 0 where the system does not tell."""
+    try:
+        return int(_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

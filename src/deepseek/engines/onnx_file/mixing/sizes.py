@@ -1,0 +1,92 @@
+"""Sizes of axes as products of a number and of named unknowns, so that a Reshape can be followed without numbers.
+
+N * known(12) / known(4)                       # three times the number of rows
+(N * known(12)).of_a_row                       # known(12): what each row has of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from math import prod
+
+_ROWS = "N"
+_numbers = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """`factor` times each unknown to its power."""
+
+    factor: Fraction
+    powers: tuple[tuple[str, int], ...] = ()  # name of an unknown and its power, by name
+
+    def __mul__(self, other: Size) -> Size:
+        return _product(self, other, 1)
+
+    def __truediv__(self, other: Size) -> Size:
+        """ZeroDivisionError for 0."""
+        return _product(self, other, -1)
+
+    @property
+    def number(self) -> Fraction | None:
+        """The number, where there is no unknown."""
+        return None if self.powers else self.factor
+
+    @property
+    def whole(self) -> int | None:
+        """The number, where it is known and whole."""
+        return self.factor.numerator if not self.powers and self.factor.denominator == 1 else None
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether it depends on how many rows there are."""
+        return any(name.startswith(_ROWS) for name, _ in self.powers)
+
+    @property
+    def is_integral(self) -> bool:
+        """Whether it is a whole number, whatever the unknowns are."""
+        return self.factor.denominator == 1 and all(power > 0 for _, power in self.powers)
+
+    @property
+    def of_a_row(self) -> Size | None:
+        """What each row has of it, where it is a whole multiple of the number of rows; else None."""
+        if dict(self.powers).get(_ROWS) != 1:
+            return None
+        share = self / N
+        return share if share.is_integral and not share.counts_rows else None
+
+
+def _product(one: Size, other: Size, sign: int) -> Size:
+    powers = dict(one.powers)
+    for name, power in other.powers:
+        powers[name] = powers.get(name, 0) + sign * power
+    factor = one.factor * other.factor if sign > 0 else one.factor / other.factor
+    return Size(factor, tuple(sorted((name, power) for name, power in powers.items() if power and factor)))
+
+
+def known(number: float | Fraction) -> Size:
+    """A number."""
+    return Size(Fraction(number))
+
+
+def named(name: str) -> Size:
+    """The free axis of an input; equal names are equal sizes."""
+    return Size(Fraction(1), ((f"axis {name}", 1),))
+
+
+def unknown(*, counts_rows: bool = False) -> Size:
+    """A size like no other. `counts_rows`: it may depend on how many rows there are."""
+    return Size(Fraction(1), ((f"{_ROWS if counts_rows else ''}?{next(_numbers)}", 1),))
+
+
+def total(sizes: Iterable[Size]) -> Size:
+    """Their product."""
+    return prod(sizes, start=ONE)
+
+
+ONE = known(1)
+#: The number of rows of a call.
+N = Size(Fraction(1), ((_ROWS, 1),))

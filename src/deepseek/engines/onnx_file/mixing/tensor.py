@@ -1,0 +1,229 @@
+"""What is known of a tensor before anything runs: along which axis its rows stand, its sizes, and small contents.
+
+Tensor(axis=0, shape=(N, known(4)))              # a row is a slice of four numbers
+Tensor(axis=0, shape=(N * known(8), known(4)))   # each row has eight slices, one after the other
+Tensor(0, (known(8) * N, known(4)), outer=known(8))  # eight times a slice of each row: (8, N, 4), flattened
+Tensor(None, (known(2),), (N, known(4)))         # a shape; it counts the rows, but no row's numbers change it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known, unknown
+
+
+class MixesError(Exception):
+    """Rows may change each other's answers, or nobody can tell that they do not; the words say where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """Whole numbers that say where a row stands: in row n, n times `step` and something from 0 to below `limit`.
+    Computed with in any other way they are no places of the same row any more: `limit` is None then."""
+
+    step: Size  # 0: they are the same in each row
+    limit: Size | None
+    is_column: bool = False  # only the first number along the last axis is one
+
+    @property
+    def depends_on_rows(self) -> bool:
+        return self.step.factor != 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One value of a graph."""
+
+    axis: int | None  # of the rows; None: whatever rows come, it is the same
+    shape: tuple[Size, ...] | None  # None: not known, only without rows
+    values: tuple[Size, ...] | None = None  # of a small tensor without rows, in their order
+    outer: Size = ONE  # how often all rows come by along the axis
+    numbering: Numbering | None = None  # where its numbers are places
+
+    @property
+    def has_rows(self) -> bool:
+        return self.axis is not None
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether it holds how many rows there are."""
+        return self.values is not None and any(value.counts_rows for value in self.values)
+
+    @property
+    def numbers_rows(self) -> bool:
+        """Whether its numbers depend on the place of a row among the others."""
+        return self.numbering is not None and self.numbering.depends_on_rows
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The shape. MixesError when it is not known."""
+        if self.shape is None:
+            raise MixesError("the number of axes of a tensor is not known")
+        return self.shape
+
+    @property
+    def rank(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def row_axis(self) -> int:
+        """The axis of the rows, of a tensor that has them."""
+        if self.axis is None:
+            raise MixesError("a tensor is the same for all rows where one with rows is expected")
+        return self.axis
+
+    def whole_values(self) -> list[int] | None:
+        """Its contents, where all of them are whole numbers that are known."""
+        if self.values is None:
+            return None
+        found = [value.whole for value in self.values]
+        return None if None in found else [number for number in found if number is not None]
+
+
+Attribute = int | float | str | Tensor | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One node with what goes into it, as rules see it."""
+
+    operator: str
+    version: int  # of the operator set
+    inputs: tuple[Tensor | None, ...]
+    num_outputs: int = 1
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def input(self, place: int) -> Tensor:
+        """MixesError when it is left out."""
+        found = self.optional(place)
+        if found is None:
+            raise MixesError(f"its input {place} is missing")
+        return found
+
+    def optional(self, place: int) -> Tensor | None:
+        return self.inputs[place] if place < len(self.inputs) else None
+
+    @property
+    def present(self) -> list[Tensor]:
+        """The inputs that are not left out."""
+        return [each for each in self.inputs if each is not None]
+
+    def number(self, name: str, default: int = 0) -> int:
+        """A whole number."""
+        found = self.attributes.get(name, default)
+        if not isinstance(found, int):
+            raise MixesError(f"its attribute {name} is no whole number")
+        return found
+
+    def numbers(self, name: str) -> tuple[int, ...] | None:
+        """A list of whole numbers."""
+        found = self.attributes.get(name)
+        if found is None:
+            return None
+        if not isinstance(found, tuple) or not all(isinstance(each, int) for each in found):
+            raise MixesError(f"its attribute {name} is no list of whole numbers")
+        return tuple(int(each) for each in found)
+
+    def text(self, name: str, default: str = "") -> str:
+        found = self.attributes.get(name, default)
+        if not isinstance(found, str):
+            raise MixesError(f"its attribute {name} is no text")
+        return found
+
+    def list_of(self, name: str, place: int) -> list[int] | None:
+        """What was an attribute in older versions and is an input now; None where it is left out. MixesError when it
+        is not known."""
+        if (listed := self.numbers(name)) is not None:
+            return list(listed)
+        given = self.optional(place)
+        if given is None:
+            return None
+        found = given.whole_values()
+        if found is None:
+            raise MixesError(f"its {name} are not known")
+        return found
+
+    def only_first_has_rows(self) -> Tensor:
+        """The first input. MixesError when another one depends on rows."""
+        if any(each.has_rows or each.counts_rows for each in self.inputs[1:] if each is not None):
+            raise MixesError("what should be the same for all rows depends on them")
+        return self.input(0)
+
+
+Rule = Callable[[Call], Tensor | Sequence[Tensor]]
+
+
+def place_of(axis: int, rank: int) -> int:
+    """An axis counted from the front. MixesError when there is none.
+
+    >>> place_of(-1, 3)
+    2
+    """
+    if not -rank <= axis < rank:
+        raise MixesError("an axis is beyond the shape")
+    return axis % rank
+
+
+def check(is_kept_apart: bool, words: str) -> None:
+    """MixesError with these words unless rows are kept apart."""
+    if not is_kept_apart:
+        raise MixesError(words)
+
+
+def rows_first(tensor: Tensor, *, rank: int | None = None) -> Tensor:
+    """The same tensor. MixesError unless its rows stand along the first axis."""
+    check(tensor.axis == 0, "its rows do not stand along the first axis")
+    check(rank is None or tensor.rank == rank, "it takes all rows for one")
+    return tensor
+
+
+def with_axis(tensor: Tensor, axis: int, size: Size | None = None) -> Tensor:
+    """The tensor with another size of an axis, which is not that of the rows."""
+    shape = list(tensor.sizes)
+    shape[axis] = unknown() if size is None else size
+    return Tensor(tensor.axis, tuple(shape), outer=tensor.outer)
+
+
+def rows_by(size: Size, *others: Size | None) -> Tensor:
+    """Rows along the first axis, with other axes behind it; None is a size that is not known."""
+    return Tensor(0, (size, *(unknown() if other is None else other for other in others)))
+
+
+def broadcast(tensors: Sequence[Tensor]) -> Tensor:
+    """What an operation on each element gives. MixesError when rows meet other rows, or values that are not the same
+    for each of them."""
+    with_rows = [each for each in tensors if each.axis is not None]
+    if not with_rows and any(each.shape is None for each in tensors):
+        return Tensor(None, None)
+    rank = max(each.rank for each in tensors)
+    axes = {each.row_axis + rank - each.rank for each in with_rows}
+    check(len(axes) < 2 and len({each.outer for each in with_rows}) < 2, "it puts each row together with others")
+    axis = axes.pop() if axes else None
+    shape = [ONE] * rank
+    for each in tensors:
+        for place, size in enumerate(each.sizes, rank - each.rank):
+            if place != axis:
+                shape[place] = _common(shape[place], size)
+            elif each.axis is None:
+                check(size == ONE, "it counts on a number of rows")
+            else:
+                check(shape[place] in (ONE, size), "it puts each row together with others")
+                shape[place] = size
+    return Tensor(axis, tuple(shape), outer=with_rows[0].outer if with_rows else ONE)
+
+
+def _common(one: Size, other: Size) -> Size:
+    """The size of an axis of which two tensors have these."""
+    if other in (one, ONE):
+        return one
+    if one == ONE or (other.number is not None and one.number is None):
+        return other
+    return one if one.number is not None else unknown()
+
+
+def contents(shape: tuple[Size, ...] | None, numbers: Sequence[float | Fraction]) -> Tensor:
+    """A stored tensor with these numbers."""
+    return Tensor(None, shape, tuple(known(number) for number in numbers))
