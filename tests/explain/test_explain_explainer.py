@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepseek.contracts import Explainer, Float32, Scores
+from deepseek.contracts import Attribution, Explainer, Float32, Scores
 from deepseek.errors import CheckError, InputError
 from deepseek.explain import ablation, additivity, check_additivity, explainer_for, parts
 from deepseek.explain.explainer import ModelExplainer, carried
@@ -138,6 +138,35 @@ def test_an_engine_that_says_something_else_shows_in_the_residual(models: dict[s
     assert not additivity(found)["passes"]
     with pytest.raises(CheckError, match="unexplained"):
         check_additivity(found)
+
+
+@pytest.mark.parametrize(
+    ("scale", "values", "base", "output", "adds_up"),
+    [
+        ("log-odds", [0.2, 0.1], 0.0, 0.3009, True),  # by 1, where the output is smaller
+        ("log-odds", [0.2, 0.1], 0.0, 0.302, False),
+        ("probability", [0.2, 0.1], 0.5, 0.802, False),
+        (
+            "target units",
+            [2e-5, 1e-5],
+            0.0,
+            3.1e-5,
+            False,
+        ),  # 3 %, though less than 0.001
+        ("target units", [2e-5, 1e-5], 0.0, 3.001e-5, True),
+        ("target units", [5.0, -5.0], 0.0, 1e-3, True),  # contributions that cancel
+        ("target units", [5.0, -5.0], 0.0, 0.1, False),
+        ("target units", [0.3, 0.1], 2000.0, 2000.41, True),  # what float32 can hold of 2000
+        ("target units", [0.3, 0.1], 2000.0, 2000.5, False),
+        ("target units", [0.0, 0.0], 0.0, 0.0, True),
+    ],
+)
+def test_a_residual_is_measured_by_what_is_explained(
+    scale: str, values: list[float], base: float, output: float, adds_up: bool
+) -> None:
+    found = Attribution(("a", "b"), np.array([values]), np.array([base]), np.array([output]), scale, "by hand")
+    assert found.adds_up.tolist() == [adds_up]
+    assert additivity(found)["passes"] is adds_up
 
 
 def test_taking_away_what_matters_most_moves_the_score_most(models: dict[str, tuple[Model, Float32]]) -> None:
