@@ -89,6 +89,10 @@ class Prediction:
         return 0
 
 
+#: Largest relative residual of an explanation that adds up.
+RESIDUAL_LIMIT = 1e-3
+
+
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """Additive explanations of N rows: base_value + values.sum(1) + residual = output, on the stated scale."""
@@ -112,6 +116,26 @@ class Attribution:
         """What the explanation leaves unexplained, per row (N,). Its largest size is the error bound."""
         explained: Float64 = self.base_value + self.values.sum(axis=1)
         return self.output - explained
+
+    @property
+    def relative_residual(self) -> Float64:
+        """Size of the residual by what is explained, per row (N,). Log-odds and probabilities: by the output, or by 1
+        where that is smaller. Target units have no natural size: by the change from base to output or the largest
+        contribution, or by 1 % of output or base where that is larger, since a float32 answer holds seven digits."""
+        output, base = np.abs(self.output), np.abs(self.base_value)
+        if self.scale in ("log-odds", "probability"):
+            explained = np.maximum(1.0, output)
+        else:
+            moved = np.maximum(np.abs(self.output - self.base_value), np.abs(self.values).max(axis=1, initial=0.0))
+            explained = np.maximum(moved, 0.01 * np.maximum(output, base))
+        size: Float64 = np.abs(self.residual) / np.maximum(explained, np.finfo(np.float64).tiny)
+        return size
+
+    @property
+    def adds_up(self) -> NDArray[np.bool_]:
+        """Per row (N,) whether base value and contributions make the output, within RESIDUAL_LIMIT."""
+        found: NDArray[np.bool_] = self.relative_residual <= RESIDUAL_LIMIT
+        return found
 
 
 @dataclass(slots=True)  # not frozen, which costs 2 us an object; but all sinks get the same one, so none changes it

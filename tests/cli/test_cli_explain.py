@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,48 @@ def test_every_row_adds_up_to_its_output(cancer_bundle: Path, rows: Path, capsys
     shares = [entry["share"] for entry in said["importance"]]
     assert sum(shares) == pytest.approx(1)
     assert shares == sorted(shares, reverse=True)
+
+
+@pytest.mark.parametrize("where", ["everywhere", "row 3"])
+def test_what_does_not_add_up_is_said_in_the_first_line(
+    where: str, cancer_bundle: Path, rows: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ModelExplainer.explain
+
+    def off(self: ModelExplainer, features: Float32, *, target: str | None = None) -> Attribution:
+        found = whole(self, features, target=target)
+        return replace(found, output=found.output + 19.9) if where == "everywhere" or len(features) == 1 else found
+
+    monkeypatch.setattr(ModelExplainer, "explain", off)
+    page = tmp_path / "why.html"
+    asked = ["explain", str(cancer_bundle), str(rows), "--row", "3", "--no-trust"]
+    assert main([*asked, "--html", str(page)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("WARNING: ")
+    assert "add up" in lines[0]
+    assert ("row 3" in lines[0]) == (where == "row 3")
+    assert any(line.startswith("row 3: ") and line.endswith("+19.9 of it NOT EXPLAINED") for line in lines)
+    assert main([*asked, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert next(iter(said)) == "warnings"
+    assert len(said["warnings"]) == (2 if where == "everywhere" else 1)
+    assert said["additivity"]["passes"] == (where != "everywhere")
+    assert said["explanations"][0]["adds_up"] is False
+    html = page.read_text("utf-8")
+    answer = html[html.index("</h1>") :]
+    assert "add up" in answer[:600]
+    assert "19.9 of the output is left unexplained" in html
+
+
+def test_what_adds_up_has_no_warning(cancer_bundle: Path, rows: Path, capsys) -> None:
+    assert main(["explain", str(cancer_bundle), str(rows), "--row", "3", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["warnings"] == []
+    assert said["explanations"][0]["adds_up"] is True
+    assert main(["explain", str(cancer_bundle), str(rows), "--row", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "WARNING" not in out
+    assert "NOT EXPLAINED" not in out
 
 
 def test_the_other_class_is_the_mirror_image(cancer_bundle: Path, rows: Path, capsys) -> None:

@@ -43,7 +43,6 @@ def test_rows_need_not_lie_in_order(models: dict[str, tuple[Model, Float32]]) ->
     assert isinstance(table, TreeTable)
     engine, turned = TreeMargin(table, 0, num_features=30), np.asfortranarray(rows[::2])
     assert (engine.score(turned) == engine.score(np.ascontiguousarray(turned))).all()
-    assert (engine.contributions(turned)[0] == engine.contributions(np.ascontiguousarray(turned))[0]).all()
 
 
 def test_xgboost_itself_reads_the_bytes(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -74,15 +73,6 @@ def test_a_value_on_the_threshold_goes_left(stump: Any) -> None:
     rows = np.array([[cut], [np.nextafter(cut, np.float32(1))], [0.0], [-0.0]], np.float32)
     found = TreeMargin(stump((0, cut, -1.0, 2.0), (0, 0.0, 10.0, 20.0), bias=0.5), 0, num_features=1).score(rows)
     assert found == pytest.approx([19.5, 22.5, 9.5, 9.5], abs=1e-6)
-
-
-def test_contributions_by_hand(stump: Any) -> None:
-    """Cover 3 to 1: the expected value is (3 * -1 + 1 * 3) / 4 = 0."""
-    values, base = TreeMargin(stump((1, 0.5, -1.0, 3.0), bias=2.0), 0, num_features=2).contributions(
-        np.array([[9.0, 0.0], [9.0, 1.0]], np.float32)
-    )
-    assert values == pytest.approx(np.array([[0.0, -1.0], [0.0, 3.0]]), abs=1e-6)
-    assert base == pytest.approx([2.0, 2.0], abs=1e-6)
 
 
 def test_threads_may_share_an_engine(models: dict[str, tuple[Model, Float32]]) -> None:

@@ -19,8 +19,10 @@ from deepseek.data.columns import Columns
 from deepseek.engines import Runtime, xgboost_file
 from deepseek.engines.booster import ubjson
 from deepseek.engines.ubjson import read_ubjson
-from deepseek.engines.xgboost_file import import_xgboost
+from deepseek.engines.xgboost_file import import_xgboost, up_to_best_round
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
+from deepseek.explain import explainer_for
+from deepseek.explain.interactions import interactions
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "binary:logistic": {},
@@ -325,3 +327,66 @@ def test_a_field_of_another_kind_is_refused_in_words(
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError):
         import_xgboost(tmp_path / "no.ubj", tmp_path)
+
+
+def stopped_early(cancer: Any, objective: str, knobs: dict[str, Any]) -> Any:
+    """A booster that went on for rounds after its best one."""
+    features, target = with_gaps(cancer)
+    noisy = np.where(np.random.default_rng(1).random(len(target)) < 0.3, 1 - target, target)
+    rows, held = xgboost.DMatrix(features[:300], noisy[:300]), xgboost.DMatrix(features[300:], noisy[300:])
+    every = {"nthread": 1, "max_depth": 4, "objective": objective, **knobs}
+    stop = xgboost.callback.EarlyStopping(rounds=8)
+    found = xgboost.train(every, rows, 200, evals=[(held, "held")], callbacks=[stop], verbose_eval=False)
+    assert found.best_iteration + 1 < found.num_boosted_rounds()
+    return found
+
+
+@pytest.mark.parametrize("suffix", ["ubj", "json"])
+@pytest.mark.parametrize(
+    ("objective", "knobs"),
+    [
+        ("binary:logistic", {}),
+        ("multi:softprob", {"num_class": 2, "num_parallel_tree": 2, "subsample": 0.7}),
+        ("reg:squarederror", {"num_parallel_tree": 3, "subsample": 0.7}),
+    ],
+)
+def test_a_model_that_stopped_early_answers_by_its_best_round(
+    objective: str, knobs: dict[str, Any], suffix: str, cancer: Any, tmp_path: Path
+) -> None:
+    booster = stopped_early(cancer, objective, knobs)
+    booster.save_model(tmp_path / f"m.{suffix}")
+    wrapper = xgboost.XGBRegressor() if objective.startswith("reg") else xgboost.XGBClassifier()
+    wrapper.load_model(tmp_path / f"m.{suffix}")
+    features, _ = with_gaps(cancer)
+    names = [f"f{place}" for place in range(features.shape[1])]
+    with Runtime(import_xgboost(tmp_path / f"m.{suffix}", tmp_path / "cache")) as runtime:
+        found = runtime.predict(Columns(names, features))
+        if objective.startswith("reg"):
+            np.testing.assert_allclose(found.values, wrapper.predict(features), atol=1e-6)
+            assert np.abs(found.values - booster.inplace_predict(features)).max() > 1e-3
+        else:
+            np.testing.assert_allclose(found.probabilities, wrapper.predict_proba(features), atol=1e-6)
+        explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
+        rows = runtime.prepare([dict(zip(names, row, strict=True)) for row in features[:40].tolist()]).features
+        target = "1" if objective.startswith("multi") else None
+        values, pairs = explainer.explain(rows, target=target).values, interactions(explainer, rows[:5], target)
+    matrix, until = xgboost.DMatrix(features[:40]), (0, booster.best_iteration + 1)
+    expected = booster.predict(matrix, pred_contribs=True, iteration_range=until)
+    expected_pairs = booster.predict(matrix, pred_interactions=True, iteration_range=until)[:5]
+    if objective.startswith("multi"):
+        expected, expected_pairs = expected[:, 1], expected_pairs[:, 1]
+    np.testing.assert_allclose(values, expected[:, :-1], atol=1e-5)
+    np.testing.assert_allclose(pairs, expected_pairs[:, :-1, :-1], atol=2e-5)
+
+
+def test_the_best_round_of_a_file_that_does_not_say_where_rounds_end(cancer: Any) -> None:
+    booster = stopped_early(cancer, "multi:softprob", {"num_class": 2, "num_parallel_tree": 2, "subsample": 0.7})
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    expected = up_to_best_round(learner)["gradient_booster"]["model"]
+    assert len(expected["trees"]) == len(expected["tree_info"]) == 4 * (booster.best_iteration + 1)
+    del learner["gradient_booster"]["model"]["iteration_indptr"]
+    assert up_to_best_round(learner)["gradient_booster"]["model"]["trees"] == expected["trees"]
+    for best in ("-1", str(booster.num_boosted_rounds())):
+        learner["attributes"]["best_iteration"] = best
+        with pytest.raises(IntegrityError, match="best round"):
+            up_to_best_round(learner)

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepseek.contracts import Explainer, Float32, Scores
+from deepseek.contracts import Attribution, Explainer, Float32, Scores
 from deepseek.errors import CheckError, InputError
-from deepseek.explain import ablation, additivity, check_additivity, explainer_for
+from deepseek.explain import ablation, additivity, check_additivity, explainer_for, parts
 from deepseek.explain.explainer import ModelExplainer, carried
 from deepseek.explain.parts import Explained
 from deepseek.nn.model import Model, Part, log_odds
+from treegames import shapley
+
+OWNERS = ["b", "a", "b", *["c"] * 27]
 
 
 def names(features: Float32) -> list[str]:
@@ -43,15 +46,29 @@ def test_by_default_the_models_own_arrays_are_scored(model_and_rows: tuple[Model
     )
 
 
-def test_features_are_summed_by_the_column_that_owns_them(models: dict[str, tuple[Model, Float32]]) -> None:
-    model, rows = models["blend"]
-    owners = ["b", "a", "b", *["c"] * 27]
+@pytest.mark.parametrize("kind", ["linear", "perceptron"])
+def test_features_are_summed_by_the_column_that_owns_them(kind: str, models: dict[str, tuple[Model, Float32]]) -> None:
+    model, rows = models[kind]
     single = explainer_for(model, names(rows)).explain(rows[:5]).values
-    found = explainer_for(model, owners).explain(rows[:5])
+    found = explainer_for(model, OWNERS).explain(rows[:5])
     assert found.names == ("b", "a", "c")
     assert found.values[:, 0] == pytest.approx(single[:, 0] + single[:, 2])
     assert found.values[:, 1] == pytest.approx(single[:, 1])
     assert found.values[:, 2] == pytest.approx(single[:, 3:].sum(axis=1))
+
+
+@pytest.mark.parametrize("max_bytes", [1 << 27, 0], ids=["tables", "walk"])
+def test_in_trees_a_column_is_one_player_and_no_sum_of_its_features(
+    max_bytes: int, models: dict[str, tuple[Model, Float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "MAX_BYTES", max_bytes)
+    model, rows = models["boosted"]
+    found = explainer_for(model, OWNERS).explain(rows[:3])
+    column_of = np.array([0, 1, 0, *[2] * 27])
+    expected = [shapley(model.parts[0].weights, row, column_of) for row in rows[:3]]  # type: ignore[arg-type]
+    assert found.values == pytest.approx(np.array(expected), abs=1e-5)
+    single = explainer_for(model, names(rows)).explain(rows[:3]).values
+    assert np.abs(found.values[:, 2] - single[:, 3:].sum(axis=1)).max() > 0.01
 
 
 def test_the_negative_class_of_two_is_the_mirror_image(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -121,6 +138,35 @@ def test_an_engine_that_says_something_else_shows_in_the_residual(models: dict[s
     assert not additivity(found)["passes"]
     with pytest.raises(CheckError, match="unexplained"):
         check_additivity(found)
+
+
+@pytest.mark.parametrize(
+    ("scale", "values", "base", "output", "adds_up"),
+    [
+        ("log-odds", [0.2, 0.1], 0.0, 0.3009, True),  # by 1, where the output is smaller
+        ("log-odds", [0.2, 0.1], 0.0, 0.302, False),
+        ("probability", [0.2, 0.1], 0.5, 0.802, False),
+        (
+            "target units",
+            [2e-5, 1e-5],
+            0.0,
+            3.1e-5,
+            False,
+        ),  # 3 %, though less than 0.001
+        ("target units", [2e-5, 1e-5], 0.0, 3.001e-5, True),
+        ("target units", [5.0, -5.0], 0.0, 1e-3, True),  # contributions that cancel
+        ("target units", [5.0, -5.0], 0.0, 0.1, False),
+        ("target units", [0.3, 0.1], 2000.0, 2000.41, True),  # what float32 can hold of 2000
+        ("target units", [0.3, 0.1], 2000.0, 2000.5, False),
+        ("target units", [0.0, 0.0], 0.0, 0.0, True),
+    ],
+)
+def test_a_residual_is_measured_by_what_is_explained(
+    scale: str, values: list[float], base: float, output: float, adds_up: bool
+) -> None:
+    found = Attribution(("a", "b"), np.array([values]), np.array([base]), np.array([output]), scale, "by hand")
+    assert found.adds_up.tolist() == [adds_up]
+    assert additivity(found)["passes"] is adds_up
 
 
 def test_taking_away_what_matters_most_moves_the_score_most(models: dict[str, tuple[Model, Float32]]) -> None:

@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
-from math import factorial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from deepseek.contracts import Float64
 from deepseek.explain.parts import attribute, linear, rescale
-from deepseek.nn.trees import LEAF, TreeTable
 from deepseek.train.convert import from_forest, from_xgboost
-
-
-def expectation(table: TreeTable, row: Any, known: set[int]) -> float:
-    """The path-dependent value of a coalition: unknown features follow both branches by their cover."""
-
-    def walk(node: int) -> float:
-        if table.feature[node] == LEAF:
-            return float(table.leaves[table.left[node], 0])
-        left, right = int(table.left[node]), int(table.right[node])
-        if int(table.feature[node]) in known:
-            return walk(left if row[table.feature[node]] <= table.threshold[node] else right)
-        return float((table.cover[left] * walk(left) + table.cover[right] * walk(right)) / table.cover[node])
-
-    return sum(walk(int(root)) for root in table.roots) + float(table.bias[0])
-
-
-def shapley(table: TreeTable, row: Any, num_features: int) -> Float64:
-    """Shapley values by their definition, over all coalitions."""
-    values = np.zeros(num_features)
-    for feature in range(num_features):
-        others = [other for other in range(num_features) if other != feature]
-        for size in range(num_features):
-            weight = factorial(size) * factorial(num_features - size - 1) / factorial(num_features)
-            for coalition in combinations(others, size):
-                with_it = expectation(table, row, {*coalition, feature})
-                values[feature] += weight * (with_it - expectation(table, row, set(coalition)))
-    return values
+from treegames import expectation, shapley
 
 
 def test_trees_equal_the_definition_of_shapley_values(cancer: Any) -> None:
@@ -50,10 +20,10 @@ def test_trees_equal_the_definition_of_shapley_values(cancer: Any) -> None:
     few = np.ascontiguousarray(features[:, :5])
     booster = xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(few, target), 3)
     table = from_xgboost(booster, num_margins=1)
-    found = attribute(table, 0, num_features=5, num_threads=1)(few[:4])
+    found = attribute(table, 0, column_of=np.arange(5), num_threads=1)(few[:4])
     for row in range(4):
-        assert found.values[row] == pytest.approx(shapley(table, few[row], 5), abs=1e-6)
-        assert found.base[row] == pytest.approx(expectation(table, few[row], set()), abs=1e-6)
+        assert found.values[row] == pytest.approx(shapley(table, few[row], np.arange(5)), abs=1e-6)
+        assert found.base[row] == pytest.approx(expectation(table, few[row], np.arange(5), set()), abs=1e-6)
 
 
 def test_boosted_trees_equal_the_booster_that_they_came_from(cancer: Any, cancer_booster: Any) -> None:
@@ -62,7 +32,7 @@ def test_boosted_trees_equal_the_booster_that_they_came_from(cancer: Any, cancer
     rows = cancer[0][:50]
     expected = cancer_booster.predict(xgboost.DMatrix(rows), pred_contribs=True)
     table = from_xgboost(cancer_booster, num_margins=1)
-    found = attribute(table, 0, num_features=30, num_threads=1)(rows)
+    found = attribute(table, 0, column_of=np.arange(30), num_threads=1)(rows)
     assert np.abs(found.values - expected[:, :-1]).max() < 1e-5
     assert np.abs(found.base - expected[:, -1]).max() < 1e-5
 
@@ -74,7 +44,7 @@ def test_forests_equal_the_shap_library(digits: Any, digits_forest: Any, margin:
     rows = digits[0][:20]
     expected = shap.TreeExplainer(digits_forest, feature_perturbation="tree_path_dependent").shap_values(rows)
     table = from_forest(digits_forest, num_margins=10)
-    found = attribute(table, margin, num_features=64, num_threads=1)(rows)
+    found = attribute(table, margin, column_of=np.arange(64), num_threads=1)(rows)
     assert np.abs(found.values - np.asarray(expected)[:, :, margin]).max() < 1e-5
 
 

@@ -89,6 +89,7 @@ def command(
     """Explain BUNDLE on DATA: the influence of each column, and single rows as base value plus contributions.
 
     Contributions are on the scale of the margin, before calibration; what they leave unexplained is given as residual.
+    Where that is more than 0.1 % of what is explained, the first line says so: do not rely on it.
 
     BUNDLE may also be a text model, a Hugging Face folder: then tokens and sentences of the column "text" are
     explained. Texts and pictures of a bundle of several modalities are explained by their parts, too.
@@ -126,11 +127,12 @@ def by_kind(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
 
 
 def report(result: Mapping[str, Any]) -> list[object]:
-    """Importance first, then each row in words."""
+    """What does not add up first, then importance, then each row in words."""
     whose = f"all {len(result['by_class'])} classes" if result["by_class"] else result["target"]
     scale = f"{result['scale']} of {whose}" if whose else result["scale"]
     top = result["importance"][:MAX_SHOWN]
     parts: list[object] = [
+        *(f"WARNING: {warning}" for warning in result["warnings"]),
         f"Mean influence on the {scale}, over {output.word(result['num_rows_explained'])} rows",
         output.facts([(entry["column"], number(entry["mean_abs"])) for entry in top]),
     ]
@@ -138,6 +140,7 @@ def report(result: Mapping[str, Any]) -> list[object]:
         parts.append(f"and {len(result['importance']) - MAX_SHOWN} more columns: --json lists them all")
     for row in result["explanations"]:
         sums = f"{signed(row['base_value'])} at the start, {signed(row['output'])} in all"
+        sums += "" if row["adds_up"] else f", {signed(row['residual'])} of it NOT EXPLAINED"
         parts += [
             "",
             f"row {row['row_id']}: {row['prediction']}; {sums}",

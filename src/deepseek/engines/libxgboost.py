@@ -1,7 +1,7 @@
-"""xgboost through its C interface: load a booster from bytes, predict, explain. No Python package is imported.
+"""xgboost through its C interface: load a booster from bytes, predict. No Python package is imported.
 
 `import xgboost` brings scipy, and scikit-learn, pandas and pyarrow where they are installed: 1.4 s and 140 MB, too much
-for a server that wants nine functions of the library. They are its published C API (xgboost/c_api.h).
+for a server that wants six functions of the library. They are its published C API (xgboost/c_api.h).
 
     NativeBooster(booster_bytes(table, 0, num_features=F)).margin(features) -> (N,)
 """
@@ -13,7 +13,6 @@ import functools
 import importlib.util
 import json
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +78,6 @@ class NativeBooster:
         _call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
         _call("XGBoosterLoadModelFromBuffer", self._handle, data, ctypes.c_uint64(len(data)))
         _call("XGBoosterSetParam", self._handle, b"nthread", str(num_threads).encode())
-        self._num_threads = num_threads
-        self._one_explains = threading.Lock()  # a DMatrix prediction writes to the booster's cache
 
     def margin(self, features: Float32) -> Float32:
         """Sums of leaves (N,) in float32 for features (N, F)."""
@@ -92,29 +89,6 @@ class NativeBooster:
             ctypes.c_void_p(), *answer.places,
         )  # fmt: skip
         return answer.array().reshape(-1)
-
-    def contributions(self, features: Float32) -> Float32:
-        """Exact path-dependent TreeSHAP (N, F + 1), the expected value last, in float32."""
-        return self._explained(features, 2).reshape(len(features), -1)
-
-    def interactions(self, features: Float32) -> Float32:
-        """SHAP interaction values (N, F + 1, F + 1) in float32, the expected value last: main effects on the diagonal,
-        half of each pair's on either side of it; a row sums to its contribution (Lundberg et al. 2020, section 4)."""
-        side = features.shape[1] + 1
-        return self._explained(features, 4).reshape(len(features), side, side)
-
-    def _explained(self, features: Float32, kind: int) -> Float32:
-        """The library's answer of a type, flat."""
-        options = {"type": kind, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": True}
-        rows, matrix, answer = np.ascontiguousarray(features, np.float32), ctypes.c_void_p(), _Answer()
-        told = json.dumps({"missing": float("nan"), "nthread": self._num_threads}).encode()
-        _call("XGDMatrixCreateFromDense", _interface(rows), told, ctypes.byref(matrix))
-        try:
-            with self._one_explains:
-                _call("XGBoosterPredictFromDMatrix", self._handle, matrix, json.dumps(options).encode(), *answer.places)
-                return answer.array().reshape(-1)
-        finally:
-            _call("XGDMatrixFree", matrix)
 
     def close(self) -> None:
         """Give the memory back; the booster cannot be used afterwards."""

@@ -30,15 +30,6 @@ class TreeMargin:
         """Raw scores (N,) of features (N, F)."""
         return self._booster.margin(features).astype(np.float64) + self._bias
 
-    def contributions(self, features: Float32) -> tuple[Float64, Float64]:
-        """Exact TreeSHAP values (N, F) and expected values (N,)."""
-        found = self._booster.contributions(features).astype(np.float64)
-        return found[:, :-1], found[:, -1] + self._bias
-
-    def interactions(self, features: Float32) -> Float64:
-        """SHAP interaction values (N, F, F): a row sums to its contribution."""
-        return self._booster.interactions(features)[:, :-1, :-1].astype(np.float64)
-
     def close(self) -> None:
         self._booster.close()
 

@@ -4,7 +4,8 @@ every other one is.
     bundle = import_xgboost(Path("model.ubj"), cache / "xgboost")       # a folder of its own there
 
 The file is read by our own code with bounds and checked before anything runs it. Trees with numeric splits of these
-objectives are taken; others are refused by name. Missing values go the way that each split says (data/gaps.py).
+objectives are taken; others are refused by name. Missing values go the way that each split says (data/gaps.py). Where
+training stopped early, the rounds up to the best one are taken, as scikit-learn's wrapper of xgboost predicts with.
 Source of the format: "Introduction to Model IO" in xgboost's documentation and its model schema.
 """
 
@@ -41,7 +42,7 @@ from deepseek.train.convert import from_learner
 
 MAX_BYTES = 2**30
 #: Part of the folder's name: what another version has made is not used again.
-VERSION = 1
+VERSION = 2
 OBJECTIVES: Mapping[str, Task] = {
     "binary:logistic": "binary",
     "multi:softprob": "multiclass",
@@ -71,6 +72,7 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
     learner = _learner(data, path)
     try:
         check_learner(learner)
+        learner = up_to_best_round(learner)
         imported = _imported(learner)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise _broken(f"a field is missing or of another kind ({type(error).__name__}: {str(error)[:80]})") from error
@@ -124,6 +126,27 @@ def check_learner(learner: Mapping[str, Any]) -> None:
         problem = tree_problem(tree, num_features)
         if problem:
             raise _broken(f"tree {number}: {problem}")
+
+
+def up_to_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
+    """The "learner" without the trees behind its best round, where early stopping has noted one: those made the held
+    rows' answers worse. IntegrityError for a round that is not there."""
+    noted = learner.get("attributes", {}).get("best_iteration")
+    if noted is None:
+        return dict(learner)
+    booster = learner["gradient_booster"]
+    model = booster["model"]
+    ends = model.get("iteration_indptr")
+    if ends is None:  # files of older versions do not say
+        per_round = max(1, int(learner["learner_model_param"]["num_class"]))
+        per_round *= max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1)))
+        ends = range(0, len(model["trees"]) + 1, per_round)
+    ends = [int(end) for end in ends]
+    best = int(noted)
+    if not 0 <= best < len(ends) - 1 or not 0 < ends[best + 1] <= len(model["trees"]):
+        raise _broken(f"its best round is {best}, and it has {len(ends) - 1}, counted from 0")
+    kept = {name: model[name][: ends[best + 1]] for name in ("trees", "tree_info")}
+    return {**learner, "gradient_booster": {**booster, "model": {**model, **kept}}}
 
 
 def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:

@@ -25,6 +25,7 @@ from deepseek.errors import InputError
 from deepseek.explain import report
 from deepseek.explain.beside import check_fixed
 from deepseek.explain.bundle_layers import bundle_layers
+from deepseek.explain.check import sum_warnings
 from deepseek.explain.column_trust import column_trust
 from deepseek.explain.document import (
     FORMAT,
@@ -48,8 +49,8 @@ NUM_ROWS = 5  # explained one by one unless rows are named
 WHY = "every part of the model has a rule whose values sum to its answer, so nothing is sampled"
 _GENERAL = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
 _SINGLE = (
-    "row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "reasons", "reasons_zh",
-    "parts", "interactions",
+    "row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "adds_up", "reasons",
+    "reasons_zh", "parts", "interactions",
 )  # fmt: skip
 
 
@@ -113,13 +114,14 @@ def explain_bundle(
     interactions: bool = False,
     bundle_key: str | Path | None = None,
 ) -> dict[str, Any]:
-    """The object that `explain --json` prints: {"bundle", "digest", "num_rows", "num_rows_explained", "method",
-    "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format", "summary"}, and
-    "provenance" where something is written: the page to `html`, the object to `json_file` (by schema()), and with `key`
-    (a private key's PEM file) a signature beside each.
+    """The object that `explain --json` prints: {"warnings", "bundle", "digest", "num_rows", "num_rows_explained",
+    "method", "scale", "target", "importance", "by_class", "additivity", "ablation", "explanations", "format",
+    "summary"}, and "provenance" where something is written: the page to `html`, the object to `json_file` (by
+    schema()), and with `key` (a private key's PEM file) a signature beside each.
 
     `data` is what read_table takes: a path, a frame, a Table. Each of `rows` (counted from 0; by default the first 5)
-    is explained as base_value + sum of values + residual = output, on the scale of the margin, before calibration.
+    is explained as base_value + sum of values + residual = output, on the scale of the margin, before calibration;
+    "adds_up" says whether the residual is within the limit, and "warnings" what does not add up.
     `target` is a class: by default the positive one of two; of many the one predicted most often, and for a single row
     the one predicted for it. Of many classes the importance is the mean over them, and "by_class" has each.
 
@@ -187,8 +189,9 @@ def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str,
 def _told(path: str | Path, table: Table, found: _Found) -> dict[str, Any]:
     """What explain_bundle() gives."""
     general = found.general
+    warnings = [warning.en for warning in sum_warnings(general["additivity"], found.single, general["scale"])]
     told = {
-        "bundle": str(path), "digest": found.model["digest"], "num_rows": table.num_rows,
+        "warnings": warnings, "bundle": str(path), "digest": found.model["digest"], "num_rows": table.num_rows,
         "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
         "explanations": [{name: row[name] for name in _SINGLE if name in row} for row in found.single],
         "format": FORMAT, "summary": {"answers": general.get("answers", {}), "leading": general["leading"]},

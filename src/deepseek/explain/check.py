@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Attribution, Float32, Float64
+from deepseek.contracts import RESIDUAL_LIMIT, Attribution, Float32, Float64
 from deepseek.errors import CheckError
 from deepseek.look.numbers import number
+from deepseek.look.words import Text
 
-#: Largest residual relative to max(1, size of what is explained).
-RESIDUAL_LIMIT = 1e-3
 #: Columns that are taken away at once: this share of them, at least one.
 ABLATED_SHARE = 0.2
 
@@ -30,8 +30,7 @@ class ColumnExplainer(Protocol):
 
 def additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT) -> dict[str, Any]:
     """The residual as it is: its largest and mean size, the limit, and whether every row keeps to it."""
-    size = np.abs(attribution.residual)
-    relative = size / np.maximum(1.0, np.abs(attribution.output))
+    size, relative = np.abs(attribution.residual), attribution.relative_residual
     return {
         "max_abs_residual": float(size.max(initial=0.0)),
         "mean_abs_residual": float(size.mean()) if len(size) else 0.0,
@@ -43,13 +42,40 @@ def additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT) -> di
 
 
 def check_additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT) -> dict[str, Any]:
-    """additivity(), or CheckError when a row's residual is above `limit` * max(1, size of what is explained)."""
+    """additivity(), or CheckError when a row's residual is above `limit` of what is explained."""
     found = additivity(attribution, limit=limit)
     if not found["passes"]:
         raise CheckError(
             f"explanations leave {number(found['max_abs_residual'])} {attribution.scale} unexplained",
             expected=f"at most {limit:g} of what is explained",
             fix="do not use these explanations; report it with the kinds of the model's parts",
+        )
+    return found
+
+
+def sum_warnings(checked: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], scale: str) -> list[Text]:
+    """What a reader must know before anything else: explanations that do not add up, of many rows (`checked` is
+    additivity()'s) and of single `rows`, as row_reports() has them."""
+    found = []
+    if not checked["passes"]:
+        size, limit = number(checked["max_abs_residual"]), f"{checked['limit']:g}"
+        found.append(
+            Text(
+                f"These explanations do not add up: up to {size} {scale} of the output are left unexplained, more than "
+                f"{limit} of what is explained. Do not rely on them.",
+                f"这些解释不可依赖：基准值与各列贡献之和与输出最多相差 {size}，超过被解释量的 {limit}。",
+            )
+        )
+    wrong = [row for row in rows if not row.get("adds_up", True)]
+    if wrong:
+        names = ", ".join(str(row.get("row_id", "?")) for row in wrong)
+        size = number(max(abs(row["residual"]) for row in wrong))
+        found.append(
+            Text(
+                f"The explanation of row {names} does not add up: up to {size} {scale} of the output are left "
+                "unexplained. Do not rely on it.",
+                f"第 {names} 行的解释不可依赖：基准值与各列贡献之和与输出最多相差 {size}。",
+            )
         )
     return found
 

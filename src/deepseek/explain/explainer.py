@@ -1,9 +1,8 @@
 """Why a model gave a margin: additive attributions per raw column, on the scale of the margin, before calibration.
 
-    raw score of each part   base_p + sum_f values_pf                     parts.attribute
-    through its link g       m = (g(s) - g(base)) / (s - base),  g(base) + sum_f m values_pf = g(s)
+    raw score of each part   base_p + sum_c values_pc                     parts.attribute, of raw columns c
+    through its link g       m = (g(s) - g(base)) / (s - base),  g(base) + sum_c m values_pc = g(s)
     blend                    sum_p weight_p * (...)
-    raw columns              features are summed by the column that owns them
 
 The link is monotone, so its secant m keeps each sign and the order of the columns, and the sum exact (DeepLift's
 Rescale rule for one input).
@@ -34,8 +33,8 @@ def explainer_for(
     """An explainer for prepared features whose raw columns are `owners` (one a feature).
 
     `score` computes what is explained; give that of the engine that serves (Runtime.score), so that the residual also
-    covers the difference between engines. By default the model's own arrays are run. ExtraError when the model holds
-    trees and xgboost is not installed.
+    covers the difference between engines. By default the model's own arrays are run: ExtraError when they hold trees
+    and xgboost is not installed.
     """
     return ModelExplainer(model, owners, score=score, num_threads=num_threads)
 
@@ -75,7 +74,7 @@ class ModelExplainer:
         values, base = self._blend(rows, margin)
         return Attribution(
             names=self.names,
-            values=sign * self._by_column(values),
+            values=sign * values,
             base_value=sign * base,
             output=sign * scores.margin[:, margin].astype(np.float64),
             scale=self.model.scale,
@@ -107,8 +106,8 @@ class ModelExplainer:
         return margin, 1, labels[margin]
 
     def _blend(self, rows: Float32, margin: int) -> tuple[Float64, Float64]:
-        """Values (N, F) and base (N,) of the margin."""
-        values, base = np.zeros(rows.shape), np.zeros(len(rows))
+        """Values (N, P) and base (N,) of the margin."""
+        values, base = np.zeros((len(rows), len(self.names))), np.zeros(len(rows))
         for index, part in enumerate(self.model.parts):
             explained = self.explained(index, margin, rows)
             if part.link == "log_odds":
@@ -118,25 +117,18 @@ class ModelExplainer:
         return values, base
 
     def explained(self, index: int, margin: int, rows: Float32) -> Explained:
-        """The raw score of one part, before its link and weight."""
+        """The raw score of one part, before its link and weight, by raw column: values (N, P)."""
         return self._attribute(index, margin)(rows)
 
     def _attribute(self, index: int, margin: int) -> Attribute:
-        """Made when first asked for: a forest's booster for one class takes memory and a tenth of a second."""
+        """Made when first asked for: a deep forest's walk for one class takes memory and seconds."""
         with self._making:
             if (index, margin) not in self._attributes:
                 weights = self.model.parts[index].weights
                 self._attributes[index, margin] = attribute(
-                    weights, margin, num_features=len(self.column_of), num_threads=self._num_threads
+                    weights, margin, column_of=self.column_of, num_threads=self._num_threads
                 )
             return self._attributes[index, margin]
-
-    def _by_column(self, values: Float64) -> Float64:
-        """(N, F) -> (N, P)."""
-        order = np.argsort(self.column_of, kind="stable")
-        starts = np.searchsorted(self.column_of[order], np.arange(len(self.names)))
-        summed: Float64 = np.add.reduceat(values[:, order], starts, axis=1)
-        return summed
 
 
 def carried(part: Part, num_margins: int, raw: Explained) -> tuple[Float64, Explained]:

@@ -7,8 +7,8 @@ On the diagonal stands what a column adds by itself; the two places of a pair ad
 that, and a column's places to its value in the explanation. Linear parts have no interactions. What a perceptron or a
 part of another kind adds is not told apart by pairs and stays on the diagonal: `split_of` says which parts were.
 
-Source: Lundberg et al. 2020 (arXiv 1905.04610), section "SHAP interaction values", by xgboost's own code; it costs as
-many explanations as a model has features. Shapes: N rows, F features, P raw columns.
+Source: Lundberg et al. 2020 (arXiv 1905.04610), section "SHAP interaction values", by trees/walk.py; it costs as many
+explanations as a model has columns. Shapes: N rows, F features, P raw columns.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32, Float64
-from deepseek.engines.trees import TreeMargin
 from deepseek.errors import InputError, TooLargeError
 from deepseek.explain.explainer import ModelExplainer, carried
-from deepseek.explain.parts import Explained
+from deepseek.explain.trees.walk import TreeWalk
 from deepseek.nn.trees import TreeTable
 
 NUM_PAIRS = 10  # of a row, the strongest
@@ -32,7 +31,7 @@ MAX_VALUES = 50_000_000  # that are held at once: 400 MB
 def interactions(explainer: ModelExplainer, features: Float32, target: str | None = None) -> Float64:
     """(N, P, P) of features (N, F): summed over the last axis, the values of explainer.explain().
 
-    InputError for a model without trees, TooLargeError where rows times the square of the features are too many.
+    InputError for a model without trees, TooLargeError where rows times the square of the columns are too many.
     """
     parts = explainer.model.parts
     if not any(isinstance(part.weights, TreeTable) for part in parts):
@@ -41,35 +40,24 @@ def interactions(explainer: ModelExplainer, features: Float32, target: str | Non
             fix="leave interactions out",
         )  # fmt: skip
     rows = np.ascontiguousarray(features, np.float32)
-    if rows.size * rows.shape[1] > MAX_VALUES:
+    width = len(explainer.names)
+    if len(rows) * width**2 > MAX_VALUES:
         raise TooLargeError(
-            f"{len(rows)} rows of {rows.shape[1]} features have {rows.size * rows.shape[1]:,} pairs",
+            f"{len(rows)} rows of {width} columns have {len(rows) * width**2:,} pairs",
             expected=f"at most {MAX_VALUES:,}", fix="ask for fewer rows",
         )  # fmt: skip
     margin, sign, _ = explainer.find(target, explainer.score(rows))
-    owns = (explainer.column_of[:, None] == np.arange(len(explainer.names))).astype(np.float64)  # (F, P)
-    found = np.zeros((len(rows), len(explainer.names), len(explainer.names)))
+    found = np.zeros((len(rows), width, width))
     for index, part in enumerate(parts):
-        explained, pairs = explainer.explained(index, margin, rows), None
-        factor = np.ones(len(rows))
+        factor, explained = np.ones(len(rows)), explainer.explained(index, margin, rows)
         if part.link == "log_odds":
             factor, explained = carried(part, explainer.model.num_margins, explained)
         if isinstance(part.weights, TreeTable):
-            booster = TreeMargin(part.weights, margin, num_features=rows.shape[1])
-            try:
-                pairs = booster.interactions(rows)
-            finally:
-                booster.close()
-            found += sign * part.weight * factor[:, None, None] * (owns.T @ pairs @ owns)
+            pairs = TreeWalk(part.weights, margin, column_of=explainer.column_of).interactions(rows)
+            found += sign * part.weight * factor[:, None, None] * pairs
         else:
-            found += sign * part.weight * _alone(explained, owns)
+            found += sign * part.weight * explained.values[:, :, None] * np.eye(width)  # each column by itself
     return found
-
-
-def _alone(explained: Explained, owns: Float64) -> Float64:
-    """Values on the diagonal, (N, P, P)."""
-    values = explained.values @ owns
-    return values[:, :, None] * np.eye(owns.shape[1])
 
 
 def split_of(explainer: ModelExplainer) -> str:

@@ -1,8 +1,8 @@
-"""Additive explanations of one part's raw score, per prepared feature: base + values.sum(1) = score, to rounding.
+"""Additive explanations of one part's raw score, per raw column: base + values.sum(1) = score, to rounding.
 
-trees        exact TreeSHAP, path-dependent (Lundberg et al. 2020, algorithm 2): from tables where trees are shallow
-             (leaf_tables.py: many times as fast), else by xgboost's own code
-linear       coef * (x - mean), exact
+trees        exact TreeSHAP, path-dependent, each column one player however many features it has: from tables where
+             trees are shallow (trees/leaf_tables.py: many times as fast), else by a walk (trees/walk.py)
+linear       coef * (x - mean), exact; the values of a column's features are summed, which is exact, too
 perceptron   DeepLift's Rescale rule (Shrikumar et al. 2017, section 3.5.1) against the mean training row
 others       by their own contributions()
 """
@@ -10,13 +10,14 @@ others       by their own contributions()
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
-from deepseek.engines.trees import TreeMargin
-from deepseek.explain.leaf_tables import MAX_BYTES, LeafTables, Shape
+from deepseek.explain.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
+from deepseek.explain.trees.walk import TreeWalk
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import OtherWeights, Part, Weights
 from deepseek.nn.trees import TreeTable
@@ -26,7 +27,7 @@ from deepseek.nn.trees import TreeTable
 class Explained:
     """One raw score of N rows, explained."""
 
-    values: Float64  # (N, F)
+    values: Float64  # (N, P); what explains a part of no trees by itself has (N, F)
     base: Float64  # (N,)
     score: Float64  # (N,) the raw score itself, computed apart from the values
 
@@ -42,20 +43,28 @@ METHODS = {
 _SMALL = 1e-10
 
 
-def attribute(weights: Weights, margin: int, *, num_features: int, num_threads: int) -> Attribute:
-    """How to explain margin `margin` of a part. Deep trees need xgboost: ExtraError where it is not installed."""
+def attribute(weights: Weights, margin: int, *, column_of: NDArray[np.int64], num_threads: int) -> Attribute:
+    """How to explain margin `margin` of a part: values (N, P) of features (N, F). `column_of` (F,): the column that
+    owns each feature."""
     if isinstance(weights, TreeTable):
         shape = Shape(weights, margin)
-        if shape.num_bytes(num_features) <= MAX_BYTES:
-            tables = LeafTables(weights, margin, num_features=num_features, shape=shape)
+        if shape.num_bytes(int(column_of.max()) + 1) <= MAX_BYTES:
+            tables = LeafTables(weights, margin, column_of=column_of, shape=shape)
             return lambda features: Explained(*tables.explain(features))
-        booster = TreeMargin(weights, margin, num_features=num_features, num_threads=num_threads)
-        return lambda features: Explained(*booster.contributions(features), booster.score(features))
+        walk = TreeWalk(weights, margin, column_of=column_of, num_threads=num_threads)
+        return lambda features: Explained(*walk.explain(features))
     if isinstance(weights, Linear):
-        return lambda features: linear(weights, margin, features)
+        return lambda features: by_column(linear(weights, margin, features), column_of)
     if isinstance(weights, Perceptron):
-        return lambda features: rescale(weights, margin, features)
-    return lambda features: of_its_own(weights, margin, features)
+        return lambda features: by_column(rescale(weights, margin, features), column_of)
+    return lambda features: by_column(of_its_own(weights, margin, features), column_of)
+
+
+def by_column(explained: Explained, column_of: NDArray[np.int64]) -> Explained:
+    """The values (N, F) of features, summed by the column that owns them: (N, P)."""
+    order = np.argsort(column_of, kind="stable")
+    starts = np.searchsorted(column_of[order], np.arange(int(column_of.max()) + 1))
+    return replace(explained, values=np.add.reduceat(explained.values[:, order], starts, axis=1))
 
 
 def method_of(part: Part) -> str:

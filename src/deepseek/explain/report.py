@@ -19,6 +19,7 @@ from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain import report_evidence
+from deepseek.explain.check import sum_warnings
 from deepseek.explain.report_batch import batch, origin_of
 from deepseek.explain.report_layers import layers_sections
 from deepseek.explain.report_rows import SCALES, rows_sections, scale_words
@@ -71,9 +72,11 @@ def write_report(
     sections = [_matters(report), *_single_columns(report), *rows_sections(rows)]
     sections += [*layers_sections(layers or (), names), *trust_sections(trust), *report_evidence.sections(known)]
     sections.append(report_evidence.checks(report, known))
+    checked = report.get("additivity")
+    warnings = sum_warnings(checked, rows, report["scale"]) if checked else ()
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
-        _answer(report, name),
+        look.join(*(look.join(warning, " ") for warning in warnings), _answer(report, name)),
         sections,
         provenance=origin_of(report, manifest, known, command, provenance),
         lead=report_evidence.headline(known),

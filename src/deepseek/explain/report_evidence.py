@@ -68,10 +68,11 @@ def checks(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
     added = report.get("additivity")
     if added:
         size, limit = numbers.number(added["max_abs_residual"]), f"{added['limit']:g}"
+        does, equals = ("add up", "等于") if added["passes"] else ("DO NOT add up", "不等于")
         words = Text(
-            f"Base value and contributions add up to the output: largest residual {size} over "
-            f"{added['num_rows']} rows (limit {limit} of its size).",
-            f"基准值与各列贡献之和等于输出：{added['num_rows']} 行中最大残差 {size}（上限为其大小的 {limit}）。",
+            f"Base value and contributions {does} to the output: largest residual {size} over "
+            f"{added['num_rows']} rows (limit {limit} of what is explained).",
+            f"基准值与各列贡献之和{equals}输出：{added['num_rows']} 行中最大残差 {size}（上限为被解释量的 {limit}）。",
         )
         lines.append(look.state("good" if added["passes"] else "bad", words))
     lines += _ablation(report.get("ablation") or {})

@@ -88,7 +88,13 @@ def _row(row: Mapping[str, Any]) -> Html:
         data={name: value for name, value in row.items() if name != "parts"},
     )
     parts = "".join(_part(part, scale) for part in row.get("parts", ()))
-    return Html(_reasons(row) + plot + _pairs(row.get("interactions", ()), scale) + parts)
+    wrong = Text(
+        f"This explanation does not add up: {numbers.signed(row['residual'])} of the output is left unexplained. "
+        "Do not rely on it.",
+        f"该行的解释不可依赖：输出中有 {numbers.signed(row['residual'])} 未被解释。",
+    )
+    warning = "" if row.get("adds_up", True) else look.paragraph(look.state("bad", wrong))
+    return Html(warning + _reasons(row) + plot + _pairs(row.get("interactions", ()), scale) + parts)
 
 
 def _pairs(pairs: Sequence[Mapping[str, Any]], scale: Words) -> Html:

@@ -110,6 +110,7 @@ def row_reports(
             "base_value": float(attribution.base_value[row]),
             "output": float(attribution.output[row]),
             "residual": float(attribution.residual[row]),
+            "adds_up": bool(attribution.adds_up[row]),
             **_bars(attribution, record, row, num_bars),
             "reasons": reason_codes(attribution, record, num_reasons, row=row, outcome=outcome),
             "reasons_zh": reason_codes(attribution, record, num_reasons, row=row, outcome=outcome, language="zh"),

@@ -221,7 +221,10 @@ function explained(why, row) {
   const caption = make("figcaption", null, why.method ? `${why.method}. ` : "", said(
     `Base value + all columns + residual = output; the residual is ${residual}.`,
     `基准值 + 各列贡献 + 残差 = 输出；残差为 ${residual}。`));
-  return make("figure", { id: "why" }, make("h3", null, said("Why", "原因")), waterfall(why, row, width, label), caption);
+  const unsound = why.adds_up === false && make("p", { class: "state bad" }, "✕ ", said(
+    `This explanation does not add up: ${residual} of the output is left unexplained. Do not rely on it.`,
+    `该解释不可依赖：输出中有 ${residual} 未被解释。`));
+  return make("figure", { id: "why" }, make("h3", null, said("Why", "原因")), unsound, waterfall(why, row, width, label), caption);
 }
 
 function terminal(name, action, row) {

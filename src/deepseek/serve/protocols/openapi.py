@@ -173,6 +173,7 @@ def _explanations() -> Schema:
     parts = array({"type": "object"})  # of texts and files: what tokens, sentences, regions add
     row_type = object_of(row | {"values": values})
     row_type["properties"] |= {"parts": parts, "is_partial": {"type": "boolean"}}
+    row_type["properties"] |= {"adds_up": {"type": "boolean"}, "warning": TEXT}  # a warning where it does not
     return object_of({"explanations": array(row_type)})
 
 

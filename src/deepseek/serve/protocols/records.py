@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from deepseek.contracts import Attribution, Prediction, Record, Tensors
+from deepseek.contracts import Prediction, Record, Tensors
 from deepseek.data.columns import Columns
 from deepseek.engines.process.attributions import Explained
 from deepseek.errors import InputError, TooLargeError
@@ -28,6 +28,7 @@ from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_
 from deepseek.serve.protocols.bodies.slices import let_go
 from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.coding import inflate
+from deepseek.serve.protocols.explanation_rows import encode_explanations, sums_of
 from deepseek.serve.protocols.form import is_form, read_form
 from deepseek.serve.protocols.graph_rows import (
     cells_of,
@@ -206,7 +207,7 @@ async def explain(call: Call, model: ServedModel) -> Answer:
     else:
         asked = _questions(model, batch, records)
     explained = await model.explanations.make(call, asked, targets)
-    return Answer(await model.offload(_explained_cells(model, len(records)), _encode_explanations, explained))
+    return Answer(await model.offload(_explained_cells(model, len(records)), encode_explanations, explained))
 
 
 def _wants_parts(body: Mapping[str, Any]) -> bool:
@@ -253,17 +254,13 @@ def _explained_cells(model: ServedModel, num_rows: int) -> int:
     return num_rows * (CELLS + 2 * len(model.columns))
 
 
-def _encode_explanations(explained: Explained) -> bytes:
-    return encode({"explanations": [_explanation(attribution, at) for attribution, at in explained]})
-
-
 def _reasons(
     model: ServedModel, explained: Explained, records: Sequence[Record], num_reasons: int
 ) -> list[list[dict[str, Any]]]:
     """For each row the columns that moved its answer most, largest first; none that contribute nothing."""
     rows = []
     told = getattr(model.face, "told", dict)  # files are not sent back
-    for (attribution, at), record in zip(explained, map(told, records), strict=True):
+    for (attribution, at), adds_up, record in zip(explained, sums_of(explained), map(told, records), strict=True):
         contributions = attribution.values[at]
         largest = np.argsort(-np.abs(contributions), kind="stable").tolist()
         sentences = model.explanations.sentences(attribution, at, record, num_reasons)
@@ -274,6 +271,7 @@ def _reasons(
                     "value": record.get(attribution.names[index]),
                     "contribution": float(contributions[index]),
                     "text": sentence,
+                    **({} if adds_up else {"adds_up": False}),
                 }
                 for index, sentence in zip(largest, sentences, strict=False)
             ]
@@ -292,21 +290,6 @@ def _targets(model: ServedModel, prediction: Prediction) -> list[str | None]:
     if len(model.card.labels) > 2 and prediction.labels is not None:
         return list(prediction.labels.tolist())
     return [None] * len(prediction)
-
-
-def _explanation(attribution: Attribution, row: int) -> dict[str, Any]:
-    parts = attribution.parts[row] if attribution.parts else ()
-    more = {"parts": parts, "is_partial": any(part["is_partial"] for part in parts)} if attribution.parts else {}
-    return {
-        "base_value": float(attribution.base_value[row]),
-        "values": dict(zip(attribution.names, attribution.values[row].tolist(), strict=True)),
-        "output": float(attribution.output[row]),
-        "residual": float(attribution.residual[row]),
-        "scale": attribution.scale,
-        "method": attribution.method,
-        "target": attribution.target,
-        **more,
-    }
 
 
 async def _read(call: Call, model: ServedModel, known: set[str]) -> dict[str, Any]:

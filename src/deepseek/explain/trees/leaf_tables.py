@@ -1,22 +1,22 @@
-"""Exact TreeSHAP of shallow trees by looking it up: what leaves give each feature depends on few yes and no.
+"""Exact TreeSHAP of shallow trees by looking it up: what leaves give each column depends on few yes and no.
 
-    tables = LeafTables(table, margin, num_features=30)
-    values, base, score = tables.explain(features)          (N, F), (N,), (N,)
+    tables = LeafTables(table, margin, column_of=column_of)
+    values, base, score = tables.explain(features)          (N, P), (N,), (N,)
 
 A leaf at depth d is reached by d answers, so a row can agree or disagree with its path in 2^d ways; for each of them
-the Shapley values of the features on the path are computed once (Fast TreeSHAP v2: Yang 2021, arXiv 2109.09847, section
+the Shapley values of the columns on the path are computed once (Fast TreeSHAP v2: Yang 2021, arXiv 2109.09847, section
 3.3). Leaves below one node share most of their path, so those of up to BUNCH nodes are looked up together. A row then
-costs one product of matrices to number its ways, a look-up for each bunch, and one product to sum by feature.
+costs one product of matrices to number its ways, a look-up for each bunch, and one product to sum by column.
 
-The values are those of Lundberg et al. 2020, algorithm 2: for a leaf v whose path asks feature u with the share z_u of
+The values are those of Lundberg et al. 2020, algorithm 2: for a leaf v whose path asks column u with the share z_u of
 training weight, and a row that agrees (o_u = 1) or not (0),
 
     phi_u = v (o_u - z_u) * integral over s in 0..1 of the product over w != u of (s o_w + (1 - s) z_w)
 
 (Owen's form of the Shapley value), a polynomial whose integral Gauss-Legendre gives exactly.
 
-Shapes: N rows, F features, T trees, I inner nodes and B bunches of the largest tree, K nodes of the largest bunch
-(those above it, too), W = 2^K ways, L leaves of a tree.
+Shapes: N rows, F features, P columns, T trees, I inner nodes and B bunches of the largest tree, K nodes of the largest
+bunch (those above it, too), W = 2^K ways, L leaves of a tree.
 """
 
 from __future__ import annotations
@@ -67,25 +67,28 @@ class Shape:
         self.num_bunches = int(counts.max(initial=1))
         self.num_inner = max(1, int(self.size[levels[0]].max(initial=1)))
 
-    def num_bytes(self, num_features: int) -> int:
-        each = (1 << min(self.num_nodes, 60)) + num_features + 1
+    def num_bytes(self, num_columns: int) -> int:
+        each = (1 << min(self.num_nodes, 60)) + num_columns + 1
         return 4 * len(self.trees) * self.num_bunches * (self.num_nodes + 1) * each
 
 
 class LeafTables:
-    """One margin of a table of trees. Safe to share between threads."""
+    """One margin of a table of trees. Safe to share between threads. `column_of` (F,): the column that owns each
+    feature."""
 
-    def __init__(self, table: TreeTable, margin: int, *, num_features: int, shape: Shape | None = None) -> None:
+    def __init__(
+        self, table: TreeTable, margin: int, *, column_of: NDArray[np.int64], shape: Shape | None = None
+    ) -> None:
         shape = shape or Shape(table, margin)
         num_trees, num_bunches, num_nodes = len(shape.trees), shape.num_bunches, shape.num_nodes
-        self._num_features = num_features
+        self._column_of, self._num_columns = column_of, int(column_of.max()) + 1
         self._feature = np.zeros((num_trees, shape.num_inner), np.int64)
         self._threshold = np.zeros((num_trees, shape.num_inner), np.float32)
         # The number of a row's way in each bunch: the sum of these over the nodes where it goes left.
         self._places = np.zeros((num_trees, shape.num_inner, num_bunches), np.float32)
-        # What a way gives to the features of its bunch, and which those are. The last is none: it is the score.
+        # What a way gives to the columns of its bunch, and which those are. The last is none: it is the score.
         self._given: Float32 = np.zeros((num_trees, num_bunches, 1 << num_nodes, num_nodes + 1), np.float32)
-        self._owner: Float32 = np.zeros((num_trees, num_bunches, num_nodes + 1, num_features + 1), np.float32)
+        self._owner: Float32 = np.zeros((num_trees, num_bunches, num_nodes + 1, self._num_columns + 1), np.float32)
         self._owner[..., -1, -1] = 1.0
         self._bias = self._base = float(table.bias[margin])
         leaves = table.leaves[:, margin if table.leaves.shape[1] > 1 else 0].astype(np.float64)
@@ -93,7 +96,7 @@ class LeafTables:
             self._enter(table, place, int(table.roots[tree]), shape, leaves)
         self._start = (np.arange(num_trees * num_bunches) << num_nodes).reshape(num_trees, 1, num_bunches)
         self._given = self._given.reshape(-1, num_nodes + 1)
-        self._owner = self._owner.reshape(num_trees, -1, num_features + 1)
+        self._owner = self._owner.reshape(num_trees, -1, self._num_columns + 1)
 
     def _enter(self, table: TreeTable, tree: int, root: int, shape: Shape, leaves: Float64) -> None:
         """Fill in what belongs to one tree."""
@@ -105,13 +108,15 @@ class LeafTables:
         leaf = 0
         for at, bunch in enumerate(bunches):
             nodes = list(dict.fromkeys(step.node for path in bunch for step in path))
-            features = list(dict.fromkeys(table.feature[nodes].tolist()))
-            self._owner[tree, at, np.arange(len(features)), features] = 1.0
+            asked = self._column_of[table.feature[nodes]].tolist()  # by each node
+            columns = list(dict.fromkeys(asked))
+            self._owner[tree, at, np.arange(len(columns)), columns] = 1.0
             for number, node in enumerate(nodes):
                 self._places[tree, rank.setdefault(node, len(rank)), at] = 1 << number
             for path in bunch:
                 for step in path:
-                    number, own = nodes.index(step.node), features.index(table.feature[step.node])
+                    number = nodes.index(step.node)
+                    own = columns.index(asked[number])
                     sides[leaf, number] = 1 if step.left else -1
                     shares[leaf, own] *= step.share
                     asks[leaf, number, own] = 1.0
@@ -127,30 +132,30 @@ class LeafTables:
         self._base += float(values @ shares.prod(axis=1))
 
     def explain(self, features: Float32) -> tuple[Float64, Float64, Float64]:
-        """Values (N, F), expected values (N,) and scores (N,) of features (N, F)."""
+        """Values (N, P), expected values (N,) and scores (N,) of features (N, F)."""
         rows = np.ascontiguousarray(features, np.float32)
-        found = np.zeros((len(rows), self._num_features + 1))
+        found = np.zeros((len(rows), self._num_columns + 1))
         for start in range(0, len(rows), ROWS):
             self._add(np.ascontiguousarray(rows[start : start + ROWS].T), found[start : start + ROWS])
         return found[:, :-1], np.full(len(rows), self._base), found[:, -1] + self._bias
 
-    def _add(self, columns: Float32, found: Float64) -> None:
-        """To `found` (N, F + 1), for columns (F, N). A missing number goes right, as it does in the trees."""
-        num_rows = columns.shape[1]
+    def _add(self, features: Float32, found: Float64) -> None:
+        """To `found` (N, P + 1), for features (F, N). A missing number goes right, as it does in the trees."""
+        num_rows = features.shape[1]
         step = max(1, ROW_TREES // num_rows)
         for start in range(0, len(self._feature), step):
             some = slice(start, start + step)
-            goes_left = (columns[self._feature[some]] <= self._threshold[some, :, None]).astype(np.float32)
+            goes_left = (features[self._feature[some]] <= self._threshold[some, :, None]).astype(np.float32)
             way = np.matmul(goes_left.swapaxes(1, 2), self._places[some]).astype(np.int64)  # (T, N, B), whole numbers
             given = self._given.take(way + self._start[some], axis=0).reshape(len(way), num_rows, -1)
             found += np.matmul(given, self._owner[some]).sum(0, dtype=np.float64)
 
 
 def shapley(shares: Float64, sides: NDArray[np.int8], asks: Float32) -> Float64:
-    """(L, W, K + 1): what each way gives the K features of a bunch in each leaf of value 1, and last to the score.
+    """(L, W, K + 1): what each way gives the K columns of a bunch in each leaf of value 1, and last to the score.
 
-    `shares` (L, K) by feature, 1 where a path does not ask it; `sides` (L, K) is 1 where a path goes left, -1 where
-    right, 0 where it does not pass; `asks` (L, K, K) says which feature each node of a path asks. Bit k of a way is 1
+    `shares` (L, K) by column, 1 where a path does not ask it; `sides` (L, K) is 1 where a path goes left, -1 where
+    right, 0 where it does not pass; `asks` (L, K, K) says which column each node of a path asks. Bit k of a way is 1
     where a row goes left at node k.
 
     >>> shapley(np.array([[0.25]]), np.array([[1]], np.int8), np.ones((1, 1, 1), np.float32)).tolist()
@@ -159,7 +164,7 @@ def shapley(shares: Float64, sides: NDArray[np.int8], asks: Float32) -> Float64:
     num_nodes = shares.shape[1]
     went = np.where(np.arange(1 << num_nodes)[:, None] >> np.arange(num_nodes) & 1, 1, -1)  # (W, K)
     disagrees = (sides[:, None] * went == -1).astype(np.float32)
-    agrees = (np.matmul(disagrees, asks) == 0).astype(np.float64)  # (L, W, K) by feature
+    agrees = (np.matmul(disagrees, asks) == 0).astype(np.float64)  # (L, W, K) by column
     rest = np.zeros_like(agrees)
     for at, weight in zip(*np.polynomial.legendre.leggauss((num_nodes + 1) // 2), strict=True):
         factor = np.maximum((1 + at) / 2 * agrees + (1 - at) / 2 * shares[:, None], _TINY)
