@@ -10,16 +10,30 @@ Shapes: N rows, K outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
+from deepseek.explain.fidelity.lookups import Lookups
 
 Target = int | Callable[[Any], Tensor] | None
 Given = Tensor | Sequence[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayFunction:
+    """A function of one array (M, ...) as one of a tensor."""
+
+    function: Callable[..., Any]
+    dtype: Any  # of the arrays that it takes
+
+    def __call__(self, rows: Tensor, **fixed: Any) -> Tensor:
+        return torch.as_tensor(np.asarray(self.function(rows.numpy().astype(self.dtype), **fixed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +51,13 @@ class Question:
         return len(self.inputs[0])
 
     def answer(self, inputs: Sequence[Tensor], times: int = 1) -> Tensor:
-        """(times * N, K): the module's answer, or with a callable target what it makes of it, (times * N, 1)."""
+        """(times * N, K): the module's answer, or with a callable target what it makes of it, (times * N, 1). The
+        module gets copies of what is fixed, for it may write to them; `inputs` are handed on as they are."""
         try:
             given = self.module(*inputs, **self._repeated(times))
         except IndexError as error:
+            with suppress(IndexError), Lookups():  # the same again, for the id that is not there
+                self.module(*inputs, **self._repeated(times))
             raise InputError(
                 f"the module looks up what is not there: {error}", expected="ids and places that its tables have",
                 fix="shorten the text to the model's limit, or use the tokenizer that belongs to the model",
@@ -82,12 +99,16 @@ class Question:
 
     def _repeated(self, times: int) -> dict[str, Any]:
         """What is fixed, for all rows `times` over."""
-        if times == 1:
-            return dict(self.fixed)
         return {
-            name: value.repeat(times, *(1 for _ in value.shape[1:])) if self._is_by_row(value) else value
+            name: value.repeat(times, *(1 for _ in value.shape[1:])) if self._is_by_row(value)
+            else value.clone() if isinstance(value, Tensor) else value
             for name, value in self.fixed.items()
-        }
+        }  # fmt: skip
+
+    @property
+    def is_fixed_by_row(self) -> bool:
+        """Whether something that is fixed belongs to single rows."""
+        return any(map(self._is_by_row, self.fixed.values()))
 
 
 def ask(

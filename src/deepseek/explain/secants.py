@@ -25,7 +25,14 @@ def secant(f: Callable[[Tensor], Tensor], z: Tensor, base: Tensor, y: Tensor, ot
             middle = ((z + base) / 2).detach().requires_grad_()
             (flat,) = torch.autograd.grad(f(middle).sum(), middle)
         slope = torch.where(small, flat, slope)
+        # Where nothing changes any finite slope gives the nothing that it adds; that of a root at 0 is none.
+        slope = torch.where((change == 0) & ~torch.isfinite(slope), 0.0, slope)
     return slope
+
+
+def times(grad: Tensor, slope: Tensor) -> Tensor:
+    """Their product; 0 where nothing depends on the value, whatever its slope: where(z > 0, log(z), z)."""
+    return torch.where(grad == 0, 0.0, grad * slope)
 
 
 class Unary(torch.autograd.Function):
@@ -40,7 +47,7 @@ class Unary(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return grads[0] * ctx.slope, None, None
+        return times(grads[0], ctx.slope), None, None
 
 
 class StandIn(torch.autograd.Function):
