@@ -159,6 +159,7 @@ def _path(
     def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
         return tensor[:num_rows].detach().cpu().numpy().astype(dtype)
 
+    _check_finite(trace)
     change = (plain.output - plain.base).to(trace.answer.device)
     beside, left_out = _beside(question, plain, trace, chosen)
     layers = [
@@ -175,6 +176,16 @@ def _path(
         tolerance=chosen.tolerance, scale=rows(plain.scale), num_steps=1 if steps is None else int(steps.num_steps.max()),
         is_partial=steps is not None and steps.is_partial, notes=(*_notes(trace, rows(change), layers), *left_out),
     )  # fmt: skip
+
+
+def _check_finite(trace: Trace) -> None:
+    for layer in trace.layers:
+        if not torch.isfinite(trace.parts[layer.place]).all():
+            raise ExplainError(
+                f"contributions of layer {layer.name!r} are not finite: the module has no slope there",
+                expected="an operator that has one, where the answer depends on it",
+                fix='explain it as a black box: explain(module, inputs, method="kernel")',
+            )  # fmt: skip
 
 
 def _beside(

@@ -65,6 +65,16 @@ def unary(call: Call) -> Tensor | None:
     return _of(Unary, z, _twin(z), f)
 
 
+def prelu(call: Call) -> Any:
+    """relu(z) - weight * relu(-z), a weight for each channel or one for all."""
+    z, weight = call.argument("input"), call.argument("weight")
+    if not _both_real(z):
+        return None
+    wide = weight.view(-1, *(1 for _ in z.shape[2:])) if weight.numel() > 1 else weight
+    with call.mirror:
+        return torch.relu(z) - wide * torch.relu(-z)
+
+
 def product(call: Call) -> Tensor | None:
     """mul, matmul and bmm of two that both change."""
     a, b = call.argument("input"), call.argument("mat2" if call.name in {"bmm", "mm"} else "other")
@@ -283,4 +293,4 @@ RULES.update(dict.fromkeys(("layer_norm", "rms_norm"), layer_norm))
 RULES.update(dict.fromkeys(("group_norm", "instance_norm"), group_norm))
 RULES.update(dict.fromkeys(("var", "std"), spread))
 RULES.update(dict.fromkeys(("norm", "linalg_norm", "linalg_vector_norm"), length))
-RULES.update({"einsum": einsum, "logsumexp": logsumexp, "normalize": normalize, "embedding": lookup})
+RULES.update({"einsum": einsum, "logsumexp": logsumexp, "normalize": normalize, "prelu": prelu, "embedding": lookup})

@@ -199,7 +199,7 @@ def _told(
     is_short = bool((_missed(found) & ~_within_error(found)).any())
     if is_short:
         notes.append(f"partial: the contributions leave {_share(found):.2g} of the change unexplained")
-    elif found.is_partial:
+    if found.is_partial:
         notes.append("partial: a limit was reached before the error that was asked for")
     return Attribution(
         names=tuple(names) or tuple(f"x{place}" for place in range(width)), values=found.values, base_value=found.base,
