@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,9 @@ class Question:
     @staticmethod
     def of(answer: Tensor, target: Tensor) -> Tensor:
         """(rows,) of an answer whose rows are those of `target`, several times over."""
-        return answer.gather(1, target.repeat(len(answer) // len(target))[:, None])[:, 0]
+        if len(answer) > len(target):
+            target = target.repeat(len(answer) // len(target))
+        return answer.gather(1, target[:, None])[:, 0]
 
     def rows(self, places: slice | Tensor) -> Question:
         """Some of its rows."""
@@ -145,7 +148,7 @@ def check_inputs(module: Callable[..., Any], inputs: tuple[Tensor, ...]) -> None
             f"the inputs have {counts} rows", expected="the same number of rows, at least one", fix="cut them"
         )
     for place, each in enumerate(inputs):
-        if each.is_floating_point() and not torch.isfinite(each).all():
+        if each.is_floating_point() and not is_finite(each):
             row = int((~torch.isfinite(each.flatten(1))).any(1).nonzero()[0]) if each.ndim > 1 else 0
             raise InputError(
                 f"input {place} is not finite in row {row}", expected="numbers", fix="fill in what is missing before"
@@ -173,19 +176,25 @@ def check_baselines(inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...], *
                 expected=f"{row}, or rows of that shape: one, or as many as the input has",
                 fix="give a baseline with the input's own features in their order",
             )
-        if base.is_floating_point() and not torch.isfinite(base).all():
+        if base.is_floating_point() and not is_finite(base):
             raise InputError(f"the baseline of input {place} is not finite", expected="numbers", fix="fill it in")
 
 
 def check_answers(answer: Tensor, what: str) -> None:
     """InputError for a module that answers nothing that can be explained."""
-    bad = ~torch.isfinite(answer.detach())
-    if bad.any():
+    answer = answer.detach()
+    if not is_finite(answer):
+        bad = ~torch.isfinite(answer)
         row = int(bad.any(1).nonzero()[0])
         raise InputError(
             f"the model answers {answer[row].tolist()} for {what} {row}", expected="finite numbers",
             fix="see why the model gives NaN or infinity there; what is not a number has no reasons",
         )  # fmt: skip
+
+
+def is_finite(numbers: Tensor) -> bool:
+    """Whether all are; their sum tells, unless it is too large itself."""
+    return isfinite(numbers.sum().item()) or bool(torch.isfinite(numbers).all())
 
 
 def _is_random(part: nn.Module) -> bool:

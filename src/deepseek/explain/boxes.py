@@ -42,8 +42,7 @@ def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits,
 
     def rows_of(is_alone: bool) -> list[KernelValues] | list[OwenValues]:
         found = [explain(question, row, baselines, plain, limits, is_alone) for row in range(question.num_rows)]
-        output, base = (torch.tensor([getattr(each, name) for each in found]) for name in ("output", "base"))
-        _check_ends(plain, output.double(), base.double())
+        _check_ends(plain, np.array([each.output for each in found]), np.array([each.base for each in found]))
         return found
 
     try:
@@ -66,15 +65,17 @@ def _at(reads: tuple[str, ...]) -> str:
     return f", by {', '.join(reads)}" if reads else ""
 
 
-def _check_ends(plain: PlainRun, output: Tensor, base: Tensor) -> None:
+def _check_ends(plain: PlainRun, output: Float64, base: Float64) -> None:
     """ExplainError where all players together, or none, did not get the module's own answers."""
-    missed = torch.maximum((output - plain.output).abs(), (base - plain.base).abs())
-    if not bool((missed <= plain.limit).all()):
-        row = int((~(missed <= plain.limit)).nonzero()[0, 0])
+    missed = np.maximum(np.abs(output - plain.output), np.abs(base - plain.base))
+    wrong = ~(missed <= plain.limit)
+    if wrong.any():
+        row = int(wrong.argmax())
         raise ExplainError(
-            f"asked again, the model answers {float(output[row]):.6g} to row {row} and {float(base[row]):.6g} to its "
-            f"baselines, and before {float(plain.output[row]):.6g} and {float(plain.base[row]):.6g}",
-            expected="a model that always answers the same", fix="take what is random out of it, or fix its seed",
+            f"asked again, the model answers {output[row]:.6g} to row {row} and {base[row]:.6g} to its "
+            f"baselines, and before {plain.output[row]:.6g} and {plain.base[row]:.6g}",
+            expected="a model that always answers the same",
+            fix="take what is random out of it, or fix its seed",
         )
 
 

@@ -61,7 +61,7 @@ def chained(
     layers: Sequence[nn.Module], rows: Tensor, baselines: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Contributions (N, B, P) to the outputs `target` (N,), the answers to baselines (N, B) and rows (N,)."""
-    num_rows = len(rows)
+    num_rows, sizes = len(rows), (len(rows), len(baselines))
     with torch.no_grad():
         state = torch.cat([rows, baselines])
         seen = [state]
@@ -72,13 +72,14 @@ def chained(
                 state = _bend(layer)(state)
             seen.append(state)
         answer, other = state[:num_rows], state[num_rows:]
-        factors = functional.one_hot(target, answer.shape[1]).to(answer)[:, None]  # (N, 1 or B, width)
+        factors = torch.zeros_like(answer).scatter_(1, target[:, None], 1.0)[:, None]  # (N, 1 or B, width)
         for at in reversed(range(len(layers))):
             layer = layers[at]
             if type(layer) is nn.Linear:
                 factors = factors @ layer.weight
                 continue
-            (z, base), (y, after) = ((each[:num_rows, None], each[None, num_rows:]) for each in seen[at : at + 2])
-            factors = factors * secant(_bend(layer), z, base, y, after)
+            z, base = seen[at].split(sizes)
+            y, after = seen[at + 1].split(sizes)
+            factors = factors * secant(_bend(layer), z.unsqueeze(1), base, y.unsqueeze(1), after)
         values = factors * (rows[:, None] - baselines)
         return values, other.t()[target], answer.gather(1, target[:, None])[:, 0]

@@ -96,7 +96,7 @@ def layer_path(
         pairs = None if rule == "integral" else _tried(question, plain, chosen)
     trace, why = _chosen(question, plain, rule, pairs, chosen)
     path = _path(question, plain, trace, chosen, why, num_rows)
-    return path if path.is_partial else path.check()
+    return path if path.is_partial and chosen.time_limit_s is not None else path.check()
 
 
 def _at_inputs(num_rows: int) -> torch.Tensor:
@@ -145,22 +145,22 @@ def _chosen(
 
 def _worst(plain: PlainRun, trace: Trace) -> float:
     """The largest relative residual of a cut; the inputs are one together."""
-    sums = [sum_rows(trace.parts[layer.place]).cpu() for layer in trace.layers if layer.is_cut]
-    sums.append(sum(sum_rows(trace.parts[layer.place]).cpu() for layer in trace.layers if layer.kind == "input"))
-    relative = [((each - (plain.output - plain.base)).abs() / plain.scale).nan_to_num(torch.inf) for each in sums]
-    return max(float(each.max()) for each in relative)
+    sums = [sum_rows(trace.parts[layer.place]) for layer in trace.layers if layer.is_cut]
+    inputs = [sum_rows(trace.parts[layer.place]) for layer in trace.layers if layer.kind == "input"]
+    sums.append(torch.stack(inputs).sum(0))
+    change = plain.output - plain.base
+    relative = [np.abs(each.cpu().numpy() - change) / plain.scale for each in sums]
+    return max(float(np.nan_to_num(each, nan=np.inf).max()) for each in relative)
 
 
-def _path(
-    question: Question, plain: PlainRun, trace: Trace, chosen: Options, why: str, num_rows: int
-) -> LayerPath:
+def _path(question: Question, plain: PlainRun, trace: Trace, chosen: Options, why: str, num_rows: int) -> LayerPath:
     """Of the first `num_rows`."""
 
     def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
         return tensor[:num_rows].detach().cpu().numpy().astype(dtype)
 
     _check_finite(trace)
-    change = (plain.output - plain.base).to(trace.answer.device)
+    change = torch.from_numpy(plain.output - plain.base).to(trace.answer.device)
     beside, left_out = _beside(question, plain, trace, chosen)
     layers = [
         _layer(layer, trace.parts[layer.place], change, chosen, extra, rows)
@@ -171,9 +171,9 @@ def _path(
     steps = trace.integral
     return LayerPath(
         layers=tuple(layers), edges=tuple(edge for edge in _edges(trace, chosen) if edge.row < num_rows),
-        output=rows(plain.output), base_value=rows(plain.base), target=tuple(rows(trace.target, int).tolist()),
+        output=plain.output[:num_rows], base_value=plain.base[:num_rows], target=tuple(rows(trace.target, int).tolist()),
         margin=margin, decided_at=_decided(layers, margin), method=METHODS[trace.rule], why=why,
-        tolerance=chosen.tolerance, scale=rows(plain.scale), num_steps=1 if steps is None else int(steps.num_steps.max()),
+        tolerance=chosen.tolerance, scale=plain.scale[:num_rows], num_steps=1 if steps is None else int(steps.num_steps.max()),
         is_partial=steps is not None and steps.is_partial, notes=(*_notes(trace, rows(change), layers), *left_out),
     )  # fmt: skip
 
@@ -188,9 +188,7 @@ def _check_finite(trace: Trace) -> None:
             )  # fmt: skip
 
 
-def _beside(
-    question: Question, plain: PlainRun, trace: Trace, chosen: Options
-) -> tuple[list[Beside], tuple[str, ...]]:
+def _beside(question: Question, plain: PlainRun, trace: Trace, chosen: Options) -> tuple[list[Beside], tuple[str, ...]]:
     """For each layer its margin, how that was found, and its ablation; and why they are left out where they are."""
     if not (chosen.margins or chosen.ablation):
         return [(None, "", None)] * len(trace.layers), ()

@@ -107,7 +107,9 @@ class Leaf:
     change: Tensor  # input minus baseline (N, ...); of what was looked up with steps (S * N, ...)
     source: int  # which input
     is_lookup: bool = False
-    places: Tensor | None = None  # of looked up ids: where each stands in the flat input; -1 for one of the module's own
+    places: Tensor | None = (
+        None  # of looked up ids: where each stands in the flat input; -1 for one of the module's own
+    )
 
 
 @dataclass(slots=True)
@@ -228,8 +230,9 @@ class Mirror(TorchFunctionMode):
             if name in READS and not _are_same(result, other):
                 self.seen.branches[f"{name.strip('_')} ({place_of_call()})"] = None
             return result
+        operands = _flat([*args, *kwargs.values()])
         _follow(func, args, kwargs, result)
-        of_reals = any(_is_real(value) for value in _flat([*args, *kwargs.values()]))
+        of_reals = any(twin_of(each) is not None and not hasattr(each, _PLACES) for each in operands)
         if not of_reals and any(each.dtype == torch.bool for each in _flat([result])):
             if not all(map(torch.equal, _flat([result]), _flat([other]))):
                 self.seen.branches[f"a mask of ids ({place_of_call()})"] = None
@@ -288,6 +291,8 @@ def _follow(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any
         flat = [torch.full_like(each, -1) if part is None else part.flat for each, part in zip(args[0], parts)]
         first = next(part for part in parts if part is not None)
         moved = func(flat, *args[1:], **kwargs) if len({part.source for part in parts if part}) == 1 else None
+    elif first is not None and name == "pad":
+        moved = func(first.flat, *args[1:2], **{**kwargs, "value": -1})
     elif first is not None and name in _MOVES and args:
         moved = func(first.flat, *args[1:], **kwargs)
     elif first is not None and isinstance(result, Tensor) and result.shape == first.flat.shape:
@@ -376,10 +381,6 @@ def _flat(values: Sequence[Any]) -> list[Tensor]:
         elif isinstance(value, (tuple, list)):
             found += _flat(value)
     return found
-
-
-def _is_real(value: Tensor) -> bool:
-    return value.is_floating_point() and twin_of(value) is not None
 
 
 def _has_tensor(result: Any) -> bool:

@@ -103,12 +103,15 @@ def _by_chain(layers: list[nn.Module], question: Question, baselines: Tensor, pl
         for start in range(0, len(rows), size)
     ]
     values, base, output = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
-    places = torch.arange(len(rows) * num_baselines)
-    of_row = places // num_baselines
-    plain.check(output[of_row], base.flatten(), of_row, places % num_baselines)
-    each = values.cpu().double().numpy()
-    error = each.std(axis=1, ddof=1) / num_baselines**0.5 if num_baselines > 1 else None
-    return values_of(plain, each.mean(axis=1), error)
+    if not plain.is_matched_by(output, base):
+        raise ExplainError(
+            "layer by layer the module does not answer as it does by itself", expected="layers without side effects",
+            fix='explain it as a black box: method="kernel"',
+        )  # fmt: skip
+    if num_baselines == 1:
+        return values_of(plain, values[:, 0].cpu().double().numpy())
+    spread, mean = torch.std_mean(values.double(), dim=1)
+    return values_of(plain, mean.cpu().numpy(), spread.cpu().numpy() / num_baselines**0.5)
 
 
 def integrated(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
@@ -130,7 +133,7 @@ def integrated(question: Question, baselines: tuple[Tensor, ...], limits: Limits
         return [parts], (sum_rows(parts).cpu() - (moved[-1] - moved[0])).abs()
 
     found = integrate(
-        measure, plain.pair_limit(of_row, chosen), max_steps=limits.max_steps, max_rows=size,
+        measure, torch.from_numpy(plain.pair_limit.ravel()), max_steps=limits.max_steps, max_rows=size,
         time_limit_s=limits.time_limit_s,
     )  # fmt: skip
     sums = _Sums(question.num_rows, num_baselines)
@@ -233,8 +236,7 @@ def values_of(plain: PlainRun, values: Float64, error: Float64 | None = None) ->
             fix='explain it as a black box: method="kernel"',
         )  # fmt: skip
     return Values(
-        values, plain.base.numpy(), plain.output.numpy(), tuple(plain.target.tolist()), error,
-        limit=plain.limit.numpy(),
+        values, plain.base, plain.output, tuple(plain.target.tolist()), error, limit=plain.limit
     )  # fmt: skip
 
 

@@ -187,7 +187,7 @@ def _by_integral(
         return parts, torch.stack([(each - moved).abs() for each in sums]).amax(0)
 
     found = integrate(
-        measure, plain.limit, max_steps=max_steps, max_rows=max_rows, time_limit_s=time_limit_s,
+        measure, torch.from_numpy(plain.limit), max_steps=max_steps, max_rows=max_rows, time_limit_s=time_limit_s,
     )  # fmt: skip
     run, grads = first[0]
     return Trace("integral", layers, found.parts, grads, run, paths, target, answer, base_answer, found)

@@ -112,21 +112,25 @@ def _auto(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> 
             continue
         if not _missed(found).any():
             why = f"sums to the answer within {limits.tolerance:.0%}, at the price of two runs for each baseline"
-            return method, found, "; ".join(reasons) or f"{words} {why}".replace("%", " %")
-        reasons.append(f"{words} misses {_share(found):.2g} of the answer ({_joined(found)})")
-        rest = method, found, "; ".join(reasons[:-1])
+            return method, found, _listed(reasons) or f"{words} {why}".replace("%", " %")
+        reasons.append(f"{words} misses {_share(found):.2g} of the change ({_joined(found)})")
+        rest = method, found, _listed(reasons[:-1])
         if name == "integrated" and found.is_partial and limits.time_limit_s is not None:
             return rest
     try:
-        return _box(question, baselines, limits, "; ".join(reasons))
+        return _box(question, baselines, limits, _listed(reasons))
     except InputError as error:
         if rest is not None:
             return rest
         raise ExplainError(
-            f"no way of explaining fits this module: {'; '.join([*reasons, error.message])}",
+            f"no way of explaining fits this module: {_listed([*reasons, error.message])}",
             expected="a module that computes every row by itself, by the same calls of torch for all data",
             fix="write branches by torch.where, or give a function of one tensor of real numbers",
         ) from error
+
+
+def _listed(reasons: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def _missed(found: Values) -> NDArray[np.bool_]:
@@ -196,7 +200,8 @@ def _told(
     notes = list(found.notes)
     if not found.values.any() and np.array_equal(found.output, found.base):
         notes.append("the answer is the same for the inputs and the baselines: every contribution is 0")
-    is_short = bool((_missed(found) & ~_within_error(found)).any())
+    missed = _missed(found)
+    is_short = bool(missed.any() and (missed & ~_within_error(found)).any())
     if is_short:
         notes.append(f"partial: the contributions leave {_share(found):.2g} of the change unexplained")
     if found.is_partial:

@@ -34,9 +34,7 @@ class Parameter:
 _OVERLOADS: dict[Any, tuple[tuple[Parameter, ...], ...]] = {}
 
 
-def bind(
-    func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def bind(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Every argument of a call, defaults included. `name` is that of the operator in torch's schemas. None where no
     signature is known that these arguments fit."""
     overloads = _OVERLOADS.get(func)
