@@ -7,6 +7,7 @@ Shapes: N rows, B baselines, P values a row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,9 @@ from deepseek.explain.partition import Budget, OwenValues, owen
 
 MAX_CHANNELS = 4  # a first axis of so many beside two others: the colours of a picture, which go together
 
+#: (question, row, baselines, plain, limits, is_alone) -> values of the row
+Explain = Callable[[Question, int, tuple[Tensor, ...], PlainRun, Limits, bool], KernelValues | OwenValues]
+
 
 def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits, method: str) -> Values:
     """Values of each row. InputError for inputs that do not fit, and for answers that are no numbers. Where the module
@@ -38,9 +42,9 @@ def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits,
             fix="give a function of such tensors that makes the others",
         )  # fmt: skip
     plain = plain_run(question, baselines, limits.tolerance, limits.max_rows)
-    explain = _kernel if method == "kernel" else _partition
+    explain: Explain = _kernel if method == "kernel" else _partition
 
-    def rows_of(is_alone: bool) -> list[KernelValues] | list[OwenValues]:
+    def rows_of(is_alone: bool) -> list[KernelValues | OwenValues]:
         found = [explain(question, row, baselines, plain, limits, is_alone) for row in range(question.num_rows)]
         _check_ends(plain, np.array([each.output for each in found]), np.array([each.base for each in found]))
         return found
@@ -97,7 +101,7 @@ def _kernel(
     sizes = [each[0].numel() for each in question.inputs]
 
     def f(rows: NDArray[np.floating]) -> Any:
-        parts = torch.from_numpy(rows).split(sizes, dim=1)
+        parts = torch.split(torch.from_numpy(rows), sizes, dim=1)
         inputs = [
             part.to(own).reshape(len(rows), *own.shape[1:]) for part, own in zip(parts, asked.inputs, strict=True)
         ]

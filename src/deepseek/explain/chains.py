@@ -61,7 +61,7 @@ def chained(
     layers: Sequence[nn.Module], rows: Tensor, baselines: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Contributions (N, B, P) to the outputs `target` (N,), the answers to baselines (N, B) and rows (N,)."""
-    num_rows, sizes = len(rows), (len(rows), len(baselines))
+    num_rows, sizes = len(rows), [len(rows), len(baselines)]
     with torch.no_grad():
         state = torch.cat([rows, baselines])
         seen = [state]
@@ -78,8 +78,7 @@ def chained(
             if type(layer) is nn.Linear:
                 factors = factors @ layer.weight
                 continue
-            z, base = seen[at].split(sizes)
-            y, after = seen[at + 1].split(sizes)
+            (z, base), (y, after) = (torch.split(each, sizes) for each in seen[at : at + 2])
             factors = factors * secant(_bend(layer), z.unsqueeze(1), base, y.unsqueeze(1), after)
         values = factors * (rows[:, None] - baselines)
         return values, other.t()[target], answer.gather(1, target[:, None])[:, 0]

@@ -171,9 +171,11 @@ def _path(question: Question, plain: PlainRun, trace: Trace, chosen: Options, wh
     steps = trace.integral
     return LayerPath(
         layers=tuple(layers), edges=tuple(edge for edge in _edges(trace, chosen) if edge.row < num_rows),
-        output=plain.output[:num_rows], base_value=plain.base[:num_rows], target=tuple(rows(trace.target, int).tolist()),
+        output=plain.output[:num_rows], base_value=plain.base[:num_rows],
+        target=tuple(rows(trace.target, int).tolist()),
         margin=margin, decided_at=_decided(layers, margin), method=METHODS[trace.rule], why=why,
-        tolerance=chosen.tolerance, scale=plain.scale[:num_rows], num_steps=1 if steps is None else int(steps.num_steps.max()),
+        tolerance=chosen.tolerance, scale=plain.scale[:num_rows],
+        num_steps=1 if steps is None else int(steps.num_steps.max()),
         is_partial=steps is not None and steps.is_partial, notes=(*_notes(trace, rows(change), layers), *left_out),
     )  # fmt: skip
 

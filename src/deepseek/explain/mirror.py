@@ -28,11 +28,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from deepseek.errors import ExplainError
+from deepseek.explain.fidelity.places import Places, follow, placed, places_of
 from deepseek.explain.fidelity.reads import READS, place_of_call
 from deepseek.explain.fidelity.signatures import bind, first_operand
 
 _TWIN = "_deepseek_twin"
-_PLACES = "_deepseek_places"
 _ATTENTION = "_deepseek_attention"
 _MANY_HEADS = "multi_head_attention_forward"  # hides its heads, so that it is done step by step in every run
 _LINEAR_NAMES = """
@@ -86,12 +86,12 @@ class Call:
         if self._arguments is None:
             found = bind(self.func, self.name, self.args, self.kwargs)
             if found is None:
-                raise UnknownCall(self.name)
+                raise UnknownCallError(self.name)
             self._arguments = found
         return self._arguments.get(name, default)
 
 
-class UnknownCall(Exception):
+class UnknownCallError(Exception):
     """Arguments that fit no signature that is known: a rule cannot read them."""
 
 
@@ -110,15 +110,6 @@ class Leaf:
     places: Tensor | None = (
         None  # of looked up ids: where each stands in the flat input; -1 for one of the module's own
     )
-
-
-@dataclass(slots=True)
-class Places:
-    """Where ids come from: they are moved about before they are looked up."""
-
-    source: int
-    flat: Tensor  # of the shape of the ids
-    row_size: int
 
 
 @dataclass(slots=True)
@@ -165,8 +156,7 @@ class Mirror(TorchFunctionMode):
             given, base = given.repeat(times), base.repeat(times)
         ids = twinned(given.clone(), base.clone())
         places = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
-        setattr(ids, _PLACES, Places(source, places, ids[0].numel()))
-        return ids
+        return placed(ids, Places(source, places, ids[0].numel()))
 
     def _leaf(self, given: Tensor, base: Tensor, source: int, places: Places | None = None) -> Tensor:
         """Of real numbers, or of what was looked up for ids at `places`."""
@@ -180,7 +170,7 @@ class Mirror(TorchFunctionMode):
             else:  # ids were repeated for the steps
                 given = base + steps.flatten()[places.flat.clamp_min(0) // places.row_size][..., None] * change
         leaf = given.clone().requires_grad_()
-        self.seen.leaves.append(Leaf(leaf, change, source, places is not None, places and places.flat))
+        self.seen.leaves.append(Leaf(leaf, change, source, places is not None, None if places is None else places.flat))
         return leaf
 
     def __torch_function__(
@@ -216,7 +206,7 @@ class Mirror(TorchFunctionMode):
         rule = RULES.get(call.name)
         try:
             return None if rule is None else rule(call)
-        except UnknownCall:
+        except UnknownCallError:
             return None
 
     def _mirrored(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
@@ -231,11 +221,10 @@ class Mirror(TorchFunctionMode):
                 self.seen.branches[f"{name.strip('_')} ({place_of_call()})"] = None
             return result
         operands = _flat([*args, *kwargs.values()])
-        _follow(func, args, kwargs, result)
-        of_reals = any(twin_of(each) is not None and not hasattr(each, _PLACES) for each in operands)
-        if not of_reals and any(each.dtype == torch.bool for each in _flat([result])):
-            if not all(map(torch.equal, _flat([result]), _flat([other]))):
-                self.seen.branches[f"a mask of ids ({place_of_call()})"] = None
+        follow(_name_of(func)[0], func, args, kwargs, operands, _flat([result]))
+        of_reals = any(twin_of(each) is not None and places_of(each) is None for each in operands)
+        if not of_reals and _are_other_masks(_flat([result]), _flat([other])):
+            self.seen.branches[f"a mask of ids ({place_of_call()})"] = None
         return _paired(result, other, of_reals)
 
     def _see_plain(self, name: str, result: Any) -> None:
@@ -259,7 +248,7 @@ def lookup(call: Call) -> Tensor | None:
     ids = call.argument("input")
     if twin_of(ids) is None:
         return None
-    places = getattr(ids, _PLACES, None)
+    places = places_of(ids)
     if places is None:
         raise ExplainError(
             f"ids are looked up that cannot be followed back to the input ({place_of_call()})",
@@ -271,37 +260,6 @@ def lookup(call: Call) -> Tensor | None:
     mirror = call.mirror
     leaf = mirror._leaf(given, base, places.source, places)
     return leaf.clone() if mirror.steps is not None else twinned(leaf.clone(), base)
-
-
-_MOVES = frozenset(
-    """view view_as reshape permute transpose t swapaxes movedim flatten unflatten squeeze unsqueeze expand expand_as
-    repeat repeat_interleave tile getitem chunk split unbind narrow select index_select roll flip get""".split()
-)
-_JOINS = frozenset(["cat", "concat", "concatenate", "stack", "hstack", "vstack"])
-
-
-def _follow(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
-    """Hands on where ids come from."""
-    if not any(hasattr(each, _PLACES) for each in _flat([*args, *kwargs.values()])):
-        return
-    name, ids = _name_of(func)[0], first_operand(args, kwargs)
-    first: Places | None = getattr(ids, _PLACES, None)
-    if name in _JOINS and args and isinstance(args[0], (tuple, list)):
-        parts = [getattr(each, _PLACES, None) for each in args[0]]
-        flat = [torch.full_like(each, -1) if part is None else part.flat for each, part in zip(args[0], parts)]
-        first = next(part for part in parts if part is not None)
-        moved = func(flat, *args[1:], **kwargs) if len({part.source for part in parts if part}) == 1 else None
-    elif first is not None and name == "pad":
-        moved = func(first.flat, *args[1:2], **{**kwargs, "value": -1})
-    elif first is not None and name in _MOVES and args:
-        moved = func(first.flat, *args[1:], **kwargs)
-    elif first is not None and isinstance(result, Tensor) and result.shape == first.flat.shape:
-        moved = first.flat
-    else:
-        moved = None
-    for each, flat_places in zip(_flat([result]), _flat([moved]), strict=False):
-        if first is not None and not each.is_floating_point():
-            setattr(each, _PLACES, Places(first.source, flat_places, first.row_size))
 
 
 def _put(target: Tensor, result: Tensor) -> Tensor:
@@ -331,6 +289,12 @@ def _give_twin(target: Any) -> None:
     if beside is not None and beside.stride() == whole.stride():
         start = target.storage_offset() - whole.storage_offset() + beside.storage_offset()
         twinned(target, beside.as_strided(target.shape, target.stride(), start))
+
+
+def _are_other_masks(masks: list[Tensor], others: list[Tensor]) -> bool:
+    """Whether yes and no are said of other places in the run on the baseline."""
+    are_masks = any(each.dtype == torch.bool for each in masks)
+    return are_masks and not all(map(torch.equal, masks, others))
 
 
 def _are_same(value: Any, other: Any) -> bool:

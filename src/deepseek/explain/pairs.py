@@ -265,8 +265,8 @@ def _flat(question: Question, leaves: list[Leaf], parts: list[Tensor], num_steps
         if leaf.places is not None:
             _add_tokens(found[leaf.source].view(-1), leaf, part, num_steps)
             continue
-        part = part if num_steps is None else contract(part, leaf.tensor.detach(), num_steps)
-        found[leaf.source] += part.flatten(1).to(found[leaf.source])
+        summed = part if num_steps is None else contract(part, leaf.tensor.detach(), num_steps)
+        found[leaf.source] += summed.flatten(1).to(found[leaf.source])
     return torch.cat(found, dim=1)
 
 

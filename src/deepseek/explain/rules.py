@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -51,7 +52,8 @@ def unary(call: Call) -> Tensor | None:
     if "out" in kwargs:
         return None
     beside = [each.shape for each in (*rest, *kwargs.values()) if isinstance(each, Tensor)]
-    if beside and (shape := torch.broadcast_shapes(z.shape, *beside)) != z.shape:
+    shape = torch.Size(np.broadcast_shapes(z.shape, *beside))
+    if shape != z.shape:
         if call.in_place:
             return None
         with call.mirror:

@@ -68,6 +68,12 @@ def normed_in_place(x: Tensor) -> Tensor:
     return x.mul_(3.0)
 
 
+def halved(x: Tensor) -> Tensor:
+    while x.norm() > 1:
+        x = x / 2
+    return x
+
+
 LINEAR: dict[str, Function] = {
     "identity": lambda x: x,
     "neg": lambda x: -x,
@@ -250,16 +256,10 @@ JUMPS: dict[str, Function] = {
     "if on data": lambda x: x * 3 if x[0, 0].sum() > 0.9 else x,
     "item": lambda x: x / (1 + abs(x[0, 0, 0].item())),
     "numpy": lambda x: x * float(np.tanh(x.detach().numpy()).sum()),
-    "while on data": lambda x: halved(x),
+    "while on data": halved,
     "a row of a mask": lambda x: torch.zeros_like(x).masked_scatter(x > 0, x[x > 0] * 2),
     "clip by a float": lambda x: x.clamp(max=float(x.mean())),
 }
-
-
-def halved(x: Tensor) -> Tensor:
-    while x.norm() > 1:
-        x = x / 2
-    return x
 
 
 def given(num_rows: int = 2) -> tuple[Tensor, Tensor]:

@@ -183,7 +183,9 @@ def test_what_is_no_number_is_not_handed_on(method: str) -> None:
         assert "not finite: the module has no slope there" in refusal
     else:
         assert np.isfinite(found.values).all()
-        assert found.is_partial  # slopes do not tell of the jump at 0
+        # Slopes do not tell of the jump at 0: that is said, or lies within the error that is.
+        error = 0.0 if found.error is None else 4 * found.error.sum()
+        assert found.is_partial or abs(found.residual[0]) <= error
     values = explain(net, x, base).values[0]  # each number by itself: log x - log 0.5, or x - log 0.5
     np.testing.assert_allclose(values, [np.log(2), -1 + np.log(2), np.log(4), np.log(2)], atol=1e-6)
 

@@ -1,6 +1,6 @@
 """What the module itself answers, and whether an explanation's own runs of it have answered the same.
 
-    plain = plain_run(question, baselines, max_rows)      one run on copies of the inputs, one on copies of the baselines
+    plain = plain_run(question, baselines, max_rows)      on copies of inputs and of baselines
     plain.check(answers, bases, rows, chosen, branches)   ExplainError where the runs behind an explanation differ
     with in_words("..."):                                 errors of the module as an ExplainError
 

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 #: Calls that hand values to Python.
-READS = frozenset(
-    """__bool__ __int__ __float__ __complex__ __index__ __array__ __contains__ item tolist numpy equal allclose
-    is_nonzero""".split()
-)
+_READ_NAMES = """
+    __bool__ __int__ __float__ __complex__ __index__ __array__ __contains__ item tolist numpy equal allclose is_nonzero
+"""
+READS = frozenset(_READ_NAMES.split())
 _MARK = "_deepseek_of_input"
 _TORCH = str(Path(torch.__file__).parent)
 _OWN = str(Path(__file__).parents[1])

@@ -109,21 +109,19 @@ def _fits(value: Any, kind: str) -> bool:
     """Whether torch takes a value for a parameter of this type."""
     if kind.startswith("Optional["):
         return value is None or _fits(value, kind[len("Optional[") : -1])
-    if kind == "Tensor":
-        return isinstance(value, Tensor)
-    if kind == "bool":
-        return isinstance(value, bool)
-    if kind in {"int", "SymInt"}:
-        return isinstance(value, (int, *_NOT_INTEGERS)) and not isinstance(value, bool)
-    if kind in {"number", "float", "Scalar"}:
-        return isinstance(value, (int, float, complex)) and not isinstance(value, bool)
-    if kind.startswith("List[int]"):
-        if isinstance(value, int):
-            return kind.endswith(" or int") and not isinstance(value, bool)
-        return isinstance(value, (tuple, list)) and all(isinstance(each, int) for each in value)
-    if kind == "List[Tensor]":
-        return isinstance(value, (tuple, list)) and all(isinstance(each, Tensor) for each in value)
-    return isinstance(value, str) if kind == "str" else True
+    if kind.startswith("List["):
+        if isinstance(value, (tuple, list)):
+            return all(_fits(each, kind[len("List[") :].split("]", maxsplit=1)[0]) for each in value)
+        return kind.endswith(" or int") and _fits(value, "int")
+    types = _TYPES.get(kind)
+    return types is None or (isinstance(value, types) and (kind == "bool" or not isinstance(value, bool)))
+
+
+#: What stands for a type of TorchScript in Python; yes and no are no numbers there.
+_TYPES: dict[str, Any] = {
+    "Tensor": Tensor, "bool": bool, "str": str, "float": (int, float), "number": (int, float, complex),
+    "int": (int, *_NOT_INTEGERS), "SymInt": (int, *_NOT_INTEGERS),
+}  # fmt: skip
 
 
 def first_operand(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
