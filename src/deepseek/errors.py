@@ -83,6 +83,13 @@ class ExtraError(InputError):
     code = "not_installed"
 
 
+class ExplainError(InputError):
+    """A model whose answer cannot be explained in the way that was asked for: it goes another way for other data, it
+    answers by chance, it has no gradient. The message names the cause where it is known."""
+
+    code = "not_explainable"
+
+
 class CheckError(DeepseekError):
     """A stated limit or check is not met: parity, a leak, a quality limit."""
 

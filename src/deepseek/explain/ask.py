@@ -10,16 +10,31 @@ Shapes: N rows, K outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
+from deepseek.explain.fidelity.lookups import Lookups
 
 Target = int | Callable[[Any], Tensor] | None
 Given = Tensor | Sequence[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayFunction:
+    """A function of one array (M, ...) as one of a tensor."""
+
+    function: Callable[..., Any]
+    dtype: Any  # of the arrays that it takes
+
+    def __call__(self, rows: Tensor, **fixed: Any) -> Tensor:
+        return torch.as_tensor(np.asarray(self.function(rows.numpy().astype(self.dtype), **fixed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +52,13 @@ class Question:
         return len(self.inputs[0])
 
     def answer(self, inputs: Sequence[Tensor], times: int = 1) -> Tensor:
-        """(times * N, K): the module's answer, or with a callable target what it makes of it, (times * N, 1)."""
+        """(times * N, K): the module's answer, or with a callable target what it makes of it, (times * N, 1). The
+        module gets copies of what is fixed, for it may write to them; `inputs` are handed on as they are."""
         try:
             given = self.module(*inputs, **self._repeated(times))
         except IndexError as error:
+            with suppress(IndexError), Lookups():  # the same again, for the id that is not there
+                self.module(*inputs, **self._repeated(times))
             raise InputError(
                 f"the module looks up what is not there: {error}", expected="ids and places that its tables have",
                 fix="shorten the text to the model's limit, or use the tokenizer that belongs to the model",
@@ -69,7 +87,9 @@ class Question:
     @staticmethod
     def of(answer: Tensor, target: Tensor) -> Tensor:
         """(rows,) of an answer whose rows are those of `target`, several times over."""
-        return answer.gather(1, target.repeat(len(answer) // len(target))[:, None])[:, 0]
+        if len(answer) > len(target):
+            target = target.repeat(len(answer) // len(target))
+        return answer.gather(1, target[:, None])[:, 0]
 
     def rows(self, places: slice | Tensor) -> Question:
         """Some of its rows."""
@@ -82,12 +102,16 @@ class Question:
 
     def _repeated(self, times: int) -> dict[str, Any]:
         """What is fixed, for all rows `times` over."""
-        if times == 1:
-            return dict(self.fixed)
         return {
-            name: value.repeat(times, *(1 for _ in value.shape[1:])) if self._is_by_row(value) else value
+            name: value.repeat(times, *(1 for _ in value.shape[1:])) if self._is_by_row(value)
+            else value.clone() if isinstance(value, Tensor) else value
             for name, value in self.fixed.items()
-        }
+        }  # fmt: skip
+
+    @property
+    def is_fixed_by_row(self) -> bool:
+        """Whether something that is fixed belongs to single rows."""
+        return any(map(self._is_by_row, self.fixed.values()))
 
 
 def ask(
@@ -124,7 +148,7 @@ def check_inputs(module: Callable[..., Any], inputs: tuple[Tensor, ...]) -> None
             f"the inputs have {counts} rows", expected="the same number of rows, at least one", fix="cut them"
         )
     for place, each in enumerate(inputs):
-        if each.is_floating_point() and not torch.isfinite(each).all():
+        if each.is_floating_point() and not is_finite(each):
             row = int((~torch.isfinite(each.flatten(1))).any(1).nonzero()[0]) if each.ndim > 1 else 0
             raise InputError(
                 f"input {place} is not finite in row {row}", expected="numbers", fix="fill in what is missing before"
@@ -152,19 +176,25 @@ def check_baselines(inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...], *
                 expected=f"{row}, or rows of that shape: one, or as many as the input has",
                 fix="give a baseline with the input's own features in their order",
             )
-        if base.is_floating_point() and not torch.isfinite(base).all():
+        if base.is_floating_point() and not is_finite(base):
             raise InputError(f"the baseline of input {place} is not finite", expected="numbers", fix="fill it in")
 
 
 def check_answers(answer: Tensor, what: str) -> None:
     """InputError for a module that answers nothing that can be explained."""
-    bad = ~torch.isfinite(answer.detach())
-    if bad.any():
+    answer = answer.detach()
+    if not is_finite(answer):
+        bad = ~torch.isfinite(answer)
         row = int(bad.any(1).nonzero()[0])
         raise InputError(
             f"the model answers {answer[row].tolist()} for {what} {row}", expected="finite numbers",
             fix="see why the model gives NaN or infinity there; what is not a number has no reasons",
         )  # fmt: skip
+
+
+def is_finite(numbers: Tensor) -> bool:
+    """Whether all are; their sum tells, unless it is too large itself."""
+    return isfinite(numbers.sum().item()) or bool(torch.isfinite(numbers).all())
 
 
 def _is_random(part: nn.Module) -> bool:

@@ -1,7 +1,7 @@
 """DeepLIFT of a plain chain of layers, as perceptrons are: every row runs once, not once for each of its baselines.
 
     layers = chain_of(module)                                      None for whatever is no chain
-    values, base, output, target = chained(layers, rows, baselines, target_of)
+    values, base, output = chained(layers, rows, baselines, target)
 
 Linear layers multiply by their weights and bends by their secants (secants.py), from the answer back to the input, so
 neither twins nor a graph are needed: rows and baselines run side by side, only their differences are made for pairs.
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.explain.ask import check_answers
 from deepseek.explain.secants import secant
 
 #: One number in, one number out. By their exact classes: what derives from them may do something else.
@@ -59,10 +58,10 @@ def _bend(layer: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def chained(
-    layers: Sequence[nn.Module], rows: Tensor, baselines: Tensor, target_of: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Contributions (N, B, P), the answers to baselines (N, B) and rows (N,), and which output is meant (N,)."""
-    num_rows = len(rows)
+    layers: Sequence[nn.Module], rows: Tensor, baselines: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Contributions (N, B, P) to the outputs `target` (N,), the answers to baselines (N, B) and rows (N,)."""
+    num_rows, sizes = len(rows), [len(rows), len(baselines)]
     with torch.no_grad():
         state = torch.cat([rows, baselines])
         seen = [state]
@@ -73,16 +72,13 @@ def chained(
                 state = _bend(layer)(state)
             seen.append(state)
         answer, other = state[:num_rows], state[num_rows:]
-        check_answers(answer, "row")
-        check_answers(other, "baseline")
-        target = target_of(answer)
-        factors = functional.one_hot(target, answer.shape[1]).to(answer)[:, None]  # (N, 1 or B, width)
+        factors = torch.zeros_like(answer).scatter_(1, target[:, None], 1.0)[:, None]  # (N, 1 or B, width)
         for at in reversed(range(len(layers))):
             layer = layers[at]
             if type(layer) is nn.Linear:
                 factors = factors @ layer.weight
                 continue
-            (z, base), (y, after) = ((each[:num_rows, None], each[None, num_rows:]) for each in seen[at : at + 2])
-            factors = factors * secant(_bend(layer), z, base, y, after)
+            (z, base), (y, after) = (torch.split(each, sizes) for each in seen[at : at + 2])
+            factors = factors * secant(_bend(layer), z.unsqueeze(1), base, y.unsqueeze(1), after)
         values = factors * (rows[:, None] - baselines)
-        return values, other.t()[target], answer.gather(1, target[:, None])[:, 0], target
+        return values, other.t()[target], answer.gather(1, target[:, None])[:, 0]

@@ -59,7 +59,7 @@ def trust(
             fix="give that of these inputs",
         )  # fmt: skip
     with torch.no_grad():
-        targets = question.target_of(question.answer(question.inputs))
+        targets = question.target_of(question.answer([each.clone() for each in question.inputs]))
     near = _sensitivity(question, attribution, explain, chosen)
     found = []
     for row in range(question.num_rows):

@@ -95,23 +95,23 @@ def contract(grads: Tensor, values: Tensor, num_steps: int) -> Tensor:
 
 def integrate(
     measure: Measure,
-    scale: Tensor,
+    limit: Tensor,
     *,
-    tolerance: float,
     max_steps: int,
     max_rows: int,
     time_limit_s: float | None = None,
 ) -> Integral:
-    """Panels from 0 to 1 in every row, halved until a row's errors sum to at most `tolerance` * `scale` (N,), the row
-    has used `max_steps`, or the time is over. A run has at most `max_rows` steps of all rows together, or one panel."""
-    start, num_rows = time.perf_counter(), len(scale)
+    """Panels from 0 to 1 in every row, halved until a row's errors sum to at most its `limit` (N,), the row has
+    used `max_steps`, or the time is over. A run has at most `max_rows` steps of all rows together, or one panel."""
+    start, num_rows = time.perf_counter(), len(limit)
     rows = torch.arange(num_rows)
     panels = _measured(measure, rows, torch.tensor([[0.0, 1.0]]).double().repeat(num_rows, 1), FIRST_STEPS, max_rows)
     used = torch.full((num_rows,), FIRST_STEPS)
-    limit = tolerance * scale.cpu().double()
+    limit = limit.cpu().double()
     while True:
         total = torch.zeros(num_rows, dtype=torch.float64).index_add_(0, panels.rows, panels.error)
         late = time_limit_s is not None and time.perf_counter() - start >= time_limit_s
+        # What is not a number is not open: no halving makes it one.
         open_ = (total > limit) & (used + 2 * LATER_STEPS <= max_steps)
         if late or not open_.any():
             break
@@ -125,7 +125,7 @@ def integrate(
         kept[chosen] = False
         panels = panels.take(kept.nonzero()[:, 0]).with_(new)
     parts = [part.new_zeros(num_rows, *part.shape[1:]).index_add_(0, panels.rows, part) for part in panels.parts]
-    return Integral(parts, total, used, bool((total > limit).any()))
+    return Integral(parts, total, used, not bool((total <= limit).all()))
 
 
 def _worst(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) -> Tensor:

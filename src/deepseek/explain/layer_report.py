@@ -60,21 +60,29 @@ class LayerPath:
     def ledger(self) -> list[dict[str, Any]]:
         """One line a layer: {"layer", "kind", "is_cut", "sum", "change", "residual", "relative", "bypassed",
         "passes"}. Of several rows the one with the largest residual stands for all; "passes" is None for a branch, the
-        rest of which is "bypassed"."""
-        change = self.output - self.base_value
+        rest of which is "bypassed". Several inputs have a line each, and one of all of them: "inputs"."""
         lines: list[dict[str, Any]] = []
+        inputs = [layer for layer in self.layers if layer.kind == "input"]
         for layer in self.layers:
-            relative = np.abs(layer.residual) / self.scale
-            row = int(relative.argmax())
-            line = {"layer": layer.name, "kind": layer.kind, "is_cut": layer.is_cut, "row": row}
-            line |= {"sum": float(layer.sum[row]), "change": float(change[row])}
-            if layer.is_cut:
-                line |= {"residual": float(layer.residual[row]), "relative": float(relative[row])}
-                line |= {"bypassed": None, "passes": bool((relative <= self.tolerance).all())}
-            else:
-                line |= {"residual": None, "relative": None, "bypassed": float(layer.residual[row]), "passes": None}
-            lines.append(line)
+            lines.append(self._line(layer.name, layer.kind, layer.is_cut, layer.sum))
+            if len(inputs) > 1 and layer is inputs[-1]:  # each is a part, all of them are the whole
+                lines.append(self._line("inputs", "input", True, np.sum([each.sum for each in inputs], axis=0)))
         return lines
+
+    def _line(self, name: str, kind: str, is_cut: bool, total: Float64) -> dict[str, Any]:
+        """Of a layer whose contributions sum to `total` (N,)."""
+        change = self.output - self.base_value
+        residual = change - total
+        relative = np.nan_to_num(np.abs(residual) / self.scale, nan=np.inf)
+        row = int(relative.argmax())
+        line = {"layer": name, "kind": kind, "is_cut": is_cut, "row": row}
+        line |= {"sum": float(total[row]), "change": float(change[row])}
+        if is_cut:
+            passes = bool((relative <= self.tolerance).all())
+            return line | {
+                "residual": float(residual[row]), "relative": float(relative[row]), "bypassed": None, "passes": passes,
+            }  # fmt: skip
+        return line | {"residual": None, "relative": None, "bypassed": float(residual[row]), "passes": None}
 
     @property
     def passes(self) -> bool:

@@ -21,11 +21,13 @@ import numpy as np
 import torch
 
 from deepseek.contracts import Float64
+from deepseek.errors import ExplainError
 from deepseek.explain.ask import Given, Question, Target, ask
+from deepseek.explain.fidelity.plain import PlainRun, plain_run_of_pairs
 from deepseek.explain.integral import FIRST_STEPS
 from deepseek.explain.layer_report import LayerPath, LayerReport
 from deepseek.explain.margins import Ablation, ablations, margin_of, margins
-from deepseek.explain.traces import Layer, Rule, Trace, forward, scale_of, sum_rows, trace_of, unmistakable
+from deepseek.explain.traces import Layer, Rule, Trace, forward, sum_rows, trace_of, unmistakable
 from deepseek.explain.units import Edge, axis_of, by_unit, edges_between
 
 #: A layer's margin, how it was found, its ablation.
@@ -70,8 +72,10 @@ def layer_path(
     `rule`: "pairs" costs one forward pass on both and one backward pass, "integral" 9 steps or more; "auto" takes
     pairs, and the integral where the ledger of pairs fails.
 
-    InputError for what does not fit together, CheckError when the ledger fails in the end. A path that ran out of time
-    is returned as it is, with is_partial.
+    Both ends, `output` and `base_value`, are those of plain runs of the module. InputError for what does not fit
+    together, ExplainError for a module that does not answer the same when input and baseline run side by side (a branch
+    in Python on data), CheckError when the ledger fails in the end. A path that ran out of time is returned as it is,
+    with is_partial.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU())
     >>> _ = torch.nn.init.eye_(net[0].weight)
@@ -82,84 +86,125 @@ def layer_path(
     chosen = options or Options()
     question = ask(module, inputs, baseline, target, fixed)
     num_rows = question.num_rows
-    trace = None if rule == "integral" else _find(question, "pairs", chosen)
-    more = unmistakable((forward(question, None) if trace is None else trace.run).tensors, num_rows)
+    plain = plain_run_of_pairs(question, chosen.tolerance, chosen.max_rows)
+    pairs = None if rule == "integral" else _tried(question, plain, chosen)
+    run = pairs.run if isinstance(pairs, Trace) else forward(question, _at_inputs(num_rows))
+    more = unmistakable(run.tensors, num_rows)
     if more > num_rows:  # an axis of steps is as long as that of the rows: a row more, which is left out in the end
         question = question.rows(torch.arange(more).clamp(max=num_rows - 1))
-        trace = None if rule == "integral" else _find(question, "pairs", chosen)
-    trace, why = _chosen(question, rule, trace, chosen)
-    path = _path(question, trace, chosen, why, num_rows)
-    return path if path.is_partial else path.check()
+        plain = plain_run_of_pairs(question, chosen.tolerance, chosen.max_rows)
+        pairs = None if rule == "integral" else _tried(question, plain, chosen)
+    trace, why = _chosen(question, plain, rule, pairs, chosen)
+    path = _path(question, plain, trace, chosen, why, num_rows)
+    return path if path.is_partial and chosen.time_limit_s is not None else path.check()
 
 
-def _find(question: Question, rule: Rule, chosen: Options) -> Trace:
+def _at_inputs(num_rows: int) -> torch.Tensor:
+    """One step, at the end of the line."""
+    return torch.ones(1, num_rows, dtype=torch.float64)
+
+
+def _find(question: Question, plain: PlainRun, rule: Rule, chosen: Options) -> Trace:
     return trace_of(
-        question, rule, tolerance=chosen.tolerance, max_steps=chosen.max_steps, max_rows=chosen.max_rows,
-        time_limit_s=chosen.time_limit_s, keep=chosen.edges,
+        question, rule, plain, max_steps=chosen.max_steps, max_rows=chosen.max_rows, time_limit_s=chosen.time_limit_s,
+        keep=chosen.edges,
     )  # fmt: skip
 
 
-def _chosen(question: Question, rule: str, pairs: Trace | None, chosen: Options) -> tuple[Trace, str]:
+def _tried(question: Question, plain: PlainRun, chosen: Options) -> Trace | ExplainError:
+    """By pairs, or why that is no way."""
+    try:
+        return _find(question, plain, "pairs", chosen)
+    except ExplainError as error:
+        return error
+
+
+def _chosen(
+    question: Question, plain: PlainRun, rule: str, pairs: Trace | ExplainError | None, chosen: Options
+) -> tuple[Trace, str]:
     """(trace, why that one)."""
     if pairs is None:
-        return _find(question, "integral", chosen), "asked for"
+        return _find(question, plain, "integral", chosen), "asked for"
+    if isinstance(pairs, Trace):
+        if rule == "pairs":
+            return pairs, "asked for"
+        worst = _worst(plain, pairs)
+        if worst <= chosen.tolerance:
+            return pairs, "the rule of pairs balances at every layer, and is the cheapest"
+        because = f" (no rule for {', '.join(pairs.run.seen.plain)})" if pairs.run.seen.plain else ""
+        return (
+            _find(question, plain, "integral", chosen), f"the rule of pairs misses {worst:.2g} of the change{because}"
+        )  # fmt: skip
     if rule == "pairs":
-        return pairs, "asked for"
-    worst = _worst(question, pairs)
-    if worst <= chosen.tolerance:
-        return pairs, "the rule of pairs balances at every layer, and is the cheapest"
-    because = f" (no rule for {', '.join(pairs.run.seen.plain)})" if pairs.run.seen.plain else ""
-    return _find(question, "integral", chosen), f"the rule of pairs misses {worst:.2g} of the change{because}"
+        raise pairs
+    try:
+        return _find(question, plain, "integral", chosen), f"the rule of pairs does not fit: {pairs.message}"
+    except ExplainError as error:
+        raise pairs from error
 
 
-def _worst(question: Question, trace: Trace) -> float:
-    """The largest relative residual of a cut."""
-    change, scale = _change(question, trace)
+def _worst(plain: PlainRun, trace: Trace) -> float:
+    """The largest relative residual of a cut; the inputs are one together."""
     sums = [sum_rows(trace.parts[layer.place]) for layer in trace.layers if layer.is_cut]
-    return max((float(((each - change).abs() / scale).max()) for each in sums), default=0.0)
+    inputs = [sum_rows(trace.parts[layer.place]) for layer in trace.layers if layer.kind == "input"]
+    sums.append(torch.stack(inputs).sum(0))
+    change = plain.output - plain.base
+    relative = [np.abs(each.cpu().numpy() - change) / plain.scale for each in sums]
+    return max(float(np.nan_to_num(each, nan=np.inf).max()) for each in relative)
 
 
-def _change(question: Question, trace: Trace) -> tuple[torch.Tensor, torch.Tensor]:
-    own, base = (question.of(each, trace.target).double() for each in (trace.answer, trace.base_answer))
-    return own - base, scale_of(own - base, trace.answer.double())
-
-
-def _path(question: Question, trace: Trace, chosen: Options, why: str, num_rows: int) -> LayerPath:
+def _path(question: Question, plain: PlainRun, trace: Trace, chosen: Options, why: str, num_rows: int) -> LayerPath:
     """Of the first `num_rows`."""
 
     def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
         return tensor[:num_rows].detach().cpu().numpy().astype(dtype)
 
-    change, scale = _change(question, trace)
+    _check_finite(trace)
+    change = torch.from_numpy(plain.output - plain.base).to(trace.answer.device)
+    beside, left_out = _beside(question, plain, trace, chosen)
     layers = [
         _layer(layer, trace.parts[layer.place], change, chosen, extra, rows)
-        for layer, extra in zip(trace.layers, _beside(question, trace, chosen), strict=True)
+        for layer, extra in zip(trace.layers, beside, strict=True)
         if len(trace.parts[layer.place]) == len(change)
     ]
     margin = rows(margin_of(trace.answer, trace.target))
     steps = trace.integral
     return LayerPath(
         layers=tuple(layers), edges=tuple(edge for edge in _edges(trace, chosen) if edge.row < num_rows),
-        output=rows(question.of(trace.answer, trace.target)),
-        base_value=rows(question.of(trace.base_answer, trace.target)), target=tuple(rows(trace.target, int).tolist()),
+        output=plain.output[:num_rows], base_value=plain.base[:num_rows],
+        target=tuple(rows(trace.target, int).tolist()),
         margin=margin, decided_at=_decided(layers, margin), method=METHODS[trace.rule], why=why,
-        tolerance=chosen.tolerance, scale=rows(scale), num_steps=1 if steps is None else int(steps.num_steps.max()),
-        is_partial=steps is not None and steps.is_partial, notes=tuple(_notes(trace, rows(change), layers)),
+        tolerance=chosen.tolerance, scale=plain.scale[:num_rows],
+        num_steps=1 if steps is None else int(steps.num_steps.max()),
+        is_partial=steps is not None and steps.is_partial, notes=(*_notes(trace, rows(change), layers), *left_out),
     )  # fmt: skip
 
 
-def _beside(
-    question: Question, trace: Trace, chosen: Options
-) -> list[tuple[torch.Tensor | None, str, Ablation | None]]:
-    """For each layer its margin, how that was found, and its ablation."""
-    ends = trace if trace.rule == "pairs" or not (chosen.margins or chosen.ablation) else _ends(question, chosen)
+def _check_finite(trace: Trace) -> None:
+    for layer in trace.layers:
+        if not torch.isfinite(trace.parts[layer.place]).all():
+            raise ExplainError(
+                f"contributions of layer {layer.name!r} are not finite: the module has no slope there",
+                expected="an operator that has one, where the answer depends on it",
+                fix='explain it as a black box: explain(module, inputs, method="kernel")',
+            )  # fmt: skip
+
+
+def _beside(question: Question, plain: PlainRun, trace: Trace, chosen: Options) -> tuple[list[Beside], tuple[str, ...]]:
+    """For each layer its margin, how that was found, and its ablation; and why they are left out where they are."""
+    if not (chosen.margins or chosen.ablation):
+        return [(None, "", None)] * len(trace.layers), ()
+    try:
+        ends = trace if trace.rule == "pairs" else _ends(question, plain, chosen)
+    except ExplainError as error:
+        return [(None, "", None)] * len(trace.layers), (f"margins and ablations are left out: {error.message}",)
     found: list[tuple[torch.Tensor | None, str]] = [(None, "")] * len(trace.layers)
     if chosen.margins:
         found = margins(question, trace, ends, max_rows=chosen.max_rows)
     removed: dict[int, Ablation] = {}
     if chosen.ablation:
         removed = ablations(question, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
-    return [(*margin, removed.get(place)) for place, margin in enumerate(found)]
+    return [(*margin, removed.get(place)) for place, margin in enumerate(found)], ()
 
 
 def _layer(
@@ -189,11 +234,9 @@ METHODS = {
 }
 
 
-def _ends(question: Question, chosen: Options) -> Trace:
+def _ends(question: Question, plain: PlainRun, chosen: Options) -> Trace:
     """A trace whose run holds input and baseline, for what is put in their places."""
-    return trace_of(
-        question, "pairs", tolerance=1.0, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False
-    )
+    return trace_of(question, "pairs", plain, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False)
 
 
 def _edges(trace: Trace, chosen: Options) -> list[Edge]:

@@ -22,11 +22,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from deepseek.errors import InputError
+from deepseek.errors import ExplainError
+from deepseek.explain.fidelity.places import Places, follow, placed, places_of
+from deepseek.explain.fidelity.reads import READS, place_of_call
+from deepseek.explain.fidelity.signatures import bind, first_operand
 
 _TWIN = "_deepseek_twin"
 _ATTENTION = "_deepseek_attention"
@@ -70,17 +74,25 @@ class Call:
     kwargs: dict[str, Any]
     in_place: bool
 
-    def pair(self, place: int, name: str = "input") -> tuple[Any, Any]:
-        """An argument in both runs."""
-        value = self.argument(place, name)
-        twin = twin_of(value)
-        return value, value if twin is None else twin
+    _arguments: dict[str, Any] | None = None
 
-    def argument(self, place: int, name: str, default: Any = None) -> Any:
-        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+    @property
+    def operand(self) -> Any:
+        """The first argument, which is the only one of most calls."""
+        return first_operand(self.args, self.kwargs)
 
-    def has_twin(self, places: slice) -> bool:
-        return _any_twin(self.args[places]) or _any_twin(list(self.kwargs.values()))
+    def argument(self, name: str, default: Any = None) -> Any:
+        """An argument by the name that it has in the signature; `default` where the signature has no such name."""
+        if self._arguments is None:
+            found = bind(self.func, self.name, self.args, self.kwargs)
+            if found is None:
+                raise UnknownCallError(self.name)
+            self._arguments = found
+        return self._arguments.get(name, default)
+
+
+class UnknownCallError(Exception):
+    """Arguments that fit no signature that is known: a rule cannot read them."""
 
 
 #: What a rule gives: the tensor of the first run with its twin, or None where the rule does not fit these arguments.
@@ -92,8 +104,12 @@ class Leaf:
     """Where an explanation begins: an input, or what was looked up for its ids."""
 
     tensor: Tensor  # (N, ...); with steps (S * N, ...)
-    change: Tensor  # input minus baseline (N, ...)
+    change: Tensor  # input minus baseline (N, ...); of what was looked up with steps (S * N, ...)
+    source: int  # which input
     is_lookup: bool = False
+    places: Tensor | None = (
+        None  # of looked up ids: where each stands in the flat input; -1 for one of the module's own
+    )
 
 
 @dataclass(slots=True)
@@ -111,6 +127,7 @@ class Seen:
     leaves: list[Leaf] = field(default_factory=list)
     heads: list[Heads] = field(default_factory=list)
     plain: dict[str, None] = field(default_factory=dict)  # calls that are not linear and have no rule
+    branches: dict[str, None] = field(default_factory=dict)  # where Python read what differs between the runs
     scope: list[str] = field(default_factory=list)  # names of the modules that run
 
 
@@ -126,30 +143,34 @@ class Mirror(TorchFunctionMode):
     def start(self, inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> list[Tensor]:
         """What to give the module for `inputs` (N, ...) and `baselines`, each of the same shape as its input. With
         steps each has S * N rows: all rows at the first step, then all at the second."""
-        return [self._begin(given, base) for given, base in zip(inputs, baselines, strict=True)]
+        return [self._begin(*pair, source) for source, pair in enumerate(zip(inputs, baselines, strict=True))]
 
-    def _begin(self, given: Tensor, base: Tensor) -> Tensor:
+    def _begin(self, given: Tensor, base: Tensor, source: int) -> Tensor:
         if given.is_floating_point():
             # A copy, so that a module may change its input in place, and the leaf is not the caller's tensor.
-            leaf = self._leaf(given, base, is_lookup=False)
+            leaf = self._leaf(given, base, source)
             value = leaf.clone()
-            return value if self.steps is not None else twinned(value, base)
+            return value if self.steps is not None else twinned(value, base.detach().clone())
         if self.steps is not None:
             times = (len(self.steps), *(1 for _ in given.shape[1:]))
             given, base = given.repeat(times), base.repeat(times)
-        return twinned(given.clone(), base)
+        ids = twinned(given.clone(), base.clone())
+        places = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
+        return placed(ids, Places(source, places, ids[0].numel()))
 
-    def _leaf(self, given: Tensor, base: Tensor, *, is_lookup: bool) -> Tensor:
+    def _leaf(self, given: Tensor, base: Tensor, source: int, places: Places | None = None) -> Tensor:
+        """Of real numbers, or of what was looked up for ids at `places`."""
         given, base = given.detach(), base.detach()
         change = given - base
         if self.steps is not None:
-            if is_lookup:  # ids were repeated for the steps already
-                num_rows = len(given) // len(self.steps)
-                change, base = change[:num_rows], base[:num_rows]
             steps = self.steps.to(change)
-            given = (base + steps.view(*steps.shape, *(1 for _ in change.shape[1:])) * change).flatten(0, 1)
+            if places is None:
+                wide = steps.view(*steps.shape, *(1 for _ in change.shape[1:]))
+                given = (base + wide * change).flatten(0, 1)
+            else:  # ids were repeated for the steps
+                given = base + steps.flatten()[places.flat.clamp_min(0) // places.row_size][..., None] * change
         leaf = given.clone().requires_grad_()
-        self.seen.leaves.append(Leaf(leaf, change, is_lookup))
+        self.seen.leaves.append(Leaf(leaf, change, source, places is not None, None if places is None else places.flat))
         return leaf
 
     def __torch_function__(
@@ -168,9 +189,10 @@ class Mirror(TorchFunctionMode):
         if name == "get":  # of shape, dtype and the like
             result = func(*args, **kwargs)
             return self._mirrored(func, args, kwargs, result) if isinstance(result, Tensor) else result
+        if in_place or name == "setitem" or "out" in kwargs:
+            _give_twin(kwargs.get("out", args[0] if args else None))
         call = Call(self, name, func, args, kwargs, in_place or bool(kwargs.get("inplace")))
-        rule = RULES.get(name)
-        result = rule(call) if rule is not None else None
+        result = self._by_rule(call)
         if result is None:
             result = self._mirrored(func, args, kwargs, func(*args, **kwargs))
             self._see_plain(name, result)
@@ -179,13 +201,31 @@ class Mirror(TorchFunctionMode):
         self._see_attention(name, args, result)
         return result
 
+    @staticmethod
+    def _by_rule(call: Call) -> Any:
+        rule = RULES.get(call.name)
+        try:
+            return None if rule is None else rule(call)
+        except UnknownCallError:
+            return None
+
     def _mirrored(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
         """`result`, with what the same call gives for the twins."""
-        if not _has_tensor(result):
-            return result
+        name = getattr(func, "__name__", "")
+        if not (_has_tensor(result) or name in READS or name == "__setitem__"):
+            return result  # a shape, a type
         with torch.no_grad():
             other = func(*_twins(args), **{name: _twins(value) for name, value in kwargs.items()})
-        return _paired(result, other, any(_is_real(value) for value in _flat([*args, *kwargs.values()])))
+        if not _has_tensor(result):
+            if name in READS and not _are_same(result, other):
+                self.seen.branches[f"{name.strip('_')} ({place_of_call()})"] = None
+            return result
+        operands = _flat([*args, *kwargs.values()])
+        follow(_name_of(func)[0], func, args, kwargs, operands, _flat([result]))
+        of_reals = any(twin_of(each) is not None and places_of(each) is None for each in operands)
+        if not of_reals and _are_other_masks(_flat([result]), _flat([other])):
+            self.seen.branches[f"a mask of ids ({place_of_call()})"] = None
+        return _paired(result, other, of_reals)
 
     def _see_plain(self, name: str, result: Any) -> None:
         if name not in LINEAR and any(each.requires_grad for each in _flat([result])):
@@ -205,20 +245,20 @@ class Mirror(TorchFunctionMode):
 
 def lookup(call: Call) -> Tensor | None:
     """An embedding of ids that have a twin: a leaf begins."""
-    ids = call.argument(0, "input")
-    table = call.argument(1, "weight")
+    ids = call.argument("input")
     if twin_of(ids) is None:
         return None
-    if int(ids.max()) >= len(table):
-        raise InputError(
-            f"there is an id of {int(ids.max())}", expected=f"0 to {len(table) - 1}: the model's table has no more",
-            fix="shorten the text to the model's limit, or use the tokenizer that belongs to the model",
+    places = places_of(ids)
+    if places is None:
+        raise ExplainError(
+            f"ids are looked up that cannot be followed back to the input ({place_of_call()})",
+            expected="ids of the input, moved or changed one by one", fix='explain it by method="partition"',
         )  # fmt: skip
     with torch.no_grad():
         given = call.func(*call.args, **call.kwargs)
         base = call.func(*_twins(call.args), **{name: _twins(value) for name, value in call.kwargs.items()})
     mirror = call.mirror
-    leaf = mirror._leaf(given, base, is_lookup=True)
+    leaf = mirror._leaf(given, base, places.source, places)
     return leaf.clone() if mirror.steps is not None else twinned(leaf.clone(), base)
 
 
@@ -232,6 +272,34 @@ def _put(target: Tensor, result: Tensor) -> Tensor:
         with torch.no_grad():
             twin.copy_(other)
     return target
+
+
+def _give_twin(target: Any) -> None:
+    """What is about to be written to gets a twin to be written to beside it; a part of a tensor one that is a part of
+    the tensor's twin."""
+    if not isinstance(target, Tensor) or twin_of(target) is not None:
+        return
+    whole = target._base
+    if whole is None or not whole.is_floating_point():
+        twinned(target, target.detach().clone())
+        return
+    if twin_of(whole) is None:
+        twinned(whole, whole.detach().clone())
+    beside = twin_of(whole)
+    if beside is not None and beside.stride() == whole.stride():
+        start = target.storage_offset() - whole.storage_offset() + beside.storage_offset()
+        twinned(target, beside.as_strided(target.shape, target.stride(), start))
+
+
+def _are_other_masks(masks: list[Tensor], others: list[Tensor]) -> bool:
+    """Whether yes and no are said of other places in the run on the baseline."""
+    are_masks = any(each.dtype == torch.bool for each in masks)
+    return are_masks and not all(map(torch.equal, masks, others))
+
+
+def _are_same(value: Any, other: Any) -> bool:
+    """Of two values that Python has read: whether the code that follows cannot tell them apart."""
+    return bool(np.array_equal(np.asarray(value), np.asarray(other)))
 
 
 _NAMES: dict[Any, tuple[str, bool]] = {}
@@ -277,10 +345,6 @@ def _flat(values: Sequence[Any]) -> list[Tensor]:
         elif isinstance(value, (tuple, list)):
             found += _flat(value)
     return found
-
-
-def _is_real(value: Tensor) -> bool:
-    return value.is_floating_point() and twin_of(value) is not None
 
 
 def _has_tensor(result: Any) -> bool:

@@ -20,14 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.contracts import Float64
-from deepseek.errors import InputError
+from deepseek.errors import ExplainError, InputError
 from deepseek.explain import rules as _rules
 from deepseek.explain import rules_composed as _composed
-from deepseek.explain.ask import Question, check_answers
+from deepseek.explain.ask import Question
 from deepseek.explain.chains import chain_of, chained
-from deepseek.explain.integral import contract, integrate
+from deepseek.explain.fidelity.plain import PlainRun, in_words, plain_run
+from deepseek.explain.integral import FIRST_STEPS, contract, integrate
 from deepseek.explain.mirror import Leaf, Mirror, twin_of
-from deepseek.explain.traces import scale_of, sum_rows
+from deepseek.explain.traces import sum_rows
 
 RULES_READY = (_rules, _composed)  # imported for what they enter into mirror.RULES
 MAX_NUMBERS = 1 << 21  # of the inputs of one run
@@ -57,35 +58,34 @@ class Values:
     error: Float64 | None = None  # (N, P)
     is_partial: bool = False
     notes: tuple[str, ...] = ()
+    limit: Float64 | None = None  # (N,) what their sum may miss output - base by
 
 
 def deeplift(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
     """Every row against every baseline. `question` has the rows; its own baselines are not looked at."""
-    num_rows, num_baselines = question.num_rows, len(baselines[0])
+    num_rows, num_baselines, size = question.num_rows, len(baselines[0]), _size(question, limits)
+    plain = plain_run(question, baselines, limits.tolerance, size)
     layers = chain_of(question.module)
-    if layers and _is_plain(question) and num_baselines <= _size(question, limits):
-        return _by_chain(layers, question, baselines[0], limits)
+    if layers and _is_plain(question) and num_baselines <= size:
+        return _by_chain(layers, question, baselines[0], plain, size)
     found = _Sums(num_rows, num_baselines)
-    for start in range(0, num_rows * num_baselines, size := _size(question, limits)):
+    for start in range(0, num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, num_rows * num_baselines))
-        asked = _pairs(question, baselines, places // num_baselines, places % num_baselines)
-        mirror = Mirror()
+        rows, chosen = places // num_baselines, places % num_baselines
+        asked, target, mirror = _pairs(question, baselines, rows, chosen), plain.target[rows], Mirror()
         given = mirror.start(asked.inputs, asked.baselines)
-        with mirror:
+        with in_words("the module cannot run on input and baseline side by side"), mirror:
             answer = asked.answer(given)
-        other = twin_of(answer)
-        other = answer.detach() if other is None else other
-        check_answers(answer, "row")
-        check_answers(other, "baseline")
-        target = asked.target_of(answer)
-        grads = gradients(asked.of(answer, target), mirror.seen.leaves)
-        parts = [(leaf.change, leaf.change * grad) for leaf, grad in zip(mirror.seen.leaves, grads, strict=True)]
-        found.add(
-            places // num_baselines, _flat(asked, mirror.seen.leaves, [part for _, part in parts]),
-            asked.of(other, target), asked.of(answer, target), target,
-        )  # fmt: skip
+        twin = twin_of(answer)
+        other = answer.detach() if twin is None else twin
+        target = target.to(answer.device)
+        explained = asked.of(answer, target)
+        plain.check(explained, asked.of(other, target), rows, chosen, tuple(mirror.seen.branches))
+        grads = gradients(explained, mirror.seen.leaves)
+        parts = [leaf.change * grad for leaf, grad in zip(mirror.seen.leaves, grads, strict=True)]
+        found.add(rows, _flat(asked, mirror.seen.leaves, parts))
         found.plain |= mirror.seen.plain
-    return found.values()
+    return found.values(plain)
 
 
 def _is_plain(question: Question) -> bool:
@@ -94,65 +94,61 @@ def _is_plain(question: Question) -> bool:
     return len(given) == 1 and given[0].ndim == 2 and not question.fixed and not callable(question.target)
 
 
-def _by_chain(layers: list[nn.Module], question: Question, baselines: Tensor, limits: Limits) -> Values:
+def _by_chain(layers: list[nn.Module], question: Question, baselines: Tensor, plain: PlainRun, size: int) -> Values:
     """What deeplift() gives, for a chain of layers."""
     (rows,), num_baselines = question.inputs, len(baselines)
-    baselines, size = baselines.to(rows), _size(question, limits) // num_baselines
+    baselines, size, target = baselines.to(rows), size // num_baselines, plain.target.to(rows.device)
     found = [
-        chained(layers, rows[start : start + size], baselines, question.target_of)
+        chained(layers, rows[start : start + size], baselines, target[start : start + size])
         for start in range(0, len(rows), size)
     ]
-    values, base, output, target = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
-    each = values.cpu().double().numpy()
-    return Values(
-        each.mean(axis=1), base.cpu().double().numpy().mean(axis=1), output.cpu().double().numpy(),
-        tuple(target.tolist()), each.std(axis=1, ddof=1) / num_baselines**0.5 if num_baselines > 1 else None,
-    )  # fmt: skip
+    values, base, output = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
+    if not plain.is_matched_by(output, base):
+        raise ExplainError(
+            "layer by layer the module does not answer as it does by itself", expected="layers without side effects",
+            fix='explain it as a black box: method="kernel"',
+        )  # fmt: skip
+    if num_baselines == 1:
+        return values_of(plain, values[:, 0].cpu().double().numpy())
+    spread, mean = torch.std_mean(values.double(), dim=1)
+    return values_of(plain, mean.cpu().numpy(), spread.cpu().numpy() / num_baselines**0.5)
 
 
 def integrated(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
     """Every row against every baseline, along the line between them."""
-    num_baselines = len(baselines[0])
+    num_baselines, size = len(baselines[0]), _size(question, limits)
+    plain = plain_run(question, baselines, limits.tolerance, size)
     places = torch.arange(question.num_rows * num_baselines)
-    asked = _pairs(question, baselines, places // num_baselines, places % num_baselines)
-    size = _size(question, limits)
-    with torch.no_grad():
-        answer = _in_parts(question, question.inputs, size)
-        target = question.target_of(answer)[places // num_baselines]
+    of_row, chosen = places // num_baselines, places % num_baselines
+    asked = _pairs(question, baselines, of_row, chosen)
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
         some = asked.rows(rows)
-        run, explained = _on_lines(some, steps, target[rows])
+        run, explained = _on_lines(some, steps, plain.target[of_row[rows]])
+        moved = explained.detach().view(steps.shape).cpu().double()
+        if len(steps) == FIRST_STEPS:  # from end to end
+            plain.check(moved[-1], moved[0], of_row[rows], chosen[rows])
         grads = gradients(explained, run.seen.leaves)
-        parts = [
-            contract(grad, leaf.tensor.detach(), len(steps)) for leaf, grad in zip(run.seen.leaves, grads, strict=True)
-        ]
-        moved = explained.detach().view(steps.shape)
-        error = sum((sum_rows(part) for part in parts), start=torch.zeros(len(rows)).double())
-        return [_flat(some, run.seen.leaves, parts)], (error - (moved[-1] - moved[0])).abs()
+        parts = _flat(some, run.seen.leaves, grads, len(steps))
+        return [parts], (sum_rows(parts).cpu() - (moved[-1] - moved[0])).abs()
 
-    with torch.no_grad():
-        base = asked.of(_bases(asked, size), target)
-    own = question.of(answer, question.target_of(answer))[places // num_baselines]
     found = integrate(
-        measure, scale_of(own - base, answer[places // num_baselines]), tolerance=limits.tolerance,
-        max_steps=limits.max_steps, max_rows=size, time_limit_s=limits.time_limit_s,
+        measure, torch.from_numpy(plain.pair_limit.ravel()), max_steps=limits.max_steps, max_rows=size,
+        time_limit_s=limits.time_limit_s,
     )  # fmt: skip
     sums = _Sums(question.num_rows, num_baselines)
-    sums.add(places // num_baselines, found.parts[0], base, own, target)
-    told = (f"{int(found.num_steps.max())} steps at most",)
-    return replace(sums.values(), is_partial=found.is_partial, notes=told)
+    sums.add(of_row, found.parts[0])
+    steps_taken = (f"{int(found.num_steps.max())} steps at most",)
+    return replace(sums.values(plain), is_partial=found.is_partial, notes=steps_taken)
 
 
 def gradient(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
     """`num_samples` slopes for each row."""
     num_rows, num_baselines, count = question.num_rows, len(baselines[0]), limits.num_samples
     rng, start, size = np.random.default_rng(limits.seed), time.perf_counter(), _size(question, limits)
+    plain = plain_run(question, baselines, limits.tolerance, size)
+    _check_ends(question, baselines, plain, size)
     found = _Sums(num_rows, count)
-    with torch.no_grad():
-        answer = _in_parts(question, question.inputs, size)
-        target = question.target_of(answer)
-        bases = _mean_bases(question, baselines, target, size)
     drawn, is_partial = 0, False
     for low in range(0, count, size):
         if low and limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s:
@@ -165,27 +161,38 @@ def gradient(question: Question, baselines: tuple[Tensor, ...], limits: Limits) 
         for row in range(num_rows):
             rows = torch.full((high - low,), row)
             asked = _pairs(question, baselines, rows, chosen)
-            run, explained = _on_lines(asked, places[None], target[rows])
+            run, explained = _on_lines(asked, places[None], plain.target[rows])
             grads = gradients(explained, run.seen.leaves)
             parts = [leaf.change * grad for leaf, grad in zip(run.seen.leaves, grads, strict=True)]
-            whole = _flat(asked, run.seen.leaves, parts)
-            found.add(rows, whole, explained.detach(), explained.detach(), target[rows])
+            found.add(rows, _flat(asked, run.seen.leaves, parts))
         drawn = high
-    sums = found.values(count=drawn)
-    own = question.of(answer, target).double().numpy()
-    return replace(sums, base=bases, output=own, is_partial=is_partial)
+    return replace(found.values(plain, count=drawn), is_partial=is_partial)
+
+
+def _check_ends(question: Question, baselines: tuple[Tensor, ...], plain: PlainRun, size: int) -> None:
+    """ExplainError where a run of many places at once does not answer at both ends as the module does."""
+    num_baselines = len(baselines[0])
+    for start in range(0, question.num_rows * num_baselines, size):
+        places = torch.arange(start, min(start + size, question.num_rows * num_baselines))
+        rows, chosen = places // num_baselines, places % num_baselines
+        asked = _pairs(question, baselines, rows, chosen)
+        with torch.no_grad():
+            _, ends = _on_lines(asked, torch.tensor([[0.0], [1.0]]).double().repeat(1, len(rows)), plain.target[rows])
+        base, output = ends.view(2, -1)
+        plain.check(output, base, rows, chosen)
 
 
 def gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
-    """Of each leaf; InputError where there is none."""
-    if not explained.requires_grad:
-        raise InputError(
+    """Of each leaf; ExplainError where there is none."""
+    if not explained.requires_grad or not leaves:
+        raise ExplainError(
             "the module's answer has no gradient with respect to its input",
             expected="a module that is differentiable from its input to its answer",
             fix='explain it as a black box: method="kernel"',
         )
     tensors = [leaf.tensor for leaf in leaves]
-    found = torch.autograd.grad(explained.sum(), tensors, allow_unused=True)
+    with in_words("there is no way back through the module", fix='explain it as a black box: method="kernel"'):
+        found = torch.autograd.grad(explained.sum(), tensors, allow_unused=True)
     return [torch.zeros_like(leaf) if grad is None else grad for grad, leaf in zip(found, tensors, strict=True)]
 
 
@@ -196,11 +203,9 @@ class _Sums:
         self.num_rows, self.count = num_rows, count
         self.total: Tensor | None = None
         self.squares: Tensor | None = None
-        self.base, self.output = torch.zeros(num_rows).double(), torch.zeros(num_rows).double()
-        self.target = torch.zeros(num_rows, dtype=torch.int64)
         self.plain: dict[str, None] = {}
 
-    def add(self, rows: Tensor, values: Tensor, base: Tensor, output: Tensor, target: Tensor) -> None:
+    def add(self, rows: Tensor, values: Tensor) -> None:
         """Of pairs (M,): values (M, P)."""
         values = values.detach().cpu().double()
         if self.total is None or self.squares is None:
@@ -208,11 +213,8 @@ class _Sums:
             self.squares = self.total.clone()
         self.total.index_add_(0, rows, values)
         self.squares.index_add_(0, rows, values**2)
-        self.base.index_add_(0, rows, base.detach().cpu().double())
-        self.output.index_add_(0, rows, output.detach().cpu().double())
-        self.target[rows] = target.cpu()
 
-    def values(self, count: int | None = None) -> Values:
+    def values(self, plain: PlainRun, count: int | None = None) -> Values:
         count = count or self.count
         if self.total is None or self.squares is None:
             raise InputError("there are no baselines", expected="one or more", fix="give a row of the training data")
@@ -221,10 +223,21 @@ class _Sums:
         if count > 1:
             error = (((self.squares / count - mean**2).clamp_min(0.0)) / (count - 1)).sqrt().numpy()
         notes = (f"without a rule: {', '.join(self.plain)}; their slope stands for them",) if self.plain else ()
-        return Values(
-            mean.numpy(), (self.base / count).numpy(), (self.output / count).numpy(), tuple(self.target.tolist()),
-            error, notes=notes,
+        return replace(values_of(plain, mean.numpy(), error), notes=notes)
+
+
+def values_of(plain: PlainRun, values: Float64, error: Float64 | None = None) -> Values:
+    """Contributions beside the ends that they explain. ExplainError where they are no numbers."""
+    if not np.isfinite(values).all():
+        row = int((~np.isfinite(values)).any(axis=1).argmax())
+        raise ExplainError(
+            f"contributions of row {row} are not finite: the module has no slope there",
+            expected="an operator that has one, where the answer depends on it",
+            fix='explain it as a black box: method="kernel"',
         )  # fmt: skip
+    return Values(
+        values, plain.base, plain.output, tuple(plain.target.tolist()), error, limit=plain.limit
+    )  # fmt: skip
 
 
 def _pairs(question: Question, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor) -> Question:
@@ -239,62 +252,39 @@ def _on_lines(question: Question, steps: Tensor, target: Tensor) -> tuple[Mirror
     """A run at `steps` (S, N) of the way, and what is explained (S * N,)."""
     mirror = Mirror(steps)
     given = mirror.start(question.inputs, question.baselines)
-    with mirror:
+    with in_words("the module cannot run on several steps from baseline to input at once"), mirror:
         answer = question.answer(given, times=len(steps))
-    check_answers(answer, "row")
-    return mirror, question.of(answer, target)
+    return mirror, question.of(answer, target.to(answer.device))
 
 
-def _flat(question: Question, leaves: list[Leaf], parts: list[Tensor]) -> Tensor:
-    """(M, P): contributions of each input side by side, those of a token's vector summed."""
-    own = [part for leaf, part in zip(leaves, parts, strict=True) if not leaf.is_lookup]
-    tokens = [part.sum(-1) for leaf, part in zip(leaves, parts, strict=True) if leaf.is_lookup]
-    found: list[Tensor] = []
-    for given in question.inputs:
-        if given.is_floating_point():
-            found.append(own.pop(0).flatten(1))
-        else:
-            mine = [part for part in tokens if part.shape == given.shape]
-            found.append(sum(mine, start=torch.zeros(given.shape)).flatten(1))
-            tokens = [part for part in tokens if part.shape != given.shape]
+def _flat(question: Question, leaves: list[Leaf], parts: list[Tensor], num_steps: int | None = None) -> Tensor:
+    """(M, P): contributions of each input side by side, those of a token's vector summed. With `num_steps`, `parts` are
+    gradients along lines, which are contracted."""
+    found = [torch.zeros(each.shape, dtype=parts[0].dtype).flatten(1) for each in question.inputs]
+    for leaf, part in zip(leaves, parts, strict=True):
+        if leaf.places is not None:
+            _add_tokens(found[leaf.source].view(-1), leaf, part, num_steps)
+            continue
+        summed = part if num_steps is None else contract(part, leaf.tensor.detach(), num_steps)
+        found[leaf.source] += summed.flatten(1).to(found[leaf.source])
     return torch.cat(found, dim=1)
 
 
-def _bases(asked: Question, size: int) -> Tensor:
-    """The answers at the baselines of the pairs, with what is fixed of the rows."""
-    parts: list[Tensor] = []
-    for start in range(0, asked.num_rows, size):
-        some = asked.rows(slice(start, start + size))
-        steps = torch.zeros(1, some.num_rows)
-        mirror = Mirror(steps)
-        given = mirror.start(some.inputs, some.baselines)
-        with mirror:
-            parts.append(some.answer(given).detach())
-    return torch.cat(parts)
-
-
-def _in_parts(question: Question, inputs: tuple[Tensor, ...], size: int) -> Tensor:
-    """(N, K) of the inputs as they are."""
-    parts = []
-    for start in range(0, len(inputs[0]), size):
-        some = question.rows(slice(start, start + size))
-        parts.append(some.answer([each[start : start + size] for each in inputs]))
-    answer = torch.cat(parts)
-    check_answers(answer, "row")
-    return answer
-
-
-def _mean_bases(question: Question, baselines: tuple[Tensor, ...], target: Tensor, size: int) -> Float64:
-    """(N,): the mean answer to the baselines, with what is fixed of each row."""
-    every = torch.arange(len(baselines[0]))
-    alike = not question.fixed and all(given.is_floating_point() for given in question.inputs)
-    answers = [
-        _bases(_pairs(question, baselines, torch.full_like(every, row), every), size)
-        for row in range(1 if alike else question.num_rows)
-    ]
-    means = torch.stack(answers).double().mean(1).expand(question.num_rows, -1)
-    found: Float64 = means.gather(1, target[:, None])[:, 0].cpu().numpy()
-    return found
+def _add_tokens(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | None) -> None:
+    """Adds what was looked up for a token to the token's own place in `total` (M * L,), wherever it was moved to."""
+    places = leaf.places.flatten().cpu()  # type: ignore[union-attr]
+    own = places >= 0  # the others are the module's own ids, the same in both runs
+    part = part.reshape(len(places), -1).cpu()[own]
+    places = places[own]
+    if num_steps is None:
+        total.index_add_(0, places, part.sum(-1).to(total))
+        return
+    order = places.argsort(stable=True)  # by step, then by place
+    if len(order) % num_steps:
+        raise ExplainError("not every step from baseline to input looks up as many tokens", expected="as many")
+    values = leaf.tensor.detach().reshape(-1, part.shape[-1]).cpu()[own][order]
+    summed = contract(part[order], values, num_steps).sum(-1)
+    total.index_add_(0, places[order][: len(summed)], summed.to(total))
 
 
 def _size(question: Question, limits: Limits) -> int:

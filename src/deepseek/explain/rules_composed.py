@@ -19,16 +19,18 @@ State = tuple[Tensor, ...]
 
 
 def attention(call: Call) -> Tensor | None:
-    """scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)."""
-    q, k, v = (call.argument(place, name) for place, name in enumerate(("query", "key", "value")))
+    """scaled_dot_product_attention, without dropout."""
+    q, k, v = map(call.argument, ("query", "key", "value"))
+    if call.argument("dropout_p"):
+        return None
     with call.mirror:
-        if call.kwargs.get("enable_gqa"):
+        if call.argument("enable_gqa"):
             times = q.shape[-3] // k.shape[-3]
             k, v = k.repeat_interleave(times, -3), v.repeat_interleave(times, -3)
-        scale = call.kwargs.get("scale")
+        scale = call.argument("scale")
         scores = q @ k.transpose(-2, -1) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
-        mask = call.argument(3, "attn_mask")
-        if call.argument(5, "is_causal", default=False):
+        mask = call.argument("attn_mask")
+        if call.argument("is_causal"):
             mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         return scores_to_values(scores, mask, v)
 
@@ -42,12 +44,14 @@ def scores_to_values(scores: Tensor, mask: Tensor | None, v: Tensor) -> Tensor:
 
 def multi_head(call: Call) -> Any:
     """multi_head_attention_forward as nn.MultiheadAttention calls it: (L, N, E), with one table of weights."""
-    q, k, v, width, num_heads, weight, bias = call.args[:7]
-    given = call.kwargs
-    extra = any(given.get(name) is not None for name in ("static_k", "static_v")) or call.args[9]
-    if given.get("use_separate_proj_weight") or q.ndim != 3 or extra or call.args[7] is not None:
+    q, k, v, width, num_heads = map(call.argument, ("query", "key", "value", "embed_dim_to_check", "num_heads"))
+    extra = any(call.argument(name) is not None for name in ("bias_k", "bias_v", "static_k", "static_v"))
+    drops = call.argument("training") and call.argument("dropout_p")
+    if extra or drops or call.argument("use_separate_proj_weight") or call.argument("add_zero_attn") or q.ndim != 3:
         return None
-    out_weight, out_bias = call.args[11], call.args[12]
+    weight, bias, out_weight, out_bias = map(
+        call.argument, ("in_proj_weight", "in_proj_bias", "out_proj_weight", "out_proj_bias")
+    )
     with call.mirror:
         weights = weight.chunk(3)
         biases = (None, None, None) if bias is None else bias.chunk(3)
@@ -57,7 +61,7 @@ def multi_head(call: Call) -> Any:
             return done.view(*value.shape[:2], num_heads, -1).permute(1, 2, 0, 3)
 
         scores = heads(q, 0) @ heads(k, 1).transpose(-2, -1) / math.sqrt(width // num_heads)
-        mask, padding = given.get("attn_mask"), given.get("key_padding_mask")
+        mask, padding = call.argument("attn_mask"), call.argument("key_padding_mask")
         if mask is not None:
             mask = mask.view(-1, num_heads, *mask.shape[-2:]) if mask.ndim == 3 else mask
             scores = scores.masked_fill(mask, -math.inf) if mask.dtype == torch.bool else scores + mask
@@ -67,17 +71,19 @@ def multi_head(call: Call) -> Any:
         shares = functional.softmax(scores, dim=-1)
         joined = (shares @ heads(v, 2)).permute(2, 0, 1, 3).flatten(2)
         found = functional.linear(joined, out_weight, out_bias)
-        if not given.get("need_weights", True):
+        if not call.argument("need_weights"):
             return found, None
-        return found, shares.mean(1) if given.get("average_attn_weights", True) else shares
+        return found, shares.mean(1) if call.argument("average_attn_weights") else shares
 
 
 def recurrent(call: Call) -> Any:
     """lstm, gru, rnn_tanh, rnn_relu (input, hx, weights, has_biases, layers, dropout, train, bidirectional,
     batch_first), unrolled. Not packed sequences, nor an LSTM with a projection."""
-    if isinstance(call.args[3], (tuple, list)):  # (data, sizes, hx, weights, ...): packed
+    if call.argument("batch_sizes") is not None or (call.argument("train") and call.argument("dropout")):
         return None
-    z, start, weights, has_bias, num_layers, _, _, both_ways, batch_first = call.args
+    z, start, weights, has_bias, num_layers, both_ways, batch_first = map(
+        call.argument, ("input", "hx", "params", "has_biases", "num_layers", "bidirectional", "batch_first")
+    )
     is_lstm = call.name == "lstm"
     starts: State = tuple(start) if is_lstm else (start,)
     num_each, num_ways = (4 if has_bias else 2), (2 if both_ways else 1)

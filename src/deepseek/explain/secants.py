@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepseek.explain.ask import is_finite
+
 #: Relative change below which the slope in the middle stands for the secant, whose rounding would be larger.
 _SMALL = 1e-4
 
@@ -18,14 +20,23 @@ _SMALL = 1e-4
 def secant(f: Callable[[Tensor], Tensor], z: Tensor, base: Tensor, y: Tensor, other: Tensor) -> Tensor:
     """(y - other) / (z - base) of y = f(z) and other = f(base), number by number; the slope where that says nothing."""
     change = z - base
-    small = change.abs() <= _SMALL * torch.maximum(z.abs(), base.abs())
+    small = change.abs() <= torch.maximum(z.abs(), base.abs()).mul_(_SMALL)
     slope = (y - other) / change
     if small.any():
         with torch.enable_grad():
             middle = ((z + base) / 2).detach().requires_grad_()
             (flat,) = torch.autograd.grad(f(middle).sum(), middle)
         slope = torch.where(small, flat, slope)
+        if not is_finite(slope):
+            # Where nothing changes any finite slope gives the nothing that it adds; that of a root at 0 is none.
+            slope = torch.where((change == 0) & ~torch.isfinite(slope), 0.0, slope)
     return slope
+
+
+def times(grad: Tensor, slope: Tensor) -> Tensor:
+    """Their product; 0 where nothing depends on the value, whatever its slope: where(z > 0, log(z), z)."""
+    product = grad * slope
+    return product if is_finite(product) else torch.where(grad == 0, 0.0, product)
 
 
 class Unary(torch.autograd.Function):
@@ -40,7 +51,7 @@ class Unary(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return grads[0] * ctx.slope, None, None
+        return times(grads[0], ctx.slope), None, None
 
 
 class StandIn(torch.autograd.Function):

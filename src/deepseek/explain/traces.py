@@ -16,11 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from deepseek.errors import InputError
+from deepseek.errors import ExplainError, InputError
 from deepseek.explain import rules as _rules
 from deepseek.explain import rules_composed as _composed
 from deepseek.explain.ask import Question, check_answers
 from deepseek.explain.cuts import Paths
+from deepseek.explain.fidelity.plain import PlainRun, in_words
 from deepseek.explain.integral import FIRST_STEPS, Integral, contract, integrate
 from deepseek.explain.mirror import Mirror, Seen, twin_of
 from deepseek.explain.watch import Found, Key, Watch
@@ -62,7 +63,8 @@ class Run:
 
     def grads(self, explained: Tensor, *, keep: bool) -> list[Tensor]:
         """Of `explained` (rows,) with respect to all tensors."""
-        found = torch.autograd.grad(explained.sum(), self.tensors, retain_graph=keep, allow_unused=True)
+        with in_words("there is no way back through the module", fix='explain it as a black box: method="kernel"'):
+            found = torch.autograd.grad(explained.sum(), self.tensors, retain_graph=keep, allow_unused=True)
         return [
             torch.zeros_like(tensor) if grad is None else grad for grad, tensor in zip(found, self.tensors, strict=True)
         ]
@@ -93,8 +95,8 @@ class Trace:
 def trace_of(
     question: Question,
     rule: Rule,
+    plain: PlainRun,
     *,
-    tolerance: float,
     max_steps: int,
     max_rows: int,
     time_limit_s: float | None,
@@ -114,18 +116,19 @@ def trace_of(
         copied = changed
         run = forward(question, steps, copied)
     if rule == "pairs":
-        return _by_pairs(question, run, keep)
-    return _by_integral(question, run, copied, tolerance, max_steps, max_rows, time_limit_s, keep)
+        return _by_pairs(question, run, plain, keep)
+    return _by_integral(question, run, copied, plain, max_steps, max_rows, time_limit_s, keep)
 
 
 def forward(question: Question, steps: Tensor | None, copied: frozenset[Key] = frozenset()) -> Run:
     """One pass; `steps` (S, N) makes S * N rows."""
     mirror = Mirror(steps)
     given = mirror.start(question.inputs, question.baselines)
-    with mirror, Watch(question.module, mirror.seen, copied) as watch:  # type: ignore[arg-type]
+    how = "input and baseline side by side" if steps is None else "several steps from baseline to input at once"
+    with in_words(f"the module cannot run on {how}"), mirror, Watch(question.module, mirror.seen, copied) as watch:  # type: ignore[arg-type]
         answer = question.answer(given, times=1 if steps is None else len(steps))
-    if not answer.requires_grad:
-        raise InputError(
+    if not answer.requires_grad or not mirror.seen.leaves:
+        raise ExplainError(
             "the module's answer has no gradient with respect to its input",
             expected="a module that is differentiable from its input to its answer",
             fix='explain it as a black box: explain(module, inputs, method="kernel")',
@@ -140,9 +143,11 @@ def forward(question: Question, steps: Tensor | None, copied: frozenset[Key] = f
     return run
 
 
-def _by_pairs(question: Question, run: Run, keep: bool) -> Trace:
-    target = question.target_of(run.answer)
+def _by_pairs(question: Question, run: Run, plain: PlainRun, keep: bool) -> Trace:
+    target = plain.target.to(run.answer.device)
     explained = question.of(run.answer, target)
+    rows = torch.arange(question.num_rows)
+    plain.check(explained, question.of(run.other, target), rows, torch.zeros_like(rows), tuple(run.seen.branches))
     layers, paths = layers_of(run, explained)
     grads = run.grads(explained, keep=keep)
     parts = [_of_pair(run, place, grad) for place, grad in enumerate(grads)]
@@ -153,7 +158,7 @@ def _by_integral(
     question: Question,
     ends: Run,
     copied: frozenset[Key],
-    tolerance: float,
+    plain: PlainRun,
     max_steps: int,
     max_rows: int,
     time_limit_s: float | None,
@@ -161,11 +166,12 @@ def _by_integral(
 ) -> Trace:
     """`ends` is the run on both ends of the line."""
     base_answer, answer = ends.answer.detach().chunk(2)
-    target = question.target_of(answer)
+    target = plain.target.to(answer.device)
+    rows = torch.arange(question.num_rows)
+    plain.check(question.of(answer, target), question.of(base_answer, target), rows, torch.zeros_like(rows))
     layers, paths = layers_of(ends, question.of(ends.answer, target))
     inputs = [layer.place for layer in layers if layer.kind == "input"]
     cuts = [[layer.place] for layer in layers if layer.is_cut and layer.kind != "input"] + [inputs]
-    change = question.of(answer, target) - question.of(base_answer, target)
     first: list[tuple[Run, list[Tensor]]] = []
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -181,17 +187,10 @@ def _by_integral(
         return parts, torch.stack([(each - moved).abs() for each in sums]).amax(0)
 
     found = integrate(
-        measure, scale_of(change, answer), tolerance=tolerance, max_steps=max_steps, max_rows=max_rows,
-        time_limit_s=time_limit_s,
+        measure, torch.from_numpy(plain.limit), max_steps=max_steps, max_rows=max_rows, time_limit_s=time_limit_s,
     )  # fmt: skip
     run, grads = first[0]
     return Trace("integral", layers, found.parts, grads, run, paths, target, answer, base_answer, found)
-
-
-def scale_of(change: Tensor, answer: Tensor) -> Tensor:
-    """What an error is measured by (N,): the change to be explained, but not less than a thousandth of the answer."""
-    floor = 1e-3 * answer.abs().amax(1)
-    return torch.maximum(change.abs(), floor).clamp_min(1e-12)
 
 
 def layers_of(run: Run, explained: Tensor) -> tuple[list[Layer], Paths]:

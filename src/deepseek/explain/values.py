@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.contracts import Attribution
-from deepseek.errors import InputError
-from deepseek.explain.ask import Given, Question, Target, as_tuple, check_baselines, check_inputs
+from deepseek.errors import ExplainError, InputError
+from deepseek.explain.ask import ArrayFunction, Given, Question, Target, as_tuple, check_baselines, check_inputs
 from deepseek.explain.boxes import black_box
-from deepseek.explain.pairs import METHODS, Limits, Values, deeplift
+from deepseek.explain.pairs import METHODS, Limits, Values
 
 Method = Literal["auto", "deeplift", "integrated", "gradient", "kernel", "partition"]
 BLACK_BOX = {
@@ -71,7 +71,7 @@ def explain(
                 f"{method!r} needs gradients, and arrays have none", expected="kernel, partition, or tensors",
                 fix="give a torch module and tensors",
             )  # fmt: skip
-        question, many = _ask(_of_arrays(model, inputs.dtype), as_tensor, bases, target, fixed)
+        question, many = _ask(ArrayFunction(model, inputs.dtype), as_tensor, bases, target, fixed)
         found = (
             _box(question, many, chosen, "the model is a function of arrays, which has no gradients")
             if method == "auto"
@@ -97,20 +97,59 @@ def _by(question: Question, baselines: tuple[Tensor, ...], method: str, limits: 
         )  # fmt: skip
     if not isinstance(question.module, nn.Module):
         return _box(question, baselines, limits, "the model is a function, not a torch module")
+    return _auto(question, baselines, limits)
+
+
+def _auto(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> tuple[str, Values, str]:
+    """The first way whose sum is the change of the module's own answers, the cheapest first."""
+    reasons, rest = list[str](), None
+    for name, words in (("deeplift", "DeepLIFT"), ("integrated", "the integral")):
+        function, method = METHODS[name]
+        try:
+            found = function(question, baselines, limits)
+        except ExplainError as error:
+            reasons.append(error.message)
+            continue
+        if not _missed(found).any():
+            why = f"sums to the answer within {limits.tolerance:.0%}, at the price of two runs for each baseline"
+            return method, found, _listed(reasons) or f"{words} {why}".replace("%", " %")
+        reasons.append(f"{words} misses {_share(found):.2g} of the change ({_joined(found)})")
+        rest = method, found, _listed(reasons[:-1])
+        if name == "integrated" and found.is_partial and limits.time_limit_s is not None:
+            return rest
     try:
-        found = deeplift(question, baselines, limits)
+        return _box(question, baselines, limits, _listed(reasons))
     except InputError as error:
-        if "no gradient" not in error.message:
-            raise
-        return _box(question, baselines, limits, error.message)
+        if rest is not None:
+            return rest
+        raise ExplainError(
+            f"no way of explaining fits this module: {_listed([*reasons, error.message])}",
+            expected="a module that computes every row by itself, by the same calls of torch for all data",
+            fix="write branches by torch.where, or give a function of one tensor of real numbers",
+        ) from error
+
+
+def _listed(reasons: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _missed(found: Values) -> NDArray[np.bool_]:
+    """Rows (N,) whose sum is further from the change than the limit."""
     missed = np.abs(found.output - found.base - found.values.sum(axis=1))
-    scale = np.maximum(np.maximum(np.abs(found.output - found.base), 1e-3 * np.abs(found.output)), 1e-12)
-    worst = float((missed / scale).max())
-    if worst <= limits.tolerance:
-        why = f"DeepLIFT sums to the answer within {limits.tolerance:.0%}, at the price of two runs for each baseline"
-        return METHODS["deeplift"][1], found, why.replace("%", " %")
-    function, words = METHODS["integrated"]
-    return words, function(question, baselines, limits), f"DeepLIFT misses {worst:.2g} of the answer ({_joined(found)})"
+    return np.asarray(~(missed <= (0.0 if found.limit is None else found.limit)))
+
+
+def _within_error(found: Values) -> NDArray[np.bool_]:
+    """Rows (N,) of which sampling explains what their sum misses: by less than 4 standard errors of all values."""
+    missed = np.abs(found.output - found.base - found.values.sum(axis=1))
+    return np.asarray(missed <= (0.0 if found.error is None else 4 * found.error.sum(axis=1)))
+
+
+def _share(found: Values) -> float:
+    """The largest part of a change that a sum misses."""
+    change = found.output - found.base
+    missed = np.abs(change - found.values.sum(axis=1))
+    return float((missed / np.maximum(np.abs(change), np.finfo(np.float64).tiny)).max())
 
 
 def _joined(found: Values) -> str:
@@ -141,23 +180,14 @@ def _ask(
 
 def _box(question: Question, baselines: tuple[Tensor, ...], limits: Limits, why: str) -> tuple[str, Values, str]:
     """By coalitions where so few evaluations can tell the values apart, else by regions."""
-    first = question.inputs[0]
+    width = sum(each[0].numel() for each in question.inputs)
     method = "kernel"
-    if not first.is_floating_point():
+    if not all(each.is_floating_point() for each in question.inputs):
         method, why = "partition", f"{why}; ids are not values to mix"
-    elif 2 * first[0].numel() > limits.num_evaluations:
-        method, width = "partition", first[0].numel()
+    elif 2 * width > limits.num_evaluations:
+        method = "partition"
         why = f"{why}; {limits.num_evaluations} evaluations are too few to tell {width} values apart one by one"
     return BLACK_BOX[method], black_box(question, baselines, limits, method), why
-
-
-def _of_arrays(model: Callable[..., Any], dtype: Any) -> Callable[..., Tensor]:
-    """A function of arrays as one of tensors."""
-
-    def call(rows: Tensor, **fixed: Any) -> Tensor:
-        return torch.as_tensor(np.asarray(model(rows.numpy().astype(dtype), **fixed)))
-
-    return call
 
 
 def _told(
@@ -170,13 +200,17 @@ def _told(
     notes = list(found.notes)
     if not found.values.any() and np.array_equal(found.output, found.base):
         notes.append("the answer is the same for the inputs and the baselines: every contribution is 0")
+    missed = _missed(found)
+    is_short = bool(missed.any() and (missed & ~_within_error(found)).any())
+    if is_short:
+        notes.append(f"partial: the contributions leave {_share(found):.2g} of the change unexplained")
     if found.is_partial:
         notes.append("partial: a limit was reached before the error that was asked for")
     return Attribution(
         names=tuple(names) or tuple(f"x{place}" for place in range(width)), values=found.values, base_value=found.base,
         output=found.output, scale="the model's output", method=f"{method}; {_counted(len(baselines[0]))}",
         target=str(targets.pop()) if len(targets) == 1 and not callable(question.target) else None, why=why,
-        error=found.error, is_partial=found.is_partial, notes=tuple(notes),
+        error=found.error, is_partial=found.is_partial or is_short, notes=tuple(notes),
     )  # fmt: skip
 
 
