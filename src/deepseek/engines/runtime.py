@@ -160,9 +160,10 @@ class Runtime:
         """Labels by threshold, costs or the largest chance; values with their interval."""
         return self._decision.apply(scores.output, flags)
 
-    def predict(self, data: Any) -> Prediction:
-        """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name."""
-        batch = self._prepare_any(data)
+    def predict(self, data: Any, *, first_row: int = 0) -> Prediction:
+        """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name.
+        `first_row`: what errors call the first row of a Table that is a part of a larger one."""
+        batch = self.preprocessor.table(data, first_row) if isinstance(data, Table) else self._prepare_any(data)
         if not len(batch):
             raise InputError(
                 "there are no rows to score",
@@ -185,8 +186,6 @@ class Runtime:
         self.close()
 
     def _prepare_any(self, data: Any) -> Batch:
-        if isinstance(data, Table):
-            return self.prepare_table(data)
         if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
             if not all(isinstance(record, Mapping) for record in data):
                 raise InputError(
