@@ -98,6 +98,8 @@ def _naming(name: str) -> Iterator[None]:
     pa = need("pyarrow", extra="tabular")
     try:
         yield
+    except pa.ArrowMemoryError:
+        raise
     except pa.ArrowException as error:
         reason = str(error)[:200]
         raise InputError(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from deepseek.data.arrow import check_names, from_arrow
 from deepseek.data.delimited import read_delimited
+from deepseek.data.memory import check_room, naming_the_lack
 from deepseek.data.table import Table
 from deepseek.data.values import BadValueError, each, moments, numbers, text_of
 from deepseek.errors import InputError, MalformedError, MissingError
@@ -42,6 +43,7 @@ _FORMS: dict[bytes, Form] = {
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "Parquet", b"ARROW1": "Arrow",
     b"\xff\xff\xff\xff": "Arrow stream",
 }  # fmt: skip
+GROWTH = 5  # a CSV that is read takes so many times its size at its peak: bytes, cells and columns
 HEAD_BYTES = 16  # that tell what a file is
 
 
@@ -63,9 +65,13 @@ def no_rows(name: str) -> InputError:
 
 
 def _read_path(path: Path) -> Table:
-    with opening(path):
-        data = path.read_bytes()
-    return _read_bytes(data, path)
+    """The whole file. TooLargeError when it does not fit into memory."""
+    fix = "take a part of its rows or columns (ship and predict read a file that is larger than memory)"
+    with naming_the_lack(path.name, fix):
+        with opening(path):
+            check_room(GROWTH * path.stat().st_size, path.name, fix)
+            data = path.read_bytes()
+        return _read_bytes(data, path)
 
 
 @contextmanager
@@ -155,6 +161,8 @@ def _read_arrow(data: bytes, path: Path, form: Form) -> Table:
         else:
             table = pa.ipc.open_stream(pa.BufferReader(data)).read_all()
         table.validate(full=True)
+    except pa.ArrowMemoryError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise cannot_be_read(path, form, error) from error
     return from_arrow(table)

@@ -135,6 +135,8 @@ class ArrowSource:
                     if check:
                         table.validate(full=True)
                     yield without_index(table)[0]
+            except pa.ArrowMemoryError:
+                raise
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise cannot_be_read(self.path, self._form, error) from error
 
