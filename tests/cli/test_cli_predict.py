@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
-from deepseek.cli import main, predict
+from deepseek.cli import main
+from deepseek.data.batches import sources
 from deepseek.data.examples import example
+from loans import for_task, make_loans
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +57,10 @@ def test_a_file_and_json_and_python_say_the_same(cancer_bundle: Path, rows: Path
     assert written["prediction"].tolist() == [row["prediction"] for row in listed] == prediction.labels.tolist()
 
 
-def test_chunks_change_nothing(cancer_bundle: Path, rows: Path, capsys, monkeypatch) -> None:
+def test_parts_change_nothing(cancer_bundle: Path, rows: Path, capsys, monkeypatch) -> None:
     assert main(["predict", str(cancer_bundle), str(rows)]) == 0
     whole = capsys.readouterr().out
-    monkeypatch.setattr(predict, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(sources, "MOST_ROWS", 7)
     assert main(["predict", str(cancer_bundle), str(rows)]) == 0
     chunked = capsys.readouterr().out
     parsed = [np.array([line.split(",")[2:] for line in text.splitlines()[1:]], float) for text in (whole, chunked)]
@@ -88,3 +95,74 @@ def test_a_bundle_or_a_file_that_is_not_there_is_exit_code_2(cancer_bundle: Path
 def test_a_wrong_suffix_is_refused_before_the_bundle_is_opened(tmp_path: Path, capsys) -> None:
     assert main(["predict", "no-such-bundle", "rows.csv", "--out", str(tmp_path / "scores.xlsx")]) == 2
     assert ".parquet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("late", ["unknown", "1.5.2"])
+def test_a_value_that_does_not_fit_is_named_by_its_row_in_the_file(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys, monkeypatch, late: str
+) -> None:
+    """The column is text for this one cell; the numbers in the parts before are still read as such."""
+    frame = pd.read_parquet(rows).astype({"mean_radius": object})
+    frame.loc[44, "mean_radius"] = late
+    bad, out = tmp_path / "bad.csv", tmp_path / "scores.csv"
+    frame.to_csv(bad, index=False)
+    monkeypatch.setattr(sources, "MOST_ROWS", 7)
+    assert main(["predict", str(cancer_bundle), str(bad), "--out", str(out)]) == 2
+    assert f"row 44, column 'mean_radius': '{late}' does not fit" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == [bad]
+
+
+def test_a_broken_line_late_in_the_file_is_told_before_the_first_answer(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text(pd.read_parquet(rows).to_csv(index=False) + "1,2,3\n")
+    monkeypatch.setattr(sources, "MOST_ROWS", 7)
+    monkeypatch.setattr(sources, "SMALL_BLOCK_BYTES", 500)
+    assert main(["predict", str(cancer_bundle), str(bad)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "bad.csv, line 52: 3 fields" in err
+
+
+@pytest.mark.parametrize("index", [None, "patient"])
+@pytest.mark.parametrize("form", ["parquet", "feather"])
+def test_the_index_of_a_saved_frame_is_no_column(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys, index: str | None, form: str
+) -> None:
+    frame = pd.read_parquet(rows).iloc[::-1].rename_axis(index)
+    path = tmp_path / f"rows.{form}"
+    table = pa.Table.from_pandas(frame)
+    pq.write_table(table, path) if form == "parquet" else feather.write_feather(table, path)
+    assert main(["predict", str(cancer_bundle), str(path)]) == 0
+    indexed = capsys.readouterr().out
+    frame.reset_index(drop=True).to_parquet(path := tmp_path / "plain.parquet")
+    assert main(["predict", str(cancer_bundle), str(path)]) == 0
+    assert capsys.readouterr().out == indexed
+
+
+def _peak_bytes(*args: str) -> int:
+    """The most memory that a `deepseek` process had, without what it was forked from."""
+    code = "import re, sys; from deepseek.cli import main; assert main(sys.argv[1:]) == 0; "
+    code += "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
+    done = subprocess.run([sys.executable, "-c", code, *args], check=True, capture_output=True, text=True)
+    return 1024 * int(done.stdout.split()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, form: str) -> None:
+    """3,000,000 rows take at most 1.2 times the memory of 300,000."""
+    from deepseek.automl.ship import ship
+
+    frame = for_task(make_loans(3_000), "binary")
+    shipped = ship(frame, target="default", out=tmp_path / "b", trials=1, candidates=("xgboost",))
+    peaks = []
+    for times in (100, 1_000):
+        many = pd.concat([frame.drop(columns="default")] * times, ignore_index=True)
+        path = tmp_path / f"rows.{form}"
+        many.to_csv(path, index=False) if form == "csv" else many.to_parquet(path)
+        del many
+        peaks.append(_peak_bytes("predict", str(shipped.path), str(path), "--out", str(tmp_path / "scores.parquet")))
+    assert pq.read_metadata(tmp_path / "scores.parquet").num_rows == 3_000_000
+    assert peaks[1] <= 1.2 * peaks[0]

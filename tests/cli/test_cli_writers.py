@@ -65,6 +65,32 @@ def test_a_failure_in_the_middle_leaves_what_was_there(tmp_path: Path, suffix: s
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.parametrize(
+    ("label", "cell"),
+    [("=1+1", "'=1+1"), ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"), ("-2+3", "'-2+3"), ("@SUM(A1)", "'@SUM(A1)"),
+     ("\t=1", "'\t=1"), ("\r=1", "'\\r=1"), ("\uff1d1", "'\uff1d1"), ("a\x1b[2Jb", "a\\x1b[2Jb"),
+     ("\u202eevil", "\\u202eevil"), ("-", "'-"), ("--", "'--"), ("-3.5", "-3.5"), ("+4", "+4"), ("-1e-5", "-1e-5"),
+     ("-.5", "-.5"), ("a=b", "a=b"), ("north-east", "north-east"), ("两\n行", "两\n行")],
+)  # fmt: skip
+def test_no_cell_of_a_csv_is_a_formula_or_drives_a_terminal(tmp_path: Path, label: str, cell: str) -> None:
+    columns = {"row_id": np.array([0, 1]), "prediction": np.array([label, "fine"]), label: np.array([-3.5, -np.inf])}
+    out = tmp_path / "scores.csv"
+    with open_writer(out) as writer:
+        writer.write(columns)
+    with out.open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["row_id", "prediction", cell], ["0", cell, "-3.5"], ["1", "fine", "-inf"],
+        ]  # fmt: skip
+
+
+def test_labels_are_as_they_are_in_every_other_form(tmp_path: Path) -> None:
+    for suffix in (".jsonl", ".parquet"):
+        out = tmp_path / f"scores{suffix}"
+        with open_writer(out) as writer:
+            writer.write(chunk([0], ["=1+1"], [0.5]))
+        assert rows_of(out)[0][1] == "=1+1"
+
+
 def test_numbers_are_written_by_their_shortest_text(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     with open_writer(out) as writer:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.data import find_kinds, make_card, read_table
+from deepseek.data import Table, find_kinds, make_card, read_table
 
 RNG = np.random.default_rng(0)
 N = 300
@@ -77,3 +81,25 @@ def test_any_numbers_make_a_card(values: list[Any]) -> None:
         json.dumps(card, allow_nan=False)
     histogram = make_card(table, {"x": "numeric"}, "y")["columns"][0].get("histogram", {"counts": [0]})
     assert sum(histogram["counts"]) == int(np.isfinite(table.column("x")).sum())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.7e308, -1.7e308, 0.0, 1e308], [1.7e308] * 20 + [1.6e308], [-1e308, 1e308], [1e160, 3e160, -2e160], [1.7e308]],
+)
+@pytest.mark.parametrize("kind", ["numeric", "constant"])
+def test_figures_of_numbers_near_the_end_of_float64_are_right(values: list[float], kind: str) -> None:
+    table = Table({"x": np.array(values)}, {"x": "number"})
+    (column,) = make_card(table, {"x": kind}, None)["columns"]
+    exact = [Fraction(value) for value in values]
+    mean = sum(exact) / len(exact)
+    # a root of a fraction that has no float: by halves of its exponent
+    spread = math.sqrt(float(sum((value - mean) ** 2 for value in exact) / len(exact) / 2**1200)) * 2.0**600
+    assert column["mean"] == pytest.approx(float(mean), rel=1e-12, abs=1e-12 * max(map(abs, values)))
+    assert column["std"] == pytest.approx(spread, rel=1e-9, abs=1e-12 * max(map(abs, values)))
+    assert column["quantiles"]["0.5"] == pytest.approx(float(statistics.median(exact)), rel=1e-12)
+    edges = column["histogram"]["edges"]
+    assert edges == sorted(edges)
+    assert (edges[0], edges[-1]) == (min(values), max(values))
+    assert sum(column["histogram"]["counts"]) == len(values)
+    json.dumps(column, allow_nan=False)

@@ -142,3 +142,18 @@ def test_a_plot_tells_its_title_to_a_screen_reader() -> None:
     assert root.attrib["role"] == "img"
     assert root.attrib["aria-label"] == "Influence · 影响"
     assert root[0].tag == "title"
+
+
+@pytest.mark.parametrize("ends", [(-1.7e308, 1.7e308), (0.0, 1.7e308), (1.7e308, 1.7e308), (-1e308, 1e308)])
+@pytest.mark.parametrize("margin", [0.0, 0.12])
+def test_a_scale_reaches_to_both_ends_of_float64(ends: tuple[float, float], margin: float) -> None:
+    low, high = svg.bounds(ends, margin=margin)
+    assert math.isfinite(low)
+    assert math.isfinite(high)
+    scale = svg.Scale(low, high, 0, 400)
+    assert (scale(low), scale(high)) == (0, 400)
+    assert scale(low / 2 + high / 2) == pytest.approx(200)
+    ticks = scale.ticks_for(400)
+    assert len(ticks) >= 2
+    assert all(low <= tick <= high for tick in ticks)
+    assert all(label not in ("inf", "nan") for label in scale.labels(ticks))

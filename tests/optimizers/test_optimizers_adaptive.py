@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 from deepseek.errors import InputError
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.optimizers.adaptive_reference import AdaptiveReference
-from deepseek.optimizers.knobs import CLIP_FROM, Knobs
+from deepseek.optimizers.knobs import CLIP_FROM, MAX_RATE, Knobs
 
 
 def small_model(seed: int = 0) -> nn.Sequential:
@@ -75,6 +77,7 @@ def test_the_program_of_the_description_runs_as_written() -> None:
 
 @pytest.mark.parametrize("foreach", [True, False])
 @pytest.mark.parametrize(("initial_lr", "trust_steps"), [(1e-3, 50.0), (1e-1, 50.0), (1e-1, 5.0)])
+@pytest.mark.filterwarnings("ignore:.*not finite")
 def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float, trust_steps: float) -> None:
     torch.manual_seed(0)
     shapes = [(6, 5), (4, 2, 3, 3), (40, 3), (7,), (), (1, 6), (600, 4)]
@@ -84,6 +87,12 @@ def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float, trust_steps: 
     reference = AdaptiveReference(twin, Knobs(initial_lr=initial_lr, trust_steps=trust_steps))
     goal = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
     for step in range(80):
+        if step in (1, 30, 55):  # nothing of such a step may be kept
+            broken = [torch.full(shape, math.nan if step == 30 else math.inf, dtype=torch.float64) for shape in shapes]
+            for param, grad in zip(params, broken, strict=True):
+                param.grad = grad
+            optimizer.step()
+            reference.step(broken)
         spike = 50.0 if step == CLIP_FROM + 5 else 1.0
         noise = [0.3 * torch.randn(shape, dtype=torch.float64) for shape in shapes]
         grads = [(2 * (p - g) + n) * spike for p, g, n in zip(twin, goal, noise, strict=True)]
@@ -221,9 +230,10 @@ def test_groups_have_their_own_rates_and_decay() -> None:
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("initial_lr", 0.0), ("initial_lr", math.nan), ("lr_decay_rate", 1.0), ("lr_decay_rate", 0.0),
-     ("dynamic_threshold", 1.5), ("weight_decay", -0.1), ("trust_steps", 0.0)],
+     ("dynamic_threshold", 1.5), ("weight_decay", -0.1), ("trust_steps", 0.0),
+     ("betas", (0.9, 1.0)), ("betas", (0.9,))],
 )  # fmt: skip
-def test_an_argument_out_of_range_is_named(argument: str, value: float) -> None:
+def test_an_argument_out_of_range_is_named(argument: str, value: Any) -> None:
     with pytest.raises(InputError, match=argument):
         AdaptiveOptimizer(small_model().parameters(), **{argument: value})
 
@@ -241,6 +251,141 @@ def test_sparse_gradients_are_refused_and_nothing_has_changed() -> None:
     with pytest.raises(InputError, match="sparse=False"):
         optimizer.step()
     assert torch.equal(embedding.weight, before)
+
+
+SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "LambdaLR": lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.9**epoch),
+    "MultiplicativeLR": lambda o: lr_scheduler.MultiplicativeLR(o, lambda _: 0.9),
+    "StepLR": lambda o: lr_scheduler.StepLR(o, 3),
+    "MultiStepLR": lambda o: lr_scheduler.MultiStepLR(o, [3]),
+    "ConstantLR": lr_scheduler.ConstantLR,
+    "LinearLR": lr_scheduler.LinearLR,
+    "ExponentialLR": lambda o: lr_scheduler.ExponentialLR(o, 0.9),
+    "PolynomialLR": lambda o: lr_scheduler.PolynomialLR(o, 20),
+    "CosineAnnealingLR": lambda o: lr_scheduler.CosineAnnealingLR(o, 20),
+    "CosineAnnealingWarmRestarts": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 5),
+    "ReduceLROnPlateau": lambda o: lr_scheduler.ReduceLROnPlateau(o, patience=0),
+    "CyclicLR": lambda o: lr_scheduler.CyclicLR(o, 1e-4, 1e-3, step_size_up=3),
+    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 1e-3, total_steps=20),
+    "SequentialLR": lambda o: lr_scheduler.SequentialLR(
+        o, [lr_scheduler.LinearLR(o), lr_scheduler.ExponentialLR(o, 0.9)], [3]
+    ),
+    "ChainedScheduler": lambda o: lr_scheduler.ChainedScheduler(
+        [lr_scheduler.ConstantLR(o), lr_scheduler.ExponentialLR(o, 0.9)]
+    ),
+    "SWALR": lambda o: torch.optim.swa_utils.SWALR(o, swa_lr=1e-4, anneal_epochs=3),
+}
+
+
+def test_every_scheduler_of_torch_is_tried() -> None:
+    classes = {name for name in lr_scheduler.__all__ if name not in ("LRScheduler", "_LRScheduler")}
+    assert classes <= set(SCHEDULERS)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_of_torch_drives_it(name: str) -> None:
+    """Its rates and betas are those that the same scheduler gives AdamW, and a step heeds them."""
+    model, other = small_model(), small_model()
+    optimizer = AdaptiveOptimizer(model.parameters(), lr=1e-3)
+    twin = torch.optim.AdamW(other.parameters(), lr=1e-3, betas=(0.9, 0.99))
+    pairs = [(optimizer, SCHEDULERS[name](optimizer)), (twin, SCHEDULERS[name](twin))]
+    seen: list[list[Any]] = [[], []]
+    for step in range(18):
+        for place, (each, scheduler) in enumerate(pairs):
+            train(model if each is optimizer else other, each, 1, start=step)
+            scheduler.step(*([1.0] if name == "ReduceLROnPlateau" else []))
+            seen[place] += [each.param_groups[0]["lr"], *each.param_groups[0]["betas"]]
+    assert seen[0] == pytest.approx(seen[1])
+    assert all(torch.isfinite(weight).all() for weight in weights(model))
+
+
+def test_the_betas_that_a_scheduler_cycles_are_those_of_the_step() -> None:
+    models = small_model(), small_model()
+    for model, beta1 in zip(models, (0.9, 0.5), strict=True):
+        optimizer = AdaptiveOptimizer(model.parameters())
+        for group in optimizer.param_groups:
+            group["betas"] = (beta1, group["betas"][1])
+        train(model, optimizer, 4)
+    assert not torch.equal(models[0][0].weight, models[1][0].weight)
+
+
+def test_the_bound_of_the_rate_holds_where_a_scheduler_raises_it() -> None:
+    model = small_model()
+    optimizer = AdaptiveOptimizer(model.parameters(), dynamic_threshold=0.0)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=200)
+    for step in range(150):
+        train(model, optimizer, 1, start=step)
+        assert optimizer.get_current_lr() <= MAX_RATE * (1 + 1e-5)
+        scheduler.step()
+
+
+def test_lr_is_another_name_of_initial_lr() -> None:
+    optimizer = AdaptiveOptimizer(small_model().parameters(), lr=0.02)
+    assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["initial_lr"] == 0.02
+    assert optimizer.get_current_lr() == pytest.approx(0.02)
+    with pytest.raises(InputError, match="two names of one rate"):
+        AdaptiveOptimizer(small_model().parameters(), initial_lr=0.1, lr=0.02)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
+@pytest.mark.parametrize("foreach", [True, False])
+def test_a_gradient_that_is_not_finite_changes_nothing_and_is_said_once(value: float, foreach: bool) -> None:
+    model, other = small_model(), small_model()
+    optimizer = AdaptiveOptimizer(model.parameters(), foreach=foreach)
+    twin = AdaptiveOptimizer(other.parameters(), foreach=foreach)
+    train(model, optimizer, 5)
+    train(other, twin, 5)
+    before = copy.deepcopy(optimizer.state_dict())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            for param in model.parameters():
+                param.grad = torch.zeros_like(param)
+            model[2].weight.grad[1, 2] = value
+            optimizer.step()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert "the step was skipped" in str(caught[0].message)
+    assert ("(3, 12)" in str(caught[0].message)) == (not math.isfinite(value))
+    assert optimizer.num_skipped_steps == 3
+    before["param_groups"][0]["num_skipped"] = 3
+    torch.testing.assert_close(optimizer.state_dict(), before, rtol=0, atol=0, equal_nan=True)
+    train(model, optimizer, 20, start=5)
+    train(other, twin, 20, start=5)
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), weights(other), strict=True))
+
+
+def test_a_first_gradient_that_is_not_finite_leaves_the_run_as_if_it_had_not_been() -> None:
+    model, other = small_model(), small_model()
+    optimizer, twin = AdaptiveOptimizer(model.parameters()), AdaptiveOptimizer(other.parameters())
+    (model(data()[0]).sum() * math.nan).backward()
+    with pytest.warns(UserWarning, match="not finite"):
+        optimizer.step()
+    assert train(model, optimizer, 10) == train(other, twin, 10)
+
+
+def test_the_count_of_skipped_steps_is_in_the_state_and_an_older_state_has_none() -> None:
+    optimizer = AdaptiveOptimizer(small_model().parameters())
+    optimizer.param_groups[0]["num_skipped"] = 7
+    state = copy.deepcopy(optimizer.state_dict())
+    resumed = AdaptiveOptimizer(small_model().parameters())
+    resumed.load_state_dict(copy.deepcopy(state))
+    assert resumed.num_skipped_steps == 7
+    for group in state["param_groups"]:
+        del group["num_skipped"], group["betas"]
+    resumed.load_state_dict(state)
+    assert resumed.num_skipped_steps == 0
+    assert resumed.param_groups[0]["betas"] == (0.9, 0.99)
+
+
+def test_float16_gradients_above_256_are_no_overflow() -> None:
+    param = nn.Parameter(torch.ones(4, dtype=torch.float16))
+    optimizer = AdaptiveOptimizer([param])
+    for _ in range(3):
+        param.grad = torch.full_like(param, 300.0)
+        optimizer.step()
+    assert optimizer.num_skipped_steps == 0
+    assert torch.isfinite(param).all()
 
 
 def test_the_state_of_another_version_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,35 @@ def test_sharded_ranks_take_the_same_rate_and_train(tmp_path: Path) -> None:
     assert first["rates"] == second["rates"]
     assert first["weights"] == second["weights"]
     assert sum(first["losses"][-5:]) < 0.5 * sum(first["losses"][:5])
+
+
+def work_with_a_broken_batch(kind: str) -> dict[str, Any]:
+    """As work(), but the rows of one rank are NaN in the third step: what was skipped, and the weights."""
+    torch.manual_seed(0)
+    model: nn.Module = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3))
+    if kind == "ddp":
+        model = DistributedDataParallel(model)
+    else:
+        fully_shard(model)
+    optimizer = AdaptiveOptimizer(model.parameters())
+    for step in range(6):
+        x = torch.randn(32, 6, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        (loss * torch.nan if step == 2 and dist.get_rank() == 1 else loss).backward()
+        optimizer.step()
+    whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
+    return {
+        "steps": optimizer.param_groups[0]["step"],
+        "num_skipped": optimizer.num_skipped_steps,
+        "weights": [float(w.detach().sum()) for w in whole],
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*not finite")
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_by_all(tmp_path: Path, kind: str) -> None:
+    first, second = run_ranks(2, work_with_a_broken_batch, kind, folder=tmp_path)
+    assert (first["steps"], first["num_skipped"]) == (5, 1)
+    assert first == second
+    assert all(math.isfinite(weight) for weight in first["weights"])

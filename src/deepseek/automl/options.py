@@ -27,6 +27,9 @@ class ShipOptions:
     split: str = "random"  # random, time:COLUMN or group:COLUMN
     seed: int = 0
     budget_s: float = 120.0  # CPU seconds of all threads
+    memory_bytes: float | None = (
+        None  # that the run may take; a file of more rows is sampled. By default 0.7 of the free
+    )
     trials: int | None = None  # exactly so many, whatever they cost
     task: Task | None = None  # binary, multiclass or regression; by default what the target looks like
     metric: str | None = None
@@ -60,6 +63,7 @@ class ShipOptions:
         checks = (
             ("seed", 0 <= self.seed < 2**31, "between 0 and 2,147,483,647"),
             ("budget_s", self.budget_s > 0, "CPU seconds above 0"),
+            ("memory_bytes", self.memory_bytes is None or self.memory_bytes > 0, "bytes above 0"),
             ("trials", self.trials is None or self.trials >= 1, "at least 1"),
             ("interval", 0 < self.interval < 1, "a share between 0 and 1, such as 0.9"),
             ("max_fpr", self.max_fpr is None or 0 <= self.max_fpr <= 1, "a share between 0 and 1; for 5 % write 0.05"),
@@ -105,7 +109,7 @@ class ShipOptions:
     def _check_types(self) -> None:
         for names, types, expected in (
             (("seed", "trials", "workers"), int, "a whole number"),
-            (("budget_s", "interval", "max_fpr", "min_recall"), (int, float), "a number"),
+            (("budget_s", "memory_bytes", "interval", "max_fpr", "min_recall"), (int, float), "a number"),
             (("candidates", "drop", "segments", "allow", "train_encoders"), (list, tuple, set), "a list of names"),
             (("encoders",), Mapping, "a column and its encoder"),
         ):
@@ -117,7 +121,7 @@ class ShipOptions:
     def config(self) -> dict[str, Any]:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
         left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
-        left_out |= {"files", "workers", "encoders"}  # paths of one machine
+        left_out |= {"files", "workers", "encoders", "memory_bytes"}  # of one machine
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
             name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _listed(v)

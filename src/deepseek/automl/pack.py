@@ -65,7 +65,12 @@ def make(work: Work, developed: Developed) -> Packed:
         "evidence/parity.json": {**parity, "timings": tuning.to_dict()},
         "evidence/explanation.json": explanation(work, model, test.features),
         "evidence/environment.json": evidence.environment(work.asked.command),
-        "evidence/data.json": {"warnings": work.warnings, "kinds": work.kinds, "digest": work.development.digest()},
+        "evidence/data.json": {
+            "warnings": work.warnings,
+            "kinds": work.kinds,
+            "digest": work.development.digest(),
+            **({"rows": work.reading.to_dict()} if work.reading else {}),
+        },
         **_groups(work, test, output, decision),
     }
     files |= {name: as_json(document) for name, document in documents.items()}

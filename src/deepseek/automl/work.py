@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deepseek.automl import evidence, pack
 from deepseek.automl.demands import check_classes, check_demands, ordered_labels, row_weights
 from deepseek.automl.develop import Developed, develop
+from deepseek.automl.large import Reading, memory_budget, read_rows
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.search import YARDSTICK, Budget, Fold, Trial
 from deepseek.automl.ship import Shipped
@@ -62,6 +63,7 @@ class Opened:
     info: TargetInfo
     labels: tuple[str, ...]
     hidden: tuple[str, ...]  # columns that are no inputs
+    reading: Reading | None = None  # of a large file
 
     @property
     def development(self) -> Table:
@@ -86,7 +88,7 @@ def open_data(data: Any, asked: ShipOptions) -> Opened:
     if asked.progress:
         asked.progress("reading", 0.0)
     _candidates(asked)
-    table, split = _read(data, asked)
+    table, split, reading = _read(data, asked)
     info = infer_task(table, asked.target, task=asked.task)
     labels = ordered_labels(info.labels, asked.positive)
     if split is None:
@@ -94,7 +96,7 @@ def open_data(data: Any, asked: ShipOptions) -> Opened:
             table, split=asked.split, target=asked.target, task=info.task, seed=asked.seed, validation_share=0.0
         )
     hidden = (*asked.drop, *([asked.weights] if asked.weights else []), *_group_columns(asked))
-    opened = Opened(data, budget, table, split, info, labels, hidden)
+    opened = Opened(data, budget, table, split, info, labels, hidden, reading)
     check_classes(opened.development, asked.target, info.labels)
     return opened
 
@@ -115,6 +117,7 @@ class Work:
     warnings: list[str]
     preprocessor: Preprocessor
     candidates: tuple[Candidate, ...]
+    reading: Reading | None = None  # of a large file
 
     @classmethod
     def of(cls, opened: Opened, asked: ShipOptions) -> Work:
@@ -127,12 +130,18 @@ class Work:
         kinds = find_kinds(development, target=asked.target, overrides=overrides)
         hidden = opened.hidden
         read = {name: kind for name, kind in kinds.items() if name not in hidden}
-        warnings = [*table.notes, *info.notes, *accepted(asked, leaks(asked, table, split, info.task, read))]
+        sampled = opened.reading.words() if opened.reading else None
+        warnings = [
+            *([sampled] if sampled else []),
+            *table.notes,
+            *info.notes,
+            *accepted(asked, leaks(asked, table, split, info.task, read)),
+        ]
         preprocessor = fit_preprocessor(development, kinds, target=asked.target, drop=hidden)
         warnings += [*preprocessor.notes, *left_out, *evidence.too_few(test, asked.segments, asked.fairness)]
         return cls(
             asked, opened.source, opened.budget, info.task, opened.labels, development, len(split.validation), test,
-            kinds, warnings, preprocessor, candidates,
+            kinds, warnings, preprocessor, candidates, opened.reading,
         )  # fmt: skip
 
     def fit_data(self, table: Table) -> FitData:
@@ -241,22 +250,32 @@ class Work:
         )  # fmt: skip
 
 
-def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
-    """All rows in one table; the user's own test rows set the split, else it is still to be made."""
+def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None, Reading | None]:
+    """All rows in one table, or as many as fit into memory; the user's own test rows set the split, else it is still to
+    be made. Test and validation rows of the user's own are read whole."""
 
     def rows_of(source: Any, called: str) -> Table:
-        found = read_table(source)
+        return checked(read_table(source), called)
+
+    def checked(found: Table, called: str) -> Table:
         if asked.target not in found.columns:
             raise unknown_column(asked.target, found.names, where=called)
         return drop_missing_target(found, asked.target) if asked.drop_missing_target else found
 
     called = [_called(*part) for part in (("data", data), ("validation", asked.validation), ("test", asked.test))]
-    table = rows_of(data, called[0])
+    reading = None
+    if isinstance(data, (str, os.PathLike)):
+        found, reading = read_rows(
+            Path(data), target=asked.target, seed=asked.seed, memory_bytes=memory_budget(asked.memory_bytes)
+        )
+        table = checked(found, called[0])
+    else:
+        table = rows_of(data, called[0])
     for column in (asked.weights, asked.fairness, *asked.segments, *asked.drop, *(asked.monotone or {})):
         if column is not None and column not in table.columns:
             raise unknown_column(column, table.names, where=called[0])
     if asked.test is None and asked.validation is None:
-        return table, None
+        return table, None, reading
     none = table.take(np.arange(0))
     validation_rows = none if asked.validation is None else rows_of(asked.validation, called[1])
     test_rows = none if asked.test is None else rows_of(asked.test, called[2])
@@ -269,7 +288,7 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None]:
             table, split=asked.split, target=asked.target, task=task, seed=asked.seed, validation_share=0.0
         )
         train, test = made.train, made.test
-    return concat(parts, called), Split(train, validation, test)
+    return concat(parts, called), Split(train, validation, test), reading
 
 
 def _called(what: str, source: Any) -> str:

@@ -195,18 +195,16 @@ def report(result: Mapping[str, Any]) -> list[object]:
 
 def batch_report(result: Mapping[str, Any]) -> list[object]:
     """The counts of each text, the articles that are cited most, then the sentences that need a look."""
-    from rich.markup import escape
-
     table = output.columns("text", "sentences", "supported", "other article", "unsupported")
     for document in result["documents"]:
         counts = [document[f"num_{name}"] for name in ("sentences", *SIGNS)]
-        table.add_row(escape(_line(document["name"])), *map(output.word, counts))
+        table.add_row(_line(document["name"]), *map(output.word, counts))
     parts: list[object] = [table]
     if result["most_cited"]:
         cited = output.columns("most cited", "version", "sentences", "texts")
         for one in result["most_cited"][:10]:
             row = (f"{one['law']} {one['article']}", one["version"])
-            cited.add_row(*(escape(_line(each)) for each in row), *map(output.word, _counts(one)))
+            cited.add_row(*map(_line, row), *map(output.word, _counts(one)))
         parts += ["", cited]
     missing = result["num_sentences"] - result["num_supported"]
     if missing:

@@ -126,17 +126,13 @@ def report(card: Mapping[str, Any], name: str) -> list[object]:
 
 
 def _broken(found: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
-    from rich.markup import escape
-
     table = output.columns("row", "column", "what is wrong", "what to do", value_justify="left")
     for row, name, each in found:
-        table.add_row(str(row), *(escape(output.shown(text)) for text in (name, each["message"], each["fix"])))
+        table.add_row(str(row), *(output.shown(text) for text in (name, each["message"], each["fix"])))
     return table
 
 
 def _columns(card: Mapping[str, Any]) -> Table:
-    from rich.markup import escape
-
     from deepseek.data.media_words import entry_words, missing
 
     table = output.columns("column", "kind", "missing", "broken", "what it holds")
@@ -144,5 +140,5 @@ def _columns(card: Mapping[str, Any]) -> Table:
     for entry in card["columns"]:
         broken = output.word(entry["num_broken"]) if "num_broken" in entry else ""
         words = (output.shown(entry["name"]), entry["kind"], missing(entry, card), broken)
-        table.add_row(*map(escape, words), escape(output.shown(entry_words(entry).en)))
+        table.add_row(*words, output.shown(entry_words(entry).en))
     return table

@@ -58,8 +58,6 @@ def _headline(result: Mapping[str, Any]) -> str:
 
 
 def _provenance(result: Mapping[str, Any]) -> Table:
-    from rich.markup import escape
-
     from deepseek.cli.verify import SIGNATURES
 
     lineage, threshold = result["lineage"], result["threshold"]
@@ -77,14 +75,12 @@ def _provenance(result: Mapping[str, Any]) -> Table:
         ("parent", lineage["parent"] or "none"),
         ("digest", result["digest"]),
     ]
-    return output.facts((name, escape(text)) for name, text in rows)
+    return output.facts(rows)
 
 
 def _marked(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures by names that a table can draw as they are."""
-    from rich.markup import escape
-
-    return {escape(output.shown(name)): figure for name, figure in figures.items()}
+    return {output.shown(name): figure for name, figure in figures.items()}
 
 
 def _engine(entry: Mapping[str, Any]) -> str:
@@ -93,7 +89,6 @@ def _engine(entry: Mapping[str, Any]) -> str:
 
 
 def _columns(inputs: list[dict[str, Any]]) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -101,5 +96,5 @@ def _columns(inputs: list[dict[str, Any]]) -> Table:
         table.add_column(name, overflow="fold")
     for row in inputs[:MAX_COLUMNS]:
         words = (output.shown(row["name"]), output.shown(row["modality"]), output.shown(row["dtype"]))
-        table.add_row(*map(escape, words), "" if row["required"] else "may be missing")
+        table.add_row(*words, "" if row["required"] else "may be missing")
     return table

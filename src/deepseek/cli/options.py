@@ -34,6 +34,18 @@ def duration(text: str) -> float:
     return float(found[1]) * _UNITS_S[found[2]]
 
 
+def num_bytes(text: str) -> int:
+    """Bytes, or a number with a unit of 1,000.
+
+    >>> num_bytes("500MB"), num_bytes("1.5 GB"), num_bytes("2000000")
+    (500000000, 1500000000, 2000000)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is not a size above zero, such as 500MB or 2GB")
+    return int(float(found[1]) * 1000 ** " kmgt".index(found[2].lower() or " "))
+
+
 def pair(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
     """COLUMN=VALUE, where the value is one of a few words.
 

@@ -2,7 +2,8 @@
 
     emit(result, as_json, lambda: facts([("rows", count(12345))]))
 
-rich is imported only when a table is drawn.
+rich is imported only when a table is drawn. Whatever is no JSON passes look.terminal on its way: names and labels are
+somebody's data.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 
 from deepseek.look.numbers import UNKNOWN, count, figure, number
+from deepseek.look.terminal import for_terminal
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -47,23 +49,27 @@ def emit(
 def draw(what: object) -> None:
     """Print text, a rich renderable or a list of these on stdout."""
     if isinstance(what, str):
-        click.echo(what)
+        click.echo(for_terminal(what))
     elif isinstance(what, Sequence):
         for part in what:
             draw(part)
     else:
         from rich.console import Console
+        from rich.segment import Segment, Segments
 
         # A pipe has no width: nothing is wrapped there. Captured, for rich would end the process at a closed pipe.
-        console = Console(width=None if sys.stdout.isatty() else 100_000, highlight=False)
+        width = None if sys.stdout.isatty() else 100_000
+        console = Console(width=width, highlight=False, markup=False, emoji=False)
+        renderable: Any = what
+        parts = [Segment(for_terminal(part.text), part.style, part.control) for part in console.render(renderable)]
         with console.capture() as drawn:
-            console.print(what)
+            console.print(Segments(parts), end="")
         click.echo(drawn.get(), nl=False)
 
 
 def note(message: str) -> None:
     """One line for the person, on stderr, so that stdout stays clean for a pipe."""
-    click.echo(message, err=True)
+    click.echo(for_terminal(message), err=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -78,7 +84,7 @@ def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
     lines += [
         f"  {name}: {error[key]}" for key, name in (("expected", "expected"), ("fix", "to mend it")) if error[key]
     ]
-    _last_word("\n".join(lines), sys.stderr)
+    _last_word(for_terminal("\n".join(lines)), sys.stderr)
     if as_json:
         _last_word(json.dumps({"error": dict(error)}, ensure_ascii=False), sys.stdout)
     return code
@@ -160,8 +166,8 @@ def word(value: object) -> str:
 
 
 def shown(text: str) -> str:
-    """A name out of somebody's data; what could drive the terminal is shown as its code."""
-    return text if text.isprintable() else repr(text)
+    """A name out of somebody's data on one line; what could drive the terminal is shown as its code."""
+    return for_terminal(text, one_line=True)
 
 
 def columns(*names: str, value_justify: JustifyMethod = "right") -> Table:

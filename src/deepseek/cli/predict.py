@@ -1,8 +1,9 @@
-"""`deepseek predict`: one answer per row of a file, written as it is computed."""
+"""`deepseek predict`: one answer per row of a file, read and written a part at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ import click
 
 from deepseek.cli import output
 from deepseek.cli.options import BUNDLE, FILE, bundle_key_option, files_options, first_run_options
+from deepseek.cli.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from deepseek.data import Table
     from deepseek.data.fuse import Fault
     from deepseek.engines import FusedRuntime, Runtime
-
-CHUNK_ROWS = 65_536  # bounds the memory for prepared features, whatever the file holds
 
 EPILOG = """\b
 Examples:
@@ -53,11 +53,12 @@ def command(
 ) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
-    For a regression, lower and upper give the prediction interval.
+    For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
+    than memory; what --json prints without --out is not.
     """
     from deepseek.cli.opening import warn_unchecked
     from deepseek.cli.writers import RecordsWriter, check_suffix, open_writer
-    from deepseek.data import read_table
+    from deepseek.data.batches import open_table
     from deepseek.engines import open_runtime
     from deepseek.engines.first_run import FirstRunLimits, first_run_limits
 
@@ -65,17 +66,23 @@ def command(
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
-    with first_run_limits(limits), open_runtime(bundle, key=key) as runtime:
+    with (
+        first_run_limits(limits),
+        open_runtime(bundle, key=key) as runtime,
+        closing(Progress()) as progress,
+    ):
         warn_unchecked(bundle, key)
         answer = _answering(runtime, files or data.parent, broken)
-        table = read_table(data)
-        if as_json and out is None:
-            num_flags = score(answer, table, records)
-        else:
-            with open_writer(out) as writer:
-                num_flags = score(answer, table, writer)
+        with open_table(data, _checked(progress)) as table:
+            parts = _shown(table.parts(), table.num_rows, progress)
+            if as_json and out is None:
+                num_flags = score(answer, parts, records)
+            else:
+                with open_writer(out) as writer:
+                    num_flags = score(answer, parts, writer)
+            num_rows = table.num_rows
     result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
-    result |= {"num_rows": table.num_rows, "num_flags": num_flags}
+    result |= {"num_rows": num_rows, "num_flags": num_flags}
     if out is None:
         result["predictions"] = records.rows
     else:
@@ -85,7 +92,21 @@ def command(
     if as_json:
         output.emit(result, as_json)
     elif out is not None:
-        output.note(f"{output.word(table.num_rows)} rows scored into {out}")
+        output.note(f"{output.word(num_rows)} rows scored into {out}")
+
+
+def _checked(progress: Progress) -> Callable[[int], None]:
+    """Says how many rows were checked; how many there are is known at the end of it."""
+    return lambda num_rows: progress(f"{output.word(num_rows)} rows checked", 0.0)
+
+
+def _shown(parts: Iterable[Table], num_rows: int, progress: Progress) -> Iterator[Table]:
+    """The same parts; says how far they are."""
+    start = 0
+    for part in parts:
+        progress(f"{output.word(start)} of {output.word(num_rows)} rows scored", start / num_rows)
+        yield part
+        start += part.num_rows
 
 
 def _answering(
@@ -99,7 +120,7 @@ def _answering(
 
     def answer(table: Table, first: int) -> Prediction:
         faults: list[Fault] = []
-        prediction = runtime.predict(table, root=root, broken=broken, faults=faults)
+        prediction = runtime.predict(table, root=root, broken=broken, faults=faults, first_row=first)
         for fault in faults[:20]:
             output.note(f"masked: row {first + fault.row}, {fault.message}")
         return prediction
@@ -107,16 +128,16 @@ def _answering(
     return answer
 
 
-def score(answer: Callable[[Table, int], Prediction], table: Table, writer: Writer) -> int:
-    """Answer every row, a chunk at a time. Returns how many values were imputed or unseen."""
+def score(answer: Callable[[Table, int], Prediction], parts: Iterable[Table], writer: Writer) -> int:
+    """Answer every row of a table in parts. Returns how many values were imputed or unseen."""
     import numpy as np
 
-    num_flags = 0
-    for start in range(0, table.num_rows, CHUNK_ROWS):
-        rows = np.arange(start, min(start + CHUNK_ROWS, table.num_rows))
-        prediction = answer(table.take(rows), start)
-        writer.write(as_columns(rows, prediction))
+    num_flags = start = 0
+    for part in parts:
+        prediction = answer(part, start)
+        writer.write(as_columns(np.arange(start, start + part.num_rows), prediction))
         num_flags += len(prediction.flags)
+        start += part.num_rows
     return num_flags
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, assignment, duration, json_text, pair, share
+from deepseek.cli.options import BUNDLE, FILE, assignment, duration, json_text, num_bytes, pair, share
 from deepseek.cli.progress import Progress
 from deepseek.errors import InputError, MissingError
 from deepseek.files import check_place
@@ -54,6 +54,10 @@ Examples:
 )
 @click.option("--budget", "budget_s", default="120s", show_default=True, type=duration, help="CPU time of the search.")
 @click.option("--trials", type=click.IntRange(1), help="Run exactly so many trials, whatever they cost.")
+@click.option(
+    "--memory", "memory_bytes", type=num_bytes, metavar="SIZE",
+    help="What the run may take, such as 4GB: of a larger file as many rows as fit.  [default: 70 % of the free]",
+)  # fmt: skip
 @click.option("--metric", help="What the search improves.  [default: by task]")
 @click.option(
     "--task", type=click.Choice(("binary", "multiclass", "regression")), help="[default: by the values of the target]"

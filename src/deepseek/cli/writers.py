@@ -3,7 +3,8 @@
     with open_writer(Path("scores.parquet")) as writer:
         writer.write({"row_id": ids, "prediction": labels})
 
-The file appears under its name when all is written; a failure leaves what was there before.
+The file appears under its name when all is written; a failure leaves what was there before. In a CSV no cell can be
+taken for a formula (look.terminal); the other forms hold text as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.files import check_place, whole
+from deepseek.look.terminal import for_spreadsheet
 
 Columns = Mapping[str, NDArray[Any]]
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".arrow", ".feather")
@@ -43,13 +45,22 @@ class CsvWriter:
 
     def write(self, columns: Columns) -> None:
         if not self._has_header:
-            self._rows.writerow(columns)
+            self._rows.writerow(map(for_spreadsheet, columns))
             self._has_header = True
-        # numpy's own text of a float32 is its shortest: 0.1, not 0.10000000149.
-        self._rows.writerows(zip(*(column.astype(str) for column in columns.values()), strict=True))
+        self._rows.writerows(zip(*map(_cells, columns.values()), strict=True))
 
     def close(self) -> None:
         self._file.flush()
+
+
+def _cells(column: NDArray[Any]) -> Sequence[str]:
+    """The cells of a column of a CSV. Labels repeat: each is looked at once."""
+    # numpy's own text of a float32 is its shortest: 0.1, not 0.10000000149.
+    cells: list[str] = column.astype(str).tolist()
+    if column.dtype.kind in "biuf":
+        return cells
+    known = {cell: for_spreadsheet(cell) for cell in set(cells)}
+    return [known[cell] for cell in cells]
 
 
 class JsonLinesWriter:

@@ -1,29 +1,30 @@
 """From Arrow's columns to a Table's: one type for each, what cannot be a column is refused by name.
 
     from_arrow(pyarrow_table)         # typed columns keep their types
-    text_column(chunked_strings)      # a column of a CSV: the type is found from all of its cells
+    reader = TableReader(names)       # the same of a table that comes in parts: see() all of them, then read() each
 
-Text is trimmed, and the words for "no value" (values.NULL_WORDS) are missing, whatever the file.
+Text is trimmed, and the words for "no value" (values.NULL_WORDS) are missing, whatever the file. The index of a pandas
+frame, which its metadata names, is no column.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.data.cells import CellColumn, Read, dated, floats, overflow, texts, trimmed
 from deepseek.data.table import Table, Type
-from deepseek.data.values import EXACT, LARGEST, NULL_WORDS, moment_of
+from deepseek.data.values import EXACT
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 
 MAX_COLUMNS = 5_000
 MAX_NAME = 500  # letters in the name of a column
-_SAMPLE = 20  # cells that must look like dates before all are tried
-_TRUE, _FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
-
-Read = tuple[Type, NDArray[Any], str]  # type, values, a note or ""
 
 
 def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) -> Table:
@@ -32,25 +33,103 @@ def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) 
 
     InputError names the column that is nested, binary or there twice.
     """
+    columns, notes = without_index(table)
+    reader = TableReader(columns.column_names, cells=cells, decimal_comma=decimal_comma)
+    reader.begin()
+    reader.see(columns)
+    found = reader.read(columns)
+    return Table(found.columns, found.types, (*notes, *found.notes))
+
+
+class ColumnReader(Protocol):
+    """What finds the type of a column from all of its parts, and reads each part as this type."""
+
+    @property
+    def is_settled(self) -> bool: ...
+    def begin(self) -> None: ...
+    def see(self, chunked: Any) -> None: ...
+    def read(self, chunked: Any) -> Read: ...
+
+
+class TableReader:
+    """Columns that come in parts (pyarrow.Table), whose types are those of the whole.
+
+    `names`: of the columns as they are in the file; InputError as check_names() raises it.
+    """
+
+    def __init__(self, names: Sequence[str], *, cells: bool = False, decimal_comma: bool = False) -> None:
+        self.names = check_names([str(name) for name in names])
+        self._readers: list[ColumnReader] = [
+            CellColumn(decimal_comma=decimal_comma) if cells else TypedColumn(name) for name in self.names
+        ]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every part has been seen as what it will be read as. If not, one more pass is needed."""
+        return all(reader.is_settled for reader in self._readers)
+
+    def begin(self) -> None:
+        """Before each pass over all parts."""
+        for reader in self._readers:
+            reader.begin()
+
+    def see(self, part: Any) -> None:
+        """The next part, to find the types. InputError names the column that cannot be read."""
+        for name, reader, chunked in zip(self.names, self._readers, part.columns, strict=True):
+            with _naming(name):
+                reader.see(chunked)
+
+    def read(self, part: Any) -> Table:
+        """A part as a Table, once the types are settled."""
+        columns: dict[str, NDArray[Any]] = {}
+        types: dict[str, Type] = {}
+        notes: list[str] = []
+        for name, reader, chunked in zip(self.names, self._readers, part.columns, strict=True):
+            with _naming(name):
+                types[name], columns[name], note = reader.read(chunked)
+            if note:
+                notes.append(f"column {name!r} {note}")
+        return Table(columns, types, tuple(notes))
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """An error of Arrow as one that names the column."""
     pa = need("pyarrow", extra="tabular")
-    names = check_names([str(name) for name in table.column_names])
-    columns: dict[str, NDArray[Any]] = {}
-    types: dict[str, Type] = {}
-    notes: list[str] = []
-    for name, chunked in zip(names, table.columns, strict=True):
-        try:
-            read = text_column(chunked, decimal_comma=decimal_comma) if cells else _read(name, _decoded(chunked))
-        except pa.ArrowException as error:
-            reason = str(error)[:200]
-            raise InputError(
-                f"column {name!r} cannot be read: {reason}",
-                expected="values of the column's type",
-                fix=f"leave {name!r} out",
-            ) from error
-        types[name], columns[name], note = read
-        if note:
-            notes.append(f"column {name!r} {note}")
-    return Table(columns, types, tuple(notes))
+    try:
+        yield
+    except pa.ArrowMemoryError:
+        raise
+    except pa.ArrowException as error:
+        reason = str(error)[:200]
+        raise InputError(
+            f"column {name!r} cannot be read: {reason}", expected="values of the column's type",
+            fix=f"leave {name!r} out",
+        ) from error  # fmt: skip
+
+
+def without_index(table: Any) -> tuple[Any, list[str]]:
+    """The columns of a pyarrow.Table without the index of the pandas frame that it was, and a note on each part of it.
+
+    A counter that pandas keeps as a range is no column of the file to begin with.
+    """
+    notes = []
+    for name in index_names(table.schema):
+        places = table.schema.get_all_field_indices(name)
+        if places:
+            table = table.remove_column(places[-1])  # pandas writes its index behind the columns
+            what = "has no name" if name.startswith("__index_level_") else f"is {name!r}"
+            notes.append(f"the index of the saved frame, which {what}, was left out; reset_index() makes it a column")
+    return table, notes
+
+
+def index_names(schema: Any) -> list[str]:
+    """What pandas' metadata in a schema says is its index; nothing where there is no such metadata."""
+    try:
+        names = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def check_names(names: list[str]) -> list[str]:
@@ -84,122 +163,60 @@ def check_names(names: list[str]) -> list[str]:
     return found
 
 
-def _read(name: str, chunked: Any) -> Read:
-    """A typed column."""
-    pa = need("pyarrow", extra="tabular")
-    kind = chunked.type
-    if pa.types.is_null(kind):
-        return "number", np.full(len(chunked), np.nan), ""
-    if pa.types.is_boolean(kind):
-        return "boolean", _floats(chunked.cast(pa.int8())), ""
-    if pa.types.is_integer(kind):
-        return _whole(chunked)
-    if pa.types.is_floating(kind):
-        values = _floats(chunked)
-        return "number", values, _overflow(values)
-    if pa.types.is_decimal(kind):
-        return "number", _floats(chunked.cast(pa.float64())), ""
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return _dated(chunked)
-    if _is_text(kind):
-        return "text", _texts(_utf8(name, chunked)), ""
-    raise InputError(
-        f"column {name!r} is of type {kind}",
-        expected="numbers, true or false, text, dates or times with a date",
-        fix=f"turn {name!r} into such columns, or leave it out of the file",
-    )
+class TypedColumn:
+    """A column that has a type in its file."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._is_exact = True  # whole numbers that float64 can hold, so far
+        self.is_settled = False
+
+    def begin(self) -> None:
+        self.is_settled = True
+
+    def see(self, chunked: Any) -> None:
+        """InputError for a type that no column of a Table has."""
+        pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
+        chunked = _decoded(chunked)
+        if pa.types.is_integer(chunked.type):
+            ends = pc.min_max(chunked).as_py()
+            self._is_exact &= ends["max"] is None or max(abs(ends["min"]), abs(ends["max"])) <= EXACT
+        elif not _is_readable(chunked.type):
+            raise InputError(
+                f"column {self._name!r} is of type {chunked.type}",
+                expected="numbers, true or false, text, dates or times with a date",
+                fix=f"turn {self._name!r} into such columns, or leave it out of the file",
+            )
+        elif _is_text(chunked.type):
+            _utf8(self._name, chunked)
+
+    def read(self, chunked: Any) -> Read:
+        pa = need("pyarrow", extra="tabular")
+        chunked = _decoded(chunked)
+        kind = chunked.type
+        if pa.types.is_null(kind):
+            return "number", np.full(len(chunked), np.nan), ""
+        if pa.types.is_boolean(kind):
+            return "boolean", floats(chunked.cast(pa.int8())), ""
+        if pa.types.is_integer(kind):
+            if not self._is_exact:
+                strings = texts(chunked.cast(pa.string()))
+                return "text", strings, "has whole numbers too large to be exact; it is read as text"
+            return "number", floats(chunked), ""
+        if pa.types.is_floating(kind):
+            values = floats(chunked)
+            return "number", values, overflow(values)
+        if pa.types.is_decimal(kind):
+            return "number", floats(chunked.cast(pa.float64())), ""
+        if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+            return dated(chunked)
+        return "text", texts(trimmed(_utf8(self._name, chunked))), ""
 
 
-def text_column(strings: Any, *, decimal_comma: bool = False) -> Read:
-    """A column of text cells (a CSV): numbers, true/false or dates when every cell is one, else text.
-
-    Numbers with leading zeros (007) or too many digits for float64 are codes: they stay text.
-    """
-    pc = need("pyarrow.compute", extra="tabular")
-    strings = _nulls(pc.utf8_trim_whitespace(strings))
-    if strings.null_count == len(strings):
-        return "number", np.full(len(strings), np.nan), ""
-    found = _as_numbers(strings) or _as_booleans(strings) or _as_moments(strings)
-    if found is None and decimal_comma:
-        found = _as_comma_numbers(strings)
-    return found or ("text", _texts(strings), "")
-
-
-def _as_numbers(strings: Any) -> Read | None:
-    pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-    try:
-        values = _floats(pc.cast(strings, pa.float64()))
-    except pa.ArrowInvalid:
-        return None
-    if pc.any(pc.match_substring_regex(strings, r"^[-+]?0[0-9]")).as_py():
-        return "text", _texts(strings), "has numbers with leading zeros; it is read as text"
-    if (
-        np.nanmax(np.abs(values), initial=0.0) >= EXACT
-        and pc.any(pc.match_substring_regex(strings, r"^[-+]?[0-9]{16,}$")).as_py()
-    ):
-        return "text", _texts(strings), "has whole numbers too large to be exact; it is read as text"
-    return "number", values, _overflow(values)
-
-
-def _as_comma_numbers(strings: Any) -> Read | None:
-    pc = need("pyarrow.compute", extra="tabular")
-    if not pc.all(pc.match_substring_regex(strings, r"^[-+]?[0-9]+(,[0-9]+)?$")).as_py():
-        return None
-    found = _as_numbers(pc.replace_substring(strings, ",", "."))
-    return ("number", found[1], "has decimal commas; it is read as numbers") if found and found[0] == "number" else None
-
-
-def _as_booleans(strings: Any) -> Read | None:
-    pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-    true, false = (pc.is_in(strings, pa.array(words, strings.type)) for words in (_TRUE, _FALSE))
-    if not pc.all(pc.or_(pc.or_(true, false), pc.is_null(strings))).as_py():
-        return None
-    return "boolean", _floats(pc.if_else(pc.is_null(strings), None, pc.cast(true, pa.int8()))), ""
-
-
-def _as_moments(strings: Any) -> Read | None:
-    pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-    sample = strings.drop_null().slice(0, _SAMPLE).to_pylist()
-    try:
-        for text in sample:
-            moment_of(text)
-    except (ValueError, OverflowError):
-        return None
-    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
-        try:
-            return _dated(pc.cast(strings, kind))
-        except pa.ArrowInvalid:
-            continue
-    return _parsed(strings)
-
-
-def _parsed(strings: Any) -> Read | None:
-    """Dates that Arrow does not read (2018/4/1), each distinct text once."""
-    distinct = strings.unique().to_pylist()
-    try:
-        found = {text: moment_of(text) for text in distinct}
-    except (ValueError, OverflowError):
-        return None
-    whole = [found[text] for text in strings.to_pylist()]
-    return "datetime", np.array(whole, "datetime64[ms]"), ""
-
-
-def _whole(chunked: Any) -> Read:
-    """Integers as float64, or as text when float64 would merge some of them."""
-    pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-    ends = pc.min_max(chunked).as_py()
-    if ends["max"] is not None and max(abs(ends["min"]), abs(ends["max"])) > EXACT:
-        return "text", _texts(chunked.cast(pa.string())), "has whole numbers too large to be exact; it is read as text"
-    return "number", _floats(chunked), ""
-
-
-def _dated(chunked: Any) -> Read:
-    pa = need("pyarrow", extra="tabular")
-    zone = getattr(chunked.type, "tz", None)
-    unit = getattr(chunked.type, "unit", "ms")
-    plain = chunked.cast(pa.timestamp(unit if unit != "day" else "ms"))
-    values = plain.to_numpy(zero_copy_only=False).astype("datetime64[ms]")
-    return "datetime", values, f"has the time zone {zone}; it is read as UTC" if zone not in (None, "UTC") else ""
+def _is_readable(kind: Any) -> bool:
+    types = need("pyarrow", extra="tabular").types
+    plain = (types.is_null, types.is_boolean, types.is_floating, types.is_decimal, types.is_date, types.is_timestamp)
+    return any(is_one(kind) for is_one in plain) or _is_text(kind)
 
 
 def _decoded(chunked: Any) -> Any:
@@ -226,8 +243,8 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _utf8(name: str, chunked: Any) -> Any:
-    """Strings, trimmed, with the words for "no value" as null. Bytes are taken for text when they are UTF-8."""
-    pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
+    """Strings. Bytes are taken for text when they are UTF-8."""
+    pa = need("pyarrow", extra="tabular")
     try:
         strings = chunked.cast(pa.large_string())
         strings.validate(full=True)
@@ -235,31 +252,4 @@ def _utf8(name: str, chunked: Any) -> Any:
         raise InputError(
             f"column {name!r} holds bytes that are not UTF-8", expected="text", fix=f"leave {name!r} out"
         ) from error
-    return _nulls(pc.utf8_trim_whitespace(strings))
-
-
-def _nulls(strings: Any) -> Any:
-    pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-    gone = pc.is_in(strings, pa.array(sorted(NULL_WORDS), strings.type))
-    return pc.if_else(gone, pa.scalar(None, strings.type), strings) if pc.any(gone).as_py() else strings
-
-
-def _floats(chunked: Any) -> NDArray[np.float64]:
-    """float64 that may be written to, missing as NaN."""
-    pa = need("pyarrow", extra="tabular")
-    return np.array(chunked.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
-
-
-def _texts(strings: Any) -> NDArray[Any]:
-    """Python strings; equal ones are one object, which keeps a long column of few levels small."""
-    if len(strings) == 0:
-        return np.empty(0, object)
-    coded = strings.combine_chunks().dictionary_encode()
-    distinct = np.array([*coded.dictionary.to_pylist(), None], object)
-    codes = coded.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False)
-    return np.asarray(distinct[codes], object)
-
-
-def _overflow(values: NDArray[np.float64]) -> str:
-    num_odd = int(np.sum(np.abs(values) > LARGEST))
-    return f"has {num_odd} infinite or very large numbers, which count as missing" if num_odd else ""
+    return strings

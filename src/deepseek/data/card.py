@@ -20,6 +20,7 @@ NUM_BINS = 20
 MAX_LEVELS = 30
 MIN_ROWS = 10
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_FAR = 1e150  # whose square is still a number
 _NAT = int(np.datetime64("NaT").astype(np.int64))
 
 
@@ -68,14 +69,15 @@ def _numbers(values: NDArray[np.float64]) -> dict[str, Any]:
     if not len(known):
         return {}
     counts, edges = _histogram(known)
-    with np.errstate(over="ignore"):
-        spread, mean = float(np.std(known)), float(np.mean(known))
+    # Sums and differences of numbers near the end of float64 are beyond it, though what is made of them is not
+    power = 600 if max(abs(known.min()), abs(known.max())) > _FAR else 0
+    near = np.ldexp(known, -power)
     return {
         "min": float(known.min()),
         "max": float(known.max()),
-        "mean": mean if np.isfinite(mean) else None,
-        "std": spread if np.isfinite(spread) else None,
-        "quantiles": {str(share): float(np.quantile(known, share)) for share in QUANTILES},
+        "mean": float(np.ldexp(np.mean(near), power)),
+        "std": float(np.ldexp(np.std(near), power)),
+        "quantiles": {str(share): float(np.ldexp(np.quantile(near, share), power)) for share in QUANTILES},
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     }
 
@@ -83,12 +85,18 @@ def _numbers(values: NDArray[np.float64]) -> dict[str, Any]:
 def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Bins of equal width between the ends; one bin when there is a single value."""
     low, high = float(known.min()), float(known.max())
-    edges = np.unique(low + (high / NUM_BINS - low / NUM_BINS) * np.arange(NUM_BINS + 1))
+    with np.errstate(over="ignore"):
+        edges = low + (high / NUM_BINS - low / NUM_BINS) * np.arange(NUM_BINS + 1)
+    if not np.isfinite(edges).all():  # the ends are further apart than a float reaches
+        shares = np.arange(NUM_BINS + 1) / NUM_BINS
+        edges = low * (1 - shares) + high * shares
+    edges = np.unique(edges)
     edges[-1] = max(high, edges[-1])
     if len(edges) < 2:
         return np.array([len(known)]), np.array([low, high])
     places = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
-    return np.bincount(places, minlength=len(edges) - 1), edges
+    counts: NDArray[np.int64] = np.bincount(places, minlength=len(edges) - 1)
+    return counts, np.asarray(edges, np.float64)
 
 
 def _moments(profile: Profile) -> dict[str, Any]:

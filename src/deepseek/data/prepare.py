@@ -81,9 +81,9 @@ class Preprocessor:
         """The raw column of each feature (F,)."""
         return tuple(feature.column for feature in self.features)
 
-    def table(self, table: Table) -> Batch:
+    def table(self, table: Table, first_row: int = 0) -> Batch:
         """Features (N, F) of a table's rows. InputError names a column that is missing or unknown, or the value that
-        does not fit."""
+        does not fit, by its row: `first_row` is the number of the table's first."""
         for column in self.columns:
             if column.name not in table.columns:
                 raise unknown_column(column.name, table.names, where="the data", fix=f"add {column.name!r} to the data")
@@ -93,7 +93,8 @@ class Preprocessor:
                 raise unknown_column(
                     name, self._encoder.names, where="the model", fix="leave it out of the data, or rename it"
                 )
-        return self._encoder.encode_columns([_values(table, column) for column in self.columns], table.num_rows)
+        columns = [_values(table, column) for column in self.columns]
+        return self._encoder.encode_columns(columns, table.num_rows, first_row)
 
     def rows(self, records: Sequence[Record]) -> Batch:
         """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""

@@ -9,15 +9,17 @@ Files are told apart by their first bytes; a name that promises something else i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from deepseek.data.arrow import check_names, from_arrow
 from deepseek.data.delimited import read_delimited
+from deepseek.data.memory import check_room, naming_the_lack
 from deepseek.data.table import Table
 from deepseek.data.values import BadValueError, each, moments, numbers, text_of
 from deepseek.errors import InputError, MalformedError, MissingError
@@ -36,7 +38,13 @@ _OTHERS = {
     b"BZh": ("bzip2", "unpack it, or pack it as .gz or .zst"),
     b"\xfd7zXZ": ("xz", "unpack it, or pack it as .gz or .zst"),
 }
-_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+Form = Literal["gzip", "zstd", "Parquet", "Arrow", "Arrow stream", "delimited"]
+_FORMS: dict[bytes, Form] = {
+    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "Parquet", b"ARROW1": "Arrow",
+    b"\xff\xff\xff\xff": "Arrow stream",
+}  # fmt: skip
+GROWTH = 5  # a CSV that is read takes so many times its size at its peak: bytes, cells and columns
+HEAD_BYTES = 16  # that tell what a file is
 
 
 def read_table(source: Any) -> Table:
@@ -48,14 +56,29 @@ def read_table(source: Any) -> Table:
         return source
     table = _read_path(Path(source)) if isinstance(source, (str, Path)) else _read_object(source)
     if table.num_rows == 0:
-        name = Path(source).name if isinstance(source, (str, Path)) else "the table"
-        raise InputError(f"{name} has no rows", expected="at least one row", fix="give rows")
+        raise no_rows(Path(source).name if isinstance(source, (str, Path)) else "the table")
     return table
 
 
+def no_rows(name: str) -> InputError:
+    return InputError(f"{name} has no rows", expected="at least one row", fix="give rows")
+
+
 def _read_path(path: Path) -> Table:
+    """The whole file. TooLargeError when it does not fit into memory."""
+    fix = "take a part of its rows or columns (ship and predict read a file that is larger than memory)"
+    with naming_the_lack(path.name, fix):
+        with opening(path):
+            check_room(GROWTH * path.stat().st_size, path.name, fix)
+            data = path.read_bytes()
+        return _read_bytes(data, path)
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """What the system says of a path that cannot be read, as an error of ours."""
     try:
-        data = path.read_bytes()
+        yield
     except FileNotFoundError as error:
         raise MissingError(
             f"there is no file {path}", expected=EXPECTED, fix="check the name and the folder"
@@ -66,27 +89,34 @@ def _read_path(path: Path) -> Table:
         raise InputError(
             f"{str(path)!r} cannot be read: {error}", expected=EXPECTED, fix="check its name and its rights"
         ) from error
-    if not data:
-        raise InputError(f"{path.name} is empty", expected=EXPECTED, fix="export it again")
-    return _read_bytes(data, path)
 
 
-def _read_bytes(data: bytes, path: Path) -> Table:
-    for start, codec in _PACKED.items():
-        if data.startswith(start):
-            return _read_bytes(_unpacked(data, codec, path), path.with_suffix(""))
+def form_of(head: bytes, path: Path) -> Form:
+    """What a file is, by its first bytes. InputError for what is no table; MalformedError when its name says otherwise.
+
+    >>> form_of(b"PAR1", Path("loans.parquet")), form_of(b"age,city", Path("loans.csv"))
+    ('Parquet', 'delimited')
+    """
+    if not head:
+        raise empty(path)
+    for start, form in _FORMS.items():
+        if head.startswith(start):
+            return form
     for start, (what, fix) in _OTHERS.items():
-        if data.startswith(start):
+        if head.startswith(start):
             raise InputError(f"{path.name} is {what}", expected=EXPECTED, fix=fix)
-    if data.startswith(b"PAR1"):
-        return _read_arrow(data, path, "Parquet")
-    if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-        return _read_arrow(data, path, "Arrow")
     if path.suffix.lower() in (".parquet", ".pq", ".arrow", ".feather", ".ipc"):
         raise MalformedError(f"{path.name} is not what its name says", expected=EXPECTED, fix="export it again")
     if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         raise InputError(f"{path.name} is JSON", expected=EXPECTED, fix="write its rows as CSV or Parquet")
-    return read_delimited(data, path.name)
+    return "delimited"
+
+
+def _read_bytes(data: bytes, path: Path) -> Table:
+    form = form_of(data[:HEAD_BYTES], path)
+    if form in ("gzip", "zstd"):
+        return _read_bytes(_unpacked(data, form, path), path.with_suffix(""))
+    return read_delimited(data, path.name) if form == "delimited" else _read_arrow(data, path, form)
 
 
 def _unpacked(data: bytes, codec: str, path: Path) -> bytes:
@@ -95,30 +125,46 @@ def _unpacked(data: bytes, codec: str, path: Path) -> bytes:
         with pa.input_stream(pa.BufferReader(data), compression=codec) as stream:
             unpacked: bytes = stream.read()
     except OSError as error:
-        raise MalformedError(
-            f"{path.name} does not unpack: {error}", expected=f"a whole {codec} file", fix="make the file again"
-        ) from error
+        raise does_not_unpack(path, codec, error) from error
     if not unpacked:
-        raise InputError(f"{path.name} is empty", expected=EXPECTED, fix="export it again")
+        raise empty(path)
     return unpacked
 
 
-def _read_arrow(data: bytes, path: Path, what: str) -> Table:
+def empty(path: Path) -> InputError:
+    return InputError(f"{path.name} is empty", expected=EXPECTED, fix="export it again")
+
+
+def does_not_unpack(path: Path, codec: str, error: OSError) -> MalformedError:
+    return MalformedError(
+        f"{path.name} does not unpack: {error}", expected=f"a whole {codec} file", fix="make the file again"
+    )
+
+
+def cannot_be_read(path: Path, form: Form, error: Exception) -> MalformedError:
+    """The error for a file of Arrow or Parquet that is not whole."""
+    what = form.removesuffix(" stream")
+    return MalformedError(
+        f"{path.name} cannot be read as {what}: {str(error)[:200]}",
+        expected=f"a whole {what} file",
+        fix="export it again; it may be cut off",
+    )
+
+
+def _read_arrow(data: bytes, path: Path, form: Form) -> Table:
     pa = need("pyarrow", extra="tabular")
     try:
-        if what == "Parquet":
+        if form == "Parquet":
             table = need("pyarrow.parquet", extra="tabular").ParquetFile(pa.BufferReader(data)).read()
-        elif data.startswith(b"ARROW1"):
+        elif form == "Arrow":
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
         else:
             table = pa.ipc.open_stream(pa.BufferReader(data)).read_all()
         table.validate(full=True)
+    except pa.ArrowMemoryError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise MalformedError(
-            f"{path.name} cannot be read as {what}: {str(error)[:200]}",
-            expected=f"a whole {what} file",
-            fix="export it again; it may be cut off",
-        ) from error
+        raise cannot_be_read(path, form, error) from error
     return from_arrow(table)
 
 

@@ -65,12 +65,13 @@ class RowEncoder:
             return self._by_row(rows, len(rows))
         return self.encode_columns(list(zip(*rows, strict=True)), len(rows))
 
-    def encode_columns(self, columns: Sequence[Values], num_rows: int) -> Batch:
-        """Features (N, F) from one sequence of N values for each column, in the columns' order."""
+    def encode_columns(self, columns: Sequence[Values], num_rows: int, first_row: int = 0) -> Batch:
+        """Features (N, F) from one sequence of N values for each column, in the columns' order. `first_row`: what
+        errors call the first of them."""
         features = np.empty((num_rows, self._num_features), np.float32)
         flags: list[Flag] = []
         for place, values in zip(range(len(self.names)), columns, strict=True):
-            flags += self._encode(place, values, features)
+            flags += self._encode(place, values, features, first_row)
         return Batch(features, tuple(flags))
 
     def encode_matrix(self, matrix: NDArray[Any]) -> Batch:
@@ -158,13 +159,13 @@ class RowEncoder:
         twice = next(name for name in given if list(given).count(name) > 1)
         return InputError(f"the column {twice[:100]!r} stands twice", expected="each once", fix="keep one of them")
 
-    def _encode(self, place: int, values: Values, features: Float32) -> list[Flag]:
+    def _encode(self, place: int, values: Values, features: Float32, first_row: int = 0) -> list[Flag]:
         """Write one column's features, and tell what was replaced."""
         name, coder = self.names[place], self._coders[place]
         try:
             marks = coder.encode(values, features[:, self._starts[place] : self._starts[place + 1]])
         except BadValueError as error:
-            raise _bad_value(name, coder, error.row, error.value) from error
+            raise _bad_value(name, coder, first_row + error.row, error.value) from error
         flags = [Flag(row, name, "imputed") for row in marks.imputed]
         return flags + [Flag(row, name, "unseen") for row in marks.unseen]
 

@@ -99,6 +99,7 @@ class ParquetShards:
             table = table.drop_columns([column])
             cells = enumerate(batch[column].to_pylist(), first + begin)
             found[column] = [_source(cell, f"{path}: row {row}") for row, cell in cells]
+        table = table.replace_schema_metadata(None)  # a column that is asked for by name is read, index or not
         records = from_arrow(table).records() if table.num_columns else [{} for _ in range(len(batch))]
         return [record | {name: cells[row] for name, cells in found.items()} for row, record in enumerate(records)]
 

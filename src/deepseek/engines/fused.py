@@ -206,10 +206,17 @@ class FusedRuntime:
         return Scores(margin=found["margin"], output=found["output"])
 
     def predict(
-        self, data: Any, *, root: Path | None = None, broken: Broken = "fail", faults: list[Fault] | None = None
+        self,
+        data: Any,
+        *,
+        root: Path | None = None,
+        broken: Broken = "fail",
+        faults: list[Fault] | None = None,
+        first_row: int = 0,
     ) -> Prediction:
         """Answers for records, a Table, or whatever read_table takes. Paths of files lie below `root`: by default the
-        folder of the table's own file. `faults` is given what was masked."""
+        folder of the table's own file. `faults` is given what was masked, by its row in `data`; `first_row` is what
+        errors call the first row."""
         if isinstance(data, (str, Path)) and root is None:
             root = Path(data).parent
         table: Table | None = None
@@ -220,7 +227,9 @@ class FusedRuntime:
                 "a row is not a record", expected="a list of objects by column name",
                 fix='give [{"COLUMN": value, ...}, ...]',
             )  # fmt: skip
-        outputs, flags = self.outputs(data if table is None else table, root=root, broken=broken, faults=faults)
+        outputs, flags = self.outputs(
+            data if table is None else table, root=root, broken=broken, faults=faults, first_row=first_row
+        )
         return self.decision.apply(outputs, flags)
 
     def outputs(
@@ -230,6 +239,7 @@ class FusedRuntime:
         root: Path | None,
         broken: Broken = "fail",
         faults: list[Fault] | None = None,
+        first_row: int = 0,
     ) -> tuple[Float32, list[Flag]]:
         """Outputs (N, C) of records or of a table's rows, and what was replaced in them; as predict() takes them."""
         num_rows = data.num_rows if isinstance(data, Table) else len(data)
@@ -239,7 +249,7 @@ class FusedRuntime:
         flags: list[Flag] = []
         for first in range(0, num_rows, CHUNK):
             part = records_of(data, first, CHUNK) if isinstance(data, Table) else data[first : first + CHUNK]
-            samples = self.preparer.rows(part, root=root, broken=broken, first_row=first)
+            samples = self.preparer.rows(part, root=root, broken=broken, first_row=first_row + first)
             outputs.append(self.score(samples).output)
             check_numbers(outputs[-1], self.manifest.outputs[-1].name, model=self.name, first_row=first)
             flags += [Flag(first + flag.row, flag.column, flag.what) for flag in samples.flags]

@@ -189,8 +189,8 @@ class Runtime:
 
     def predict(self, data: Any, *, first_row: int = 0) -> Prediction:
         """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name. NonFiniteError
-        for an answer that is not finite; it counts rows from `first_row`."""
-        batch = self._prepare_any(data)
+        for an answer that is not finite. `first_row`: what errors call the first row of a part of a larger table."""
+        batch = self.preprocessor.table(data, first_row) if isinstance(data, Table) else self._prepare_any(data)
         if not len(batch):
             raise InputError(
                 "there are no rows to score",
@@ -215,8 +215,6 @@ class Runtime:
         self.close()
 
     def _prepare_any(self, data: Any) -> Batch:
-        if isinstance(data, Table):
-            return self.prepare_table(data)
         if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
             if not all(isinstance(record, Mapping) for record in data):
                 raise InputError(

@@ -7,6 +7,7 @@ page's style by class, so that the same drawing serves light, dark and print.
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from deepseek.look.words import Html, Text, Words, both, escape, inline
 
 FONT_PX = 12
 WIDE_PX, NARROW_PX = 736, 356  # a plot's width on a screen and on a phone of 390 px
+_LARGEST = sys.float_info.max
 _MOST_GLYPHS = 200
 _NARROW_GLYPHS = frozenset(" ijlfrtI.,:;'|()[]{}-!/`")
 _WIDE_GLYPHS = frozenset("mwMWOQGD@%+=<>−×≤≥~#&")
@@ -69,10 +71,8 @@ def bounds(values: Iterable[float], *, margin: float = 0.0) -> tuple[float, floa
     if not finite:
         return 0.0, 1.0
     low, high = min(finite), max(finite)
-    if low == high:
-        half = abs(low) / 2 or 0.5
-        return low - half, high + half
-    return low - margin * (high - low), high + margin * (high - low)
+    widened = (abs(low) / 2 or 0.5) if low == high else margin * high - margin * low
+    return max(low - widened, -_LARGEST), min(high + widened, _LARGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,14 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        unit = self._unit
+        share = (value * unit - self.low * unit) / (self.high * unit - self.low * unit)
         return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
+
+    @property
+    def _unit(self) -> float:
+        """What values are multiplied by before they are subtracted: -1e308 to 1e308 is further than a float reaches."""
+        return 1.0 if math.isfinite(self.high - self.low) else 0.25
 
     def ticks(self, num_wanted: int) -> list[float]:
         """Round values inside the range, about `num_wanted` of them.
@@ -95,7 +101,8 @@ class Scale:
         [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
         """
         for num in (num_wanted, 2 * num_wanted, 4 * num_wanted):
-            step = tick_step((self.high - self.low) / max(1, num))
+            unit = self._unit
+            step = tick_step(min((self.high * unit - self.low * unit) / max(1, num) / unit, _LARGEST))
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
             if last - first + 1 >= min(3, num_wanted):  # one or two tell little of the scale
                 break
@@ -117,7 +124,8 @@ def tick_step(rough: float) -> float:
     (0.2, 500.0)
     """
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
+    step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
+    return min(step, _LARGEST)
 
 
 def tick_labels(ticks: Sequence[float]) -> list[str]:

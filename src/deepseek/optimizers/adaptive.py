@@ -29,15 +29,20 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
    a Lagrange multiplier, here by a share BOUND_PULL of the excess).
 6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularisation.py).
 
+A gradient that is NaN, infinite or too long for float32 would leave no weight a number: such a step is not taken, and
+nothing of the state moves.
+
 adaptive_reference.py is the same in plain loops; tests hold the two equal. All signals stay tensors on the device: a
-step waits for nothing. With sharded parameters (FSDP2) their sums are all-reduced, so every rank takes the same rate;
-sharded matrices get no eigenbases. So are those of the processes of a `group` that each hold other tensors.
+step waits for one thing, whether its gradients are finite. With sharded parameters (FSDP2) their sums are all-reduced,
+so every rank takes the same rate, and skips the same steps; sharded matrices get no eigenbases. So are those of the
+processes of a `group` that each hold other tensors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, overload
 
@@ -47,6 +52,7 @@ from torch.distributed import ProcessGroup
 
 from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
+from deepseek.optimizers.directions import elementwise, in_eigenbases, pieces
 from deepseek.optimizers.knobs import (
     BETA1,
     BETA2,
@@ -58,11 +64,9 @@ from deepseek.optimizers.knobs import (
     BOUND_PULL,
     CLIP,
     CLIP_FROM,
-    EPS,
+    INITIAL_LR,
     LEAST_RMS,
-    LEAST_SCALE,
     MAX_RATE,
-    PIECE,
     TRUST_STEPS,
     Knobs,
     pace_at,
@@ -101,18 +105,30 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        initial_lr: float = 1e-3,
+        initial_lr: float = INITIAL_LR,
         lr_decay_rate: float = 0.95,
         dynamic_threshold: float = 0.8,
         weight_decay: float = 0.2,
         trust_steps: float = TRUST_STEPS,
         *,
+        lr: float | None = None,
+        betas: tuple[float, float] = (BETA1, BETA2),
         foreach: bool = True,
         group: ProcessGroup | None = None,
     ) -> None:
-        """`foreach`: tensors together (fewer kernels) instead of one by one (less memory). `group`: processes that each
-        hold other tensors of one model, as the stages of a pipeline do: they take one rate. All of them call `step`."""
-        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps)
+        """`lr`: another name of `initial_lr`, as torch's optimizers call it. `betas`: decays of Adam's two moments,
+        which CyclicLR and OneCycleLR vary. `foreach`: tensors together (fewer kernels) instead of one by one (less
+        memory). `group`: processes that each hold other tensors of one model, as the stages of a pipeline do: they
+        take one rate. All of them call `step`."""
+        if lr is not None:
+            if initial_lr not in (INITIAL_LR, lr):
+                raise InputError(
+                    f"lr is {lr} and initial_lr is {initial_lr}",
+                    expected="one of them: they are two names of one rate",
+                    fix="leave lr out",
+                )
+            initial_lr = lr
+        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas)
         super().__init__(params, {"lr": initial_lr, **asdict(knobs), "foreach": foreach})
         self._regularisation = Regularisation()
         self._group = group
@@ -142,6 +158,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         # the first group count
         group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
         group["step"] = 0
+        group["num_skipped"] = 0  # steps of which nothing was taken; that of the first group counts
+
+    @property
+    def num_skipped_steps(self) -> int:
+        """Steps that were not taken, for a gradient that was NaN, infinite or too long for float32."""
+        return int(self.param_groups[0]["num_skipped"])
 
     def get_current_lr(self) -> float:
         """The learning rate of the next step, of the first group; bounds per tensor may lower it."""
@@ -180,7 +202,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 )
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
-            group.setdefault("trust_steps", TRUST_STEPS)  # of a checkpoint from before it could be chosen
+            for name, usual in (("trust_steps", TRUST_STEPS), ("betas", (BETA1, BETA2)), ("num_skipped", 0)):
+                group.setdefault(name, usual)  # of a checkpoint from before there was such a thing
             device = local(group["params"][0]).device
             for name in ("control", "bounds", "norms"):
                 group[name] = group[name].to(device, copy=True)
@@ -201,8 +224,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if not slices and self._group is None:
             return loss
         head = self.param_groups[0]
+        dot, square, length = self._sums(slices, head["control"])
+        if not bool((dot.isfinite() & square.isfinite()).item()):
+            self._skip(slices)
+            return loss
         step = head["step"] = head["step"] + 1
-        clip = self._control(slices, head["control"], step)
+        clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
         for each in slices:
             for part in _parts(each):
                 _find_directions(part, clip)
@@ -233,8 +260,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         grads = [local(param.grad).reshape(state["exp_avg"].shape) for param, state in zip(whole, states, strict=True)]
         return Slice(group, torch.tensor(places, device=group["norms"].device), params, grads, states, whole)
 
-    def _control(self, slices: list[Slice], control: Tensor, step: int) -> Tensor:
-        """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
+    def _sums(self, slices: list[Slice], control: Tensor) -> Tensor:
+        """<g, u>, |g|^2 and |u|^2 over all tensors and ranks (3,): of the gradients and the directions taken last."""
         dots: list[Tensor] = []
         norms: list[Tensor] = []
         lengths: list[Tensor] = []
@@ -243,22 +270,43 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 dots.append(torch.dot(grad.flatten(), state["direction"].flatten()))
             norms += torch._foreach_norm(each.grads)
             lengths.append(each.group["norms"][each.at].to(control.device).square().sum())
-        sums = torch.stack([_total(dots, control), _total([norm.square() for norm in norms], control)])
+        squares = [norm.to(control.dtype).square() for norm in norms]  # float16 holds none above 65,504
+        sums = torch.stack([_total(dots, control), _total(squares, control)])
         sums = sum_over_shards(sums, [param for each in slices for param in each.whole])
-        dot, square, length = sum_over_group(torch.cat([sums, _total(lengths, control)[None]]), self._group)
-        norm = square.sqrt()
+        return sum_over_group(torch.cat([sums, _total(lengths, control)[None]]), self._group)
+
+    def _skip(self, slices: list[Slice]) -> None:
+        """Count a step that is not taken, and say so the first time. The sums are of all ranks, so all of them skip."""
+        head = self.param_groups[0]
+        head["num_skipped"] += 1
+        if head["num_skipped"] > 1:
+            return
+        grads = [(grad, param) for each in slices for grad, param in zip(each.grads, each.whole, strict=True)]
+        broken = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
+        where = "the gradients are too long for float32, or those of another rank are not finite"
+        if broken:
+            where = f"{len(broken)} of {len(grads)} gradients are not finite, first that of a parameter of {broken[0]}"
+        warnings.warn(
+            f"{where}: the step was skipped and nothing was changed. Look at the batch, or lower initial_lr; "
+            "num_skipped_steps counts such steps, and this is said once.",
+            stacklevel=5,  # whoever called step(), which torch wraps twice
+        )
+
+    def _control(self, dot: Tensor, norm: Tensor, length: Tensor, control: Tensor, step: int) -> Tensor:
+        """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
         clip = torch.ones_like(norm)
         if step > CLIP_FROM:
             clip = (CLIP * control[3] / norm.clamp_min(1e-30)).clamp_max(1.0)
         control[3] = norm if step == 1 else torch.lerp(control[3], norm * clip, 1 - BETA_NORM)
         if step > 1:
-            cosine = dot / (norm * length.sqrt()).clamp_min(1e-30)
+            cosine = dot / (norm * length).clamp_min(1e-30)
             control[1:3].lerp_(torch.stack([cosine, cosine.square()]), 1 - BETA_ALIGNMENT)
             corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
             ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
             change = (ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0)
-            top = math.log(max(MAX_RATE / head["initial_lr"], 1.0))
+            # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
+            top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
             control[0].add_(change, alpha=pace_at(step, head["lr_decay_rate"])).clamp_max_(top)
         return clip
 
@@ -288,7 +336,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             keeps = keeps * (1 - BOUND_PULL * (1 - bounds / weight.clamp_min(1e-30)).clamp_min(0))
         for param, direction, keep, pace in zip(params, directions, keeps, rates, strict=True):
             scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
-            for (piece,), (step_taken,) in _pieces([param], [direction.view_as(param)]):
+            for (piece,), (step_taken,) in pieces([param], [direction.view_as(param)]):
                 piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
 
 
@@ -305,67 +353,16 @@ def _parts(each: Slice) -> list[Slice]:
 
 def _find_directions(part: Slice, clip: Tensor) -> None:
     """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
+    betas = part.group["betas"]
     plain: dict[int, list[tuple[Tensor, dict[str, Any]]]] = {}
     for grad, state in zip(part.grads, part.states, strict=True):
         state["step"] += 1
         if state["eigen"]:
-            _in_eigenbases(state["step"], grad, state, clip)
+            in_eigenbases(state["step"], grad, state, clip, betas)
         else:
             plain.setdefault(state["step"], []).append((grad, state))
     for step, pairs in plain.items():
-        _plain(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip)
-
-
-def _in_eigenbases(step: int, grad: Tensor, state: dict[str, Any], clip: Tensor) -> None:
-    """Adam's direction in the eigenbases of a matrix."""
-    grad = grad * clip.to(grad.device, grad.dtype)
-    kronecker.observe(state, grad, step)
-    grad = kronecker.turn(state, grad)
-    state["exp_avg"].lerp_(grad, 1 - BETA1)
-    state["exp_avg_sq"].lerp_(grad.square(), 1 - BETA2)
-    ahead = state["exp_avg"] * (BETA1 / (1 - BETA1 ** (step + 1))) + grad * ((1 - BETA1) / (1 - BETA1**step))
-    square = state["exp_avg_sq"] / (1 - BETA2**step)
-    scale = square.sqrt() + (square.mean().sqrt() * LEAST_SCALE + EPS)
-    state["direction"] = kronecker.turn_back(state, ahead.div_(scale))
-
-
-def _plain(step: int, grads: list[Tensor], states: list[dict[str, Any]], clip: Tensor) -> None:
-    """Adam's direction, element by element, for many tensors at once."""
-    clip = clip.to(grads[0].device, grads[0].dtype)
-    kept = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "direction")]
-    root = math.sqrt(1 - BETA2**step)
-    for parts, averages, squares, directions in _pieces(grads, *kept):
-        torch._foreach_copy_(directions, parts)
-        torch._foreach_mul_(directions, clip)
-        torch._foreach_lerp_(averages, directions, 1 - BETA1)
-        torch._foreach_mul_(squares, BETA2)
-        torch._foreach_addcmul_(squares, directions, directions, 1 - BETA2)
-        # u = (look-ahead of the mean) / (sqrt(v / (1 - BETA2^t)) + EPS), both sides times sqrt(1 - BETA2^t)
-        scales = torch._foreach_sqrt(squares)
-        torch._foreach_add_(scales, EPS * root)
-        torch._foreach_mul_(directions, root * (1 - BETA1) / (1 - BETA1**step))
-        torch._foreach_add_(directions, averages, alpha=root * BETA1 / (1 - BETA1 ** (step + 1)))
-        torch._foreach_div_(directions, scales)
-
-
-def _pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
-    """Lists of tensors side by side, all at once; on a CPU in pieces that stay in its cache from one operation to the
-    next, which is worth more than half of the time of a large model's step."""
-    if lists[0][0].device.type != "cpu" or not all(tensor.is_contiguous() for tensors in lists for tensor in tensors):
-        yield lists
-        return
-    waiting: list[list[Tensor]] = [[] for _ in lists]
-    size = 0
-    for tensors in zip(*lists, strict=True):
-        for pieces in zip(*(tensor.view(-1).split(PIECE) for tensor in tensors), strict=True):
-            for held, piece in zip(waiting, pieces, strict=True):
-                held.append(piece)
-            size += len(pieces[0])
-            if size >= PIECE:
-                yield tuple(waiting)
-                waiting, size = [[] for _ in lists], 0
-    if size:
-        yield tuple(waiting)
+        elementwise(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)
 
 
 def _total(values: list[Tensor], like: Tensor) -> Tensor:

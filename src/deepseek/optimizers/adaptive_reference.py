@@ -36,7 +36,7 @@ class AdaptiveReference:
 
     def __init__(self, params: list[Tensor], knobs: Knobs) -> None:
         self.knobs = knobs
-        self.num_steps = 0
+        self.num_steps = self.num_skipped_steps = 0
         self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
         self.tensors = []
         for param in params:
@@ -48,9 +48,12 @@ class AdaptiveReference:
         return self.knobs.initial_lr * math.exp(self.log_scale)
 
     def step(self, grads: list[Tensor]) -> None:
-        self.num_steps += 1
         shaped = [grad.reshape(one.mean.shape) for grad, one in zip(grads, self.tensors, strict=True)]
         norm = math.sqrt(sum(float(grad.square().sum()) for grad in shaped))
+        if not math.isfinite(norm):
+            self.num_skipped_steps += 1
+            return
+        self.num_steps += 1
         self._find_rate(shaped, norm)
         clip = self._find_clip(norm)
         for one, grad in zip(self.tensors, shaped, strict=True):
@@ -84,13 +87,13 @@ class AdaptiveReference:
 
     def _direction(self, one: One, grad: Tensor) -> Tensor:
         """4. Adam with a look ahead, in the eigenbases."""
-        t = self.num_steps
+        t, (beta1, beta2) = self.num_steps, self.knobs.betas
         if is_matrix(one.param):
             self._turn_bases(one, grad)
-        one.mean = k.BETA1 * one.mean + (1 - k.BETA1) * grad
-        one.square = k.BETA2 * one.square + (1 - k.BETA2) * _into(one, grad) ** 2
-        ahead = k.BETA1 * one.mean / (1 - k.BETA1 ** (t + 1)) + (1 - k.BETA1) * grad / (1 - k.BETA1**t)
-        square = one.square / (1 - k.BETA2**t)
+        one.mean = beta1 * one.mean + (1 - beta1) * grad
+        one.square = beta2 * one.square + (1 - beta2) * _into(one, grad) ** 2
+        ahead = beta1 * one.mean / (1 - beta1 ** (t + 1)) + (1 - beta1) * grad / (1 - beta1**t)
+        square = one.square / (1 - beta2**t)
         least = k.LEAST_SCALE * math.sqrt(float(square.mean())) if is_matrix(one.param) else 0.0
         return _out_of(one, _into(one, ahead) / (square.sqrt() + least + k.EPS))
 

@@ -19,11 +19,11 @@ from torch import nn
 from deepseek.errors import InputError
 from deepseek.optimizers import adaptive
 from deepseek.optimizers.keras import keras_on_torch
-from deepseek.optimizers.knobs import TRUST_STEPS, Knobs
+from deepseek.optimizers.knobs import BETA1, BETA2, TRUST_STEPS, Knobs
 from deepseek.optimizers.regularisation import Regularisation
 
 keras = keras_on_torch()
-_OF_KERAS = {"lr", "params"}  # what a group gets from Keras at each step, or from build()
+_OF_KERAS = {"lr", "params", "betas"}  # what a group gets from Keras at each step, or from build()
 _BY_COLUMNS = ".columns"  # a matrix that lies column by column comes back so: products round by the layout
 
 
@@ -46,6 +46,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         trust_steps: float = TRUST_STEPS,
         *,
         learning_rate: Any = None,
+        betas: tuple[float, float] = (BETA1, BETA2),
         **kwargs: Any,
     ) -> None:
         if not isinstance(initial_lr, int | float):
@@ -54,7 +55,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
                 expected="a number, such as 0.001",
                 fix="give a schedule as learning_rate",
             )
-        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps)
+        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, (betas[0], betas[1]))
         rate = float(knobs.initial_lr) if learning_rate is None else learning_rate
         super().__init__(rate, weight_decay=knobs.weight_decay, **kwargs)
         self.knobs = knobs

@@ -13,6 +13,7 @@ from typing import Any
 
 from deepseek.errors import InputError
 
+INITIAL_LR = 1e-3
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8  # of Adam's moments
 BETA_FACTORS = 0.95  # of the Kronecker factors
 EAGER, REFRESH = 10, 5  # steps before which eigenbases are refreshed at each, and the period after that
@@ -33,11 +34,12 @@ CLIP, BETA_NORM, CLIP_FROM = 4.0, 0.95, 20  # gradients above CLIP times their u
 class Knobs:
     """The arguments, checked."""
 
-    initial_lr: float = 1e-3  # above 0; wrong by 100 times either way is found and mended
+    initial_lr: float = INITIAL_LR  # above 0; wrong by 100 times either way is found and mended
     lr_decay_rate: float = 0.95  # factor by which the rate changes in a step at most, between 0 and 1
     dynamic_threshold: float = 0.8  # ratio of achieved to predicted decrease under which the rate is cut, 0 to 1
     weight_decay: float = 0.2  # decoupled, per unit of rate, at least 0
     trust_steps: float = TRUST_STEPS  # when half of the largest step of a tensor is gone; thousands for long trainings
+    betas: tuple[float, float] = (BETA1, BETA2)  # decay of Adam's moments, 0 to below 1; schedulers cycle the first
 
     def __post_init__(self) -> None:
         for name, good, expected in (
@@ -46,6 +48,7 @@ class Knobs:
             ("dynamic_threshold", 0 <= self.dynamic_threshold <= 1, "a ratio from 0 to 1, such as 0.8"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more, such as 0.1"),
             ("trust_steps", 0 < self.trust_steps < math.inf, "a number of steps above 0, such as 50"),
+            ("betas", _are_betas(self.betas), f"two decays from 0 to below 1, such as {(BETA1, BETA2)}"),
         ):
             if not good:
                 raise InputError(
@@ -58,6 +61,10 @@ class Knobs:
     def of(cls, group: Mapping[str, Any]) -> Knobs:
         """Those of a parameter group."""
         return cls(**{field.name: group[field.name] for field in fields(cls)})
+
+
+def _are_betas(betas: Any) -> bool:
+    return isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
 
 
 def trust_at(step: int, half: float = TRUST_STEPS) -> float:

@@ -1,0 +1,178 @@
+"""Where the parts of a table come from: a CSV, a Parquet file or a file of Arrow, each as pyarrow.Tables in its order.
+
+A source can be passed over again and again. `check` is true for the first pass, which looks at every byte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from deepseek.data.arrow import TableReader, without_index
+from deepseek.data.batches.spool import spooled
+from deepseek.data.batches.window import Window, buffered
+from deepseek.data.delimited import (
+    BLOCK_BYTES,
+    PART_BYTES,
+    broken,
+    check_closed,
+    check_nul,
+    csv_options,
+    encoding_of,
+    find_layout,
+    header_alone,
+    transcoded,
+)
+from deepseek.data.read import Form, cannot_be_read, no_rows
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+SMALL_BLOCK_BYTES = 2**20  # of a CSV that are read together, where no row is longer
+MOST_ROWS, MOST_CELLS = 2**16, 2**24  # of a table that are held together
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Source(Protocol):
+    path: Path
+
+    def reader(self) -> TableReader:
+        """Of its columns, as they are named in the file."""
+        ...
+
+    def tables(self, *, check: bool) -> Iterator[Any]:
+        """All rows. MalformedError for what cannot be read."""
+        ...
+
+    def no_rows(self) -> InputError: ...
+
+
+class DelimitedSource:
+    """A CSV file. One that is not in UTF-8 is written anew in a temporary file."""
+
+    def __init__(self, descriptor: int, path: Path, held: ExitStack) -> None:
+        self.path, self._descriptor, self._start = path, descriptor, 0
+        encoding = encoding_of(buffered(descriptor))
+        if encoding == "utf-8-sig":
+            for _ in transcoded(buffered(descriptor), encoding, path.name):
+                pass  # that it is UTF-8 throughout
+            self._start = len(_BYTE_ORDER_MARK)
+        elif encoding != "utf-8":
+            self._descriptor = spooled(transcoded(buffered(descriptor), encoding, path.name), path, held)
+        check_nul(buffered(self._descriptor, self._start), path.name)
+        self._start += _num_leading(self._descriptor, self._start, b"\r\n")
+        self._layout = find_layout(buffered(self._descriptor, self._start), path.name)
+        self._num_quotes = self._count(b'"')
+        self._block_bytes = SMALL_BLOCK_BYTES
+
+    def reader(self) -> TableReader:
+        return TableReader(self._layout.names, cells=True, decimal_comma=self._layout.has_decimal_commas)
+
+    def tables(self, *, check: bool) -> Iterator[Any]:
+        pa = need("pyarrow", extra="tabular")
+        num_given = 0
+        for blocks in (SMALL_BLOCK_BYTES, BLOCK_BYTES):
+            self._block_bytes = max(blocks, self._block_bytes)
+            num_skipped = num_given
+            try:
+                for table in self._parsed():
+                    fresh = table.slice(min(num_skipped, len(table)))
+                    num_skipped -= len(table) - len(fresh)
+                    num_given += len(fresh)
+                    if len(fresh):
+                        yield fresh
+            except pa.ArrowInvalid as error:  # a row that is longer than a small block, or one that does not fit
+                if self._block_bytes == BLOCK_BYTES:
+                    file = buffered(self._descriptor, self._start)
+                    raise broken(file, self._layout, self.path.name, str(error)) from error
+            else:
+                break
+        if check and self._num_quotes % 2:
+            check_closed(buffered(self._descriptor, self._start), self._layout, self.path.name)
+
+    def no_rows(self) -> InputError:
+        return header_alone(self.path.name)
+
+    def _parsed(self) -> Iterator[Any]:
+        pa, csv_reader = need("pyarrow", extra="tabular"), need("pyarrow.csv", extra="tabular")
+        window = Window(self._descriptor, self._start)
+        block_bytes = min(window.num_bytes + 1, self._block_bytes)
+        options = csv_options(self._layout, block_bytes=block_bytes, has_quotes=self._num_quotes > 0)
+        names = list(self._layout.names)
+        with csv_reader.open_csv(pa.PythonFile(window, "r"), *options) as batches:
+            for batch in batches:
+                yield pa.Table.from_batches([batch]).rename_columns(names)
+
+    def _count(self, byte: bytes) -> int:
+        file = buffered(self._descriptor, self._start)
+        return sum(part.count(byte) for part in iter(lambda: file.read(PART_BYTES), b""))
+
+
+class ArrowSource:
+    """A Parquet file, or one of Arrow. What is held of it is a row group's page of each column, or one batch."""
+
+    def __init__(self, descriptor: int, path: Path, form: Form) -> None:
+        self.path, self._descriptor, self._form = path, descriptor, form
+
+    def reader(self) -> TableReader:
+        pa = need("pyarrow", extra="tabular")
+        try:
+            with ExitStack() as held:
+                empty = self._open(held)[0].empty_table()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise cannot_be_read(self.path, self._form, error) from error
+        return TableReader(without_index(empty)[0].column_names)
+
+    def tables(self, *, check: bool) -> Iterator[Any]:
+        pa = need("pyarrow", extra="tabular")
+        with ExitStack() as held:
+            try:
+                _, batches = self._open(held)
+                for batch in batches:
+                    table = pa.Table.from_batches([batch])
+                    if check:
+                        table.validate(full=True)
+                    yield without_index(table)[0]
+            except pa.ArrowMemoryError:
+                raise
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise cannot_be_read(self.path, self._form, error) from error
+
+    def no_rows(self) -> InputError:
+        return no_rows(self.path.name)
+
+    def _open(self, held: ExitStack) -> tuple[Any, Iterator[Any]]:
+        """Schema and batches."""
+        pa = need("pyarrow", extra="tabular")
+        data = held.enter_context(pa.PythonFile(Window(self._descriptor), "r"))
+        if self._form == "Parquet":
+            parquet = need("pyarrow.parquet", extra="tabular")
+            file = held.enter_context(parquet.ParquetFile(data, buffer_size=PART_BYTES))
+            return file.schema_arrow, file.iter_batches(rows_at_a_time(len(file.schema_arrow.names)))
+        if self._form == "Arrow":
+            ipc = held.enter_context(pa.ipc.open_file(data))
+            return ipc.schema, (ipc.get_batch(place) for place in range(ipc.num_record_batches))
+        stream = held.enter_context(pa.ipc.open_stream(data))
+        return stream.schema, iter(stream)
+
+
+def rows_at_a_time(num_columns: int) -> int:
+    """Rows that are held together: fewer of a wide table.
+
+    >>> rows_at_a_time(30), rows_at_a_time(5_000)
+    (65536, 3355)
+    """
+    return min(MOST_ROWS, MOST_CELLS // max(num_columns, 1))
+
+
+def _num_leading(descriptor: int, start: int, these: bytes) -> int:
+    """How many of `these` bytes stand before any other."""
+    num = 0
+    while part := os.pread(descriptor, PART_BYTES, start + num):
+        rest = len(part.lstrip(these))
+        num += len(part) - rest
+        if rest:
+            break
+    return num

@@ -1,0 +1,83 @@
+"""open_table: a file in parts whose columns have the types of the whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from deepseek.data.batches.sources import ArrowSource, DelimitedSource, Source, rows_at_a_time
+from deepseek.data.batches.spool import plain_file
+from deepseek.data.read import HEAD_BYTES, form_of
+from deepseek.data.table import Table
+from deepseek.extras import need
+
+Progress = Callable[[int], None]  # how many rows have been looked at
+
+
+class TableFile:
+    """A file that was checked, and whose types are known. `num_rows`: of all of it."""
+
+    def __init__(self, source: Source, progress: Progress | None = None) -> None:
+        self._source = source
+        self._reader = source.reader()
+        self.num_rows, check = 0, True
+        while check or not self._reader.is_settled:
+            self._reader.begin()
+            num_seen = 0
+            for table in source.tables(check=check):
+                self._reader.see(table)
+                _release()
+                num_seen += len(table)
+                if progress:
+                    progress(num_seen)
+            self.num_rows, check = num_seen, False
+        if not self.num_rows:
+            raise source.no_rows()
+
+    def parts(self, num_rows: int | None = None) -> Iterator[Table]:
+        """All rows in their order, `num_rows` at a time; the last part has the rest.
+
+        By default 65,536, and fewer of a table of more than 256 columns.
+        """
+        num_rows = num_rows or rows_at_a_time(len(self._reader.names))
+        for table in _rechunked(self._source.tables(check=False), num_rows):
+            yield self._reader.read(table)
+            _release()
+
+
+@contextmanager
+def open_table(path: Path, progress: Progress | None = None) -> Iterator[TableFile]:
+    """A file as read_table() takes it, with its errors; `progress` is told how many rows were checked."""
+    with ExitStack() as held:
+        descriptor, path = plain_file(path, held)
+        form = form_of(os.pread(descriptor, HEAD_BYTES, 0), path)
+        source: Source = (
+            DelimitedSource(descriptor, path, held) if form == "delimited" else ArrowSource(descriptor, path, form)
+        )
+        yield TableFile(source, progress)
+
+
+def _rechunked(tables: Iterator[Any], num_rows: int) -> Iterator[Any]:
+    """The same rows in tables of `num_rows` each, but for the last."""
+    pa = need("pyarrow", extra="tabular")
+    held: list[Any] = []
+    num_held = 0
+    for table in tables:
+        start = 0
+        while num_held + len(table) - start >= num_rows:
+            end = start + num_rows - num_held
+            yield pa.concat_tables([*held, table.slice(start, end - start)])
+            held, num_held, start = [], 0, end
+        if start < len(table):
+            held.append(table.slice(start))
+            num_held += len(table) - start
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _release() -> None:
+    """Give back what Arrow has freed: kept for later, it piles up to several times what is in use."""
+    need("pyarrow", extra="tabular").default_memory_pool().release_unused()
