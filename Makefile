@@ -19,21 +19,21 @@ SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-slow test-docker test-ray test-deploy check format bench bench-rivals docs chromium clean valgrind
+.PHONY: help setup run test test-slow test-docker test-ray test-deploy check format bench bench-rivals docs chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
 
-setup: $(VENV)/dev.stamp chromium valgrind ## Make .venv with everything for development
+setup: $(VENV)/dev.stamp chromium watchers ## Make .venv with everything for development
 
 run: $(BUNDLE)/bundle.json ## Ship a model from real data and serve it on 127.0.0.1:PORT
 	@echo "Serving $(BUNDLE) on http://127.0.0.1:$(PORT) (Ctrl-C stops it)" >&2
 	@exec $(BIN)/deepseek serve $(BUNDLE) --host 127.0.0.1 --port $(PORT)
 
-test: $(VENV)/dev.stamp chromium valgrind ## Run every test but the slow ones
+test: $(VENV)/dev.stamp chromium watchers ## Run every test but the slow ones
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS)
 
-test-slow: $(VENV)/dev.stamp chromium ## Run the tests that take minutes
+test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 test-docker: ## Run the tests of the container image
@@ -121,10 +121,11 @@ chromium:
 	if [ -x $(BIN)/playwright ]; then $(BIN)/playwright install chromium && exit 0; fi; \
 	echo "error: Chromium is missing and could not be installed. To mend it: install chromium" >&2; exit 2
 
-# The generated C is run under valgrind; where it cannot be installed, those tests are skipped.
-valgrind:
-	@command -v valgrind >/dev/null && exit 0; \
+# The generated C is run under valgrind, and every verb under strace; where they cannot be installed, those tests are skipped.
+watchers:
+	@missing=; for watcher in valgrind strace; do command -v $$watcher >/dev/null || missing="$$missing $$watcher"; done; \
+	[ -n "$$missing" ] || exit 0; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo='sudo -n'; \
 	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
-	  echo "Installing valgrind for the tests of generated C ..." >&2; \
-	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends valgrind >/dev/null || true; fi
+	  echo "Installing$$missing for the tests ..." >&2; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null || true; fi
