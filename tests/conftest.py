@@ -24,6 +24,8 @@ for _name in (
 ):
     os.environ.setdefault(_name, "1")
 
+import deepseek  # noqa: E402, F401  before onnxruntime: it forbids the libraries of the tests to report to their makers
+
 #: Files that take longest, the longest first: one that began last would keep one worker busy while the others wait.
 LONGEST = (
     "compress/test_compress_search.py", "cli/test_cli_outputs.py", "examples/test_custom_operator.py",

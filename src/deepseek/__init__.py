@@ -8,12 +8,15 @@
     ds.verify(shipped.path)["ok"], ds.inspect(shipped.path)["size_bytes"]
 
 evaluate, explain, inspect and verify return what the command of their name prints with --json. A name is imported when
-it is first used (PEP 562), so `import deepseek` itself imports nothing heavy.
+it is first used (PEP 562), so `import deepseek` itself imports nothing heavy. It forbids the libraries below it to
+report to their makers (telemetry.py), before any of them is imported.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from deepseek.telemetry import switch_off
 
 if TYPE_CHECKING:
     from deepseek.automl.evaluate import evaluate_bundle as evaluate
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from deepseek.bundle import verification as verify
     from deepseek.engines import open_runtime as load
     from deepseek.explain.bundle import explain_bundle as explain
+
+switch_off()
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]

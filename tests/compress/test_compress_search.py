@@ -137,8 +137,9 @@ def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_pa
 
 
 def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_path: Path) -> None:
-    """Without training the same cut loses far more: that is what --train is for."""
-    limits, left = Limits(keep=0.95), {}
+    """Without training the same cut loses far more: that is what --train is for. About 0.96 is kept with it and 0.3
+    without, so that no release of torch, whose random numbers differ, comes near the limit."""
+    limits, left = Limits(keep=0.8), {}
     for train in ("train.npz", None):
         found = optimise(
             "net.py:build", "validation.npz", limits, train=train, methods=["prune"], cache=tmp_path, **FAST
@@ -148,7 +149,7 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
             assert found.chosen is not None
             assert found.chosen.variant.startswith("prune-")
             assert found.chosen.size_bytes < 0.75 * found.given[0].size_bytes
-    assert left["train.npz"] > left[None] + 0.05
+    assert left["train.npz"] > left[None] + 0.3
 
 
 def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(

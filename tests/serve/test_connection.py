@@ -322,16 +322,24 @@ def test_a_body_that_waits_behind_other_requests_is_not_given_up(
     assert talk(app, work) == [200, 200, 200]
 
 
-def test_headers_that_do_not_come_are_given_up(app: App) -> None:
-    async def work(wire: Wire) -> bytes:
-        for byte in b"GET /v1/models HTTP/1.1\r\nx-slow: 1":
-            wire.send(bytes([byte]))
-            await asyncio.sleep(0.02)
-            if wire.reader.at_eof():
-                break
-        return await wire.rest()
+def test_headers_that_do_not_come_are_given_up(runtimes: dict[str, Runtime], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes within the limit of the one before, all together do not. The loop's clock is put forward: a byte
+    that was sent at the moment of giving up would be answered with a reset."""
+    app = create_app(runtimes, settings=Settings(body_timeout_s=30))
 
-    assert talk(app, work) == b""
+    async def work(wire: Wire) -> tuple[bool, bytes]:
+        loop = asyncio.get_running_loop()
+        now_s, ahead_s = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: now_s() + ahead_s)
+        for byte in b"GET":
+            wire.send(bytes([byte]))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            ahead_s += 12
+            early = wire.reader.at_eof()
+        return early, await wire.rest()
+
+    assert talk(app, work) == (False, b"")
 
 
 def test_an_idle_connection_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,6 @@ class Signals:
 
 def own_cluster(plan: Plan) -> None:
     """What must stand in the environment before Ray is imported, and what can be known to go wrong by then."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "0"  # it would listen at every interface
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
