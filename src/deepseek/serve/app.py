@@ -30,11 +30,12 @@ from deepseek.serve.heads import Heads
 from deepseek.serve.keys import ApiKeys, Taken
 from deepseek.serve.leading import Follower
 from deepseek.serve.loader import Life, Loader
+from deepseek.serve.missing_route import no_route
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
 from deepseek.serve.protocols import oip, openai_routes, records
-from deepseek.serve.protocols.errors import MethodError, no_route
+from deepseek.serve.protocols.errors import MethodError
 from deepseek.serve.protocols.repository import manage, repository_index
 from deepseek.serve.repository import Repository
 from deepseek.serve.routes import Route, paths_of
