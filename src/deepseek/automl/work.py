@@ -17,8 +17,9 @@ from deepseek.automl import evidence, pack
 from deepseek.automl.demands import check_classes, check_demands, ordered_labels, row_weights
 from deepseek.automl.develop import Developed, develop
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import YARDSTICK, Budget, Fold, Trial
+from deepseek.automl.search import YARDSTICK, Budget, Fold
 from deepseek.automl.ship import Shipped
+from deepseek.automl.trial import Trial
 from deepseek.bundle import check_name, check_target, write_bundle
 from deepseek.contracts import Task
 from deepseek.data import (
