@@ -13,7 +13,7 @@ import deepseek
 SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
-    errors contracts plugins config extras files look bundle data nn optimizers train engines compress serve observe
+    version errors contracts plugins config extras files look bundle data nn optimizers train engines compress serve observe
     explain automl privacy recipes learn cli
 """
 ROOMS = tuple(ORDER.split())

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deepseek.version import __version__
+
 if TYPE_CHECKING:
     from deepseek.automl.evaluate import evaluate_bundle as evaluate
     from deepseek.automl.ship import ship
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from deepseek.engines import open_runtime as load
     from deepseek.explain.bundle import explain_bundle as explain
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]
 
 _LAZY = {

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deepseek import __version__
 from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.errors import InputError
@@ -35,6 +34,7 @@ from deepseek.serve.protocols.tensor_rows import (
     see,
 )
 from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
+from deepseek.version import __version__
 
 HEADER_LENGTH = b"inference-header-content-length"
 MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it
