@@ -39,7 +39,8 @@ from deepseek.serve.protocols.errors import MethodError
 from deepseek.serve.protocols.repository import manage, repository_index
 from deepseek.serve.repository import Repository
 from deepseek.serve.routes import Route, paths_of
-from deepseek.serve.routing import Shadows, Slot, Split, check_loaded
+from deepseek.serve.routing import Slot, Split, check_loaded
+from deepseek.serve.shadows import Shadows
 from deepseek.serve.stage import LocalStage
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
@@ -279,7 +280,7 @@ class App:
             return None
         return Route(f"{REPOSITORY}M/{verb}", "POST", lambda call: manage(call, self.loader, name, verb))
 
-    def _add(self, slot: Slot, version: str) -> None:
+    def _add(self, slot: Slot[ServedModel], version: str) -> None:
         """The routes of one model, and of one version of it."""
 
         def add(path: str, name: str, method: str, work: Work, shadowed: bool = False, of: str | None = None) -> None:
