@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deepseek.telemetry import switch_off
+from deepseek.version import __version__
 
 if TYPE_CHECKING:
     from deepseek.automl.evaluate import evaluate_bundle as evaluate
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 switch_off()
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]
 
 _LAZY = {

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from deepseek.automl.ship import Shipped, ship
+from deepseek.automl.ship import ship
+from deepseek.automl.shipped import Shipped
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from deepseek.automl.evaluate import evaluate_bundle
-from deepseek.automl.ship import Shipped
+from deepseek.automl.shipped import Shipped
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError
 from loans import for_task, make_loans

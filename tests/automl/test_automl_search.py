@@ -18,8 +18,10 @@ from sklearn.metrics import log_loss
 
 from deepseek.automl.blend import WORTH, chances, choose_blend
 from deepseek.automl.develop import blend_for
-from deepseek.automl.search import YARDSTICK, Budget, Search, Trial
-from deepseek.automl.ship import Shipped, ship
+from deepseek.automl.search import YARDSTICK, Budget, Search
+from deepseek.automl.ship import ship
+from deepseek.automl.shipped import Shipped
+from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
 from deepseek.train.candidates import BUILT_IN, FitData
 from deepseek.train.candidates.linear import LinearModel

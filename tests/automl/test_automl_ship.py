@@ -13,7 +13,8 @@ import pytest
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
 from deepseek.automl.evaluate import evaluate_bundle
-from deepseek.automl.ship import Shipped, ship
+from deepseek.automl.ship import ship
+from deepseek.automl.shipped import Shipped
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.engines import Runtime
 from deepseek.errors import InputError

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.ship import Shipped
+from deepseek.automl.shipped import Shipped
 from deepseek.automl.work import Work, open_data
 from deepseek.errors import CheckError, InputError
 from loans import for_task, make_loans

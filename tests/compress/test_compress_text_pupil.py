@@ -11,7 +11,7 @@ import pytest
 
 from deepseek.bundle import verify_bundle
 from deepseek.compress import Limits, optimise
-from deepseek.compress.subject import open_subject
+from deepseek.compress.opener import open_subject
 from deepseek.compress.text_subject import TextSubject
 from deepseek.engines.text import TextModel
 from deepseek.errors import InputError

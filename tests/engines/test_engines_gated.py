@@ -22,7 +22,7 @@ from deepseek.engines.onnx import Int8Engine
 from deepseek.engines.onnx_file.rows import RowsFile
 from deepseek.engines.process.opened import OpenedBundle
 from deepseek.engines.registry import LOSSY
-from deepseek.engines.text.tune import Tolerance
+from deepseek.engines.text.tolerance import Tolerance
 from deepseek.errors import DeepseekError, IntegrityError
 from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model, Part

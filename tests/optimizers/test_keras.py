@@ -14,7 +14,8 @@ import torch
 
 from deepseek.errors import InputError
 from deepseek.optimizers import AdaptiveOptimizer as TorchOptimizer
-from deepseek.optimizers.keras import AdaptiveOptimizer, keras_on_torch
+from deepseek.optimizers.keras import AdaptiveOptimizer
+from deepseek.optimizers.keras_backend import keras_on_torch
 
 keras = keras_on_torch()
 

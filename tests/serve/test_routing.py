@@ -21,7 +21,8 @@ from deepseek.observe.metrics import Metrics
 from deepseek.serve import App, create_app
 from deepseek.serve.alike import check_alike
 from deepseek.serve.protocols.grpc import start_grpc
-from deepseek.serve.routing import Split, agree, read_split
+from deepseek.serve.routing import Split, read_split
+from deepseek.serve.shadows import agree
 from serving import serving
 from versions import other_version
 

@@ -21,7 +21,7 @@ from deepseek.train.candidates import FitData
 from deepseek.train.metrics import MetricInfo
 
 if TYPE_CHECKING:
-    from deepseek.automl.search import Trial
+    from deepseek.automl.trial import Trial
 
 FLOORS = (1e-4, 1e-3, 3e-3, 1e-2)
 MAX_PARTS = 5

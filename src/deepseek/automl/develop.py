@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, chances, choose_blend
-from deepseek.automl.search import YARDSTICK, Budget, Fold, Search, Trial
+from deepseek.automl.search import YARDSTICK, Budget, Fold, Search
+from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64
 from deepseek.nn.model import Model, Part, Scale, smoothed
 from deepseek.train.calibrate import Calibration, fit_calibration, identity

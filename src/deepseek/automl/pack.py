@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.develop import Developed, describe
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now
+from deepseek.automl.shipped import Shipped
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
 from deepseek.contracts import Figure, Float32, Float64
 from deepseek.data import make_card
 from deepseek.engines import Source, Tuning, autotune, check_parity, export_onnx
@@ -39,6 +42,23 @@ class Packed:
     baseline: dict[str, Figure]
     model_name: str
     engine: str
+
+
+def pack(work: Work, developed: Developed, clock: tuple[float, float]) -> Shipped:
+    """Evidence and files, then the bundle. `clock`: perf_counter and process_time when the work began."""
+    if work.asked.progress:
+        work.asked.progress("exporting, checking, explaining", 0.96)
+    packed = make(work, developed)
+    out = Path(work.asked.out or packed.manifest.name)
+    bundle = write_bundle(out, packed.manifest, packed.files, overwrite=work.asked.overwrite, key=work.asked.key)
+    if work.asked.progress:
+        work.asked.progress("done", 1.0)
+    return Shipped(
+        path=bundle.path, digest=bundle.digest, task=work.task, target=work.asked.target,
+        model=packed.model_name, engine=packed.engine, metrics=packed.metrics, baseline=packed.baseline,
+        size_bytes=bundle.size_bytes, cpu_s=time.process_time() - clock[1], wall_s=time.perf_counter() - clock[0],
+        seed=work.asked.seed, num_trials=len(developed.trials), warnings=tuple(work.warnings),
+    )  # fmt: skip
 
 
 def make(work: Work, developed: Developed) -> Packed:
@@ -191,7 +211,7 @@ def _manifest(work: Work, developed: Developed, tuning: Tuning, threshold: float
         else (Output("label", "str", ()), Output("probabilities", "float32", (classes,)))
     )
     config = work.asked.config() | {"trials": len(developed.trials)}
-    from deepseek.automl.work import default_name
+    from deepseek.automl.naming import default_name
 
     return Manifest(
         name=default_name(work.asked, work.source),

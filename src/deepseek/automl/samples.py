@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.demands import check_demands
+from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.pack import as_json
-from deepseek.automl.ship import Shipped
+from deepseek.automl.shipped import Shipped
 from deepseek.automl.towers import Brought, bring, is_folder
-from deepseek.automl.work import Opened, accepted, default_name, leaks
+from deepseek.automl.work import Opened, accepted, leaks
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
 from deepseek.bundle.agreement import SAMPLES
 from deepseek.contracts import Figure, Float64, Tensors

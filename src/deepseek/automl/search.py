@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.blend import FLOORS, chances, linked, tempered
-from deepseek.contracts import Float64
+from deepseek.automl.trial import Trial
 from deepseek.extras import need
-from deepseek.nn.model import Link
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Fitted, Params
 from deepseek.train.metrics import MetricInfo
 
@@ -28,30 +27,6 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to ju
 YARDSTICK = BUILT_IN[0].name
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
 TURNS = (0, 1, 0, 2, 0, 1)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One set of knobs of one family, and its scores on the held rows."""
-
-    number: int
-    family: str
-    params: Params  # as they are refitted: early-stopped rounds are fixed numbers
-    link: Link
-    floor: float
-    slope: float  # the trial's own temperature on the held rows
-    margin: Float64  # (M, K) linked and tempered: comparable between families
-    shares: Float64 | None  # (M, K) votes of a forest, else None
-    loss: float
-    fit_s: float  # CPU seconds of one fit
-    refit_s: float  # CPU seconds that a refit on as many rows should take
-    size_bytes: int  # of one fit: about what it would take in a bundle
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "number": self.number, "family": self.family, "params": dict(self.params), "loss": self.loss,
-            "fit_cpu_s": round(self.fit_s, 3),
-        }  # fmt: skip
 
 
 @dataclass

@@ -8,45 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepseek.automl.options import ShipOptions
-from deepseek.contracts import Figure, Task
+from deepseek.automl.shipped import Shipped
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
     from deepseek.data import Table
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """The bundle, and the figures that `ship --json` prints."""
-
-    path: Path
-    digest: str
-    task: Task
-    target: str
-    model: str  # the parts of the blend by name
-    engine: str
-    metrics: dict[str, Figure]
-    baseline: dict[str, Figure]  # HistGradientBoosting with its defaults on the same rows
-    size_bytes: int
-    cpu_s: float
-    wall_s: float
-    seed: int
-    num_trials: int
-    warnings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The object that --json prints."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "path"}
-        plain["bundle"] = str(self.path)
-        plain["warnings"] = list(self.warnings)
-        for name in ("metrics", "baseline"):
-            plain[name] = {key: asdict(found) for key, found in getattr(self, name).items()}
-        return plain
 
 
 def ship(data: Any = None, *, target: str | None = None, example: str | None = None, **options: Any) -> Shipped:
@@ -81,6 +50,7 @@ def ship(data: Any = None, *, target: str | None = None, example: str | None = N
 
 
 def _ship(data: Any, asked: ShipOptions, clock: tuple[float, float]) -> Shipped:
+    from deepseek.automl.pack import pack
     from deepseek.automl.work import Work, open_data
 
     opened = open_data(data, asked)
@@ -95,7 +65,7 @@ def _ship(data: Any, asked: ShipOptions, clock: tuple[float, float]) -> Shipped:
         )  # fmt: skip
     work = Work.of(opened, asked)
     developed = work.develop()
-    return work.pack(developed, clock)
+    return pack(work, developed, clock)
 
 
 def from_example(name: str, options: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl import evidence, pack
+from deepseek.automl import evidence
 from deepseek.automl.demands import check_classes, check_demands, ordered_labels, row_weights
 from deepseek.automl.develop import Developed, develop
 from deepseek.automl.large import Reading, memory_budget, read_rows
+from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import YARDSTICK, Budget, Fold, Trial
-from deepseek.automl.ship import Shipped
-from deepseek.bundle import check_name, check_target, write_bundle
+from deepseek.automl.search import YARDSTICK, Budget, Fold
+from deepseek.automl.trial import Trial
+from deepseek.bundle import check_name, check_target
 from deepseek.contracts import Task
 from deepseek.data import (
     Finding,
@@ -232,23 +231,6 @@ class Work:
 
         return told
 
-    def pack(self, developed: Developed, clock: tuple[float, float]) -> Shipped:
-        """Evidence and files, then the bundle."""
-        if self.asked.progress:
-            self.asked.progress("exporting, checking, explaining", 0.96)
-        packed = pack.make(self, developed)
-        files, manifest = packed.files, packed.manifest
-        out = Path(self.asked.out or manifest.name)
-        bundle = write_bundle(out, manifest, files, overwrite=self.asked.overwrite, key=self.asked.key)
-        if self.asked.progress:
-            self.asked.progress("done", 1.0)
-        return Shipped(
-            path=bundle.path, digest=bundle.digest, task=self.task, target=self.asked.target,
-            model=packed.model_name, engine=packed.engine, metrics=packed.metrics, baseline=packed.baseline,
-            size_bytes=bundle.size_bytes, cpu_s=time.process_time() - clock[1], wall_s=time.perf_counter() - clock[0],
-            seed=self.asked.seed, num_trials=len(developed.trials), warnings=tuple(self.warnings),
-        )  # fmt: skip
-
 
 def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None, Reading | None]:
     """All rows in one table, or as many as fit into memory; the user's own test rows set the split, else it is still to
@@ -339,13 +321,3 @@ def _candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
         else:
             kept.append(candidate)
     return tuple(kept), left_out
-
-
-def default_name(asked: ShipOptions, data: Any) -> str:
-    """The name of the model: what was asked, else that of the folder, else that of the file."""
-    if asked.name:
-        return asked.name
-    if asked.out:
-        out = Path(asked.out)
-        return out.resolve().name if out.name in ("", "..") else out.name
-    return Path(data).stem if isinstance(data, (str, os.PathLike)) else "model"

@@ -17,9 +17,9 @@ from types import TracebackType
 
 import click
 
-from deepseek import __version__
 from deepseek.cli.output import fail, silence
 from deepseek.errors import DeepseekError
+from deepseek.version import __version__
 
 #: Each verb and its line of help, in the order in which a user meets them.
 VERBS: dict[str, str] = {

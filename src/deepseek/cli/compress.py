@@ -13,7 +13,7 @@ from deepseek.cli.options import FILE, FOLDER
 from deepseek.errors import CheckError
 
 if TYPE_CHECKING:
-    from deepseek.compress.search import Found
+    from deepseek.compress.results import Found
 
 EPILOG = """\b
 Examples:
@@ -64,7 +64,7 @@ def command(
 
     Nothing is written that is slower or larger than what was given. Exit code 3: nothing met the limits.
     """
-    from deepseek.cli.opening import cache_folder
+    from deepseek.cli.cache import cache_folder
     from deepseek.cli.progress import Progress
     from deepseek.compress import Limits, optimise
 

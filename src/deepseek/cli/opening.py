@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deepseek.cli.cache import ONNX_FILE, cache_folder
+
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
     from deepseek.engines import FusedRuntime, Runtime
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from deepseek.serve.generation import GenerativeModel, ModelPrecision
     from deepseek.serve.graph import GraphFace
     from deepseek.serve.text import TextFace
-
-ONNX_FILE = "model.onnx"  # of a folder without any other model
 
 
 def open_models(
@@ -189,11 +189,6 @@ def gate_of(lossy: str | None, texts: Path | None, rows: Path | None = None) -> 
         cache_folder() / "lossy",
         None if rows is None else RowsFile.read(rows),
     )
-
-
-def cache_folder() -> Path:
-    """Where what is made of a model is kept, to be made once."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepseek"
 
 
 def split_name(text: str) -> tuple[str, Path]:

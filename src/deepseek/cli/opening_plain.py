@@ -60,7 +60,7 @@ def open_whole(path: Path, key: Path | None) -> TextFace | GraphFace:
 
 
 def _graph(path: Path, manifest: Manifest) -> GraphFace:
-    from deepseek.cli.opening import ONNX_FILE, cache_folder
+    from deepseek.cli.cache import ONNX_FILE, cache_folder
     from deepseek.engines.onnx_file import open_file
     from deepseek.engines.onnx_file.engine import INT8, kinds
     from deepseek.serve.graph import GraphFace

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from deepseek.compress.pruning.apply import GroupReport, Pruned, PruningReport, prune, prune_to
     from deepseek.compress.pruning.knobs import Pruning
     from deepseek.compress.pruning.repair import Repaired, Teaching, prune_and_repair, repair
-    from deepseek.compress.search import Found, optimise
+    from deepseek.compress.results import Found
+    from deepseek.compress.search import optimise
 
 __all__ = [
     "DistillConfig", "Distilled", "Found", "GroupReport", "Limits", "Pruned", "Pruning", "PruningReport", "Repaired",

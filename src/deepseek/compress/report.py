@@ -21,7 +21,7 @@ from deepseek.look.tables import Cell, Column, figure, table
 from deepseek.look.words import Text
 
 if TYPE_CHECKING:
-    from deepseek.compress.search import Found
+    from deepseek.compress.results import Found
 
 SCORES = {
     "accuracy": Text("accuracy", "准确率"),

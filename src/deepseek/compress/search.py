@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from numpy.typing import NDArray
 from deepseek.bundle import check_target, write_bundle
 from deepseek.compress.guard import Measured, best, verdict
 from deepseek.compress.limits import Limits, check_methods
+from deepseek.compress.opener import open_subject
 from deepseek.compress.report import evidence_files
-from deepseek.compress.subject import Plan, Subject, Variant, Way, open_subject
+from deepseek.compress.results import Found, Row
+from deepseek.compress.subject import Plan, Subject, Variant, Way
 from deepseek.compress.timing import BATCHES, Timing, compare
 from deepseek.contracts import Arrays, Figure
 from deepseek.engines.checks.edges import FEATURES, Edges, edge_features, edge_tensors
@@ -45,36 +47,6 @@ EDGE_ROWS = 8  # that rows at the edge are made of
 GIVEN = "given"
 
 Tell = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: what was measured, and the guard's word on it."""
-
-    measured: Measured
-    refused: str  # why; "" when it is accepted
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**self.measured.to_dict(), "speedup": self.measured.speedup,
-                "verdict": "refused" if self.refused else "accepted", "reason": self.refused}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What came of it."""
-
-    given: tuple[Measured, ...]  # the given model in each exact engine; the first is what the others are held against
-    rows: tuple[Row, ...]
-    chosen: Measured | None
-    bundle: Path | None
-    limits: Limits
-    metric: str
-    num_rows: int
-    seed: int
-    digest: str = ""  # of the bundle
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    warnings: tuple[str, ...] = ()
 
 
 def optimise(

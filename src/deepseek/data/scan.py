@@ -16,9 +16,8 @@ Nothing that names a patient leaves a file: errors and describe() hold sizes, co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -26,30 +25,13 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.data.media import BrokenError, Source
+from deepseek.data.scan_volume import Axes, Scan, Triple
 from deepseek.errors import InputError
 
-Triple = tuple[float, float, float]
-Axes = tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]  # by stored axis: axis of the volume, turned round?
-AS_STORED: Axes = ((0, False), (1, False), (2, False))
 CT_WINDOW = (0.0, 2000.0)  # all between air and dense bone, 7.8 HU a step
 LARGEST = (32, 128, 128)  # what fit() makes of the size unless told: .5 MB a volume
 PLANES = ("axial", "coronal", "sagittal")
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What the headers say, with the way to the pixels."""
-
-    name: str
-    form: str  # "DICOM" or "NIfTI"
-    modality: str  # "CT", "MR", "DX"; "" where the file does not say
-    maker: str
-    size: tuple[int, int, int]  # slices, rows, columns, as stored
-    spacing_mm: tuple[float | None, float | None, float | None]  # along these, between centres; None: unknown
-    axes: Axes
-    oriented: bool  # whether the file says where the patient's head is
-    plane: Callable[[int], Float32]  # slice -> (rows, columns), NaN where nothing was measured
 
 
 def open_scan(source: Source) -> Scan:
@@ -225,19 +207,6 @@ def blend(have: int, want: int, step: float) -> Float32:
     sums = weights.sum(1, keepdims=True)
     np.divide(weights, sums, out=weights, where=sums > 0)
     return weights.astype(np.float32)
-
-
-def turns(directions: Sequence[Sequence[float]]) -> Axes:
-    """How stored axes become (foot to head, front to back, right to left). `directions`: of each stored axis a unit
-    vector in DICOM's patient coordinates, whose x goes to the left, y to the back and z to the head.
-
-    >>> turns([(1, 0, 0), (0, 0, -1), (0, 1, 0)])  # sagittal: slices to the left, rows downwards, columns to the back
-    ((2, False), (0, True), (1, False))
-    """
-    score = np.asarray(directions, float)[:, ::-1]  # (stored axis, axis of the volume)
-    best = max(permutations(range(3)), key=lambda order: sum(abs(score[k, axis]) for k, axis in enumerate(order)))
-    first, second, third = ((axis, bool(score[k, axis] < 0)) for k, axis in enumerate(best))
-    return first, second, third
 
 
 def _turn(values: Sequence[_T], axes: Axes) -> tuple[_T, ...]:

@@ -25,7 +25,7 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.data.media import BrokenError, Source, check_size
-from deepseek.data.scan import AS_STORED, Axes, Scan, turns
+from deepseek.data.scan_volume import AS_STORED, Axes, Scan, turns
 from deepseek.errors import TooLargeError
 from deepseek.extras import need
 

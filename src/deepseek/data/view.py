@@ -122,7 +122,7 @@ def _sample(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: int) -> 
 
 
 def _provenance(table: Table, name: str, seed: int, command: str) -> dict[Words, Words | Html]:
-    from deepseek import __version__
+    from deepseek.version import __version__
 
     found: dict[Words, Words | Html] = {
         Text("Data", "数据"): numbers.clip(name, 200),

@@ -34,7 +34,7 @@ from deepseek.engines.onnx_file.rows import SUFFIX, RowsFile
 from deepseek.engines.parity import compare, kinds_for, spread
 from deepseek.engines.registry import LOSSY, Source, engine_class
 from deepseek.engines.runtime import Runtime
-from deepseek.engines.text.tune import Tolerance
+from deepseek.engines.text.tolerance import Tolerance
 from deepseek.engines.tune import GAIN, choose, measure
 from deepseek.engines.ways import names, pin
 from deepseek.errors import DeepseekError, InputError

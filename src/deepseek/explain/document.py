@@ -57,7 +57,7 @@ def provenance_of(
     """What is needed to make this again, and to know that nothing was changed. `model` is model_of()'s, or what is
     known of a model without a manifest: its name, digest and task at least. `evaluations` are rows that the model
     answered; None where they were not counted."""
-    from deepseek import __version__
+    from deepseek.version import __version__
 
     return {
         "model": dict(model),

@@ -51,7 +51,7 @@ def layers_sections(paths: Sequence[Mapping[str, Any]], names: Sequence[str] = (
 
 def write_path(path: str | Path | None, found: Mapping[str, Any], *, title: Words = "", command: str = "") -> str:
     """A page of one LayerPath.to_dict(), in which "columns" may name the input's places."""
-    from deepseek import __version__
+    from deepseek.version import __version__
 
     origin: dict[Words, Words | Html] = {
         Text("Method", "方法"): found["method"],

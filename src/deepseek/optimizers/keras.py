@@ -8,13 +8,9 @@ Where nothing has chosen Keras' backend yet (KERAS_BACKEND is unset and Keras no
 
 from __future__ import annotations
 
-import os
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from deepseek.errors import InputError
-from deepseek.extras import need
+from deepseek.optimizers.keras_backend import keras_on_torch
 
 if TYPE_CHECKING:
     from deepseek.optimizers.keras_torch import AdaptiveOptimizer
@@ -29,17 +25,3 @@ def __getattr__(name: str) -> Any:
     from deepseek.optimizers.keras_torch import AdaptiveOptimizer
 
     return AdaptiveOptimizer
-
-
-def keras_on_torch() -> ModuleType:
-    """Keras. ExtraError when it or torch is not installed, InputError when it runs on another backend."""
-    need("torch", extra="train")
-    running = sys.modules.get("keras")
-    backend = running.config.backend() if running else os.environ.setdefault("KERAS_BACKEND", "torch")
-    if backend != "torch":
-        raise InputError(
-            f"Keras runs on {backend}",
-            expected="its torch backend: the steps are those of the torch optimizer",
-            fix="set KERAS_BACKEND=torch before Keras is imported",
-        )
-    return need("keras", extra="keras")

@@ -18,7 +18,7 @@ from torch import nn
 
 from deepseek.errors import InputError
 from deepseek.optimizers import adaptive
-from deepseek.optimizers.keras import keras_on_torch
+from deepseek.optimizers.keras_backend import keras_on_torch
 from deepseek.optimizers.knobs import BETA1, BETA2, TRUST_STEPS, Knobs
 from deepseek.optimizers.regularisation import Regularisation
 

@@ -35,6 +35,7 @@ from deepseek.data.leaks import Finding
 from deepseek.data.leaks_samples import check_presence, told_by
 from deepseek.errors import DeepseekError, InputError
 from deepseek.nn.augment import MoveShape
+from deepseek.recipes.ct_record_findings import Findings, Shown
 
 IMAGE, TEXT, TARGET, PATIENT, SEX = "image", "captions", "covid", "patient", "gender"
 SIZES = ("orig_w", "orig_h")
@@ -70,38 +71,6 @@ class Brought:
 
     image: str = ""
     text: Path | None = None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A test record, and which of its words and regions need each other."""
-
-    row: int
-    pixels: NDArray[np.uint8]  # (H, W)
-    text: str
-    spans: list[tuple[int, int]]  # of the tokens behind the start
-    fit: float
-    together: NDArray[np.float64]  # (L, h, w), as nn.align.Association has it
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What came of it."""
-
-    size_auc: float  # of the class by the original size alone
-    presence: tuple[Finding, ...]
-    diagnosis: Mapping[str, Any]  # figures on test rows
-    retrieval: Mapping[str, Any]
-    within: Mapping[str, Any]
-    shown: Sequence[Shown] = field(default=(), repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, without the records."""
-        presence = [{"name": each.name, "level": each.level, "message": each.message} for each in self.presence]
-        return {
-            "size_auc": self.size_auc, "presence": presence, "diagnosis": self.diagnosis,
-            "retrieval": self.retrieval, "within": self.within,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)

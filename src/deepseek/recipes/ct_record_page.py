@@ -9,7 +9,7 @@ from deepseek import look
 from deepseek.explain.association import association_figure
 from deepseek.look import Column, Html, Section, Text, Words, numbers
 from deepseek.look.regions import STYLE
-from deepseek.recipes.ct_record import Findings
+from deepseek.recipes.ct_record_findings import Findings
 
 
 def page(found: Findings, name: str, seed: int) -> str:

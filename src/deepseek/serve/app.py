@@ -32,15 +32,17 @@ from deepseek.serve.heads import Heads
 from deepseek.serve.keys import ApiKeys, Taken
 from deepseek.serve.leading import Follower
 from deepseek.serve.loader import Life, Loader
+from deepseek.serve.missing_route import no_route
 from deepseek.serve.models import Models, ServedModel
 from deepseek.serve.pages import Pages
 from deepseek.serve.processes import Processes
 from deepseek.serve.protocols import oip, openai_routes, records
-from deepseek.serve.protocols.errors import MethodError, no_route
+from deepseek.serve.protocols.errors import MethodError
 from deepseek.serve.protocols.repository import manage, repository_index
 from deepseek.serve.repository import Repository
 from deepseek.serve.routes import Route, paths_of
-from deepseek.serve.routing import Shadows, Slot, Split, check_loaded
+from deepseek.serve.routing import Slot, Split, check_loaded
+from deepseek.serve.shadows import Shadows
 from deepseek.serve.stage import LocalStage
 from deepseek.serve.workers import LocalWorker, Pool, Run
 
@@ -291,7 +293,7 @@ class App:
         handler = partial(manage, loader=self.loader, name=name, verb=verb)
         return Route(f"{REPOSITORY}M/{verb}", "POST", handler, max_body_bytes=SMALL_BODY_BYTES, changes=True)
 
-    def _add(self, slot: Slot, version: str) -> None:
+    def _add(self, slot: Slot[ServedModel], version: str) -> None:
         """The routes of one model, and of one version of it."""
 
         def add(path: str, name: str, method: str, work: Work, shadowed: bool = False, of: str | None = None) -> None:

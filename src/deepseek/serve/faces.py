@@ -14,30 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Union
 import numpy as np
 
 from deepseek.contracts import Arrays, Batch, Flag, Float32, Prediction, Record, Scores
+from deepseek.serve.card import Card
 
 if TYPE_CHECKING:
-    from deepseek.bundle import Bundle, Input, Manifest
+    from deepseek.bundle import Bundle, Manifest
     from deepseek.bundle.read import Signature
     from deepseek.engines import FusedRuntime
-
-
-class Card(Protocol):
-    """What a model says of itself; a bundle's manifest is one."""
-
-    @property
-    def task(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-    @property
-    def threshold(self) -> float | None: ...
-    @property
-    def inputs(self) -> tuple[Input, ...]: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def created(self) -> str: ...
 
 
 class Prepared(Protocol):

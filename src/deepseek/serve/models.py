@@ -333,7 +333,7 @@ class Models(Mapping[str, ServedModel]):
     def __init__(
         self, settings: Settings, explainers: Explainers, emit: Emit, pool: Pool, splits: Mapping[str, Split]
     ) -> None:
-        self.slots: dict[str, Slot] = {}
+        self.slots: dict[str, Slot[ServedModel]] = {}
         self._shared = settings, explainers, emit, pool
         self.splits = splits
 

@@ -3,35 +3,23 @@
     name, split = read_split("loans=v1:0.9,v2:0.1,v3:shadow")
     slot = Slot(name, split); slot.put(model)
     slot.pick(call)                       # by the hash of its request id, so that a retry goes the same way
-    shadows.follow(call, work, slot)      # once it was answered, shadows answer too; what differs is counted
 
 A model without a split has one version, and whatever is put into its slot takes its place.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from hashlib import blake2b
 from math import isclose
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any, Generic, Protocol, TypeVar
 
 from deepseek.bundle import check_name
-from deepseek.contracts import Event
 from deepseek.errors import InputError
-from deepseek.serve.call import Answer, Call, Handler, Stream
-
-if TYPE_CHECKING:
-    from deepseek.serve.models import ServedModel
+from deepseek.serve.call import Call
 
 SHADOW = "shadow"
-MAX_WAITING = 256  # requests that shadows have not answered; those above are let go
-#: Relative difference up to which two values count as the same: float32 keeps 7 digits.
-SAME_VALUE = 1e-5
 #: Every other queue goes first, unless its oldest job is younger by this.
 SHADOW_BEHIND_S = 3_600.0
 _FIX = "--route M=v1:0.9,v2:0.1 or --route M=v1,v2:shadow"
@@ -100,17 +88,35 @@ def _error(text: str, what: str) -> InputError:
     )
 
 
-class Slot:
+class Waits(Protocol):
+    """A queue of requests whose turn may come later than that of others."""
+
+    behind_s: float
+
+
+class Versioned(Protocol):
+    """What a slot needs of a loaded model."""
+
+    version: str
+
+    @property
+    def scheduler(self) -> Waits: ...
+
+
+Loaded = TypeVar("Loaded", bound=Versioned)
+
+
+class Slot(Generic[Loaded]):
     """The versions of one model that are loaded."""
 
     def __init__(self, name: str, split: Split | None = None) -> None:
         self.name = name
         self.split = split
-        self.versions: dict[str, ServedModel] = {}
-        self.main: ServedModel | None = None  # the one that stands for the model: of the largest share
-        self.shadows: tuple[ServedModel, ...] = ()
+        self.versions: dict[str, Loaded] = {}
+        self.main: Loaded | None = None  # the one that stands for the model: of the largest share
+        self.shadows: tuple[Loaded, ...] = ()
 
-    def put(self, model: ServedModel) -> ServedModel | None:
+    def put(self, model: Loaded) -> Loaded | None:
         """Take a version in. Returns the one whose place it takes, which nobody is given any more."""
         replaced = self.main if self.split is None else self.versions.get(model.version)
         if self.split is None:
@@ -121,13 +127,13 @@ class Slot:
         self._settle()
         return replaced
 
-    def drop(self, version: str) -> ServedModel:
+    def drop(self, version: str) -> Loaded:
         """Take a version out."""
         dropped = self.versions.pop(version)
         self._settle()
         return dropped
 
-    def pick(self, call: Call) -> ServedModel | None:
+    def pick(self, call: Call) -> Loaded | None:
         """Who answers a call; the main version where the one whose turn it is is not loaded."""
         if self.split is None or len(self.split.shares) == 1:
             return self.main
@@ -147,7 +153,7 @@ class Slot:
         self.shadows = tuple(self.versions[version] for version in self.split.shadows if version in self.versions)
 
 
-def check_loaded(splits: Mapping[str, Split], slots: Mapping[str, Slot], *, more_may_come: bool) -> None:
+def check_loaded(splits: Mapping[str, Split], slots: Mapping[str, Slot[Any]], *, more_may_come: bool) -> None:
     """InputError unless there is a version to answer every model that is split; all, where none comes later. A version
     that the split does not name would never be asked."""
     for name, split in splits.items():
@@ -171,113 +177,3 @@ def check_loaded(splits: Mapping[str, Split], slots: Mapping[str, Slot], *, more
                 expected="a route under a name of its own, with models for its versions",
                 fix=f"name the model otherwise and give it a part: --route {name}=v1:0.9,v2:0.1",
             )
-
-
-class Shadows:
-    """Asks shadows what was answered already. They fail nothing, and their answers are compared and let go."""
-
-    def __init__(
-        self, begin: Callable[[Call, Callable[[Call, Answer | Stream], None]], None], emit: Callable[[Event], None]
-    ) -> None:
-        self._begin = begin
-        self._emit = emit
-        self._num_waiting = 0
-
-    def follow(self, call: Call, work: Callable[[Call, ServedModel], Any], slot: Slot) -> None:
-        """Let the shadows of a slot answer a call too, after its own answer was written."""
-        answered, body, headers = call.answered, call.body, call.headers
-
-        def told(call: Call, answer: Answer | Stream) -> None:
-            answered(call, answer)
-            if not isinstance(answer, Answer) or answer.status != 200 or call.model is None:
-                return
-            expected = _without_version(answer.body, call.model.version)
-            compressed = any(name == b"content-encoding" for name, _ in answer.headers)
-            for shadow in slot.shadows:
-                if compressed or self._num_waiting >= MAX_WAITING:
-                    self._count(shadow, "not asked")
-                else:
-                    self._ask(shadow, call, headers, body, work, expected)
-
-        call.answered = told
-
-    def _ask(
-        self,
-        shadow: ServedModel,
-        call: Call,
-        headers: Mapping[bytes, bytes],
-        body: bytes,
-        work: Callable[[Call, ServedModel], Any],
-        expected: bytes,
-    ) -> None:
-        self._num_waiting += 1
-        copy = Call(call.method, call.path, {**headers, b"x-priority": b"low"}, call.settings, body=body)
-        copy.handler = _handler(work, shadow)
-        begin = partial(self._begin, copy, partial(self._compare, shadow, expected))
-        asyncio.get_running_loop().call_soon(begin)  # so that what has come meanwhile goes first
-
-    def _compare(self, shadow: ServedModel, expected: bytes, _: Call, answer: Answer | Stream) -> None:
-        self._num_waiting -= 1
-        if not isinstance(answer, Answer) or answer.status != 200:
-            self._count(shadow, "failed")
-        else:
-            same = agree(expected, _without_version(answer.body, shadow.version))
-            self._count(shadow, "yes" if same else "no")
-
-    def _count(self, shadow: ServedModel, same: str) -> None:
-        self._emit(Event("shadow", shadow.name, shadow.version, fields={"same": same}))
-
-
-def _handler(work: Callable[[Call, ServedModel], Any], model: ServedModel) -> Handler:
-    def handler(call: Call) -> Any:
-        call.model = model
-        return work(call, model)
-
-    return handler
-
-
-def _without_version(body: bytes, version: str) -> bytes:
-    """The body without the one thing that two versions always answer differently."""
-    return body.replace(b'"model_version":%b' % msgspec.json.encode(version), b"", 1)
-
-
-def agree(one: bytes, other: bytes) -> bool:
-    """Whether two bodies give the same answers: equal labels, or values that differ by rounding alone.
-
-    >>> agree(b'{"predictions":[{"label":"a","p":0.9}]}', b'{"predictions":[{"label":"a","p":0.8}]}')
-    True
-    >>> agree(b'{"predictions":[{"value":1.0}]}', b'{"predictions":[{"value":1.1}]}')
-    False
-    """
-    if one == other:
-        return True
-    try:
-        return _agree(_answers(msgspec.json.decode(one)), _answers(msgspec.json.decode(other)))
-    except msgspec.DecodeError:  # Arrow, raw tensors, or compressed: bytes are all there is to compare
-        return False
-
-
-def _answers(body: Any) -> Any:
-    """What counts of a body: labels where there are some, else all of it."""
-    if isinstance(body, dict):
-        for key in ("predictions", "columns"):
-            if key in body:
-                return _answers(body[key])
-        if "label" in body:
-            return body["label"]
-        if isinstance(body.get("outputs"), list):
-            named = {output["name"]: output.get("data") for output in body["outputs"]}
-            return named.get("label", named)
-    if isinstance(body, list):
-        return [_answers(item) for item in body]
-    return body
-
-
-def _agree(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_agree(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_agree, one, other))
-    if type(one) is float and type(other) is float:
-        return isclose(one, other, rel_tol=SAME_VALUE)
-    return bool(one == other)

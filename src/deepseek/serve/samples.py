@@ -23,7 +23,7 @@ from deepseek.errors import DeepseekError
 if TYPE_CHECKING:
     from deepseek.bundle.read import Signature
     from deepseek.engines import FusedRuntime
-    from deepseek.serve.faces import Card
+    from deepseek.serve.card import Card
 
 
 JOINED_BYTES = 1 << 20  # of files a row, up to which it is computed with those of other requests

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,8 +25,10 @@ from deepseek.serve.processes import EngineError
 from deepseek.serve.repository import OpenModel
 
 if TYPE_CHECKING:
-    from deepseek.serve.app import App
-    from deepseek.serve.models import ServedModel
+    from deepseek.serve.explanations import Explainers
+    from deepseek.serve.models import Models, ServedModel
+    from deepseek.serve.processes import Processes
+    from deepseek.serve.workers import Run
 
 Opened = tuple[str, str, Form]  # version, digest, and what its answers look like
 IDLE_S = 0.02  # between two looks whether a model that was replaced has answered everything
@@ -61,10 +63,40 @@ class Stage(Protocol):
         ...
 
 
+class Host(Protocol):
+    """What a stage needs of the application whose models come and go: see app.App."""
+
+    models: Models
+    processes: Processes | None
+    explainers: Explainers
+    runs: dict[str, Run]
+
+    @property
+    def writers(self) -> Mapping[str, object]:
+        """Models that write text, by name: none of them is opened or closed while the server runs."""
+        ...
+
+    def serve(self, model: ServedModel) -> ServedModel | None:
+        """From now on requests go to this model. Returns the one whose place it takes."""
+        ...
+
+    def drop(self, model: ServedModel) -> None:
+        """From now on no request goes to this model."""
+        ...
+
+    def busy(self, model: ServedModel) -> bool:
+        """Whether a request that the model has got is not answered yet."""
+        ...
+
+    def emit(self, event: Event) -> None:
+        """Tell every sink."""
+        ...
+
+
 class LocalStage:
     """The front end of this process."""
 
-    def __init__(self, app: App, open_model: OpenModel) -> None:
+    def __init__(self, app: Host, open_model: OpenModel) -> None:
         self._app = app
         self._open_model = open_model
         self._models: dict[int, ServedModel] = {}

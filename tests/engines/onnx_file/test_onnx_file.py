@@ -18,7 +18,7 @@ from deepseek.engines.onnx_file.joining import difference
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
 from deepseek.engines.onnx_file.tune import moved, open_first
-from deepseek.engines.text.tune import Tolerance
+from deepseek.engines.text.tolerance import Tolerance
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
 from onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
 

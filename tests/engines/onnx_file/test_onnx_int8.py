@@ -16,7 +16,7 @@ from deepseek.engines.onnx_file.engine import INT8, LOSSY
 from deepseek.engines.onnx_file.rows import RowsFile, calls, halves
 from deepseek.engines.onnx_file.signature import Signature, TensorSpec
 from deepseek.engines.onnx_file.tune import open_first
-from deepseek.engines.text.tune import Tolerance
+from deepseek.engines.text.tolerance import Tolerance
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from onnxgraphs import FLOAT, convnet, dense, lookup, node, pictures, save
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
-    from deepseek.compress.edge.export import Done, EdgeOptions, export_edge
+    from deepseek.compress.edge.export import export_edge
+    from deepseek.compress.edge.result import Done, EdgeOptions
 
 __all__ = ["Done", "EdgeOptions", "export_edge"]
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from deepseek.engines.text.engine import TextEngine
     from deepseek.engines.text.model import TextModel
     from deepseek.engines.text.tokens import Tokens
-    from deepseek.engines.text.tune import Choice, Tolerance, choose
+    from deepseek.engines.text.tolerance import Tolerance
+    from deepseek.engines.text.tune import Choice, choose
 
 __all__ = ["Choice", "Description", "TextEngine", "TextModel", "Tokens", "Tolerance", "choose", "describe"]
 
@@ -33,7 +34,7 @@ _MODULES = {
     "TextEngine": "engine",
     "TextModel": "model",
     "Tokens": "tokens",
-    "Tolerance": "tune",
+    "Tolerance": "tolerance",
     "choose": "tune",
     "describe": "detect",
 }

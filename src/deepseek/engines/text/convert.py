@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deepseek import __version__
 from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
 from deepseek.engines.text.architecture import CONFIG
 from deepseek.engines.text.convert_source import Source
@@ -35,6 +34,7 @@ from deepseek.engines.text.library import SAFE, Library
 from deepseek.engines.text.tokens import SETTINGS, TOKENIZER, TextTokenizer
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
+from deepseek.version import __version__
 
 EXTRA = "convert"
 #: Of texts, unless more is asked for: attention takes memory by the square of it.

@@ -19,7 +19,8 @@ from deepseek.engines.measuring import answer, in_process, machine
 from deepseek.engines.text.calibrate import SAMPLES
 from deepseek.engines.text.model import TextModel
 from deepseek.engines.text.quantize import from_bytes, to_bytes
-from deepseek.engines.text.tune import Tolerance, choose
+from deepseek.engines.text.tolerance import Tolerance
+from deepseek.engines.text.tune import choose
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from deepseek.files import whole
 

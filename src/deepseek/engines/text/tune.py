@@ -28,8 +28,9 @@ from deepseek.engines.text.folder import check_folder
 from deepseek.engines.text.model import TextModel
 from deepseek.engines.text.quantize import Range
 from deepseek.engines.text.tokens import TokenRow
+from deepseek.engines.text.tolerance import Tolerance
 from deepseek.engines.ways import LOSSY_WAYS, NEAR, WAYS, has_gpu, names
-from deepseek.errors import DeepseekError, InputError
+from deepseek.errors import DeepseekError
 from deepseek.extras import has
 
 Candidate = tuple[Precision, str]  # and the part that stays exact
@@ -43,22 +44,6 @@ MAX_ROUNDS = 20
 EXACT_DIFFERENCE = 1e-4
 EAGER: Candidate = ("torch", "")
 COMPILED: Candidate = ("torch-compile", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far the answers may move from those in float32, on the texts given to choose()."""
-
-    min_cosine: float = 0.99  # of each embedding to its exact one, -1..1
-    max_difference: float = 0.1  # of a number in an embedding, or of a probability
-    min_agreement: float = 0.99  # share of texts (tokens) that keep their label, 0..1
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not isinstance(value, (int, float)) or not -1 <= value <= 1:
-                raise InputError(
-                    f"tolerance.{name} is {value!r}", expected="a number from -1 to 1", fix=f"for example {name}=0.99"
-                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from deepseek.explain.cite.ablate import Ablation, Generator
     from deepseek.explain.cite.check import CiteOptions
     from deepseek.explain.cite.checklist import Checklist
-    from deepseek.explain.cite.corpus import Clause, Corpus
+    from deepseek.explain.cite.clause import Clause
+    from deepseek.explain.cite.corpus import Corpus
     from deepseek.explain.cite.document import cite_drafts, schema
     from deepseek.explain.cite.drafts import Draft, draft_of, read_drafts
     from deepseek.explain.cite.embed import Embedder, FolderEmbedder

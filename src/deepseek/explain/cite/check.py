@@ -18,7 +18,8 @@ import numpy as np
 
 from deepseek.errors import InputError
 from deepseek.explain.cite.ablate import Ablation, Generator, attribute
-from deepseek.explain.cite.corpus import Clause, Corpus
+from deepseek.explain.cite.clause import Clause
+from deepseek.explain.cite.corpus import Corpus
 from deepseek.explain.cite.embed import Embedder
 from deepseek.explain.cite.numerals import LETTERS, chinese, number
 from deepseek.explain.cite.quote import quote_of

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
 from deepseek.errors import InputError
-from deepseek.explain.cite.corpus import Clause
+from deepseek.explain.cite.clause import Clause
 from deepseek.explain.cite.embed import Embedder
 from deepseek.explain.cite.evidence import Contract, Views, features, together
 from deepseek.explain.cite.verdict import Verdicts

@@ -11,40 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from deepseek.errors import InputError
+from deepseek.explain.cite.clause import UNDATED, Clause, duplicate
 
-UNDATED = "undated"
 PREFIX = "中华人民共和国"
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One paragraph of one article, word for word."""
-
-    law: str
-    article: str  # as it is written: 第二百六十四条, Article 12
-    paragraph: int  # from 1
-    version: str  # date as 2023-12-29, or UNDATED
-    text: str
-    section: str = ""  # the heading above it
-    source: str = ""  # file and line
-
-    @property
-    def id(self) -> str:
-        """Stands in every citation.
-
-        >>> Clause("刑法", "第一条", 1, "2023-12-29", "...").id
-        '刑法/第一条/1@2023-12-29'
-        """
-        return f"{self.law}/{self.article}/{self.paragraph}@{self.version}"
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Of the article."""
-        return self.law, self.article, self.version
 
 
 class Corpus:
@@ -138,12 +110,3 @@ def short(law: str) -> str:
 def plain(article: str) -> str:
     """A number of an article, however it is spaced."""
     return "".join(article.split()).casefold()
-
-
-def duplicate(first: Clause, second: Clause) -> InputError:
-    """The error for one article that is there twice."""
-    return InputError(
-        f"{second.article} of {second.law!r} ({second.version}) is there twice: {first.source} and {second.source}",
-        expected="each number of an article once in a version of a law",
-        fix="keep one; two versions of a law need two dates, in the names of the files or above the first article",
-    )

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from deepseek import __version__
 from deepseek.bundle import now
 from deepseek.errors import InputError
 from deepseek.explain.cite.ablate import Generator
@@ -28,6 +27,7 @@ from deepseek.explain.cite.report import STATUSES
 from deepseek.explain.cite.retrieve import Index
 from deepseek.explain.cite.score import Scorer
 from deepseek.explain.document import installed
+from deepseek.version import __version__
 
 FORMAT = 1  # of the document; fields are added to it, never renamed
 #: Letters of a clause that are kept before and behind a quote.

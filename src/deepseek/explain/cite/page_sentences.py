@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from deepseek import look
-from deepseek.explain.cite.corpus import UNDATED
+from deepseek.explain.cite.clause import UNDATED
 from deepseek.look import Html, Text, numbers
 
 KINDS: dict[str, Literal["good", "warn", "bad"]] = {"supported": "good", "misattributed": "warn", "unsupported": "bad"}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepseek.errors import InputError, MalformedError, MissingError
-from deepseek.explain.cite.corpus import UNDATED, Clause, duplicate
+from deepseek.explain.cite.clause import UNDATED, Clause, duplicate
 from deepseek.explain.cite.numerals import LETTERS, number
 from deepseek.extras import need
 from deepseek.files import read_bounded

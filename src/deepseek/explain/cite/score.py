@@ -20,7 +20,7 @@ import numpy as np
 from deepseek.contracts import Float64
 from deepseek.explain.cite.agree import agrees
 from deepseek.explain.cite.bm25 import Bm25, terms
-from deepseek.explain.cite.corpus import Clause
+from deepseek.explain.cite.clause import Clause
 from deepseek.explain.cite.numerals import LETTERS
 from deepseek.explain.cite.quote import quote_of, with_opening
 

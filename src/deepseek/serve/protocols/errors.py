@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from deepseek.errors import BusyError, DeepseekError, InputError, MalformedError, MissingError, TooLargeError
-
-if TYPE_CHECKING:
-    from deepseek.serve.models import Models
+from deepseek.errors import BusyError, DeepseekError, InputError, MalformedError, TooLargeError
 
 #: Routes whose clients read errors in OpenAI's shape.
 OPENAI_ROUTES = frozenset(["/v1/completions", "/v1/chat/completions", "/v1/embeddings"])
@@ -235,22 +231,4 @@ def slow_body(limit_s: float) -> SlowBodyError:
         "the body did not arrive in time",
         expected=f"all of it within {limit_s:g} s, as long as content-length says",
         fix="check content-length, or send the rows in several requests",
-    )
-
-
-def no_route(path: str, models: Models) -> MissingError:
-    """The error for a path that stands for nothing, as precise as it can be."""
-    for prefix in ("/v1/models/", "/v2/models/"):
-        if path.startswith(prefix):
-            name, _, rest = path.removeprefix(prefix).partition("/")
-            name = name.split(":")[0]
-            if name and name not in models:
-                return models.missing(name)
-            version = rest.removeprefix("versions/").split("/")[0].split(":")[0]
-            if name and rest.startswith("versions/") and version not in models.slots[name].versions:
-                return models.missing_version(name, version)
-    return MissingError(
-        f"there is no route {path[:100]!r}",
-        expected="one such as /v1/models or /v1/models/M:predict",
-        fix="GET /docs lists the routes",
     )

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from deepseek import __version__
 from deepseek.contracts import Prediction, Tensors
 from deepseek.data.columns import Columns
 from deepseek.engines.checks.finite import check_numbers
@@ -38,6 +37,7 @@ from deepseek.serve.protocols.tensor_rows import (
     see,
 )
 from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
+from deepseek.version import __version__
 
 HEADER_LENGTH = b"inference-header-content-length"
 MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deepseek import __version__
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols import openapi_files, openapi_graph
 from deepseek.serve.protocols.arrow import MEDIA as ARROW
@@ -15,6 +14,7 @@ from deepseek.serve.protocols.openapi_parts import NUMBER, TEXT, Schema, array, 
 from deepseek.serve.protocols.openapi_text import text_paths
 from deepseek.serve.protocols.records import MAX_REASONS, example_body
 from deepseek.serve.protocols.tensor_rows import column_datatype
+from deepseek.version import __version__
 
 
 def openapi(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import grpc
 import msgspec
 from google.protobuf.message import DecodeError
 
-from deepseek import __version__
 from deepseek.errors import DeepseekError, MalformedError, TooLargeError
 from deepseek.serve.app import App
 from deepseek.serve.call import Call
@@ -28,6 +27,7 @@ from deepseek.serve.protocols.grpc.infer import check_version, infer
 from deepseek.serve.protocols.oip import EXTENSIONS
 from deepseek.serve.protocols.repository import index
 from deepseek.serve.protocols.tensor_rows import input_metadata, output_metadata
+from deepseek.version import __version__
 
 SERVICE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"

@@ -1,0 +1,3 @@
+"""The release, in a file that imports nothing: rooms write it into what they make."""
+
+__version__ = "0.1.0"
