@@ -45,7 +45,8 @@ def make_model(folder: Path) -> None:
 
 def serve(folder: str, cache: str) -> None:
     """The server, in a process of its own: one model, in int8."""
-    from deepseek.cli.serve import answer, read_settings
+    from deepseek.cli.serve import answer
+    from deepseek.cli.serving import read_settings
     from deepseek.serve.generation import GenerativeModel
     from deepseek.serve.run import bind
 

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from deepseek.cli.serve import explainer_of, words_for
+from deepseek.cli.serving import explainer_of, words_for
 from deepseek.contracts import Attribution, Event, Float32
 from deepseek.engines import Runtime
 from deepseek.engines.process.attributions import explain_rows, read_rows

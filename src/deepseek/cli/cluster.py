@@ -83,7 +83,7 @@ def serve_on_cluster(options: OnCluster, given: Mapping[str, Any]) -> None:
 
 def plan_of(options: OnCluster, given: Mapping[str, Any]) -> Plan:
     """What runs where, from the options and the environment. Every model is opened here first."""
-    from deepseek.cli.serve import read_settings
+    from deepseek.cli.serving import read_settings
     from deepseek.serve.cluster.plan import Plan, Replicas
     from deepseek.serve.cores import num_cores
 
@@ -188,7 +188,7 @@ def build(args: dict[str, Any]) -> Any:
 def open_app(args: Mapping[str, Any]) -> App:
     """The application of one replica, with logs and explainers. IntegrityError for another model than was meant."""
     from deepseek.cli.opening import open_models
-    from deepseek.cli.serve import explainer_of, words_for
+    from deepseek.cli.serving import explainer_of, words_for
     from deepseek.observe.logs import AccessLog
     from deepseek.serve import Pages, create_app
     from deepseek.serve.cluster.plan import settings_of

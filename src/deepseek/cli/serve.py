@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,9 +14,9 @@ import click
 
 from deepseek.cli.cluster import cluster_options
 from deepseek.cli.options import FILE, FOLDER, first_run_options
+from deepseek.cli.serving import explainer_of, read_settings, words_for
 
 if TYPE_CHECKING:
-    from deepseek.contracts import Attribution, Record
     from deepseek.engines import FusedRuntime, Runtime
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
@@ -197,26 +196,6 @@ def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
         run_group(Group(port, settings.front_ends, print_ready, grpc_port=grpc_port, renews=renews, **life))
 
 
-def read_settings(**given: Any) -> Settings:
-    """Settings from the environment and the options that are given; says what the server lacks before any work."""
-    from deepseek.extras import need
-
-    for module in ("httptools", "orjson", "prometheus_client"):
-        need(module, extra="serve")
-    from deepseek.serve import Settings
-
-    settings = Settings.read(os.environ, **given)
-    if settings.api_keys_file:
-        from deepseek.serve.keys import ApiKeys
-
-        ApiKeys.read(settings.api_keys_file)
-    if settings.tls_cert and settings.tls_key:
-        from deepseek.serve.tls import Tls
-
-        Tls.read(settings.tls_cert, settings.tls_key)
-    return settings
-
-
 def answer(
     models: Mapping[str, Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel],
     settings: Settings,
@@ -324,31 +303,3 @@ def exposition(metrics: Metrics, child: Child | None) -> bytes:
     texts = {key: text.encode() for key, (text, _) in child.others.items()}
     ended = [text for key, text in texts.items() if key in child.ended]
     return merge_expositions([metrics.exposition(), *(text for text in texts.values() if text not in ended)], ended)
-
-
-def explainer_of(runtime: Runtime | FusedRuntime | TextFace) -> Any:
-    """The explainer of a runtime, made when it is first asked."""
-    from deepseek.engines import Runtime
-    from deepseek.explain import explainer_for
-    from deepseek.serve.text import TextFace
-
-    if isinstance(runtime, TextFace):
-        from deepseek.explain.partition import SERVED
-        from deepseek.explain.texts import TextExplainer
-
-        return TextExplainer(runtime.model, runtime.run, SERVED)
-    if not isinstance(runtime, Runtime):
-        from deepseek.explain.media_rows import PartsExplainer
-        from deepseek.explain.modalities import ModalityExplainer
-
-        return PartsExplainer(ModalityExplainer(runtime))
-
-    # The score of the engine that serves: then the residual covers the difference between engines too.
-    return explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
-
-
-def words_for(attribution: Attribution, record: Record, num_reasons: int, *, row: int, outcome: str) -> list[str]:
-    """Reason codes; the room that writes them is imported when they are first asked for."""
-    from deepseek.explain.reasons import reason_codes
-
-    return reason_codes(attribution, record, num_reasons, row=row, outcome=outcome)

@@ -140,7 +140,7 @@ def command(
         _check_report(html, options["out"])
     with ExitStack() as held:
         if then_serve:
-            from deepseek.cli.serve import read_settings
+            from deepseek.cli.serving import read_settings
             from deepseek.serve.run import bind
 
             settings = read_settings(host=host, port=port)

@@ -16,12 +16,9 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from deepseek.errors import InputError
-
-if TYPE_CHECKING:
-    from deepseek.serve.config import Settings
 
 ANY = "*"
 LOOPBACK_NAMES = frozenset(["localhost"])
@@ -29,6 +26,19 @@ LOOPBACK_NAMES = frozenset(["localhost"])
 PRIVATE_ENDS = (".localhost", ".local", ".internal", ".svc", ".cluster.local", ".home.arpa", ".localdomain")
 _NAME = re.compile(r"(\*?\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{0,5})?")
+
+
+class Listening(Protocol):
+    """The settings that say where a server listens and who may ask it: see serve.config.Settings."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]: ...
+    @property
+    def api_keys_file(self) -> str | None: ...
+    @property
+    def tls_cert(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ class Hosts:
     listed: frozenset[str] = frozenset()  # of both, those that the operator has named
 
     @classmethod
-    def of(cls, settings: Settings) -> Hosts:
+    def of(cls, settings: Listening) -> Hosts:
         """What the operator has named; else what is safe at the address that the server listens at. With API keys or
         TLS every name is: a page has no key, and no certificate for its own name is shown to it."""
         listed = frozenset(settings.allowed_hosts) - {ANY}
