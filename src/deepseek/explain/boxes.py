@@ -19,7 +19,7 @@ from torch import Tensor
 from deepseek.contracts import Float64
 from deepseek.errors import ExplainError, InputError
 from deepseek.explain.ask import Question
-from deepseek.explain.fidelity.plain import PlainRun, plain_run
+from deepseek.explain.fidelity.plain import PlainRun, plain_run, reads_of
 from deepseek.explain.hierarchy import Hierarchy
 from deepseek.explain.kernel import KernelValues, kernel_shap
 from deepseek.explain.pairs import MAX_NUMBERS, Limits, Values, values_of
@@ -42,6 +42,7 @@ def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits,
             fix="give a function of such tensors that makes the others",
         )  # fmt: skip
     plain = plain_run(question, baselines, limits.tolerance, limits.max_rows)
+    reads = plain.reads or reads_of(question)
     explain: Explain = _kernel if method == "kernel" else _partition
 
     def rows_of(is_alone: bool) -> list[KernelValues | OwenValues]:
@@ -50,15 +51,15 @@ def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits,
         return found
 
     try:
-        found, is_alone = rows_of(bool(plain.reads)), bool(plain.reads)
+        found, is_alone = rows_of(bool(reads)), bool(reads)
     except ExplainError:
-        if plain.reads:
+        if reads:
             raise
         found, is_alone = rows_of(True), True
     most = max(each.num_evaluations for each in found)
     notes = [f"{most} evaluations of {len(baselines[0])} rows at most"]
     if is_alone:
-        notes.append("every row ran alone: the module goes another way for other data" + _at(plain.reads))
+        notes.append("every row ran alone: the module goes another way for other data" + _at(reads))
     return replace(
         values_of(plain, np.stack([each.values for each in found]), np.stack([each.error for each in found])),
         is_partial=any(each.is_partial for each in found), notes=tuple(notes),
@@ -108,7 +109,9 @@ def _kernel(
         return _answers(asked, inputs, target, is_alone).cpu().numpy()
 
     def side_by_side(tensors: tuple[Tensor, ...]) -> NDArray[np.floating]:
-        return torch.cat([each.detach().flatten(1).cpu() for each in tensors], dim=1).numpy()
+        parts = [each.detach().flatten(1).cpu() for each in tensors]
+        # NumPy knows no bfloat16; float32 holds all of its numbers.
+        return torch.cat([part.float() if part.dtype == torch.bfloat16 else part for part in parts], dim=1).numpy()
 
     return kernel_shap(
         f, side_by_side(asked.inputs)[0], side_by_side(baselines), num_evaluations=limits.num_evaluations,

@@ -97,7 +97,8 @@ class LayerPath:
                 f"the contributions of layer {worst['layer']!r} sum to {number(worst['sum'])}, and the change of the "
                 f"answer is {number(worst['change'])}",
                 expected=f"a difference of at most {self.tolerance:g} of the change",
-                fix='do not use this path; try rule="integral" with more max_steps' + _told(self.notes),
+                fix='do not use this path; try rule="integral" with more max_steps, or float64 where the change is tiny'
+                + _told(self.notes),
             )
         return self
 

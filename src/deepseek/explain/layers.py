@@ -157,7 +157,9 @@ def _path(question: Question, plain: PlainRun, trace: Trace, chosen: Options, wh
     """Of the first `num_rows`."""
 
     def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
-        return tensor[:num_rows].detach().cpu().numpy().astype(dtype)
+        some = tensor[:num_rows].detach().cpu()
+        # NumPy knows no bfloat16; float32 holds all of its numbers.
+        return (some.float() if some.dtype == torch.bfloat16 else some).numpy().astype(dtype)
 
     _check_finite(trace)
     change = torch.from_numpy(plain.output - plain.base).to(trace.answer.device)

@@ -52,7 +52,9 @@ def explain(
     else integrated gradients; without gradients KernelSHAP, and "partition" where `limits.num_evaluations` are too few
     for that, or values are ids.
 
-    InputError for what does not fit together and for models without an answer; nothing is passed over.
+    `output` and `base_value` are those of plain runs of the model on copies. InputError for what does not fit together
+    and for models without an answer; ExplainError for a model that does not answer its rows one by one, or not by the
+    method that was asked for; nothing is passed over.
 
     >>> net = torch.nn.Linear(2, 1, bias=False)
     >>> _ = torch.nn.init.constant_(net.weight, 2.0)

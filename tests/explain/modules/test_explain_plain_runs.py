@@ -272,6 +272,15 @@ def test_a_module_that_cannot_run_says_so() -> None:
             call(net, ROW, BASE, 0)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_of_two_bytes_are_explained_to_their_own_precision(method: str) -> None:
+    net = Formula(lambda layer, x: layer(x.tanh())).bfloat16().eval()
+    found = explain(net, ROW.bfloat16(), BASE.bfloat16(), 0, method=method)  # type: ignore[arg-type]
+    change = found.output - found.base_value
+    assert (np.abs(found.residual) <= 0.01 * np.abs(change) + 4 * 2**-7 * np.abs(found.output)).all()
+    assert layer_path(net, ROW.bfloat16(), BASE.bfloat16(), 0).passes
+
+
 X = torch.randn(2, 3)
 
 

@@ -37,12 +37,13 @@ FAULTS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, Asse
 class PlainRun:
     """Both ends of what is explained, in float64."""
 
+    question: Question
     target: Tensor  # (N,) which output is explained
     output: Float64  # (N,) what the module answers to the inputs
     bases: Float64  # (N, B) and to each baseline
     eps: float  # relative precision of its answers
     tolerance: float
-    reads: tuple[str, ...] = ()  # where the module reads values of its inputs into Python
+    reads: tuple[str, ...] = ()  # where it reads values of its inputs into Python; not looked for of a single pair
 
     @property
     def base(self) -> Float64:
@@ -78,10 +79,10 @@ class PlainRun:
         answers, limit = _float64(found), self.pair_limit.max(axis=1)[of_row]
         wrong = ~(np.abs(answers - own) <= limit)
         if wrong.any():
-            place = int(wrong.argmax())
+            place, reads = int(wrong.argmax()), self.reads or reads_of(self.question)
             raise ExplainError(
                 f"computed side by side, the module answers {answers[place]:.6g} to the {what} of row "
-                f"{of_row[place]}, and by itself {own[place]:.6g}{_because(branches, self.reads)}",
+                f"{of_row[place]}, and by itself {own[place]:.6g}{_because(branches, reads)}",
                 expected="a module that computes every row by itself, by the same calls of torch for all data",
                 fix="write the branch by torch.where, pass masks as `fixed`, or explain it as a black box: "
                 'method="kernel"',
@@ -95,7 +96,7 @@ class PlainRun:
 
 
 def _float64(tensor: Tensor) -> Float64:
-    return np.asarray(tensor.detach().cpu().numpy(), np.float64)
+    return np.asarray(tensor.detach().cpu().double().numpy())
 
 
 def _because(branches: Sequence[str], reads: Sequence[str]) -> str:
@@ -107,9 +108,10 @@ def _because(branches: Sequence[str], reads: Sequence[str]) -> str:
 def plain_run(question: Question, baselines: Sequence[Tensor], tolerance: float, max_rows: int) -> PlainRun:
     """Every row and each of its baselines (B, ...), at most `max_rows` in one run of the module. Where the module reads
     its data into Python every baseline runs alone, and ExplainError where a row alone gets another answer."""
-    reads = reads_of(question)
+    num_rows, num_baselines = question.num_rows, len(baselines[0])
+    reads = reads_of(question) if num_rows * num_baselines > 1 else ()
     answer = _answers(question, max_rows, reads)
-    target, num_rows, num_baselines = question.target_of(answer), question.num_rows, len(baselines[0])
+    target = question.target_of(answer)
     bases = [base.to(own) for base, own in zip(baselines, question.inputs, strict=True)]
     size = 1 if reads else max_rows
     if question.is_fixed_by_row:  # a baseline is answered with what is fixed of its row
@@ -123,18 +125,18 @@ def plain_run(question: Question, baselines: Sequence[Tensor], tolerance: float,
         own = base_answer.index_select(1, target).t()
     check_answers(base_answer, "baseline")
     output, eps = question.of(answer, target), eps_of(answer.dtype)
-    return PlainRun(target.cpu(), _float64(output), _float64(own), eps, tolerance, reads)
+    return PlainRun(question, target.cpu(), _float64(output), _float64(own), eps, tolerance, reads)
 
 
 def plain_run_of_pairs(question: Question, tolerance: float, max_rows: int) -> PlainRun:
     """Every row and its own baseline."""
-    reads = reads_of(question)
+    reads = reads_of(question) if question.num_rows > 1 else ()
     answer = _answers(question, max_rows, reads)
     base_answer = answers_of_rows(question, question.baselines, 1 if reads else max_rows)
     check_answers(base_answer, "baseline")
     target = question.target_of(answer)
     output, base = (_float64(question.of(each, target)) for each in (answer, base_answer))
-    return PlainRun(target.cpu(), output, base[:, None], eps_of(answer.dtype), tolerance, reads)
+    return PlainRun(question, target.cpu(), output, base[:, None], eps_of(answer.dtype), tolerance, reads)
 
 
 def _answers(question: Question, max_rows: int, reads: Sequence[str]) -> Tensor:
