@@ -151,6 +151,10 @@ def test_what_has_no_rule_mixes_and_functions_are_looked_into(tmp_path: Path) ->
         nodes = [node("Twice", "x", "y", domain="acme")]
         path = save(tmp_path / "m.onnx", nodes, ROWS, [("y", FLOAT, None)], domains=["acme"], functions=[function])
         assert bool(why_mixed(path)) == mixes
+    anew = helper.make_function("com.microsoft", "Gelu", ["a"], ["b"], [node("Identity", "a", "b")], opset)
+    nodes = [node("Gelu", "x", "y", domain="com.microsoft")]
+    path = save(tmp_path / "m.onnx", nodes, ROWS, [("y", FLOAT, None)], domains=["com.microsoft"], functions=[anew])
+    assert "anew" in why_mixed(path)
     assert "has no rule" in why_mixed(graph(tmp_path, [node("Wizardry", "x", "y")]))
     nodes = [node("Relu", "x", "y", domain="com.microsoft")]
     path = save(tmp_path / "m.onnx", nodes, ROWS, [("y", FLOAT, None)], domains=["com.microsoft"])
