@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,21 @@ def test_three_hours_are_refused_by_the_header_and_an_hour_is_not_decoded() -> N
     with pytest.raises(TooLargeError, match="7,300 s"):
         read(flac)
     assert AudioReader(1_000, 1.0).read(source_of(flac, Limits(max_seconds=1e4))).shape == (1, 1_000)
+
+
+def test_silence_of_many_channels_is_refused_before_memory_is_asked_for() -> None:
+    """Within the hour, and a few kilobytes as they lie in the file."""
+    flac = encoded(np.zeros((100_000, 8), np.int16), 96_000, "FLAC")
+    assert len(flac) < 20_000
+    head = int.from_bytes(flac[18:26], "big")  # rate (20 bits), channels (3), bits (5), samples (36)
+    told = flac[:18] + (head >> 36 << 36 | 96_000 * 3_500).to_bytes(8, "big") + flac[26:]
+    tracemalloc.start()
+    for limits, seconds in ((Limits(), 3_000.0), (Limits(max_samples=1_000_000), 2.0)):
+        with pytest.raises(TooLargeError, match=f"8 channels to decode.*at most {limits.max_samples:,} numbers"):
+            AudioReader(96_000, seconds).read(source_of(told, limits))
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert AudioReader(96_000, 0.5).read(source_of(flac)).shape == (1, 48_000)
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])

@@ -190,6 +190,21 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
+@pytest.mark.parametrize("size", [(1, 60_000_000), (60_000_000, 1), (70_000, 900)])
+def test_a_line_of_pixels_is_refused_by_its_longer_side(size: tuple[int, int]) -> None:
+    """It has fewer pixels than the limit, and each of its rows would cost memory and time of its own."""
+    line = source_of(png_of(*size))
+    tracemalloc.start()
+    with pytest.raises(TooLargeError, match="65,535 along an axis"):
+        ImageReader().read(line)
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+    strip = encoded(Image.new("L", (2_000, 2)), "PNG")
+    assert ImageReader((2, 2)).read(source_of(strip)).shape == (3, 2, 2)
+    with pytest.raises(TooLargeError, match="2,000 x 2 pixels"):
+        ImageReader().read(source_of(strip, Limits(max_side=1_999)))
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_picture_above_the_limit_is_refused_before_memory_is_spent() -> None:
     before = Image.MAX_IMAGE_PIXELS

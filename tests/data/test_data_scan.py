@@ -254,6 +254,11 @@ def test_a_reader_refuses_what_is_not_like_its_training_data() -> None:
 
 def test_limits_hold_before_anything_is_decoded() -> None:
     wide = scans.written(scans.slice_of(STORED[0], Rows=50_000, Columns=60_000))
+    line = scans.nifti_of(np.zeros((2_000, 2, 2), np.int16))
+    with pytest.raises(TooLargeError, match="1,999 along an axis"):
+        ScanReader((2, 2, 2)).read(source({"a.nii": line}, limits=Limits(max_side=1_999)))
+    with pytest.raises(TooLargeError, match="6 along an axis"):
+        RAW.read(source(scans.written(scans.slice_of(STORED[0])), limits=Limits(max_side=6)))
     with pytest.raises(TooLargeError, match="50,000 x 60,000"):
         RAW.read(source(wide))
     frames = scans.written(scans.slice_of(STORED[0], NumberOfFrames=2_000_000_000))

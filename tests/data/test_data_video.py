@@ -233,6 +233,10 @@ def test_limits_hold_whatever_the_container_says() -> None:
     reader = VideoReader(4, films.SIZE)
     with pytest.raises(TooLargeError, match="64 x 48 pixels a frame"):
         reader.read(source(data, Limits(max_pixels=3_000)))
+    with pytest.raises(TooLargeError, match=r"64 x 48 pixels a frame.*63 along an axis"):
+        reader.read(source(data, Limits(max_side=63)))
+    with pytest.raises(TooLargeError, match="more than 10 frames"):
+        reader.read(source(data, Limits(max_frames=10)))
     with pytest.raises(TooLargeError, match=r"lasts 2\.0 s"):
         reader.read(source(data, Limits(max_seconds=1.5)))
     # a webm that says it is short: the 8 bytes of its duration, 2000.0 ms, become 10 ms

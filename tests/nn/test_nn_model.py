@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.errors import ExtraError
+from deepseek.errors import ExtraError, IntegrityError
 from deepseek.nn.dense import Linear
 from deepseek.nn.model import Model, Part, combine, log_odds, sigmoid, softmax
 
@@ -45,6 +45,21 @@ def test_a_kind_of_part_that_no_installed_package_brings_is_named() -> None:
     with pytest.raises(ExtraError, match="kind 'curves'") as caught:
         Model.from_files(files.__getitem__)
     assert caught.value.expected.startswith("one of trees, linear, mlp")
+
+
+def test_more_parts_than_a_model_may_have_are_refused_before_one_is_read() -> None:
+    files = model().to_files()
+    top = json.loads(files["model.json"])
+    top["parts"] *= 4_500
+    read: list[str] = []
+
+    def load(name: str) -> bytes:
+        read.append(name)
+        return json.dumps(top).encode() if name == "model.json" else files[name]
+
+    with pytest.raises(IntegrityError, match=r"names 9,000 parts\. Expected: at most 64"):
+        Model.from_files(load)
+    assert read == ["model.json"]
 
 
 def test_labels_outside_ascii_survive() -> None:

@@ -34,7 +34,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pixels = [node("ReduceMean", "image", "mean", axes=[2, 3], keepdims=0), node("Cast", "on", "more", to=FLOAT),
               node("Add", "mean more", "light")]  # fmt: skip
     inputs = [("image", FLOAT, ["n", 3, "h", "w"]), ("on", 9, ["n", 1])]
+    far = [node("Abs", "x", "a"), node("ReduceMax", "a", "peak", keepdims=0), node("Greater", "peak c", "far"),
+           node("Tanh", "x", "t"), node("Where", "far t x", "y")]  # fmt: skip
+    ends, noisy = ([("x", FLOAT, ["N", 4])], [("y", FLOAT, ["N", 4])]), [node("RandomUniformLike", "x", "y")]
     return {
+        "far": save(base / "far.onnx", far, *ends, {"c": np.float32(20)}),
+        "noisy": save(base / "noisy.onnx", noisy, *ends),
         "dense": dense(base / "dense.onnx"),
         "single": dense(base / "single.onnx", rows=1),
         "lookup": lookup(base / "lookup.onnx"),
@@ -129,6 +134,31 @@ def test_tensors_without_an_axis_of_rows_are_a_call_of_their_own(server: Server)
     assert ask(server, "centered", {"instances": [{"x": rows}]}).json()["predictions"][0]["y"][0] == [-1.0, 0.0, 1.0]
     different = {"instances": [{"x": rows}, {"x": rows[:1]}]}
     assert "one shape" in error(ask(server, "centered", different))
+
+
+def test_large_numbers_of_one_client_change_no_answer_of_another(server: Server) -> None:
+    rng = np.random.default_rng(0)
+    sent = [
+        rng.normal(size=(1 + number % 3, 4)).astype(np.float32) * (300 if number % 6 == 0 else 1)
+        for number in range(100)
+    ]
+
+    def one(x: Any) -> Any:
+        (found,) = infer(server, "far", ("x", "FP32", list(x.shape), x.ravel().tolist())).json()["outputs"]
+        return np.array(found["data"]).reshape(found["shape"])
+
+    with ThreadPoolExecutor(24) as pool:
+        for x, found in zip(sent, pool.map(one, sent), strict=True):
+            expected = np.tanh(x) if np.abs(x).max() > 20 else x
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_graph_that_draws_numbers_draws_them_for_each_request(server: Server) -> None:
+    asked = ("x", "FP32", [2, 4], [0.0] * 8)
+    first, second = (infer(server, "noisy", asked).json()["outputs"][0] for _ in range(2))
+    assert first["shape"] == second["shape"] == [2, 4]
+    assert all(0 <= value <= 1 for value in first["data"])
+    assert first["data"] != second["data"]
 
 
 def test_requests_are_joined_where_that_changes_nothing_and_only_there(server: Server, files: dict[str, Path]) -> None:

@@ -73,16 +73,32 @@ def _renumbered(name: str, tensors: Sequence[Tensor]) -> Numbering | None:
     if name in ("Cast", "Identity"):
         return found[0]
     one, other = found if len(found) == 2 else (None, None)
-    if name == "Add" and one is not None and other is not None and ONE in (one.limit, other.limit):
+    if name == "Add" and one is not None and other is not None and not (one.is_column or other.is_column):
         step = _sum(one.step, other.step)
-        if step is not None and not (one.is_column or other.is_column):
-            return Numbering(step, other.limit if one.limit == ONE else one.limit)
+        if step is not None:
+            return Numbering(step, _sum_of_limits(one.limit, other.limit))
     if name == "Mul" and len(tensors) == 2:
         for places, factor in (tensors, tensors[::-1]):
             by = factor.values if factor.values is not None and len(factor.values) == 1 else None
-            if by and places.numbering is not None and places.numbering.limit == ONE:
-                return Numbering(places.numbering.step * by[0], ONE, places.numbering.is_column)
+            if by and places.numbering is not None and not places.numbering.is_column:
+                return Numbering(places.numbering.step * by[0], _multiplied(places.numbering.limit, by[0]))
     return Numbering(ONE, None) if any(each.numbers_rows for each in tensors) else None
+
+
+def _sum_of_limits(one: Size | None, other: Size | None) -> Size | None:
+    """Below which the sum of two numbers is, that are below these."""
+    if one is None or other is None or ONE in (one, other):
+        return other if one == ONE else one if other == ONE else None
+    below = _sum(one, other)
+    return None if below is None else _difference(below, ONE)
+
+
+def _multiplied(limit: Size | None, factor: Size) -> Size | None:
+    """Below which a number is, that was below `limit` and is multiplied."""
+    if limit == ONE:
+        return ONE
+    number, by = (None, None) if limit is None else (limit.whole, factor.whole)
+    return None if number is None or by is None or by < 0 else known((number - 1) * by + 1)
 
 
 def _number(tensor: Tensor) -> Numbering | None:

@@ -282,6 +282,9 @@ def resize(call: Call) -> Tensor:
     """Larger or smaller along axes that are not that of the rows."""
     tensor = call.input(0)
     check(not any(each.has_rows for each in call.present[1:]), "its sizes depend on the rows")
+    check(
+        call.text("coordinate_transformation_mode") != "tf_crop_and_resize", "it cuts along axes that are not followed"
+    )
     scales, sizes = (
         (call.optional(1), None) if call.operator == "Upsample" or call.version < 11
         else (call.optional(2), call.optional(3))

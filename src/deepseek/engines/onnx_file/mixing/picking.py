@@ -39,7 +39,9 @@ def _is_within(places: Numbering | None, tensor: Tensor) -> bool:
     share = tensor.sizes[0].of_a_row
     if places is None or places.is_column or share is None or tensor.outer != ONE:
         return False
-    return places.step == share and places.limit in (ONE, share)
+    below, most = (None, None) if places.limit is None else (places.limit.whole, share.whole)
+    is_below = below is not None and most is not None and below <= most
+    return places.step == share and (is_below or places.limit in (ONE, share))
 
 
 def _picked(tensor: Tensor, places: Tensor) -> tuple[Size, ...] | None:

@@ -18,11 +18,12 @@ import numpy as np
 
 from deepseek.engines.onnx_file.contents import MAX_DEPTH
 from deepseek.engines.onnx_file.mixing.sizes import known
-from deepseek.engines.onnx_file.mixing.tensor import Tensor, contents
+from deepseek.engines.onnx_file.mixing.tensor import Numbering, Tensor, contents
 from deepseek.engines.onnx_file.proto import Value, fields, message, text
 
 MAX_NUMBERS = 256  # of a constant whose contents are followed
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "u1", 11: "<f8", 12: "<u4", 13: "<u8"}
+_WHOLE = (6, 7)  # int32 and int64, of which places are
 _EXTERNAL = 1  # TensorProto.DataLocation
 _SIGN, _WRAP = 1 << 63, 1 << 64
 Dim = int | str | None
@@ -306,12 +307,22 @@ def _tensor(data: memoryview) -> tuple[str, Tensor]:
         elif number in (13, 14):
             is_external = is_external or number == 13 or value == _EXTERNAL
     shape, length = tuple(map(known, dims)), math.prod(dims)
-    if is_external or length > MAX_NUMBERS or kind not in _DTYPES:
+    if is_external or kind not in _DTYPES:
         return name, Tensor(None, shape)
+    if length > MAX_NUMBERS:
+        return name, Tensor(None, shape, numbering=_places(raw, kind, length))
     numbers = _numbers(typed) if raw is None else np.frombuffer(raw, _DTYPES[kind]).tolist()
     if len(numbers) != length or not all(math.isfinite(number) for number in numbers):
         return name, Tensor(None, shape)
     return name, contents(shape, numbers)
+
+
+def _places(raw: memoryview | None, kind: int, length: int) -> Numbering | None:
+    """Below which the whole numbers of a longer tensor are, where none is below 0."""
+    if raw is None or kind not in _WHOLE or len(raw) != length * np.dtype(_DTYPES[kind]).itemsize:
+        return None
+    numbers = np.frombuffer(raw, _DTYPES[kind])
+    return Numbering(known(0), known(int(numbers.max()) + 1)) if numbers.min() >= 0 else None
 
 
 def _numbers(typed: list[tuple[int, Value]]) -> list[float]:

@@ -151,7 +151,7 @@ def _compute(node: Node, scope: Scope) -> Sequence[Tensor]:
         for name, value in node.attributes.items()
     }
     if (function := scope.model.functions.get((node.domain, node.operator))) is not None:
-        return _call(function, inputs, attributes, scope)
+        return _call(node.domain, function, inputs, attributes, scope)
     check(node.operator not in RANDOM or node.operator == "Dropout", "it draws numbers")
     if node.operator == "If" and not node.domain:
         return _branch(node, inputs, scope)
@@ -201,9 +201,10 @@ def _num_used(node: Node) -> int:
 
 
 def _call(
-    function: Function, inputs: Sequence[Tensor | None], attributes: Mapping[str, object], scope: Scope
+    domain: str, function: Function, inputs: Sequence[Tensor | None], attributes: Mapping[str, object], scope: Scope
 ) -> Sequence[Tensor]:
     """The body of a function in the place of its call."""
+    check(domain not in RULES, "the file defines an operator of the standard anew")
     check(scope.depth < MAX_DEPTH, "its functions are nested too deeply")
     tensors = {name: tensor for name, tensor in zip(function.inputs, inputs, strict=False) if tensor is not None}
     graph = Graph(function.nodes, (), function.outputs, {})
