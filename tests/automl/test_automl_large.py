@@ -123,8 +123,8 @@ def test_a_budget_of_memory_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_table_larger_than_the_address_space_is_shipped_and_said(tmp_path: Path) -> None:
-    """4,000,000 rows in an address space in which the same run with all rows ends."""
+def test_a_table_beyond_its_budget_is_shipped_within_an_address_space_and_said(tmp_path: Path) -> None:
+    """4,000,000 rows in 5 GB of addresses, of which 2 GB are the budget."""
     frame = for_task(make_loans(40_000), "binary")
     path = tmp_path / "rows.csv"
     for place in range(100):
@@ -135,13 +135,9 @@ def test_a_table_larger_than_the_address_space_is_shipped_and_said(tmp_path: Pat
     )
     args = ["ship", str(path), "--target", "default", "--trials", "2", "--candidates", "xgboost", "--json"]
     limits = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-    found = {}
-    for name, memory in (("sampled", ["--memory", "2GB"]), ("whole", ["--memory", "1TB"])):
-        found[name] = subprocess.run(
-            [sys.executable, "-c", code, *args, *memory, "--out", str(tmp_path / name)],
-            capture_output=True, text=True, check=False, env={**os.environ, **limits},
-        )  # fmt: skip
-    assert found["sampled"].returncode == 0, found["sampled"].stderr
-    assert " of 4,000,000 rows are used" in json.loads(found["sampled"].stdout)["warnings"][0]
-    assert found["whole"].returncode == 2, found["whole"].stderr
-    assert "needs more memory than there is" in found["whole"].stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args, "--memory", "2GB", "--out", str(tmp_path / "sampled")],
+        capture_output=True, text=True, check=False, env={**os.environ, **limits},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert " of 4,000,000 rows are used" in json.loads(done.stdout)["warnings"][0]

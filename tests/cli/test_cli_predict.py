@@ -130,7 +130,7 @@ def test_a_broken_line_late_in_the_file_is_told_before_the_first_answer(
 def test_the_index_of_a_saved_frame_is_no_column(
     cancer_bundle: Path, rows: Path, tmp_path: Path, capsys, index: str | None, form: str
 ) -> None:
-    frame = pd.read_parquet(rows).iloc[::-1].rename_axis(index)
+    frame = pd.read_parquet(rows).sample(frac=1, random_state=0).rename_axis(index)
     path = tmp_path / f"rows.{form}"
     table = pa.Table.from_pandas(frame)
     pq.write_table(table, path) if form == "parquet" else feather.write_feather(table, path)

@@ -253,3 +253,59 @@ def test_a_large_csv_is_read_in_seconds(tmp_path: Path) -> None:
     start_s = time.process_time()
     assert read_table(path).num_rows == 500_000
     assert time.process_time() - start_s < 15
+
+
+def _with_index(*, named: bool) -> pa.Table:
+    mixed = FRAME.iloc[[2, 0, 1]]
+    frame = mixed.set_index(FRAME.columns[0]) if named else mixed
+    return pa.Table.from_pandas(frame)
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "object"])
+@pytest.mark.parametrize(("named", "words"), [(True, repr(FRAME.columns[0])), (False, "which has no name")])
+def test_the_index_of_a_saved_frame_is_no_column_and_is_said(
+    tmp_path: Path, form: str, named: bool, words: str
+) -> None:
+    table = _with_index(named=named)
+    path = tmp_path / f"t.{form}"
+    if form == "parquet":
+        pa.parquet.write_table(table, path)
+    elif form == "arrow":
+        pa.feather.write_feather(table, path)
+    found = read_table(table if form == "object" else path)
+    expected = [str(name) for name in FRAME.columns[1 if named else 0 :]]
+    assert list(found.names) == expected
+    assert words in found.notes[0]
+    assert "reset_index() makes it a column" in found.notes[0]
+
+
+def test_an_index_of_several_levels_is_left_out() -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [5, 6]}).set_index(["a", "b"])
+    assert read_table(pa.Table.from_pandas(frame)).names == ("c",)
+
+
+def test_a_counter_is_no_column_of_the_file_and_nothing_is_said() -> None:
+    found = read_table(pa.Table.from_pandas(pd.DataFrame({"a": [1, 2], "b": [3, 4]})))
+    assert (found.names, found.notes) == (("a", "b"), ())
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"{}",
+        b'{"index_columns": 5}',
+        b'{"index_columns": ["none", 3, null, {"kind": "range"}]}',
+        b"\xff",
+    ],
+)
+def test_metadata_that_names_no_index_changes_nothing(metadata: bytes) -> None:
+    table = pa.table({"a": [1, 2], "b": [3, 4]}).replace_schema_metadata({b"pandas": metadata})
+    assert read_table(table).names == ("a", "b")
+
+
+def test_a_frame_that_is_nothing_but_its_index_is_refused() -> None:
+    with pytest.raises(InputError, match="no columns"):
+        read_table(pa.Table.from_pandas(pd.DataFrame({"a": [1, 2]}).set_index("a")))

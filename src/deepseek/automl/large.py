@@ -27,7 +27,7 @@ from deepseek.look.numbers import count, size
 SHARE_OF_FREE = 0.7  # of the memory that is free: the rest is for libraries and for what else runs
 #: A run takes this much beside its rows, and so many times what they take as a Table: the table and its parts, features
 #: of development and test rows, the folds, a forest's or a booster's own copies.
-FIXED_BYTES, COPIES = 400_000_000, 20
+FIXED_BYTES, COPIES = 500_000_000, 15
 FILE_GROWTH = 10  # a packed file, or one of Parquet, may hold so many times its size
 MIN_ROWS = 1_000  # fewer of a large table tell nothing of it
 MAX_STRATA = 1_000  # values of a target that are drawn from evenly; of one with more, rows are drawn alike
