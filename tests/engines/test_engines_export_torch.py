@@ -75,6 +75,20 @@ def test_what_says_nothing_is_still_left_out() -> None:
     assert [each.op_type for each in exported(module, torch.zeros(3, 4), ["y"]).graph.node] == ["Relu"]
 
 
+def test_an_output_that_is_given_twice_has_both_names() -> None:
+    """As the value and the margin of a net for a value are one tensor."""
+    model = exported(Twice(), torch.zeros(3, 4), ["margin", "output"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(["margin", "output"], {"x": np.ones((2, 4), np.float32)})
+    assert [each.tolist() for each in found] == [[[3.0] * 4] * 2] * 2
+
+
+class Twice(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value = x * 2 + 1
+        return value, value
+
+
 class Plain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (x + 0) * 1

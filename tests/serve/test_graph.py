@@ -256,8 +256,12 @@ def test_nothing_explains_a_bare_graph(server: Server) -> None:
 
 
 def test_a_value_that_is_not_known_is_nan_where_numbers_are_floats(server: Server) -> None:
-    found = ask(server, "dense", {"rows": [[1, None, 2, 3]]}).json()["outputs"]
-    assert found["scores"] == [[None, None, None]]
+    """Which no answer can be made of: the client is told, and it is no fault of the server."""
+    told = error(ask(server, "dense", {"rows": [[1, None, 2, 3]]}))
+    assert "gives NaN as the output 'scores' for row 0, and 'x' holds a value that is not known" in told
+    told = error(ask(server, "dense", {"rows": [[1, 2, 3e38, 3]]}))
+    assert "an infinite number" in told
+    assert "'x' holds a number beyond 1.8e+19" in told
     assert "null" in error(ask(server, "scalars", {"instances": [{"a": 1, "b": None}]}))
 
 

@@ -41,12 +41,14 @@ def torch_graph(
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module, inputs, dynamo=True, verbose=False, optimize=False, input_names=list(input_names),
-            output_names=list(output_names), dynamic_shapes=dynamic_shapes,
+            dynamic_shapes=dynamic_shapes,
         )  # fmt: skip
         graph = program.model.graph
         hidden = _hide(graph)
         program.optimize()
         _show(graph, hidden)
+        for value, name in zip(graph.outputs, output_names, strict=True):  # by now two that were one are two
+            value.name = name
         return program.model_proto
 
 

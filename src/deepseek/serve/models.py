@@ -27,8 +27,8 @@ from deepseek.bundle.manifest import check_name as check_bundle_name
 from deepseek.bundle.read import UNCHECKED
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.data.columns import Columns
-from deepseek.engines.checks.finite import are_finite, check_answers
-from deepseek.errors import DeepseekError, InputError, MissingError
+from deepseek.engines.checks.finite import are_finite, cause_of, check_answers
+from deepseek.errors import DeepseekError, InputError, MissingError, NonFiniteError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.call import Call
 from deepseek.serve.coalesce import Coalescer
@@ -222,7 +222,7 @@ class ServedModel:
         done(found if isinstance(found, Exception) else self._fault_of(found, call) or found)
 
     def _fault_of(self, part: Part, call: Call) -> Exception | None:
-        """Why rows of a part have no answer; NonFiniteError where it would hold NaN or an infinite number."""
+        """Why rows of a part have no answer; where it would hold NaN or an infinite number what cause_of() says."""
         if self.fault is None and part.batch.is_finite:
             return None
         outputs = {name: array[part.start : part.stop] for name, array in part.batch.outputs.items()}
@@ -232,6 +232,10 @@ class ServedModel:
             return None
         try:
             check_answers(self.decided(part), model=self.name, allow_infinite=call.allow_infinite)
+        except NonFiniteError as error:
+            rows = part.job.rows
+            given = rows.arrays if isinstance(rows, Tensors) else {}
+            return cause_of(error, {"a column": rows} if isinstance(rows, np.ndarray) else given)
         except Exception as error:  # noqa: BLE001  (deciding by NaN may raise what it likes; the request is told)
             return error
         return None

@@ -13,7 +13,7 @@ from PIL import Image
 from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.cli import main
 from deepseek.contracts import Attribution, Prediction, Tensors
-from deepseek.engines.checks.finite import check_answers, check_attribution, check_numbers
+from deepseek.engines.checks.finite import cause_of, check_answers, check_attribution, check_numbers
 from deepseek.errors import NonFiniteError
 from deepseek.train.metrics import figures
 from sampled import sampled_bundle
@@ -108,3 +108,12 @@ def test_a_bundle_is_evaluated_on_the_rows_that_it_answers(table: tuple[Path, Pa
     assert evaluate_bundle(bundle, kept)["num_rows"] == 3
     with pytest.raises(NonFiniteError, match="row 2"):
         evaluate_bundle(bundle, data)
+
+
+@pytest.mark.parametrize(("given", "status"), [(0.5, 500), (1e18, 500), (math.nan, 422), (1e20, 422), (-math.inf, 422)])
+def test_who_sends_what_has_no_answer_is_told_so(given: float, status: int) -> None:
+    error = NonFiniteError("the model gives NaN as values for row 0")
+    found = cause_of(error, {"word": np.array(["nan"]), "x": np.array([[1, given]], np.float32)})
+    assert found.status == status
+    assert found.message.startswith(error.message)
+    assert ("'x'" in found.message) == (status == 422)

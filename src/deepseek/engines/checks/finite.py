@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Prediction
-from deepseek.errors import NonFiniteError
+from deepseek.errors import DeepseekError, InputError, NonFiniteError
 
 _FIX = (
     "look at what that row holds; where it is in order, the model is at fault: make it again with this release, which "
@@ -69,6 +69,22 @@ def check_answers(prediction: Prediction, *, model: str = "", first_row: int = 0
     allow_infinite = allow_infinite and prediction.tensors is not None
     for output, numbers in _numbers_of(prediction):
         check_numbers(numbers, output, model=model, first_row=first_row, allow_infinite=allow_infinite)
+
+
+def cause_of(error: NonFiniteError, inputs: Arrays) -> DeepseekError:
+    """The error to tell of: an InputError where the model was given what none can be expected to answer with a number,
+    NaN (as which a graph gets a null) or numbers whose square is beyond their type; else the error itself."""
+    for name, array in inputs.items():
+        if array.dtype.kind != "f":
+            continue
+        reach = np.sqrt(np.finfo(array.dtype).max)
+        if np.isnan(array).any() or (np.abs(array) > reach).any():
+            what = "a value that is not known" if np.isnan(array).any() else f"a number beyond {reach:.2g}"
+            return InputError(
+                f"{error.message}, and {name!r} holds {what}",
+                expected="numbers that the model can compute with", fix="give the value, or leave that row out",
+            )  # fmt: skip
+    return error
 
 
 def check_attribution(attribution: Attribution, rows: Sequence[int], *, model: str = "") -> None:

@@ -20,6 +20,7 @@ ERROR_STATUSES = {
     "422": "The rows do not fit the model.",
     "429": "Too many rows wait; Retry-After says when to ask again.",
     "431": "The request line and the headers are over the limit.",
+    "500": "The model has no finite answer to a row, or the server failed.",
     "501": "The server lacks the part that this needs.",
     "503": "The server is stopping.",
     "504": "The deadline passed before the rows were computed.",
