@@ -1,4 +1,4 @@
-"""What a stranger can do to a server: how long a health check waits while a hostile body is answered, and how much memory.
+"""What a stranger can do to a server: how long a health check waits while a hostile body is answered, and its memory.
 
     python benchmarks/hostile.py [--quick] [--only CLAIM]
 
@@ -10,8 +10,8 @@ Memory is the most that the front end has held meanwhile, above what it held bef
 
 from __future__ import annotations
 
-import multiprocessing
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,8 +32,6 @@ from deepseek.serve.bench import own_server
 
 MAX_DELAY_MS, MAX_MEMORY_MB = 100.0, 300.0
 QUIET_S = 0.5
-PROBE_PAUSE_S = 0.005
-LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
 NAMES = (*BODIES, *GRPC_BODIES)
 CLAIMS = tuple(f"{name}_{what}" for name in NAMES for what in ("delay", "memory"))
 
@@ -53,7 +50,6 @@ def main() -> int:
     args = options(__doc__, CLAIMS, quick="One round of each body.").parse_args()
     wanted = [name for name in NAMES if args.only is None or args.only in (f"{name}_delay", f"{name}_memory")]
     found: list[dict[str, Any]] = []
-    code = 0
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as (host, port, grpc_port, pid):
         for name in wanted:
             send = sender_of(name, host, port, grpc_port)
@@ -61,8 +57,7 @@ def main() -> int:
             found += [each for each in judged(name, rounds) if args.only in (None, each["claim"])]
             print(f"{name:<22}{rounds[-1].delay_ms:>8.0f} ms {rounds[-1].memory_mb:>6.0f} MB  {rounds[-1].answer}")
         ran = {each["claim"] for each in found}
-        code = finish("hostile", found, not_run=[each for each in CLAIMS if each not in ran])
-    return code
+        return finish("hostile", found, not_run=[each for each in CLAIMS if each not in ran])
 
 
 @contextmanager
@@ -106,35 +101,20 @@ def measure(send: Callable[[], str], host: str, port: int, pid: int) -> Round:
 @contextmanager
 def probing(host: str, port: int) -> Iterator[Callable[[], float]]:
     """Health checks by another process. What is given ends them and says how many ms the slowest took."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=probe, args=(host, port, theirs), daemon=True)
-    process.start()
-    ours.recv()
+    command = [sys.executable, "-S", str(Path(__file__).with_name("hostile_probe.py")), host, str(port)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
 
     def slowest() -> float:
-        ours.send("stop")
-        return float(ours.recv()) * 1e3
+        return float(process.communicate("stop\n")[0]) * 1e3
 
     try:
         yield slowest
     finally:
         process.kill()
-        process.join()
-
-
-def probe(host: str, port: int, pipe: Connection) -> None:
-    pipe.send("ready")
-    slowest_s = 0.0
-    while not pipe.poll():
-        start_s = time.perf_counter()
-        with socket.create_connection((host, port), timeout=60) as connection:
-            connection.sendall(LIVE)
-            while connection.recv(4_096):
-                pass
-        slowest_s = max(slowest_s, time.perf_counter() - start_s)
-        time.sleep(PROBE_PAUSE_S)
-    pipe.send(slowest_s)
+        process.wait()
 
 
 def memory_mb(pid: int, field: str) -> float:

@@ -161,7 +161,7 @@ BODIES: dict[str, Make] = {
     "many_headers": many_headers,
     "many_bodies": many_at_once,
     "slow_bodies": slow,
-    "body_of_a_get": lambda model: Sent("/v1/models", fill(b"", b"x", b""), method=b"GET"),
+    "body_of_a_get": lambda _: Sent("/v1/models", fill(b"", b"x", b""), method=b"GET"),
 }
 
 

@@ -37,6 +37,7 @@ KEEP_ALIVE_S = 75.0  # that a connection may be idle
 LINGER_S = 1.0
 #: Connections above the limit that are told so at a time; what comes on top of them is cut off without a word.
 MAX_TURNED_AWAY = 256
+LARGE_READ_BYTES = 64 * 1024  # of a read, after which others have their turn
 SWEEP_S = 1.0  # between two looks for connections that are out of time
 
 
@@ -189,6 +190,8 @@ class Connection(Reader, asyncio.Protocol):
         self._next()
 
     def data_received(self, data: bytes) -> None:
+        if len(data) >= LARGE_READ_BYTES:
+            self._let_others_read()
         if self._deaf:
             self._wait(LINGER_S)
             self.due_s = min(self.due_s, self._last_s)
@@ -327,6 +330,16 @@ class Connection(Reader, asyncio.Protocol):
         else:
             self._transport.close()
             self._wait(KEEP_ALIVE_S)
+
+    def _let_others_read(self) -> None:
+        """Read no more in this turn of the loop, which would take 8 MB of a fast sender before it looks at others."""
+        if self._transport is not None and not self._paused and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._hub.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _wait(self, patience_s: float) -> None:
         self.due_s = self._hub.loop.time() + patience_s

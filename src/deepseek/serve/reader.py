@@ -18,9 +18,10 @@ from deepseek.serve.app import App
 from deepseek.serve.call import Call
 from deepseek.serve.head import path_of
 from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
-from deepseek.serve.protocols.errors import ambiguous, too_large, too_many_bodies
+from deepseek.serve.protocols.errors import LongHeadError, ambiguous, too_large, too_many_bodies
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
+MAX_HEADERS = 256  # of different names
 #: Chunks that a body may have however small they are; of more, the mean has SMALL_CHUNK_BYTES. Each costs 1 us.
 MAX_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 16_384, 64
 #: Headers that stand once: of two, what stands before this server might go by the other.
@@ -80,6 +81,13 @@ class Reader(ABC):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + len(": \r\n"))
+        if len(self._headers) >= MAX_HEADERS:
+            self._fault = LongHeadError(
+                "the request has too many headers",
+                expected=f"at most {MAX_HEADERS}",
+                fix="leave out what is not needed",
+            )
+            raise ValueError("the parser passes it on as an HttpParserError")
         name = name.lower()
         if name in self._headers and name in SINGLE:
             raise self._wrong(f"the header {name.decode('latin-1')} stands twice", "it once")

@@ -25,7 +25,7 @@ from deepseek.contracts import Prediction
 from deepseek.data.arrow import from_arrow
 from deepseek.data.columns import Columns
 from deepseek.data.values import Values
-from deepseek.errors import InputError, MalformedError
+from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.extras import need
 from deepseek.serve.models import ServedModel
 from deepseek.serve.protocols.rows import check_rows
@@ -34,6 +34,7 @@ from deepseek.serve.protocols.tensor_rows import column_datatype
 MEDIA = b"application/vnd.apache.arrow.stream"
 #: Message.fbs: which field of a table, counted from 0.
 _HEADER, _LENGTH, _COMPRESSION, _DATA = 2, 0, 3, 1
+MAX_SCHEMA_BYTES = 2 << 20
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 #: pyarrow's names of what can be one tensor. Halves and booleans cannot with others, uint64 only with a loss.
 _NUMBER = re.compile(r"int\d+|uint8|uint16|uint32|float|double")
@@ -104,6 +105,11 @@ def _read(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
     schema, *messages = list(pa.ipc.MessageReader.open_stream(data)) or [None]
     if schema is None:
         raise pa.ArrowInvalid("it holds no message")
+    if len(memoryview(schema.metadata)) > MAX_SCHEMA_BYTES:
+        raise TooLargeError(
+            "the stream's schema is too large", expected=f"at most {MAX_SCHEMA_BYTES >> 20} MiB, some thousand columns",
+            fix="send the columns of the model alone",
+        )  # fmt: skip
     num_rows, has_dictionaries = 0, False
     for message in messages:
         metadata = memoryview(message.metadata)

@@ -11,6 +11,7 @@ Source: RFC 7578; the package multipart reads it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from deepseek.contracts import Record
 from deepseek.errors import InputError, MalformedError
 from deepseek.extras import need
+from deepseek.serve.protocols.bodies.structure import PAUSE_S
 from deepseek.serve.protocols.rows import check_rows
 
 if TYPE_CHECKING:
@@ -83,7 +85,9 @@ def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> list[tuple
 
 def _blocks(body: bytes) -> Iterator[bytes]:
     """A body in blocks: the parser looks for the boundary in all that it is given, anew for each part."""
-    return (body[start : start + BLOCK_BYTES] for start in range(0, len(body), BLOCK_BYTES))
+    for start in range(0, len(body), BLOCK_BYTES):
+        time.sleep(PAUSE_S)
+        yield body[start : start + BLOCK_BYTES]
 
 
 def _value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:

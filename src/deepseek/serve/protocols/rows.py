@@ -28,8 +28,8 @@ from deepseek.data.columns import Columns
 from deepseek.data.values import EXACT
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.protocols.bodies.slices import PAUSE_S, SLICE_BYTES, Sliced
-from deepseek.serve.protocols.bodies.structure import scan
+from deepseek.serve.protocols.bodies.slices import SLICE_BYTES, Sliced
+from deepseek.serve.protocols.bodies.structure import PAUSE_S, scan
 from deepseek.serve.protocols.json_body import encode, kind_of
 from deepseek.serve.protocols.json_numbers import numbers
 

@@ -18,11 +18,9 @@ import msgspec
 import numpy as np
 
 from deepseek.errors import MalformedError, TooLargeError
-from deepseek.serve.protocols.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, Structure
+from deepseek.serve.protocols.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, PAUSE_S, Structure
 
 SLICE_BYTES = 1 << 15  # that are decoded in one call: 1.5 ms where they are empty arrays
-#: Between two slices, so that who waits for Python's lock gets it. Letting it go for no time at all wakes nobody.
-PAUSE_S = 2e-5
 MAX_TEXT_ESCAPES = 1_000_000  # of one text
 TEXT_BYTES = 1 << 18  # of a long text, that are decoded in one call
 FREED_ITEMS = 256  # of an array, that are freed in one call
