@@ -87,7 +87,7 @@ def test_the_death_of_a_front_end_is_logged_once_counted_and_told(loans: Path, l
                 return False
             return (found["front_end_died"], found["front_end_restarted"]) == (1, 1)
 
-        until(told)
+        until(told, 60)
         time.sleep(1.5 * TELL_S)
         assert all(told() for _ in range(6)), "each front end tells it, not only the one that heard it"
         metrics = httpx.get(f"{group.url}/metrics").text

@@ -92,7 +92,7 @@ def test_a_killed_process_leaves_no_zombie_and_is_told_once_with_its_signal(
             assert app.processes is not None
             killed = app.processes.pids[0]
             os.kill(killed, signal.SIGKILL)
-            end_s = time.monotonic() + 20
+            end_s = time.monotonic() + 60
             while not changes and time.monotonic() < end_s:
                 await asyncio.sleep(0.01)
             there = [Path(f"/proc/{pid}").exists() for pid in (killed, *app.processes.pids)]

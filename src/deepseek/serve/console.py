@@ -4,7 +4,8 @@ The console's script asks /v1/models and /v1/stats every 2 s; its form is made f
 /v1/models/M/example. Answers it expects of /v1/stats:
 
     {"uptime_s": 61.0, "window_s": 61.0, "models": [{"name", "version", "num_requests", "num_errors", "requests_per_s",
-      "latency_p50_s", "latency_p99_s", "history": [{"requests_per_s", "p50_s", "p99_s"}]}]}
+      "latency_p50_s", "latency_p99_s", "history": [{"requests_per_s", "p50_s", "p99_s"}]}],
+     "processes": {"engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files"}}
 """
 
 from __future__ import annotations
