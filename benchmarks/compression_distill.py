@@ -125,7 +125,7 @@ def run_seed(seed: int) -> dict[str, float]:
         }
     )
     digest = hashlib.sha256(told.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    kept = cache_folder() / "benchmarks" / f"distill-{TASK}-{seed}-{digest}.json"
+    kept = cache_folder("benchmarks") / f"distill-{TASK}-{seed}-{digest}.json"
     found: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
     for name in ("student", "without"):
         if name in found:

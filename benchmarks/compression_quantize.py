@@ -126,13 +126,13 @@ def kept_at(task: str, seed: int, part: str, sources: tuple[str, ...]) -> Path:
     told = json.dumps([settings, task, seed, teacher(task).name, part])
     read = [(ROOT / "src/deepseek/compress/quantize" / f"{name}.py").read_bytes() for name in sources]
     digest = hashlib.sha256(told.encode() + b"".join(read)).hexdigest()[:12]
-    return cache_folder() / "benchmarks" / f"quantize-{task}-{seed}-{part}-{digest}.json"
+    return cache_folder("benchmarks") / f"quantize-{task}-{seed}-{part}-{digest}.json"
 
 
 def trained_control(task: str, seed: int) -> nn.Module:
     """The teacher after the further training in float32; made once."""
     told = json.dumps([asdict(EXTRA), task, seed, teacher(task).name, torch.__version__])
-    folder = cache_folder() / "benchmarks" / f"control-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    folder = cache_folder("benchmarks") / f"control-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     if not folder.exists():
         model = load_classifier(teacher(task))
         fit(model, EXTRA.data(task, seed), EXTRA.config(seed), progress=False)

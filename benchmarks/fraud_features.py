@@ -58,9 +58,10 @@ def data_folder() -> Path:
     return Path(os.environ.get("DEEPSEEK_DATA", default))
 
 
-def cache_folder() -> Path:
-    """Where benchmarks keep what is dear to make again: $DEEPSEEK_CACHE, else ~/.cache/deepseek."""
-    folder = Path(os.environ.get("DEEPSEEK_CACHE", Path.home() / ".cache" / "deepseek"))
+def cache_folder(part: str = "") -> Path:
+    """Where benchmarks keep what is dear to make again: $DEEPSEEK_CACHE, else ~/.cache/deepseek, or the folder `part`
+    there. It is made where it is not there."""
+    folder = Path(os.environ.get("DEEPSEEK_CACHE", Path.home() / ".cache" / "deepseek")) / part
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -39,7 +39,7 @@ def kept(make: Callable[[int], dict[str, float]], seed: int) -> dict[str, float]
         place = ROOT / "src" / "deepseek" / source
         files += sorted(place.rglob("*.py")) if place.is_dir() else [place]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    file = cache_folder() / "benchmarks" / f"multimodal-{make.__name__}-{seed}-{digest}.json"
+    file = cache_folder("benchmarks") / f"multimodal-{make.__name__}-{seed}-{digest}.json"
     if file.exists():
         found: dict[str, float] = json.loads(file.read_text())
         return found

@@ -84,7 +84,7 @@ def main() -> int:
     sha = hashlib.sha256(str(choices).encode())
     for file in sorted((ROOT / "src" / "deepseek" / "nn").glob("*.py")):
         sha.update(file.read_bytes())
-    folder = cache_folder() / "benchmarks" / f"multimodal_ct-{sha.hexdigest()[:12]}"
+    folder = cache_folder("benchmarks") / f"multimodal_ct-{sha.hexdigest()[:12]}"
     found: list[dict[str, Any]] = []
     status = 0
     for each in measure(asked, folder, choices):

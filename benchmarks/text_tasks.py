@@ -230,7 +230,7 @@ def teacher(name: str, seed: int = 0, recipe: Recipe | None = None) -> Path:
     recipe = recipe or RECIPES[name]
     told = json.dumps({**asdict(recipe), "seed": seed}, sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:12]
-    folder = cache_folder() / "benchmarks" / f"minilm-{name}-{seed}-{digest}"
+    folder = cache_folder("benchmarks") / f"minilm-{name}-{seed}-{digest}"
     if (folder / "teacher.json").exists():
         return folder
     task, start_s = load_task(name), time.process_time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,11 @@ HEAVY = frozenset(EXTRAS.split())
 OWN = {"deepseek.serve": {"msgspec", "orjson"}}
 BASE = frozenset(["click", "numpy", "rich", "safetensors"])
 FILES = sorted(SRC.rglob("*.py"))
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
 
 
 def name_of(path: Path) -> str:
@@ -62,7 +68,7 @@ def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
     if room is None:
         return  # the package's own __init__ and __main__ are the two doors
     allowed = ROOMS[: ROOMS.index(room) + 1]
-    used = {other for module in imports(ast.parse(path.read_text("utf-8")), at_top=False) if (other := room_of(module))}
+    used = {other for module in imports(tree_of(path), at_top=False) if (other := room_of(module))}
     assert used <= set(allowed), f"{room} may not import {', '.join(sorted(used - set(allowed)))}"
 
 
@@ -72,7 +78,7 @@ def loads(start: str, seen: dict[str, str]) -> dict[str, str]:
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        for module in imports(ast.parse(files[name].read_text("utf-8")), at_top=True):
+        for module in imports(tree_of(files[name]), at_top=True):
             parts = module.split(".")
             for end in range(1, len(parts) + 1):
                 part = ".".join(parts[:end])
@@ -100,7 +106,7 @@ def test_every_import_is_of_the_standard_library_or_declared() -> None:
 
     known = HEAVY | BASE | sys.stdlib_module_names | {"deepseek", "uvloop"}
     for path in FILES:
-        used = {module.split(".")[0] for module in imports(ast.parse(path.read_text("utf-8")), at_top=False)}
+        used = {module.split(".")[0] for module in imports(tree_of(path), at_top=False)}
         assert used <= known, (
             f"{path.relative_to(SRC)} imports {sorted(used - known)}, which pyproject.toml does not declare"
         )
@@ -109,7 +115,7 @@ def test_every_import_is_of_the_standard_library_or_declared() -> None:
 def test_nothing_reads_a_pickle_or_runs_text() -> None:
     banned = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}
     for path in FILES:
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = tree_of(path)
         assert not {module.split(".")[0] for module in imports(tree, at_top=False)} & banned, path
         called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert not called & {"eval", "exec", "torch.load", "np.load", "numpy.load", "__import__"}, path
@@ -118,7 +124,7 @@ def test_nothing_reads_a_pickle_or_runs_text() -> None:
 def test_a_broad_except_stands_only_around_a_request() -> None:
     around = (SRC / "serve", SRC / "engines" / "process" / "answering.py")  # on both sides of the socket
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ExceptHandler):
                 broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
                 passed_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
