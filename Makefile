@@ -46,7 +46,7 @@ test-docker: ## Run the tests of the container image
 	@$(BIN)/python -m pytest -q tests/docker $(ARGS)
 
 test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
-	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/test_data_stream_ray.py $(ARGS)
+	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/stream/test_stream_ray.py $(ARGS)
 
 test-versions: .venv-oldest/versions.stamp .venv-newest/versions.stamp chromium watchers ## Run the tests on the oldest releases that pyproject.toml admits, then on the newest
 	@for versions in oldest newest; do echo "The $$versions releases:" >&2; \
@@ -67,6 +67,7 @@ format: $(VENV)/dev.stamp ## Let ruff mend what it can
 
 docs: $(VENV)/dev.stamp ## Make the generated pages again
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_map.py
 
 bench: $(VENV)/dev.stamp ## Measure every claim; ends with a table (ARGS=--quick for five minutes)
 	@$(BIN)/python benchmarks/run_all.py $(ARGS)

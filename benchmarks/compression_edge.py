@@ -36,7 +36,7 @@ from torchvision.models import mobilenet_v2
 from deepseek.automl.ship import ship
 from deepseek.compress.edge import Done, EdgeOptions, build, export_edge
 from deepseek.compress.edge.program import Program
-from deepseek.data.examples import example
+from deepseek.data.table.examples import example
 
 CLAIMS = ("mobilenet_mb", "mobilenet_parity", "c_cnn_mb", "c_cnn_ram_mb", "c_cnn_parity", "c_trees")
 #: Seconds of training each network, in full and with --quick.

@@ -29,7 +29,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from deepseek.automl.search import Budget, Search
 from deepseek.data import encode_target, find_kinds, fit_preprocessor, infer_task, read_table
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData
-from deepseek.train.metrics import METRICS
+from deepseek.train.tabular.metrics import METRICS
 
 TARGET = "target"
 

@@ -21,8 +21,8 @@ from distributed_task import CONTEXT, NUM_LAYERS, SMALLER, Text, gradient_bytes,
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from deepseek.train.compression import Compression
-from deepseek.train.data_parallel import wrap
+from deepseek.train.distributed.data_parallel import wrap
+from deepseek.train.distributed.gradient_compression import Compression
 
 BATCH, RATE, WARMUP = 8, 1e-3, 50
 

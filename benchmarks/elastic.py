@@ -35,7 +35,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deepseek.train import TrainConfig, resume
-from deepseek.train.launch import launch, restarts
+from deepseek.train.distributed.launch import launch, restarts
 
 NUM_RANKS, INTERVAL, NAP_S = 4, 50, 0.02
 PATIENCE_S = 120  # for a recovery, before it counts as none

@@ -28,10 +28,10 @@ from result import claim, finish, found_before, options
 from torch import Tensor, nn
 
 from deepseek.explain import explain, layer_path
-from deepseek.explain.hierarchy import Hierarchy, borders_of
-from deepseek.explain.layers import Options
-from deepseek.explain.pairs import Limits
-from deepseek.explain.partition import WAVE, Budget, owen
+from deepseek.explain.modules.gradient_methods import Limits
+from deepseek.explain.modules.layer_path import Options
+from deepseek.explain.shapley.hierarchy import Hierarchy, borders_of
+from deepseek.explain.shapley.partition import WAVE, Budget, owen
 
 NUM_BASELINES, NUM_ROWS = 50, 32
 EVALUATIONS, SHAP_EVALUATIONS = 96, 128  # for the tokens of a sentence by regions

@@ -34,7 +34,7 @@ from scipy.stats import t as student
 from serving_run import Bench
 from serving_tree import ONE_EACH, ROW_CONNECTIONS
 
-from deepseek.serve.bench import Ask, Measured, Server, measure
+from deepseek.bench import Ask, Measured, Server, measure
 
 NUM_EXPLAINING = 8
 CLAIMS = ("load_p50", "load_p99", "load_rate", "text_load_p50", "text_load_p99", "text_load_rate")
@@ -53,7 +53,7 @@ def explaining(ask: Ask) -> Iterator[None]:
         "host": parts.hostname, "port": parts.port, "num_connections": NUM_EXPLAINING, "seconds": 3_600.0,
         "requests": [base64.b64encode(each).decode() for each in ask.requests()], "warmup_s": 0.0, "rate": None,
     }  # fmt: skip
-    command = [sys.executable, "-m", "deepseek.serve.bench.client"]
+    command = [sys.executable, "-m", "deepseek.bench.client"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         try:
             print(json.dumps(plan), file=client.stdin)

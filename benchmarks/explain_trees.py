@@ -28,10 +28,10 @@ from result import claim, finish, options
 from threadpoolctl import threadpool_limits
 from tree_bundle import make
 
+from deepseek.bench import Ask, Load, measure, own_server
 from deepseek.contracts import Float32
 from deepseek.engines import Runtime
 from deepseek.explain import ModelExplainer, explainer_for
-from deepseek.serve.bench import Ask, Load, measure, own_server
 from explain import ratio_of, turns
 
 COUNTS = (1, 16, 256)  # rows of a call

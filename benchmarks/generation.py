@@ -35,7 +35,7 @@ def make_model(folder: Path) -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from deepseek.train.language import fit_tokenizer
+    from deepseek.train.loop.language import fit_tokenizer
 
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config(bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
@@ -46,8 +46,8 @@ def make_model(folder: Path) -> None:
 def serve(folder: str, cache: str) -> None:
     """The server, in a process of its own: one model, in int8."""
     from deepseek.cli.serve import answer
-    from deepseek.cli.serving import read_settings
-    from deepseek.serve.generation import GenerativeModel
+    from deepseek.cli.support.serving import read_settings
+    from deepseek.serve.openai.generation import GenerativeModel
     from deepseek.serve.run import bind
 
     settings = read_settings(port=0)

@@ -28,7 +28,7 @@ from hostile_bodies import BODIES, GRPC_BODIES, Sent
 from result import claim, finish, options
 from tree_bundle import make
 
-from deepseek.serve.bench import own_server
+from deepseek.bench import own_server
 
 MAX_DELAY_MS, MAX_MEMORY_MB = 100.0, 300.0
 QUIET_S = 0.5

@@ -27,7 +27,12 @@ from result import ROOT, claim, finish, options
 
 NAME, SEEDS = "multimodal", (0, 1, 2, 3, 4)
 NOT_RUN = ("imagenet_top1",)  # needs a GPU and the data; the recipe itself is tested on a tiny folder
-SOURCES = ("nn", "data/fuse.py", "train/fusion.py", "train/voices.py")  # what a seed depends on beside its script
+SOURCES = (
+    "nn",
+    "data/samples/preparer.py",
+    "train/multimodal/fusion.py",
+    "train/multimodal/unimodal_logits.py",
+)  # what a seed depends on beside its script
 Figures = Sequence[dict[str, float]]
 
 

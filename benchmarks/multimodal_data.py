@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from deepseek.data.audio import AudioReader
-from deepseek.data.fuse import MediaColumn, SamplePreparer
-from deepseek.data.image import ImageReader
-from deepseek.data.text import TextReader
+from deepseek.data.media.audio import AudioReader
+from deepseek.data.media.image import ImageReader
+from deepseek.data.media.text import TextReader
+from deepseek.data.samples.preparer import MediaColumn, SamplePreparer
 
 Part = Literal["train", "validation", "test"]
 PARTS = ("train", "validation", "test")

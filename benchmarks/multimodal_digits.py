@@ -12,10 +12,10 @@ import numpy as np
 from multimodal_data import Corruption, Rows, digits, preparer, some_of, sums
 from numpy.typing import NDArray
 
-from deepseek.data.fuse import THERE
+from deepseek.data.samples.preparer import THERE
 from deepseek.nn.fusion import FusionNet, FusionShape
-from deepseek.train.calibrate import fit_calibration
-from deepseek.train.fusion import FusionConfig, fit_fusion, margins
+from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion, margins
+from deepseek.train.tabular.calibrate import fit_calibration
 
 THREE = ("spoken", "written", "caption")
 CORRUPTED = Corruption(sound=2.5, picture=105, caption=0.55)

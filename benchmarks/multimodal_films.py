@@ -19,9 +19,9 @@ import numpy as np
 from multimodal_data import PARTS, Part, Rows
 from numpy.typing import NDArray
 
-from deepseek.data.fuse import THERE, MediaColumn, SamplePreparer
-from deepseek.data.video import VideoReader
-from deepseek.train.fusion import FusionConfig, fit_fusion, margins
+from deepseek.data.media.video import VideoReader
+from deepseek.data.samples.preparer import THERE, MediaColumn, SamplePreparer
+from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion, margins
 
 SIDE, NUM_FRAMES, FRAME_RATE, SECONDS = 32, 8, 8, 1.0
 NEAR, STEP = 18, 2  # pixels: the largest side of the square, and by how much it changes from frame to frame

@@ -10,8 +10,8 @@ from multimodal_data import digit_records, digits, preparer
 from multimodal_digits import CORRUPTED, DIGITS, THREE, fitted
 
 from deepseek.contracts import Tensors
-from deepseek.data.fuse import SamplePreparer, Samples
-from deepseek.engines.fused import export_fused, run_graph
+from deepseek.data.samples.preparer import SamplePreparer, Samples
+from deepseek.engines.multimodal.runtime import export_fused, run_graph
 from deepseek.nn.multimodal import Answering, array_names
 
 NUM_SAMPLES = 100

@@ -13,11 +13,11 @@ from multimodal_data import preparer, recordings, some_of, wav
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from deepseek.data.fuse import THERE, MediaColumn, SamplePreparer
-from deepseek.data.image import ImageReader
+from deepseek.data.media.image import ImageReader
+from deepseek.data.samples.preparer import THERE, MediaColumn, SamplePreparer
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import FusionShape
-from deepseek.train.fusion import FusionConfig, fit_fusion, margins
+from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion, margins
 
 ALONE = FusionShape(drop_modality=0.0)
 SPOKEN = FusionConfig(epochs=24, alone=0.0, batch_size=32, fusion=ALONE)

@@ -21,7 +21,7 @@ from result import claim
 
 from deepseek.compress.quantize import pack
 from deepseek.engines.text import TextEngine
-from deepseek.engines.text.weights import Weights
+from deepseek.engines.text.source.weights import Weights
 
 BERT_BASE = {"hidden": 768, "layers": 12, "wide": 3072, "vocab": 30_522, "positions": 512}
 

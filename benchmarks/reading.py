@@ -29,10 +29,10 @@ import torch
 from PIL import Image
 from result import ROOT, claim, finish, found_before, options
 
-from deepseek.data.audio import AudioReader
-from deepseek.data.image import ImageReader
-from deepseek.data.media import Source, open_source
-from deepseek.data.text import TextReader, decode_text
+from deepseek.data.media.audio import AudioReader
+from deepseek.data.media.image import ImageReader
+from deepseek.data.media.source import Source, open_source
+from deepseek.data.media.text import TextReader, decode_text
 
 RIVALS = ROOT / ".venv-reading" / "bin" / "python"
 CLAIMS = {"image": "JPEG 224 px", "audio": "WAV 1 s", "text": "512 tokens"}

@@ -26,7 +26,7 @@ from typing import Any
 from result import ROOT
 from serving_texts import EXACT, Computing
 
-from deepseek.serve.bench import Ask, Load, measure
+from deepseek.bench import Ask, Load, measure
 
 PYTHON = ROOT / ".venv-serving" / "bin" / "python"
 SCRIPTS = ROOT / "benchmarks" / "rivals"
@@ -143,7 +143,7 @@ def _wait(process: subprocess.Popen[bytes], running: Running, example: Any, log:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    from deepseek.serve.bench import usage
+    from deepseek.bench import usage
 
     processes = list(usage.tree(process.pid))
     process.terminate()

@@ -19,7 +19,7 @@ from statistics import median
 import serving_texts
 from tree_bundle import Made, make
 
-from deepseek.serve.bench import Ask, Load, Measured, Server, measure, own_server, wrk
+from deepseek.bench import Ask, Load, Measured, Server, measure, own_server, wrk
 
 NUM_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -18,7 +18,7 @@ from serving_run import NUM_CORES, Bench, middle, right_cpu_ms, told
 from serving_texts import Computing
 from serving_tree import cold
 
-from deepseek.serve.bench import Ask, Measured, Server, measure, resident_bytes
+from deepseek.bench import Ask, Measured, Server, measure, resident_bytes
 
 CONNECTIONS = 128
 #: Ratio of requests a second that ours must reach. FastAPI has no batches of its own; its CPU alone is judged.

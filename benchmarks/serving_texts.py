@@ -60,7 +60,7 @@ EXACT = Computing()
 
 def lossy(folder: Path, place: Path) -> Computing | None:
     """What the gate chooses, its ranges as a file in `place`; None where this machine gains nothing by int8."""
-    from deepseek.cli.opening import gate_of
+    from deepseek.cli.support.opening import gate_of
     from deepseek.engines.text import TextModel
 
     gate = gate_of(LIMITS, None)

@@ -18,8 +18,8 @@ import serving_rivals
 from result import claim
 from serving_run import Bench, middle, right_cpu_ms, told
 
-from deepseek.serve.bench import Ask, Server, positional
-from deepseek.serve.bench.server import stop
+from deepseek.bench import Ask, Server, positional
+from deepseek.bench.server import stop
 
 #: On two cores, which the client shares: one process parses, one computes.
 ONE_EACH = ("--front-ends", "1", "--workers", "1")

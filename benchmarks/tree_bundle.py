@@ -20,7 +20,7 @@ from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, write
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Source, autotune, check_parity, export_onnx
 from deepseek.nn.model import Model, Part
-from deepseek.train.convert import from_xgboost
+from deepseek.train.tabular.convert import from_xgboost
 
 LABELS = ("no", "yes")
 NUM_ROWS = 4_000

@@ -29,14 +29,17 @@ import deepseek  # noqa: E402, F401  before onnxruntime: it forbids the librarie
 #: Files that take longest, the longest first: one that began last would keep one worker busy while the others wait.
 LONGEST = (
     "compress/test_compress_search.py", "cli/test_cli_outputs.py", "examples/test_custom_operator.py",
-    "train/test_train_launch.py", "test_plugins_contract.py", "cli/test_cli_train.py", "automl/test_automl_search.py",
-    "train/test_train_data_parallel.py", "automl/test_automl_splits.py", "automl/test_automl_rules.py",
+    "train/distributed/test_launch.py", "test_plugins_contract.py", "cli/test_cli_train.py",
+    "automl/test_automl_search.py",
+    "train/distributed/test_data_parallel.py", "automl/test_automl_splits.py", "automl/test_automl_rules.py",
     "automl/test_automl_samples.py", "test_docs.py", "compress/test_compress_text.py", "test_readme.py",
-    "cli/test_cli_compress.py", "bundle/test_bundle_kill.py", "serve/test_repository.py", "serve/test_graph.py",
+    "cli/test_cli_compress.py", "bundle/test_bundle_kill.py", "serve/repository/test_folder.py",
+    "serve/models/test_graph.py",
     "serve/test_server.py", "engines/text/test_text_torch.py", "automl/test_automl_ship.py",
     "train/test_train_pipeline.py", "train/test_train_resume.py", "serve/test_console_page.py",
-    "serve/test_explanations.py", "serve/test_generation.py", "serve/test_group.py", "serve/test_group_life.py",
-    "engines/text/test_text_tune.py", "engines/test_engines_gated.py", "faults/test_reload_faults.py",
+    "serve/models/test_explanations.py", "serve/openai/test_generation.py", "serve/http/test_group.py",
+    "serve/test_group_life.py",
+    "engines/text/tuning/test_tune.py", "engines/test_lossy_precision.py", "faults/test_reload_faults.py",
     "benchmarks/test_distributed_link.py", "benchmarks/test_custom_operator_bench.py",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent

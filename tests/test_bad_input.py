@@ -17,7 +17,7 @@ import pytest
 
 from deepseek.automl.ship import ship
 from deepseek.cli import main
-from loans import for_task, make_loans
+from support.rows.loans import for_task, make_loans
 
 ROWS = for_task(make_loans(120), "binary")
 SOME_MISSING = ROWS["default"].where(ROWS.index != 5)

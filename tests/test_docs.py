@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,14 +15,30 @@ ROOT = Path(__file__).resolve().parent.parent
 GUIDES = sorted(path.name for path in (ROOT / "docs" / "guides").glob("*.md"))
 
 
-def test_the_command_line_page_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    make_cli = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_cli)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_line_page_is_current() -> None:
+    make_cli = script("make_cli")
     # Words, not spaces: another release of click wraps a line elsewhere.
     assert make_cli.PAGE.read_text("utf-8").split() == make_cli.page().split(), "To mend it: make docs"
+
+
+def test_the_map_is_current_and_names_only_files_that_are_there() -> None:
+    make_map = script("make_map")
+    text = make_map.PAGE.read_text("utf-8")
+    assert text == make_map.page(), "To mend it: make docs"
+    source = ROOT / "src" / "deepseek"
+    (table,) = re.findall(r"^## Twenty questions.*?\n(.*?)^## ", text, re.M | re.S)
+    for path in re.findall(r"`([a-z_0-9/]+(?:\.py|/))`", table):
+        assert (source / path).exists(), path
 
 
 def test_every_guide_stands_in_both_languages() -> None:
@@ -63,7 +80,7 @@ def test_the_training_guide_runs_as_it_is_written_and_its_file_is_read(
     monkeypatch.chdir(tmp_path)
     exec(block, {"__name__": "__main__"})  # goes on from the first, which has nothing left to do
     assert capsys.readouterr().out == done.stdout
-    from deepseek.train.job import read_job
+    from deepseek.train.loop.job import read_job
 
     (file,) = re.findall(r"^```toml\n(.*?)^```$", text, re.M | re.S)
     (tmp_path / "run.toml").write_text(file, encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from deepseek.contracts import Attribution, Engine, Event, Explainer, Sink
-from deepseek.data.examples import example
+from deepseek.data.table.examples import example
 from deepseek.engines import Runtime, Source, check_parity, export_onnx
 from deepseek.nn.model import Model, Part
 from deepseek.plugins import find, names

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deepseek.moved import install
 from deepseek.telemetry import switch_off
 from deepseek.version import __version__
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from deepseek.explain.bundle import explain_bundle as explain
 
 switch_off()
+install()
 
 __all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]
 

@@ -108,7 +108,8 @@ class Attribution:
     error: Float64 | None = None  # (N, P) standard errors of values that were sampled
     is_partial: bool = False  # stopped by its limit of time or of evaluations, above the error that was asked for
     notes: tuple[str, ...] = ()  # what a reader must know
-    #: Of each row what the parts of its texts and pictures add, as JSON holds it (explain/texts.py, explain/media.py).
+    #: Of each row what the parts of its texts and pictures add, as JSON holds it (explain/media/texts.py,
+    #: explain/media/parts.py).
     parts: tuple[tuple[Mapping[str, Any], ...], ...] = ()
 
     @property

@@ -26,11 +26,11 @@ from deepseek.errors import InputError, MissingError
 #: Group (its entry points are "deepseek.GROUP") to its built-ins, or to where the room keeps that table. Strings: no
 #: room is imported from here.
 TABLES: dict[str, str | dict[str, str]] = {
-    "modalities": "deepseek.data.registry:MODALITIES",
+    "modalities": "deepseek.data.features.registry:MODALITIES",
     "candidates": "deepseek.train.candidates:BUILT_IN",
     "parts": "deepseek.nn.model:KINDS",
     "engines": "deepseek.engines.registry:ENGINES",
-    "explainers": {"additive": "deepseek.explain.explainer:explainer_for"},
+    "explainers": {"additive": "deepseek.explain.tabular.explainer:explainer_for"},
     "sinks": {"metrics": "deepseek.observe.metrics:Metrics", "live": "deepseek.observe.live:LiveStats"},
 }
 

@@ -20,7 +20,7 @@ from deepseek.automl.ship import Shipped, ship
 from deepseek.data import Table, read_table
 from deepseek.data.batches import sources
 from deepseek.errors import InputError, TooLargeError
-from loans import for_task, make_loans
+from support.rows.loans import for_task, make_loans
 
 
 @pytest.fixture

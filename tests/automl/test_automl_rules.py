@@ -15,7 +15,7 @@ from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.automl.shipped import Shipped
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError
-from loans import for_task, make_loans
+from support.rows.loans import for_task, make_loans
 
 Ship = Callable[..., Shipped]
 

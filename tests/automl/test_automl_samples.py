@@ -17,11 +17,11 @@ from deepseek.bundle import verification
 from deepseek.cli import main
 from deepseek.contracts import Flag
 from deepseek.data import read_table
-from deepseek.data.media import BrokenError
+from deepseek.data.media.source import BrokenError
 from deepseek.engines import FusedRuntime
 from deepseek.errors import CheckError, InputError
-from serving import started
-from torchless import told_without_torch
+from support.nets.torchless import told_without_torch
+from support.servers.serving import started
 
 NUM = 240
 

@@ -25,8 +25,8 @@ from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
 from deepseek.train.candidates import BUILT_IN, FitData
 from deepseek.train.candidates.linear import LinearModel
-from deepseek.train.metrics import METRICS
-from loans import TARGETS, for_task, make_loans
+from deepseek.train.tabular.metrics import METRICS
+from support.rows.loans import TARGETS, for_task, make_loans
 
 SHALLOW = tuple(c for c in BUILT_IN if c.name in (YARDSTICK, "linear", "xgboost"))
 

@@ -18,7 +18,7 @@ from deepseek.automl.shipped import Shipped
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
-from loans import TARGETS, for_task, make_loans
+from support.rows.loans import TARGETS, for_task, make_loans
 
 EVIDENCE = {"metrics", "validation", "search", "parity", "explanation", "environment", "data"}
 

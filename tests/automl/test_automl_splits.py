@@ -13,7 +13,7 @@ from deepseek.automl.options import ShipOptions
 from deepseek.automl.shipped import Shipped
 from deepseek.automl.work import Work, open_data
 from deepseek.errors import CheckError, InputError
-from loans import for_task, make_loans
+from support.rows.loans import for_task, make_loans
 
 Ship = Callable[..., Shipped]
 

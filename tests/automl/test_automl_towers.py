@@ -17,12 +17,12 @@ from transformers import AutoModel
 import deepseek as ds
 from deepseek.automl.towers import bring, image_tower, text_tower
 from deepseek.cli import main
-from deepseek.data.table import Table
+from deepseek.data.table.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.nn.image_towers import LITE, EfficientNetLite, ImageTower, tower_weights
 from deepseek.nn.pretrained import TextTower, remembering, tower_encoder
-from textfolders import make_text_folder
-from torchless import told_without_torch
+from support.nets.textfolders import make_text_folder
+from support.nets.torchless import told_without_torch
 
 NUM = 48
 NET = "squeezenet1_1"

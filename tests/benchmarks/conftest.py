@@ -6,4 +6,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path += [str(BENCHMARKS), str(BENCHMARKS / "rivals")]  # last: tests/serving.py is what tests mean by serving
+sys.path += [
+    str(BENCHMARKS),
+    str(BENCHMARKS / "rivals"),
+]  # last: tests/support/servers/serving.py is what tests mean by serving

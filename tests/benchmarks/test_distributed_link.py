@@ -12,7 +12,7 @@ from distributed_link import LOOPBACK, capped
 
 PROGRAM = """
 import json, os, sys, torch, torch.distributed as dist
-from deepseek.train.data_parallel import Compression, wrap
+from deepseek.train.distributed.data_parallel import Compression, wrap
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
 model = wrap(torch.nn.Linear(600, 600), Compression(rank=4, warm_start_steps=0))

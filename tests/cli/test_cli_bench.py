@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deepseek.cli import main
-from onnxgraphs import dense
-from serving import Server, started
+from support.nets.onnxgraphs import dense
+from support.servers.serving import Server, started
 
 QUICK = ("--seconds", "0.3")
 

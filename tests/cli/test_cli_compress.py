@@ -9,9 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
-from compress_models import make_digits
 from deepseek.cli import main
-from serving import started
+from support.nets.compress_models import make_digits
+from support.servers.serving import started
 
 pytest.importorskip("nncf")
 

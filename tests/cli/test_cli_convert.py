@@ -13,11 +13,11 @@ import httpx
 import numpy as np
 import pytest
 
-from convertible import make_convertible
 from deepseek.cli import VERBS, main
 from deepseek.engines.text import TextEngine, TextModel
-from serving import started
-from textfolders import make_text_folder
+from support.nets.convertible import make_convertible
+from support.nets.textfolders import make_text_folder
+from support.servers.serving import started
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "deepseek"
 TEXTS = ["the cat sat on a mat", "berlin is big", "not very bad " * 40]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import mixed
 from deepseek.cli import main
+from support.rows import mixed
 
 
 @pytest.fixture(scope="module")

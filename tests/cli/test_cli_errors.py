@@ -17,7 +17,7 @@ import pytest
 import deepseek
 from deepseek.bundle.manifest import canonical
 from deepseek.cli import main
-from loans import for_task, make_loans
+from support.rows.loans import for_task, make_loans
 
 SRC = Path(deepseek.__file__).parent
 ROWS = for_task(make_loans(120), "binary")

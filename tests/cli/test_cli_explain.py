@@ -13,11 +13,11 @@ import pytest
 from deepseek.cli import main
 from deepseek.contracts import Attribution, Float32
 from deepseek.data import read_table
-from deepseek.data.examples import example
+from deepseek.data.table.examples import example
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.explain.bundle import explain_bundle
-from deepseek.explain.explainer import ModelExplainer
+from deepseek.explain.tabular.explainer import ModelExplainer
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_single_rows_are_explained_once(
 
 def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys) -> None:
     from deepseek.automl.ship import ship
-    from loans import for_task, make_loans
+    from support.rows.loans import for_task, make_loans
 
     frame = for_task(make_loans(300), "multiclass")
     shipped = ship(frame, target="grade", out=tmp_path / "loans", trials=2, candidates=["linear"])
@@ -248,8 +248,8 @@ def test_the_file_holds_what_is_printed_and_keeps_to_the_schema(report: Any) -> 
 
 
 def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, rows: Path, report: Any) -> None:
-    from deepseek.explain.column_trust import column_trust
-    from deepseek.explain.explainer import explainer_for
+    from deepseek.explain.tabular.explainer import explainer_for
+    from deepseek.explain.trust.column_faithfulness import column_trust
 
     said = report[1]
     for row in said["trust"]["rows"]:

@@ -17,7 +17,7 @@ import pytest
 from deepseek.bundle import open_bundle
 from deepseek.bundle.sign import generate_keys, is_public, sign
 from deepseek.cli import main
-from deepseek.data.examples import example
+from deepseek.data.table.examples import example
 
 
 @pytest.fixture(scope="module")

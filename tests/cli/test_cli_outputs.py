@@ -14,7 +14,7 @@ import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.cli import VERBS, main
-from loans import for_task, make_loans
+from support.rows.loans import for_task, make_loans
 
 NET = "import torch\ndef build(): return torch.nn.Linear(4, 3)\n"
 RUN = """
@@ -29,7 +29,7 @@ QUICK = ("--trials", "1", "--candidates", "linear")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with rows, a bundle and a model of transformers."""
-    from convertible import make_convertible  # brings torch
+    from support.nets.convertible import make_convertible  # brings torch
 
     folder = tmp_path_factory.mktemp("outputs")
     for_task(make_loans(120), "binary").to_csv(folder / "loans.csv", index=False)

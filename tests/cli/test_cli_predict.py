@@ -16,8 +16,8 @@ from pyarrow import feather
 
 from deepseek.cli import main
 from deepseek.data.batches import sources
-from deepseek.data.examples import example
-from loans import for_task, make_loans
+from deepseek.data.table.examples import example
+from support.rows.loans import for_task, make_loans
 
 
 @pytest.fixture(scope="module")

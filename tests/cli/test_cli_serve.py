@@ -12,9 +12,9 @@ import pytest
 import xgboost
 
 from deepseek.cli import main
-from onnxgraphs import convnet, pictures
-from serving import started
-from textfolders import make_text_folder
+from support.nets.onnxgraphs import convnet, pictures
+from support.nets.textfolders import make_text_folder
+from support.servers.serving import started
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_an_unknown_target_names_the_columns(cancer: Path, tmp_path: Path, capsy
 def test_the_kinds_and_examples_offered_are_those_that_exist() -> None:
     from deepseek.cli import ship
     from deepseek.data import KINDS
-    from deepseek.data.examples import EXAMPLES
+    from deepseek.data.table.examples import EXAMPLES
 
     assert set(ship.KINDS) == set(KINDS)
     assert set(ship.EXAMPLES) == set(EXAMPLES)

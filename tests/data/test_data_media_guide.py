@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import films
-import scans
+from support.rows import films, scans
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "media.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.M | re.S)

@@ -57,7 +57,7 @@ def test_a_lack_of_memory_is_told_in_words(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("deepseek.data.read.read_delimited", fail)
+    monkeypatch.setattr("deepseek.data.table.read.read_delimited", fail)
     with pytest.raises(TooLargeError, match=r"t.csv needs more memory than there is"):
         read_table(path)
 

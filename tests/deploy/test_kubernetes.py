@@ -14,9 +14,9 @@ import yaml
 
 from deepseek import __version__
 from deepseek.serve import Settings
-from deepseek.serve.config import ENVIRONMENT
+from deepseek.serve.core.config import ENVIRONMENT
 from deepseek.serve.run import GRACE_S
-from serving import started
+from support.servers.serving import started
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/deepseek-model-server"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from containers import Container, build, docker, need_docker, running
-from textfolders import make_text_folder
+from support.nets.textfolders import make_text_folder
+from support.servers.containers import Container, build, docker, need_docker, running
 
 COMPOSE = ("compose", "--project-name", "deepseek-test", "-f", "docker-compose.yml", "-f", "tests/docker/override.yml")
 
@@ -35,7 +35,7 @@ def tables_image(daemon: None) -> str:
 @pytest.fixture(scope="session")
 def models(daemon: None, tmp_path_factory: pytest.TempPathFactory, cancer_bundle: Path) -> Path:
     """A folder of models that any user may read."""
-    from tinylm import trained  # brings torch
+    from support.nets.tinylm import trained  # brings torch
 
     folder = tmp_path_factory.mktemp("models")
     make_text_folder(folder / "bert-base")

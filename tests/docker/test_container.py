@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from containers import ROOT, Container, Load, bytes_above_base, docker, need_docker, running, until
+from support.servers.containers import ROOT, Container, Load, bytes_above_base, docker, need_docker, running, until
 
 MB = 1_000_000
 FOUND = """

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from certificates import make_certificate
-from containers import ROOT
+from support.servers.certificates import make_certificate
+from support.servers.containers import ROOT
 
 
 @contextmanager

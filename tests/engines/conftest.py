@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from deepseek.contracts import Float32
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Model, Part
-from deepseek.train.convert import from_forest, from_hist, from_xgboost
+from deepseek.train.tabular.convert import from_forest, from_hist, from_xgboost
 
 Table = tuple[Float32, NDArray[np.int64]]
 CANCER_LABELS = ("malignant", "benign")

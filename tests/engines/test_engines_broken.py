@@ -21,7 +21,7 @@ from deepseek.engines.decide import Decision
 from deepseek.errors import IntegrityError
 from deepseek.nn.dense import Linear
 from deepseek.nn.model import Model, Part
-from deepseek.train.convert import from_xgboost
+from deepseek.train.tabular.convert import from_xgboost
 
 Files = dict[str, bytes]
 RNG = np.random.default_rng(0)

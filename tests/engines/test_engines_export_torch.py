@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.contracts import Tensors
-from deepseek.data.fuse import THERE, SamplePreparer, Samples
+from deepseek.data.samples.preparer import THERE, SamplePreparer, Samples
 from deepseek.engines.checks.edges import edge_samples
 from deepseek.engines.checks.gate import check_edges
 from deepseek.engines.export_torch import torch_graph
-from deepseek.engines.fused import GRAPH, TOLERANCE, check_fused, export_fused, run_graph
+from deepseek.engines.multimodal.runtime import GRAPH, TOLERANCE, check_fused, export_fused, run_graph
 from deepseek.errors import CheckError
 from deepseek.nn.multimodal import Answering, NetShape, array_names, fusion_net
 from deepseek.nn.spectrogram import LogMel
-from sampled import preparer_of
+from support.rows.sampled import preparer_of
 
 RMS = nn.RMSNorm(4, eps=1e-12)
 CASES: dict[str, Callable[[Tensor], Tensor]] = {

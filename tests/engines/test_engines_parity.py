@@ -11,12 +11,13 @@ import pytest
 
 from deepseek.bundle import EngineEntry
 from deepseek.contracts import Float32
-from deepseek.engines import autotune, check_parity, export_onnx, tune
+from deepseek.engines import autotune, check_parity, export_onnx
 from deepseek.engines.parity import compare, spread
 from deepseek.engines.registry import Source
-from deepseek.engines.torch import TorchEngine
-from deepseek.engines.trees import TreesEngine
-from deepseek.engines.tune import SIZES, choose
+from deepseek.engines.tabular import tune
+from deepseek.engines.tabular.torch import TorchEngine
+from deepseek.engines.tabular.trees import TreesEngine
+from deepseek.engines.tabular.tune import SIZES, choose
 from deepseek.errors import CheckError
 from deepseek.nn.model import Model
 

@@ -13,7 +13,7 @@ from deepseek.engines.first_run import FirstRunLimits, current_limits, first_run
 from deepseek.engines.onnx import open_session
 from deepseek.engines.onnx_file import open_file
 from deepseek.errors import CheckError, InputError
-from onnxgraphs import FLOAT, INT64, node, save
+from support.nets.onnxgraphs import FLOAT, INT64, node, save
 
 ROWS = [("x", FLOAT, ["N", 4])]
 

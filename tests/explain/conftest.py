@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from deepseek.contracts import Float32, Record
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Model, Part
-from deepseek.train.convert import from_forest, from_xgboost
+from deepseek.train.tabular.convert import from_forest, from_xgboost
 
 LABELS = ("malignant", "benign")
 

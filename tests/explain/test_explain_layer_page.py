@@ -10,8 +10,8 @@ from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 from torch import nn
 
 from deepseek.explain import LayerPath, layer_path
-from deepseek.explain.layers import Options
-from deepseek.explain.report_layers import MAX_PATHS, write_path
+from deepseek.explain.modules.layer_page import MAX_PATHS, write_path
+from deepseek.explain.modules.layer_path import Options
 from deepseek.look.flow import MAX_LINKS, MAX_UNITS, STYLE, Layer, Link, Unit, flow
 
 __all__ = ["browser", "open_page"]  # fixtures

@@ -14,10 +14,10 @@ from torch import nn
 from deepseek.contracts import Attribution, Record
 from deepseek.errors import InputError
 from deepseek.explain import randomised, trust
-from deepseek.explain.curves import Checks, agreement, rank_correlation
-from deepseek.explain.neighbours import counterfactual, nearest
+from deepseek.explain.tabular.neighbors import counterfactual, nearest
+from deepseek.explain.trust.masking_curves import Checks, agreement, rank_correlation
 from deepseek.explain.values import explain
-from explainednets import Tokens
+from support.nets.explainednets import Tokens
 
 torch.set_num_threads(1)
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from deepseek.errors import InputError
 from deepseek.explain import explain
-from deepseek.explain.kernel import kernel_shap
-from deepseek.explain.pairs import Limits
-from explainednets import Tokens, made
+from deepseek.explain.modules.gradient_methods import Limits
+from deepseek.explain.shapley.kernel import kernel_shap
+from support.nets.explainednets import Tokens, made
 
 torch.set_num_threads(1)
 

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from load import PREDICT, Load, engines_of, until
-from serving import Server, started
-from versions import damaged, other_version
+from support.rows.versions import damaged, other_version
+from support.servers.load import PREDICT, Load, engines_of, until
+from support.servers.serving import Server, started
 
 LOAD = "/v2/repository/models/cancer/load"
 UNLOAD = "/v2/repository/models/cancer/unload"

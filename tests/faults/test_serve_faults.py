@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from load import PREDICT, CheckedLoad, Load, engines_below, engines_of, until
-from serving import Server, children, started
+from support.servers.load import PREDICT, CheckedLoad, Load, engines_below, engines_of, until
+from support.servers.serving import Server, children, started
 
 
 @pytest.fixture

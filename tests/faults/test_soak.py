@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from load import Load
-from serving import Server, started
+from support.servers.load import Load
+from support.servers.serving import Server, started
 
 MINUTES = 10
 SETTLED = 0.25  # of the time, after which memory is compared

@@ -14,7 +14,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from deepseek.optimizers import AdaptiveOptimizer
-from ranks import run_ranks
+from support.servers.ranks import run_ranks
 
 
 def work(kind: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from deepseek.recipes import imagenet
-from deepseek.train.images import read_accuracy, read_batches
+from deepseek.train.loop.images import read_accuracy, read_batches
 
 Image = pytest.importorskip("PIL.Image")
 NUM = 22  # pictures of a class; of 44, two ranks read 5 batches of 4 each and leave out 4

@@ -15,8 +15,8 @@ from deepseek.bundle import EngineEntry, Input, Manifest, Output, write_bundle
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime, export_onnx
 from deepseek.nn.model import Model, Part
-from deepseek.train.convert import from_xgboost
-from serving import Server, started
+from deepseek.train.tabular.convert import from_xgboost
+from support.servers.serving import Server, started
 
 NUM_ROWS = 400
 

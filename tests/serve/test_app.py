@@ -17,7 +17,7 @@ from deepseek.contracts import Event, Float32, Scores
 from deepseek.engines import Runtime
 from deepseek.errors import DeepseekError
 from deepseek.serve import App, Settings, create_app
-from serving import serving
+from support.servers.serving import serving
 
 PREDICT = "/v1/models/loans:predict"
 

@@ -22,12 +22,12 @@ import tritonclient.http
 
 from deepseek.engines import Runtime
 from deepseek.engines.onnx_file import open_file
-from deepseek.serve.graph import GraphFace
-from deepseek.serve.scheduler import PATIENCE_S
-from load import engines_of
-from onnxgraphs import FLOAT, lookup, node, save
-from serving import Server, started, until
-from textfolders import make_text_folder
+from deepseek.serve.batching.scheduler import PATIENCE_S
+from deepseek.serve.models.graph import GraphFace
+from support.nets.onnxgraphs import FLOAT, lookup, node, save
+from support.nets.textfolders import make_text_folder
+from support.servers.load import engines_of
+from support.servers.serving import Server, started, until
 
 PLACES = {"city": "Bonn", "places": [1, 2, 3]}
 SUM = 14.0  # of the squares

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 from deepseek.look.numbers import duration, number, plain, signed
-from deepseek.serve.console import docs_page, page, script
+from deepseek.serve.console.page import docs_page, page, script
 
 __all__ = ["browser", "open_page"]  # fixtures
 

@@ -17,9 +17,9 @@ import tritonclient.http
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from onnxgraphs import FLOAT, node, save
-from sampled import sampled_bundle
-from serving import Server, started
+from support.nets.onnxgraphs import FLOAT, node, save
+from support.rows.sampled import sampled_bundle
+from support.servers.serving import Server, started
 
 ZERO = [[0.0, 2.0]]
 

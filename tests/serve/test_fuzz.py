@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fuzzed import fuzz
-from serving import started
-from textfolders import make_text_folder
-from tinylm import trained
+from support.nets.textfolders import make_text_folder
+from support.nets.tinylm import trained
+from support.servers.fuzzed import fuzz
+from support.servers.serving import started
 
 
 def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(server: Any, tmp_path: Path) -> None:

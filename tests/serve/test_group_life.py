@@ -19,10 +19,10 @@ import httpx
 import pytest
 
 from deepseek.errors import CheckError, DeepseekError, DrainingError, IntegrityError
-from deepseek.serve.channel import Channel, GoneError
-from deepseek.serve.leading import Everyone
-from serving import Server, children, started, until
-from versions import damaged, other_version
+from deepseek.serve.repository.channel import Channel, GoneError
+from deepseek.serve.repository.group_sync import Everyone
+from support.rows.versions import damaged, other_version
+from support.servers.serving import Server, children, started, until
 
 MODELS = "/v2/repository/models"
 PREDICT = "/v1/models/loans:predict"

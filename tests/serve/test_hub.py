@@ -13,9 +13,10 @@ import pytest
 
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
-from deepseek.serve import Settings, connection, create_app
+from deepseek.serve import Settings, create_app
+from deepseek.serve.http import connection
 from deepseek.serve.run import SPARE_FILES, make_room
-from serving import serving
+from support.servers.serving import serving
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
 LIMIT = 3

@@ -16,9 +16,9 @@ from tritonclient.utils import InferenceServerException
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import create_app
+from deepseek.serve.core.errors import sentence_body, wants_sentence
 from deepseek.serve.protocols import oip
-from deepseek.serve.protocols.errors import sentence_body, wants_sentence
-from deepseek.serve.protocols.repository import index
+from deepseek.serve.repository.protocol import index
 
 INFER = "/v2/models/loans/infer"
 COLUMNS: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ import httpx
 
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, create_app
-from serving import serving
+from support.servers.serving import serving
 
 PREDICT, EXPLAIN, INFER = "/v1/models/loans:predict", "/v1/models/loans:explain", "/v2/models/loans/infer"
 PRICES, TENSORS = "/v1/models/prices:explain", "/v2/models/prices/infer"

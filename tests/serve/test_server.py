@@ -22,8 +22,8 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.serve.run import FILES_S, bind, listen
-from load import engines_of, until
-from serving import Server
+from support.servers.load import engines_of, until
+from support.servers.serving import Server
 
 PREDICT = "/v1/models/loans:predict"
 JSON = {"content-type": "application/json"}

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import pytest
 
-from deepseek.engines.export import export_onnx
+from deepseek.engines.tabular.export import export_onnx
 from deepseek.nn.model import Model, Part, Scale, Weights
 from deepseek.nn.trees import TreeTable
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params

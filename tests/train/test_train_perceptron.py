@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deepseek.contracts import Float32
-from deepseek.engines.export import export_onnx
 from deepseek.engines.onnx import OnnxEngine
+from deepseek.engines.tabular.export import export_onnx
 from deepseek.nn.model import Model, Part
 from deepseek.train.candidates import FitData
 from deepseek.train.candidates.perceptron import PerceptronModel, robust_scale, soft_targets

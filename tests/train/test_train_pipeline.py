@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss
 
 from deepseek.errors import InputError
 from deepseek.train.pipeline import SCHEDULES, parallelize
-from pipelines import BLOCKS, WORDS, Words, run, words_batch
+from support.nets.pipelines import BLOCKS, WORDS, Words, run, words_batch
 
 Found = list[dict[str, Any]]
 

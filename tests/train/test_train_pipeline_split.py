@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deepseek.errors import InputError
 from deepseek.train.pipeline.split import balance, blocks_of, measure
-from pipelines import BLOCKS, Masked, Pair, Words
+from support.nets.pipelines import BLOCKS, Masked, Pair, Words
 
 
 def largest(costs: list[int], ends: list[int]) -> int:

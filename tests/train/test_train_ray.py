@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rayed import ROOT, python_with
+from support.servers.rayed import ROOT, python_with
 
 PROGRAM = """
 import os, signal, sys, threading, time

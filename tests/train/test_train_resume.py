@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from deepseek.errors import InputError, IntegrityError
 from deepseek.train import ArrayStream, FitResult, TrainConfig, fit, resume
-from deepseek.train.checkpoint import Checkpoints, verified
+from deepseek.train.checkpoint.checkpoint import Checkpoints, verified
 
 SCRIPT = '''
 import random, sys, time

@@ -16,9 +16,9 @@ import numpy as np
 
 from deepseek.contracts import Float64
 from deepseek.nn.model import Link, Scale, log_odds, sigmoid, softmax
-from deepseek.train.calibrate import fit_slope, identity, loss_of
 from deepseek.train.candidates import FitData
-from deepseek.train.metrics import MetricInfo
+from deepseek.train.tabular.calibrate import fit_slope, identity, loss_of
+from deepseek.train.tabular.metrics import MetricInfo
 
 if TYPE_CHECKING:
     from deepseek.automl.trial import Trial

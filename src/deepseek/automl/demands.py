@@ -9,7 +9,7 @@ from deepseek.automl.options import ShipOptions
 from deepseek.contracts import Task
 from deepseek.data import Table, encode_target
 from deepseek.errors import InputError
-from deepseek.train.decide import check_costs
+from deepseek.train.tabular.decide import check_costs
 
 
 def check_classes(development: Table, target: str, labels: tuple[str, ...]) -> None:

@@ -14,9 +14,9 @@ from deepseek.automl.search import YARDSTICK, Budget, Fold, Search
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64
 from deepseek.nn.model import Model, Part, Scale, smoothed
-from deepseek.train.calibrate import Calibration, fit_calibration, identity
 from deepseek.train.candidates import Candidate, FitData, Fitted
-from deepseek.train.metrics import MetricInfo, steadied
+from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity
+from deepseek.train.tabular.metrics import MetricInfo, steadied
 
 FINISH_S = 2.5  # export, parity, figures and files of a small model; larger ones add a share of their fits
 FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row

@@ -11,11 +11,11 @@ from deepseek.automl.demands import row_weights
 from deepseek.automl.evidence import segments, too_few
 from deepseek.contracts import Float32, Float64, Task
 from deepseek.data import Table, encode_target, read_table
-from deepseek.data.fuse import Broken, Fault
+from deepseek.data.samples.preparer import Broken, Fault
 from deepseek.engines import FusedRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
-from deepseek.train.decide import curve
-from deepseek.train.metrics import figures
+from deepseek.train.tabular.decide import curve
+from deepseek.train.tabular.metrics import figures
 
 CHUNK = 50_000  # rows scored at once
 MAX_TOLD = 20  # files that were masked, by name

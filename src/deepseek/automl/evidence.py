@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64, Task
 from deepseek.data import Table
-from deepseek.data.table import unknown_column
-from deepseek.train.decide import curve
-from deepseek.train.metrics import figures
+from deepseek.data.table.table import unknown_column
+from deepseek.train.tabular.decide import curve
+from deepseek.train.tabular.metrics import figures
 
 MIN_ROWS = 30  # a segment below this is listed without figures
 MAX_GROUPS = 20

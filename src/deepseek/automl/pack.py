@@ -23,8 +23,8 @@ from deepseek.engines.decide import Decision
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model
 from deepseek.train.candidates import FitData
-from deepseek.train.decide import check_costs, choose_threshold, conformal_half_width
-from deepseek.train.metrics import figures
+from deepseek.train.tabular.decide import check_costs, choose_threshold, conformal_half_width
+from deepseek.train.tabular.metrics import figures
 
 if TYPE_CHECKING:
     from deepseek.automl.work import Work

@@ -31,18 +31,18 @@ from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, 
 from deepseek.bundle.agreement import SAMPLES
 from deepseek.contracts import Figure, Float64, Tensors
 from deepseek.data import Table, encode_target, find_kinds, folds, make_card
-from deepseek.data.decode import Decoded, decode
-from deepseek.data.fuse import THERE, SamplePreparer, Samples, fit_samples
-from deepseek.data.leaks_samples import check_copies, check_presence
-from deepseek.data.media_kinds import find_media
-from deepseek.data.readers import READERS
+from deepseek.data.media.kinds import find_media
+from deepseek.data.media.readers import READERS
+from deepseek.data.samples.decode import Decoded, decode
+from deepseek.data.samples.preparer import THERE, SamplePreparer, Samples, fit_samples
+from deepseek.data.split.leaks_samples import check_copies, check_presence
 from deepseek.engines.decide import Decision
-from deepseek.engines.fused import GRAPH, PARITY_ROWS, check_fused, export_fused, run_graph
+from deepseek.engines.multimodal.runtime import GRAPH, PARITY_ROWS, check_fused, export_fused, run_graph
 from deepseek.errors import InputError
 from deepseek.extras import need
-from deepseek.train.calibrate import Calibration, fit_calibration
-from deepseek.train.decide import check_costs, choose_threshold, conformal_half_width
-from deepseek.train.metrics import figures
+from deepseek.train.tabular.calibrate import Calibration, fit_calibration
+from deepseek.train.tabular.decide import check_costs, choose_threshold, conformal_half_width
+from deepseek.train.tabular.metrics import figures
 
 HELD_FOLDS = 6  # one part in so many of the development rows judges
 EPOCHS = (4, 60)  # the fewest and the most that a budget buys
@@ -192,7 +192,7 @@ def _make(work: SampleWork, clock: tuple[float, float]) -> Shipped:
 
 def _trained(work: SampleWork) -> _Made:
     from deepseek.nn.multimodal import Answering, array_names
-    from deepseek.train.fusion import fit_fusion, margins
+    from deepseek.train.multimodal.fusion import fit_fusion, margins
 
     asked, say = work.asked, work.asked.progress
     fitted, held = work.fitted_and_held()
@@ -267,7 +267,7 @@ def _scaled(target: NDArray[Any], fitted: NDArray[Any], num_outputs: int) -> tup
 
 def _config(work: SampleWork, fitted: NDArray[Any], truth: NDArray[Any], num_outputs: int) -> Any:
     """As many epochs as the budget buys, by the time that a few steps take; exactly `trials` where they are given."""
-    from deepseek.train.fusion import FusionConfig, fit_fusion
+    from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion
 
     config = FusionConfig(batch_size=min(32, max(2, len(fitted) // 8)))
     if work.asked.trials:

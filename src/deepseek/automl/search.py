@@ -21,7 +21,7 @@ from deepseek.automl.blend import FLOORS, chances, linked, tempered
 from deepseek.automl.trial import Trial
 from deepseek.extras import need
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Fitted, Params
-from deepseek.train.metrics import MetricInfo
+from deepseek.train.tabular.metrics import MetricInfo
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
 YARDSTICK = BUILT_IN[0].name

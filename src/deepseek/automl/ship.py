@@ -70,7 +70,7 @@ def _ship(data: Any, asked: ShipOptions, clock: tuple[float, float]) -> Shipped:
 
 def from_example(name: str, options: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
     """The table of an example, and `options` with its target, name and split where they are not given."""
-    from deepseek.data.examples import example
+    from deepseek.data.table.examples import example
 
     table, target, _ = example(name)
     usual = {"target": target, "split": "time:time" if name == "fraud" else "random"}

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepseek.data import Table
-from deepseek.data.fuse import SamplePreparer
-from deepseek.data.media import is_missing
+from deepseek.data.media.source import is_missing
+from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
@@ -77,11 +77,11 @@ def bring(asked: Mapping[str, str | Path], development: Table, *, trained: Colle
 
 def text_tower(folder: Path, texts: list[str], *, trained: bool = False) -> tuple[Any, dict[str, Any], Any]:
     """(TowerShape, weights, TextReader) of a Hugging Face folder."""
-    from deepseek.data.text import TextReader
-    from deepseek.engines.text.architecture import Architecture, Names
-    from deepseek.engines.text.folder import read_file
-    from deepseek.engines.text.tokens import MAX_TOKENIZER_BYTES, TOKENIZER, TextTokenizer
-    from deepseek.engines.text.weights import Weights
+    from deepseek.data.media.text import TextReader
+    from deepseek.engines.text.source.architecture import Architecture, Names
+    from deepseek.engines.text.source.folder import read_file
+    from deepseek.engines.text.source.tokens import MAX_TOKENIZER_BYTES, TOKENIZER, TextTokenizer
+    from deepseek.engines.text.source.weights import Weights
     from deepseek.nn.pretrained import TextTowerShape, TowerShape
 
     found, tensors = Architecture.read(folder), Weights.open(folder)

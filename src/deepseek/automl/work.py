@@ -39,12 +39,12 @@ from deepseek.data import (
     read_table,
     split_table,
 )
-from deepseek.data.table import unknown_column
+from deepseek.data.table.table import unknown_column
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import has, install_advice
 from deepseek.plugins import find, names
 from deepseek.train.candidates import Candidate, FitData
-from deepseek.train.metrics import default_metric, metric_named
+from deepseek.train.tabular.metrics import default_metric, metric_named
 
 #: Folds by the number of development rows below which they apply: few rows are judged by nearly all of them, many need
 #: few fits. Rare classes want every row judged: on one fold in four of a fraud week the choice was mostly noise.

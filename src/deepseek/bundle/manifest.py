@@ -232,7 +232,8 @@ def check_name(text: str, field_name: str = "name") -> None:
 
 
 def is_threshold(value: float | None) -> bool:
-    """Whether a chance can be compared with `value`. One that no chance reaches is a little above 1 (train/decide.py).
+    """Whether a chance can be compared with `value`. One that no chance reaches is a little above 1
+    (train/tabular/decide.py).
 
     >>> is_threshold(None), is_threshold(0.0), is_threshold(1.0000001), is_threshold(9.0)
     (True, True, True, False)

@@ -17,7 +17,7 @@ from types import TracebackType
 
 import click
 
-from deepseek.cli.output import fail, silence
+from deepseek.cli.support.output import fail, silence
 from deepseek.errors import DeepseekError
 from deepseek.version import __version__
 

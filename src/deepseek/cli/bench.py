@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import FILE, duration
-from deepseek.cli.progress import Progress
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE, duration
+from deepseek.cli.support.progress import Progress
 from deepseek.errors import CheckError
 from deepseek.look.numbers import count
 from deepseek.look.numbers import duration as shown
@@ -18,7 +18,7 @@ from deepseek.look.numbers import duration as shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepseek.serve.bench import Measured, Server
+    from deepseek.bench import Measured, Server
 
 MAX_CONNECTIONS, MAX_ROWS = 10_000, 100_000
 
@@ -88,8 +88,8 @@ def command(
 
     for module in ("httptools", "msgspec", "orjson", "prometheus_client"):
         need(module, extra="serve")
-    from deepseek.serve.bench import own_server, server_at
-    from deepseek.serve.bench.server import key_header
+    from deepseek.bench import own_server, server_at
+    from deepseek.bench.server import key_header
 
     if bundle is not None:
         options = [word for name, value in started_only.items() if value is not None for word in (name, str(value))]
@@ -128,7 +128,7 @@ def run_all(
     server: Server, concurrency: tuple[int, ...], rows: tuple[int, ...], seconds: float, client: Literal["own", "wrk"]
 ) -> list[dict[str, Any]]:
     """One measurement after the other."""
-    from deepseek.serve.bench import Load, measure, refusal_of
+    from deepseek.bench import Load, measure, refusal_of
 
     progress = Progress()
     runs: list[dict[str, Any]] = []
@@ -148,7 +148,7 @@ def run_all(
 
 def facts(found: Measured, num_rows: int, num_connections: int) -> dict[str, Any]:
     """One measurement as JSON. What is unknown is null there."""
-    from deepseek.serve.bench import ENGINES, FRONT_ENDS
+    from deepseek.bench import ENGINES, FRONT_ENDS
 
     return {
         "rows": num_rows,

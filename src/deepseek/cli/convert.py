@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import FOLDER
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FOLDER
 
 EPILOG = """\b
 Examples:
@@ -32,8 +32,8 @@ def command(hf_folder: Path, out: Path, max_tokens: int | None, overwrite: bool,
     transformers for texts of many lengths before the folder is kept. BERT, DistilBERT and RoBERTa are served as they
     are.
     """
-    from deepseek.cli.progress import Progress
-    from deepseek.engines.text.convert import convert
+    from deepseek.cli.support.progress import Progress
+    from deepseek.engines.text.convert.convert import convert
 
     progress = Progress()
     try:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import FILE, FOLDER, pair
-from deepseek.cli.progress import Progress
 from deepseek.cli.ship import KINDS
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE, FOLDER, pair
+from deepseek.cli.support.progress import Progress
 from deepseek.errors import InputError
 from deepseek.files import check_place, whole
 
@@ -84,8 +84,8 @@ def _made(
     what: str, data: Path, target: str | None, files: Path | None, told: dict[str, str], num_rows: int, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """What --json prints, the card, and the text of the file."""
-    from deepseek.data.media_card import find_all_kinds, make_media_card
-    from deepseek.data.read import read_table
+    from deepseek.data.table.read import read_table
+    from deepseek.data.view.media_card import find_all_kinds, make_media_card
 
     table = read_table(data)
     root = files or data.resolve().parent
@@ -98,7 +98,7 @@ def _made(
         card = make_media_card(table, kinds, root=root, target=target, progress=progress)
         if what == "card":
             return card, card, json.dumps(card, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-        from deepseek.data.view import data_page
+        from deepseek.data.view.page import data_page
 
         line = shlex.join(["deepseek", *sys.argv[1:]])
         page, shown = data_page(
@@ -114,7 +114,7 @@ def _made(
 
 def report(card: Mapping[str, Any], name: str) -> list[object]:
     """The answer in one sentence, what is broken, then a line for each column."""
-    from deepseek.data.media_words import broken_rows, copies_words, headline
+    from deepseek.data.view.media_words import broken_rows, copies_words, headline
 
     parts: list[object] = [headline(card, output.shown(name)).en]
     if found := broken_rows(card):
@@ -133,7 +133,7 @@ def _broken(found: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
 
 
 def _columns(card: Mapping[str, Any]) -> Table:
-    from deepseek.data.media_words import entry_words, missing
+    from deepseek.data.view.media_words import entry_words, missing
 
     table = output.columns("column", "kind", "missing", "broken", "what it holds")
     table.columns[1].justify = table.columns[4].justify = "left"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from deepseek.cli import output
+from deepseek.cli.support import output
 from deepseek.extras import ROOMS, has, install_advice
 
 #: What each engine needs beyond the base install.

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, bundle_key_option, files_options
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE, bundle_key_option, files_options
 
 EPILOG = """\b
 Examples:
@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals."""
     from deepseek.automl.evaluate import evaluate_bundle
-    from deepseek.cli.opening import warn_unchecked
+    from deepseek.cli.support.opening import warn_unchecked
 
     result = evaluate_bundle(bundle, data, by=by, files=files, broken=broken, key=key)
     warn_unchecked(bundle, key)

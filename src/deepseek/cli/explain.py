@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, files_options
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE, files_options
 from deepseek.look.numbers import number, signed
 
 MAX_SHOWN = 15  # columns in the terminal; --json has all
@@ -94,9 +94,9 @@ def command(
     BUNDLE may also be a text model, a Hugging Face folder: then tokens and sentences of the column "text" are
     explained. Texts and pictures of a bundle of several modalities are explained by their parts, too.
     """
-    from deepseek.cli.opening import warn_unchecked
+    from deepseek.cli.support.opening import warn_unchecked
     from deepseek.explain.bundle import explain_bundle
-    from deepseek.explain.partition import Budget
+    from deepseek.explain.shapley.partition import Budget
 
     public, private = by_kind(keys)
     result = explain_bundle(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, FOLDER, share
-from deepseek.cli.progress import Progress
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE, FOLDER, share
+from deepseek.cli.support.progress import Progress
 from deepseek.look.numbers import duration, size
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE
 from deepseek.look.numbers import number, size
 
 if TYPE_CHECKING:

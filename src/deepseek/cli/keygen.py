@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import FILE
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE
 
 EPILOG = """\b
 Example:

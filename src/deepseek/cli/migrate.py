@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE
 
 EPILOG = """\b
 Examples:

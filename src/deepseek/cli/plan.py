@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepseek.cli import output
+from deepseek.cli.support import output
 from deepseek.look.numbers import count, duration, number, size
 
 if TYPE_CHECKING:

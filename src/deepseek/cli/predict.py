@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, bundle_key_option, files_options, first_run_options
-from deepseek.cli.progress import Progress
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE, bundle_key_option, files_options, first_run_options
+from deepseek.cli.support.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from deepseek.cli.writers import Columns, Writer
+    from deepseek.cli.support.writers import Columns, Writer
     from deepseek.contracts import Prediction
     from deepseek.data import Table
-    from deepseek.data.fuse import Fault
+    from deepseek.data.samples.preparer import Fault
     from deepseek.engines import FusedRuntime, Runtime
 
 EPILOG = """\b
@@ -56,8 +56,8 @@ def command(
     For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
     than memory; what --json prints without --out is not.
     """
-    from deepseek.cli.opening import warn_unchecked
-    from deepseek.cli.writers import RecordsWriter, check_suffix, open_writer
+    from deepseek.cli.support.opening import warn_unchecked
+    from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.data.batches import open_table
     from deepseek.engines import open_runtime
     from deepseek.engines.first_run import FirstRunLimits, first_run_limits

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepseek.cli.cluster import cluster_options
-from deepseek.cli.options import FILE, FOLDER, first_run_options
-from deepseek.cli.serving import explainer_of, read_settings, words_for
+from deepseek.cli.support.options import FILE, FOLDER, first_run_options
+from deepseek.cli.support.serving import explainer_of, read_settings, words_for
 
 if TYPE_CHECKING:
     from deepseek.engines import FusedRuntime, Runtime
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
-    from deepseek.serve.generation import GenerativeModel, ModelPrecision
-    from deepseek.serve.graph import GraphFace
-    from deepseek.serve.group import Child, Membership
-    from deepseek.serve.text import TextFace
+    from deepseek.serve.http.group import Child, Membership
+    from deepseek.serve.models.graph import GraphFace
+    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
 EPILOG = """\b
 Examples:
@@ -157,7 +157,7 @@ def command(
         if shared and member is None:
             lead(settings, listener, life)
         else:
-            from deepseek.cli.opening import gate_of, open_models
+            from deepseek.cli.support.opening import gate_of, open_models
 
             lazy, gate = settings.workers > 0, gate_of(lossy, lossy_texts, lossy_rows)
             models = open_models(chosen, key, lazy=lazy, gate=gate, llm_precision=llm_precision or "auto")
@@ -168,7 +168,7 @@ def joined(member: str | None, settings: Settings) -> tuple[Membership | None, S
     """What a group has told this process, and the settings with the ports that it holds."""
     if member is None:
         return None, settings
-    from deepseek.serve.group import Membership
+    from deepseek.serve.http.group import Membership
 
     found = Membership.read(member)
     return found, replace(settings, port=found.port, grpc_port=found.grpc_port or None)
@@ -184,7 +184,7 @@ def try_grpc(settings: Settings, *, first: bool) -> None:
 
 def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
     """Start the front ends of a group, which listen themselves, and keep them, and the ports for them."""
-    from deepseek.serve.group import Group, run_group
+    from deepseek.serve.http.group import Group, run_group
     from deepseek.serve.run import bind, print_ready
 
     renews = bool(settings.api_keys_file or settings.tls_cert)
@@ -211,7 +211,7 @@ def answer(
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Pages, create_app
-    from deepseek.serve.group import Child
+    from deepseek.serve.http.group import Child
     from deepseek.serve.run import run
 
     metrics, live = Metrics(), LiveStats()
@@ -249,8 +249,8 @@ def answer(
 
 def chosen(model: Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel) -> dict[str, Any] | None:
     """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
-    from deepseek.serve.graph import GraphFace
-    from deepseek.serve.text import TextFace
+    from deepseek.serve.models.graph import GraphFace
+    from deepseek.serve.models.text import TextFace
 
     if isinstance(model, TextFace):
         if not model.measured:
@@ -269,10 +269,10 @@ def life_of(
     repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, *, lazy: bool
 ) -> dict[str, Any]:
     """What create_app is told of models that come and go. InputError for what it cannot be told."""
-    from deepseek.cli.opening import open_checked
+    from deepseek.cli.support.opening import open_checked
     from deepseek.errors import InputError
-    from deepseek.serve.repository import Repository
-    from deepseek.serve.routing import read_split
+    from deepseek.serve.models.routing import read_split
+    from deepseek.serve.repository.folder import Repository
 
     splits: dict[str, Any] = {}
     for name, split in map(read_split, routes):

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE, assignment, duration, json_text, num_bytes, pair, share
-from deepseek.cli.progress import Progress
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE, assignment, duration, json_text, num_bytes, pair, share
+from deepseek.cli.support.progress import Progress
 from deepseek.errors import InputError, MissingError
 from deepseek.files import check_place
 from deepseek.look import numbers
@@ -140,15 +140,15 @@ def command(
         _check_report(html, options["out"])
     with ExitStack() as held:
         if then_serve:
-            from deepseek.cli.serving import read_settings
+            from deepseek.cli.support.serving import read_settings
             from deepseek.serve.run import bind
 
             settings = read_settings(host=host, port=port)
             listener = held.enter_context(bind(settings.host, settings.port))  # kept while the model is trained
         path = _ship(source, options, html, as_json)
         if then_serve:
-            from deepseek.cli.opening import open_models
             from deepseek.cli.serve import answer
+            from deepseek.cli.support.opening import open_models
 
             answer(open_models((path,), None, lazy=settings.workers > 0), settings, listener)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import FILE
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE
 from deepseek.look import numbers
 
 EPILOG = """\b
@@ -58,7 +58,7 @@ def command(
 ) -> None:
     """Train the module that CONFIG names, with checkpoints; Ctrl-C saves. CONFIG is a TOML file."""
     from deepseek.extras import need
-    from deepseek.train.job import launch_job, read_job, run_job
+    from deepseek.train.loop.job import launch_job, read_job, run_job
 
     job = read_job(config, settings)
     need("torch", extra="train")

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from deepseek.cli import output
-from deepseek.cli.options import BUNDLE, FILE
+from deepseek.cli.support import output
+from deepseek.cli.support.options import BUNDLE, FILE
 
 NOT_MET = 3
 SIGNATURES = {

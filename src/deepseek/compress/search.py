@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from deepseek.bundle import check_target, write_bundle
 from deepseek.compress.guard import Measured, best, verdict
 from deepseek.compress.limits import Limits, check_methods
-from deepseek.compress.opener import open_subject
 from deepseek.compress.report import evidence_files
 from deepseek.compress.results import Found, Row
-from deepseek.compress.subject import Plan, Subject, Variant, Way
+from deepseek.compress.subjects.opener import open_subject
+from deepseek.compress.subjects.subject import Plan, Subject, Variant, Way
 from deepseek.compress.timing import BATCHES, Timing, compare
 from deepseek.contracts import Arrays, Figure
 from deepseek.engines.checks.edges import FEATURES, Edges, edge_features, edge_tensors

@@ -9,14 +9,14 @@
 Serving needs Preprocessor.rows alone, which imports numpy and nothing heavier.
 """
 
-from deepseek.data.card import make_card
-from deepseek.data.kinds import KINDS, Kind, find_kinds
-from deepseek.data.leaks import Finding, check_leaks
-from deepseek.data.prepare import Column, Feature, Preprocessor, fit_preprocessor
-from deepseek.data.read import read_table
-from deepseek.data.split import Split, folds, split_table
-from deepseek.data.table import Table, concat
-from deepseek.data.target import TargetInfo, drop_missing_target, encode_target, infer_task
+from deepseek.data.features.kinds import KINDS, Kind, find_kinds
+from deepseek.data.features.prepare import Column, Feature, Preprocessor, fit_preprocessor
+from deepseek.data.features.target import TargetInfo, drop_missing_target, encode_target, infer_task
+from deepseek.data.split.leaks import Finding, check_leaks
+from deepseek.data.split.split import Split, folds, split_table
+from deepseek.data.table.read import read_table
+from deepseek.data.table.table import Table, concat
+from deepseek.data.view.card import make_card
 
 __all__ = [
     "KINDS",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
-    from deepseek.engines.export import export_onnx
-    from deepseek.engines.fused import FusedRuntime, open_runtime
+    from deepseek.engines.multimodal.runtime import FusedRuntime, open_runtime
     from deepseek.engines.parity import check_parity
     from deepseek.engines.registry import ENGINES, Source, open_engine
-    from deepseek.engines.runtime import Runtime
-    from deepseek.engines.tune import Tuning, autotune
+    from deepseek.engines.tabular.export import export_onnx
+    from deepseek.engines.tabular.runtime import Runtime
+    from deepseek.engines.tabular.tune import Tuning, autotune
 
 __all__ = [
     "ENGINES",
@@ -36,15 +36,15 @@ __all__ = [
 
 _MODULES = {
     "ENGINES": "registry",
-    "FusedRuntime": "fused",
-    "Runtime": "runtime",
+    "FusedRuntime": "multimodal.runtime",
+    "Runtime": "tabular.runtime",
     "Source": "registry",
-    "Tuning": "tune",
-    "autotune": "tune",
+    "Tuning": "tabular.tune",
+    "autotune": "tabular.tune",
     "check_parity": "parity",
-    "export_onnx": "export",
+    "export_onnx": "tabular.export",
     "open_engine": "registry",
-    "open_runtime": "fused",
+    "open_runtime": "multimodal.runtime",
 }
 
 __getattr__ = lazily(__name__, _MODULES)

@@ -1,6 +1,6 @@
 """What choosing by measurement needs, whatever is measured: a process of its own, the name of the machine, a clock.
 
-    found = in_process("deepseek.engines.text.gate", {"path": "..."})        # what its main() wrote to stdout
+    found = in_process("deepseek.engines.text.tuning.gate", {"path": "..."})        # what its main() wrote to stdout
     machine("openvino")                                                      # what timings hold for
 
 A process gives back what several engines take, and a library that crashes takes no server with it.

@@ -63,7 +63,7 @@ class OnnxEngine:
 
 
 class Int8Engine(OnnxEngine):
-    """The same graph in int8, which is lossy: see gated.py, which makes it."""
+    """The same graph in int8, which is lossy: see lossy_precision.py, which makes it."""
 
     kind = "onnxruntime-int8"
 

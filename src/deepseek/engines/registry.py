@@ -20,13 +20,13 @@ from deepseek.plugins import find
 #: "module:attribute" by kind; onnxruntime runs every model.
 ENGINES: dict[str, str] = {
     "onnxruntime": "deepseek.engines.onnx:OnnxEngine",
-    "trees": "deepseek.engines.trees:TreesEngine",
-    "torch": "deepseek.engines.torch:TorchEngine",
+    "trees": "deepseek.engines.tabular.trees:TreesEngine",
+    "torch": "deepseek.engines.tabular.torch:TorchEngine",
     "onnxruntime-int8": "deepseek.engines.onnx:Int8Engine",
-    "torch-cuda": "deepseek.engines.torch:CudaTorchEngine",
-    "torch-compile": "deepseek.engines.torch:CompiledTorchEngine",
-    "torch-bf16": "deepseek.engines.torch:Bf16TorchEngine",
-    "torch-cuda-bf16": "deepseek.engines.torch:CudaBf16TorchEngine",
+    "torch-cuda": "deepseek.engines.tabular.torch:CudaTorchEngine",
+    "torch-compile": "deepseek.engines.tabular.torch:CompiledTorchEngine",
+    "torch-bf16": "deepseek.engines.tabular.torch:Bf16TorchEngine",
+    "torch-cuda-bf16": "deepseek.engines.tabular.torch:CudaBf16TorchEngine",
 }
 REFERENCE = "onnxruntime"
 #: Not among those that autotune measures: they move the answers.

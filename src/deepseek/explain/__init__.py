@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING, Any
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
-    from deepseek.data.fuse import Broken
+    from deepseek.data.samples.preparer import Broken
     from deepseek.explain.bundle import explain_bundle
-    from deepseek.explain.check import ablation, additivity, check_additivity
-    from deepseek.explain.document import schema
-    from deepseek.explain.explainer import ModelExplainer, explainer_for
-    from deepseek.explain.faithfulness import randomised, trust
-    from deepseek.explain.layer_report import LayerPath
-    from deepseek.explain.layers import layer_path
-    from deepseek.explain.neighbours import counterfactual, nearest
-    from deepseek.explain.partition import Budget
-    from deepseek.explain.reasons import reason_codes
-    from deepseek.explain.report import write_report
-    from deepseek.explain.summary import global_report, row_reports
-    from deepseek.explain.texts import TextExplainer
+    from deepseek.explain.media.texts import TextExplainer
+    from deepseek.explain.modules.layer_path import layer_path
+    from deepseek.explain.modules.layer_report import LayerPath
+    from deepseek.explain.report.document import schema
+    from deepseek.explain.report.page import write_report
+    from deepseek.explain.report.summary import global_report, row_reports
+    from deepseek.explain.shapley.partition import Budget
+    from deepseek.explain.tabular.additivity import ablation, additivity, check_additivity
+    from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
+    from deepseek.explain.tabular.neighbors import counterfactual, nearest
+    from deepseek.explain.tabular.reasons import reason_codes
+    from deepseek.explain.trust.faithfulness import randomised, trust
     from deepseek.explain.values import explain
 
 __all__ = [
@@ -65,26 +65,26 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Budget": "partition",
-    "LayerPath": "layer_report",
-    "ModelExplainer": "explainer",
-    "TextExplainer": "texts",
-    "ablation": "check",
-    "additivity": "check",
-    "check_additivity": "check",
-    "counterfactual": "neighbours",
+    "Budget": "shapley.partition",
+    "LayerPath": "modules.layer_report",
+    "ModelExplainer": "tabular.explainer",
+    "TextExplainer": "media.texts",
+    "ablation": "tabular.additivity",
+    "additivity": "tabular.additivity",
+    "check_additivity": "tabular.additivity",
+    "counterfactual": "tabular.neighbors",
     "explain": "values",
     "explain_bundle": "bundle",
-    "explainer_for": "explainer",
-    "global_report": "summary",
-    "layer_path": "layers",
-    "nearest": "neighbours",
-    "randomised": "faithfulness",
-    "reason_codes": "reasons",
-    "row_reports": "summary",
-    "schema": "document",
-    "trust": "faithfulness",
-    "write_report": "report",
+    "explainer_for": "tabular.explainer",
+    "global_report": "report.summary",
+    "layer_path": "modules.layer_path",
+    "nearest": "tabular.neighbors",
+    "randomised": "trust.faithfulness",
+    "reason_codes": "tabular.reasons",
+    "row_reports": "report.summary",
+    "schema": "report.document",
+    "trust": "trust.faithfulness",
+    "write_report": "report.page",
 }
 
 __getattr__ = lazily(__name__, _MODULES)

@@ -17,17 +17,13 @@ import numpy as np
 from deepseek.bundle.manifest import Manifest
 from deepseek.contracts import Float32, Scores
 from deepseek.data import Table, read_table
-from deepseek.data.fuse import Broken
+from deepseek.data.samples.preparer import Broken
 from deepseek.engines import FusedRuntime, Runtime, open_runtime
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
-from deepseek.explain import report
-from deepseek.explain.beside import check_fixed
-from deepseek.explain.bundle_layers import bundle_layers
-from deepseek.explain.check import sum_warnings
-from deepseek.explain.column_trust import column_trust
-from deepseek.explain.document import (
+from deepseek.explain.report import page as report
+from deepseek.explain.report.document import (
     FORMAT,
     check_places,
     command_of,
@@ -36,14 +32,18 @@ from deepseek.explain.document import (
     sign_places,
     write_document,
 )
-from deepseek.explain.explainer import ModelExplainer, explainer_for
-from deepseek.explain.interactions import interactions as find_interactions
-from deepseek.explain.interactions import pairs_of
-from deepseek.explain.mask_trust import ASKED_LIMIT_S
-from deepseek.explain.partition import Budget
-from deepseek.explain.summary import MAX_ROWS, answer_counts, global_report, row_reports
-from deepseek.explain.text_bundle import WHY as TEXT_WHY
-from deepseek.explain.text_bundle import explain_text_model, is_text_model
+from deepseek.explain.report.summary import MAX_ROWS, answer_counts, global_report, row_reports
+from deepseek.explain.report.texts import WHY as TEXT_WHY
+from deepseek.explain.report.texts import explain_text_model, is_text_model
+from deepseek.explain.shapley.partition import Budget
+from deepseek.explain.tabular.additivity import sum_warnings
+from deepseek.explain.tabular.bundle_layers import bundle_layers
+from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
+from deepseek.explain.tabular.interactions import interactions as find_interactions
+from deepseek.explain.tabular.interactions import pairs_of
+from deepseek.explain.tabular.row_context import check_fixed
+from deepseek.explain.trust.column_faithfulness import column_trust
+from deepseek.explain.trust.masking_faithfulness import ASKED_LIMIT_S
 
 NUM_ROWS = 5  # explained one by one unless rows are named
 WHY = "every part of the model has a rule whose values sum to its answer, so nothing is sampled"
@@ -127,11 +127,12 @@ def explain_bundle(
 
     A bundle of several modalities is explained by its columns of files and texts, and its table as one (samples.py);
     each row has "parts": what tokens and sentences of its texts and regions of its pictures add. So has a text model, a
-    folder of Hugging Face's layout, for the column "text" (text_bundle.py).
+    folder of Hugging Face's layout, for the column "text" (texts.py).
     `files`: the folder that their paths lie below, by default that of the data; `broken`: "mask" one that is not read.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
     ledger; of many classes for the one that is explained, else the first.
-    `trust` adds "trust", how far the rows' explanations hold (column_trust.py, text_trust.py, sample_trust.py): by
+    `trust` adds "trust", how far the rows' explanations hold (column_faithfulness.py, text_faithfulness.py,
+    sample_faithfulness.py): by
     default where something is written and it takes at most 5 s; True, or where `training` or `fixed` is given, in at
     most a minute; False never.
     `training`: the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
@@ -231,8 +232,8 @@ def _of_bundle(
             found = _of_table(runtime, table, asked)
         else:
             _check_plain(asked, "a bundle of several modalities")
-            from deepseek.explain.samples import WHY as BY_MASKS
-            from deepseek.explain.samples import explain_samples
+            from deepseek.explain.report.samples import WHY as BY_MASKS
+            from deepseek.explain.report.samples import explain_samples
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
             general, single, shown, trust = explain_samples(

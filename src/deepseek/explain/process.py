@@ -17,13 +17,13 @@ from deepseek.engines.first_run import limits_of
 from deepseek.engines.process.answering import answer
 from deepseek.engines.process.attributions import explain_rows
 from deepseek.engines.process.opened import Opened, check_digest
-from deepseek.explain.explainer import ModelExplainer, explainer_for
 from deepseek.explain.priority import give_way
+from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
 
 if TYPE_CHECKING:
     from deepseek.engines import FusedRuntime
     from deepseek.engines.text import TextEngine, TextModel
-    from deepseek.explain.media_rows import PartsExplainer
+    from deepseek.explain.media.request_rows import PartsExplainer
 
 
 class OpenedExplainer:
@@ -64,8 +64,8 @@ class OpenedModalities:
     def open(cls, spec: Mapping[str, Any]) -> OpenedModalities:
         """IntegrityError as above; InputError for a bundle that does not say what it answers to nothing."""
         from deepseek.engines import FusedRuntime
-        from deepseek.explain.media_rows import PartsExplainer
-        from deepseek.explain.modalities import ModalityExplainer
+        from deepseek.explain.media.modalities import ModalityExplainer
+        from deepseek.explain.media.request_rows import PartsExplainer
 
         runtime = FusedRuntime.open(spec["path"])
         check_digest(runtime, spec)
@@ -79,8 +79,8 @@ class OpenedTexts:
     """Texts as pack_texts() packs them, and the classes to explain, to attributions with the parts of each text."""
 
     def __init__(self, model: TextModel, engine: TextEngine) -> None:
-        from deepseek.explain.partition import SERVED
-        from deepseek.explain.texts import TextExplainer
+        from deepseek.explain.media.texts import TextExplainer
+        from deepseek.explain.shapley.partition import SERVED
 
         self._labels, self._explainer = model.labels, TextExplainer(model, engine.run, SERVED)
         self._explainer.explain([model.example["text"]])  # no request pays for the first time

@@ -21,9 +21,17 @@ from torch import Tensor, nn
 
 from deepseek.contracts import Attribution
 from deepseek.errors import ExplainError, InputError
-from deepseek.explain.ask import ArrayFunction, Given, Question, Target, as_tuple, check_baselines, check_inputs
-from deepseek.explain.boxes import black_box
-from deepseek.explain.pairs import METHODS, Limits, Values
+from deepseek.explain.modules.gradient_methods import METHODS, Limits, Values
+from deepseek.explain.modules.problem import (
+    ArrayFunction,
+    Given,
+    Question,
+    Target,
+    as_tuple,
+    check_baselines,
+    check_inputs,
+)
+from deepseek.explain.shapley.black_box import black_box
 
 Method = Literal["auto", "deeplift", "integrated", "gradient", "kernel", "partition"]
 BLACK_BOX = {

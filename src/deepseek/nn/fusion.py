@@ -75,7 +75,7 @@ class Fused(NamedTuple):
 
 
 class Together(Protocol):
-    """Other processes that encode rows of the same batch (train/together.py)."""
+    """Other processes that encode rows of the same batch (train/multimodal/distributed.py)."""
 
     def totals(self, counts: list[int]) -> list[int]:
         """Counts of this process, added up over all."""

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepseek.data.fuse import SOUND, TABLE, THERE, MediaColumn, SamplePreparer
+from deepseek.data.samples.preparer import SOUND, TABLE, THERE, MediaColumn, SamplePreparer
 from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.encoders import (
@@ -119,7 +119,8 @@ class Answering(nn.Module):
     shift: Tensor
 
     def __init__(self, net: FusionNet, *, slope: float = 1.0, bias: Sequence[float] = (0.0,)) -> None:
-        """slope, bias: of the calibration (train/calibrate.py); for a value, its deviation and mean in training."""
+        """slope, bias: of the calibration (train/tabular/calibrate.py); for a value, its deviation and mean in
+        training."""
         super().__init__()
         self.net = net
         self.num_outputs = net.bias.shape[0]

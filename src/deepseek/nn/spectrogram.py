@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.data.mel import FLOOR, mel_triangles
+from deepseek.data.media.mel import FLOOR, mel_triangles
 from deepseek.errors import InputError
 
 

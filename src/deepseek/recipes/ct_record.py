@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 
 from deepseek.automl.towers import image_tower, text_tower
 from deepseek.data import Table, read_table
-from deepseek.data.decode import decode
-from deepseek.data.fuse import SamplePreparer, fit_samples
-from deepseek.data.image import ImageReader
-from deepseek.data.leaks import Finding
-from deepseek.data.leaks_samples import check_presence, told_by
+from deepseek.data.media.image import ImageReader
+from deepseek.data.samples.decode import decode
+from deepseek.data.samples.preparer import SamplePreparer, fit_samples
+from deepseek.data.split.leaks import Finding
+from deepseek.data.split.leaks_samples import check_presence, told_by
 from deepseek.errors import DeepseekError, InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.recipes.ct_record_findings import Findings, Shown
@@ -140,9 +140,9 @@ def presence_leaks(study: Study) -> tuple[Finding, ...]:
 def diagnose(study: Study, brought: Brought, choices: Choices, scratch: Path) -> dict[str, Any]:
     """Positive or not, from the picture alone: figures on test rows with intervals; threshold and slope are of the
     validation rows. A training that was cut off goes on in `scratch`."""
-    from deepseek.train.calibrate import fit_calibration
-    from deepseek.train.decide import choose_threshold
-    from deepseek.train.metrics import figures
+    from deepseek.train.tabular.calibrate import fit_calibration
+    from deepseek.train.tabular.decide import choose_threshold
+    from deepseek.train.tabular.metrics import figures
 
     val, test = study.rows("val"), study.rows("test")
     answer = _by_support if brought.image and not choices.learns else _by_nets
@@ -164,7 +164,7 @@ def _by_support(
 ) -> NDArray[np.float64]:
     """Margins of the rows that are asked, by support vectors on the frozen image net."""
     from deepseek.nn.multimodal import NetShape, fusion_net
-    from deepseek.train.probe import probe_margins
+    from deepseek.train.tabular.probe import probe_margins
 
     preparer, towers = _prepared(study, [IMAGE], brought, choices)
     arrays = decode(preparer, study.table, scratch / "arrays", root=study.root).arrays
@@ -176,7 +176,7 @@ def _by_nets(
     study: Study, brought: Brought, choices: Choices, scratch: Path, asked: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Margins of the rows that are asked, by nets that are trained on all layers, or from the user's weights on."""
-    from deepseek.train.fusion import FusionConfig, fit_fusion, margins
+    from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion, margins
 
     preparer, towers = _prepared(study, [IMAGE], brought, choices, trained=choices.learns)
     arrays = decode(preparer, study.table, scratch / "arrays", root=study.root).arrays
@@ -202,7 +202,7 @@ def retrieve(study: Study, brought: Brought, choices: Choices, scratch: Path) ->
 
     from deepseek.nn.fusion import FusionShape
     from deepseek.nn.multimodal import NetShape, fusion_net
-    from deepseek.train.align import AlignConfig, prealign, retrieval
+    from deepseek.train.multimodal.align import AlignConfig, prealign, retrieval
 
     preparer, towers = _prepared(study, [IMAGE, TEXT], brought, choices)
     arrays = decode(preparer, study.table, scratch, root=study.root).arrays
@@ -223,8 +223,8 @@ def retrieve(study: Study, brought: Brought, choices: Choices, scratch: Path) ->
 def within_positive(study: Study, brought: Brought, choices: Choices, scratch: Path) -> dict[str, Any]:
     """Sex from slice and report of positive cases: each alone, both added, both fused. The report often says it, the
     slice hardly: a check that the fusion knows whom to trust, no finding of medicine."""
-    from deepseek.train.fusion import FusionConfig, batch_of, fit_fusion
-    from deepseek.train.metrics import figures
+    from deepseek.train.multimodal.fusion import FusionConfig, batch_of, fit_fusion
+    from deepseek.train.tabular.metrics import figures
 
     preparer, towers = _prepared(study, [IMAGE, TEXT], brought, choices)
     arrays = decode(preparer, study.table, scratch, root=study.root).arrays

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.leaks import Finding
+from deepseek.data.split.leaks import Finding
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepseek import look
-from deepseek.explain.association import association_figure
+from deepseek.explain.media.association import association_figure
 from deepseek.look import Column, Html, Section, Text, Words, numbers
 from deepseek.look.regions import STYLE
 from deepseek.recipes.ct_record_findings import Findings

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from deepseek.config import build, merged
 from deepseek.errors import DeepseekError
-from deepseek.train.config import TrainConfig
-from deepseek.train.job import DataPart, Job, MixPart, ModelPart, OptimizerPart, run_job
+from deepseek.train.loop.config import TrainConfig
+from deepseek.train.loop.job import DataPart, Job, MixPart, ModelPart, OptimizerPart, run_job
 
 #: Over the defaults of TrainConfig.
 TRAIN = {
@@ -64,7 +64,7 @@ def job_of(chosen: ImageNet, num_ranks: int) -> Job:
             "deepseek.nn.resnet50:photo_net", {"name": chosen.net, "num_classes": chosen.classes, "width": chosen.width}
         ),
         data=DataPart(
-            "deepseek.train.images:read_batches", "deepseek.train.images:read_accuracy",
+            "deepseek.train.loop.images:read_batches", "deepseek.train.loop.images:read_accuracy",
             args={**both, "folder": str(root / "train"), "seed": chosen.train.seed},
             validation_args={**both, "folder": str(root / "val"), "precision": chosen.train.precision},
         ),

@@ -16,11 +16,11 @@ for module in ("msgspec", "orjson"):
     need(module, extra="serve")
 
 from deepseek.serve.app import App, create_app  # noqa: E402  (after the check, so that its message is the one seen)
-from deepseek.serve.config import Settings  # noqa: E402
-from deepseek.serve.pages import Pages  # noqa: E402
+from deepseek.serve.console.routes import Pages  # noqa: E402
+from deepseek.serve.core.config import Settings  # noqa: E402
 
 if TYPE_CHECKING:
-    from deepseek.serve.client import AsyncClient, Client
+    from deepseek.client import AsyncClient, Client
 
 __all__ = ["App", "AsyncClient", "Client", "Pages", "Settings", "create_app"]
 

@@ -19,32 +19,33 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError
-from deepseek.serve.access.budget import MAX_LARGE_BODIES, Budget
+from deepseek.http_errors import MethodError
 from deepseek.serve.access.gate import Gate
-from deepseek.serve.alike import check_alike, form_of
-from deepseek.serve.call import NOTHING, Answer, Call, Handler, Stream
-from deepseek.serve.channel import Channel
-from deepseek.serve.config import Settings
-from deepseek.serve.explanations import Explainers, Explaining, ReasonCodes
-from deepseek.serve.faces import Model
-from deepseek.serve.generation import GenerativeModel
-from deepseek.serve.heads import Heads
-from deepseek.serve.keys import ApiKeys, Taken
-from deepseek.serve.leading import Follower
-from deepseek.serve.loader import Life, Loader
-from deepseek.serve.missing_route import no_route
-from deepseek.serve.models import Models, ServedModel
-from deepseek.serve.pages import Pages
-from deepseek.serve.processes import Processes
-from deepseek.serve.protocols import oip, openai_routes, records
-from deepseek.serve.protocols.errors import MethodError
-from deepseek.serve.protocols.repository import manage, repository_index
-from deepseek.serve.repository import Repository
-from deepseek.serve.routes import Route, paths_of
-from deepseek.serve.routing import Slot, Split, check_loaded
-from deepseek.serve.shadows import Shadows
-from deepseek.serve.stage import LocalStage
-from deepseek.serve.workers import LocalWorker, Pool, Run
+from deepseek.serve.batching.processes import Processes
+from deepseek.serve.batching.workers import LocalWorker, Pool, Run
+from deepseek.serve.console.routes import Pages
+from deepseek.serve.core.config import Settings
+from deepseek.serve.core.head_cache import Heads
+from deepseek.serve.core.keys import ApiKeys, Taken
+from deepseek.serve.core.memory_budget import MAX_LARGE_BODIES, Budget
+from deepseek.serve.core.request import NOTHING, Answer, Call, Handler, Stream
+from deepseek.serve.core.routes import Route, paths_of
+from deepseek.serve.models.adapter import Model
+from deepseek.serve.models.explanations import Explainers, Explaining, ReasonCodes
+from deepseek.serve.models.missing_route import no_route
+from deepseek.serve.models.registry import Models, ServedModel
+from deepseek.serve.models.routing import Slot, Split, check_loaded
+from deepseek.serve.models.shadows import Shadows
+from deepseek.serve.openai import routes as openai_routes
+from deepseek.serve.openai.generation import GenerativeModel
+from deepseek.serve.protocols import oip, records
+from deepseek.serve.repository.channel import Channel
+from deepseek.serve.repository.deployment import LocalStage
+from deepseek.serve.repository.folder import Repository
+from deepseek.serve.repository.group_sync import Follower
+from deepseek.serve.repository.loader import Life, Loader
+from deepseek.serve.repository.output_compatibility import check_alike, form_of
+from deepseek.serve.repository.protocol import manage, repository_index
 
 REPOSITORY = "/v2/repository/models/"
 SMALL_BODY_BYTES = 64 * 1024  # of a request that brings no rows

@@ -32,12 +32,12 @@ import msgspec
 from deepseek.contracts import Event
 from deepseek.errors import InputError
 from deepseek.serve.app import App
-from deepseek.serve.connection import Connection, Hub
-from deepseek.serve.group import Child
-from deepseek.serve.tls import HANDSHAKE_S, Tls, context_of, renew
+from deepseek.serve.core.tls import HANDSHAKE_S, Tls, context_of, renew
+from deepseek.serve.http.connection import Connection, Hub
+from deepseek.serve.http.group import Child
 
 if TYPE_CHECKING:
-    from deepseek.serve.protocols.grpc import GrpcServer
+    from deepseek.serve.grpc import GrpcServer
 
 GRACE_S = 1.0
 BACKLOG = 2_048
@@ -290,7 +290,7 @@ class Server:
         settings = self._app.settings
         if settings.grpc_port is None:
             return None
-        from deepseek.serve.protocols.grpc import start_grpc
+        from deepseek.serve.grpc import start_grpc
 
         tls = Tls.read(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
         return await start_grpc(self._app, settings.host, settings.grpc_port, tls=tls)

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
-    from deepseek.train.config import TrainConfig
-    from deepseek.train.loop import FitResult, fit, resume
-    from deepseek.train.stream import ArrayStream
-    from deepseek.train.track import MLflow, Sink, TensorBoard
+    from deepseek.train.loop.config import TrainConfig
+    from deepseek.train.loop.loggers import MLflow, Sink, TensorBoard
+    from deepseek.train.loop.loop import FitResult, fit, resume
+    from deepseek.train.loop.stream import ArrayStream
 
 __all__ = ["ArrayStream", "FitResult", "MLflow", "Sink", "TensorBoard", "TrainConfig", "fit", "resume"]
 
 _MODULES = {
-    "ArrayStream": "stream",
-    "FitResult": "loop",
-    "MLflow": "track",
-    "Sink": "track",
-    "TensorBoard": "track",
-    "TrainConfig": "config",
-    "fit": "loop",
-    "resume": "loop",
+    "ArrayStream": "loop.stream",
+    "FitResult": "loop.loop",
+    "MLflow": "loop.loggers",
+    "Sink": "loop.loggers",
+    "TensorBoard": "loop.loggers",
+    "TrainConfig": "loop.config",
+    "fit": "loop.loop",
+    "resume": "loop.loop",
 }
 
 __getattr__ = lazily(__name__, _MODULES)

@@ -11,7 +11,7 @@ from torch import nn
 
 from deepseek.compress import DistillConfig, distill
 from deepseek.compress.distilling.bundle_teacher import BundleTeacher
-from deepseek.data.examples import example
+from deepseek.data.table.examples import example
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, MissingError
 from deepseek.train import TrainConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deepseek.compress.distilling.start import layer_initialised
-from textfolders import make_text_folder
+from support.nets.textfolders import make_text_folder
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

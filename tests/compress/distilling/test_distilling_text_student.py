@@ -12,8 +12,8 @@ from deepseek.compress.distilling.text_student import StudentRecipe, distil_fold
 from deepseek.compress.distilling.vocabulary import check_taught
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.errors import InputError
-from moods import make_moods, texts
-from textfolders import change_json, make_text_folder
+from support.nets.textfolders import change_json, make_text_folder
+from support.rows.moods import make_moods, texts
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

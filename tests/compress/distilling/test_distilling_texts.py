@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, processors
 from deepseek.compress.distilling import TextRows, augmented
 from deepseek.compress.distilling.vocabulary import is_wordpiece, needed_pieces, with_pieces
 from deepseek.errors import InputError
-from textfolders import LETTERS, SENTENCE, tokenizer_of
+from support.nets.textfolders import LETTERS, SENTENCE, tokenizer_of
 
 TEXTS = ["the cat sat on a mat and berlin is big", "i am very happy", "not at all good", "bad film"]
 

@@ -16,8 +16,8 @@ import torch
 
 from deepseek.compress.edge import build
 from deepseek.compress.edge.program import Program
-from edgenets import digits as digits_of_sklearn
-from edgenets import save_onnx, small_cnn, trained
+from support.nets.edgenets import digits as digits_of_sklearn
+from support.nets.edgenets import save_onnx, small_cnn, trained
 
 _spec = importlib.util.spec_from_file_location("engines_models", Path(__file__).parents[2] / "engines" / "conftest.py")
 assert _spec is not None

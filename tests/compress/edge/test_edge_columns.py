@@ -15,7 +15,7 @@ from deepseek.compress.edge import EdgeOptions, build, columns, export_edge
 from deepseek.compress.edge.columns import as_numbers
 from deepseek.compress.edge.ctext import text
 from deepseek.compress.edge.program import bundle_program
-from deepseek.data.categories import CategoryCoder
+from deepseek.data.features.categories import CategoryCoder
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 

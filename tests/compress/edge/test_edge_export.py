@@ -22,7 +22,7 @@ from deepseek.compress.edge import EdgeOptions, build, export_edge
 from deepseek.compress.edge import variants as edge_variants
 from deepseek.compress.edge.parity import compare
 from deepseek.errors import CheckError, ExtraError, InputError, IntegrityError, MissingError
-from edgenets import save_onnx
+from support.nets.edgenets import save_onnx
 
 
 @pytest.mark.parametrize("tier", ["c", "onnxruntime"])
@@ -67,7 +67,7 @@ def test_the_guides_program_compiles_and_runs(cancer_bundle: Path, tmp_path: Pat
 
 
 def test_rows_of_the_users_own_are_what_it_is_held_to(cancer_bundle: Path, tmp_path: Path) -> None:
-    from deepseek.data.examples import example
+    from deepseek.data.table.examples import example
 
     table, _, _ = example("cancer")
     path = tmp_path / "rows.csv"

@@ -13,7 +13,7 @@ import safetensors.numpy
 from deepseek.compress.edge.int8 import weights_in_int8
 from deepseek.compress.edge.variants import _in_int8
 from deepseek.errors import InputError
-from onnxgraphs import FLOAT, node, save
+from support.nets.onnxgraphs import FLOAT, node, save
 
 
 def answers(graph: bytes, rows: np.ndarray) -> np.ndarray:

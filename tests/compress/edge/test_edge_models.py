@@ -12,8 +12,8 @@ import pytest
 from deepseek.compress.edge import build
 from deepseek.compress.edge.program import Program, model_program
 from deepseek.contracts import Float32
-from deepseek.data.numerics import NumberCoder
-from deepseek.data.prepare import Column, Preprocessor
+from deepseek.data.features.numerics import NumberCoder
+from deepseek.data.features.prepare import Column, Preprocessor
 from deepseek.engines.decide import Decision
 from deepseek.engines.parity import MARGIN_LIMIT, OUTPUT_LIMIT, spread
 from deepseek.nn.model import Model, Part

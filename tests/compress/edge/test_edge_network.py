@@ -18,8 +18,8 @@ from deepseek.compress.edge.layers import plan_arena, rounded
 from deepseek.compress.edge.network import read_network
 from deepseek.compress.edge.program import network_program
 from deepseek.errors import InputError, IntegrityError
-from edgenets import save_onnx
-from onnxgraphs import FLOAT, node, save
+from support.nets.edgenets import save_onnx
+from support.nets.onnxgraphs import FLOAT, node, save
 
 ALLOWED = {"expf", "memset", "memcpy"}
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from deepseek.compress.quantize import pack, unpack
 from deepseek.errors import InputError, IntegrityError, MissingError
-from textfolders import make_text_folder, sentence_transformer
+from support.nets.textfolders import make_text_folder, sentence_transformer
 
 
 def state() -> dict[str, torch.Tensor]:

@@ -15,8 +15,8 @@ from deepseek.cli import main
 from deepseek.contracts import Attribution, Prediction, Tensors
 from deepseek.engines.checks.finite import cause_of, check_answers, check_attribution, check_numbers
 from deepseek.errors import NonFiniteError
-from deepseek.train.metrics import figures
-from sampled import sampled_bundle
+from deepseek.train.tabular.metrics import figures
+from support.rows.sampled import sampled_bundle
 
 
 def rows(*numbers: float) -> np.ndarray[Any, Any]:

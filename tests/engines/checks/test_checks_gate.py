@@ -10,7 +10,7 @@ import pytest
 
 from deepseek.contracts import Float32, Scores
 from deepseek.data import find_kinds, fit_preprocessor, read_table
-from deepseek.data.fuse import THERE
+from deepseek.data.samples.preparer import THERE
 from deepseek.engines import check_parity, export_onnx
 from deepseek.engines.checks.edges import FEATURES, edge_features, edge_samples, edge_tensors, missing_features
 from deepseek.engines.checks.gate import check_edges, distances, edge_faults, lost_numbers

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from deepseek.engines.llm.base import Piece
-from deepseek.engines.llm.chat import open_template
-from deepseek.engines.llm.choose import open_engine
-from deepseek.engines.llm.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.torch_engine import TorchEngine
+from deepseek.engines.llm.model.chat import open_template
+from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
+from deepseek.engines.llm.run.base import Piece
+from deepseek.engines.llm.run.choose import open_engine
+from deepseek.engines.llm.run.torch_engine import TorchEngine
 from deepseek.errors import DeepseekError, InputError
-from heard import Heard
-from tinylm import random_model
+from support.nets.tinylm import random_model
+from support.servers.heard import Heard
 
 PROMPTS = ("To be, or", "Whether", "that is the question: to", "in the mind to suffer")
 GREEDY = GenerationOptions(max_tokens=12, temperature=0, ignore_end=True, logprobs=True)

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deepseek.engines.llm.convert import convert
-from deepseek.engines.llm.folder import ModelFolder
-from tinylm import trained
+from deepseek.engines.llm.model.convert import convert
+from deepseek.engines.llm.model.folder import ModelFolder
+from support.nets.tinylm import trained
 
 #: The first model that was opened is the first that goes, which is what plain OpenVINO dies of.
 PROGRAM = """
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy, openvino
 
-from deepseek.engines.llm.engine import LlmEngine
-from deepseek.engines.llm.options import EngineLimits
+from deepseek.engines.llm.run.engine import LlmEngine
+from deepseek.engines.llm.model.options import EngineLimits
 from deepseek.engines.openvino import core
 
 def small():

@@ -15,7 +15,7 @@ from deepseek.engines.onnx_file.mixing import draws_numbers, why_mixed
 from deepseek.engines.onnx_file.mixing.sizes import N, known, named
 from deepseek.engines.onnx_file.mixing.tensor import Tensor, broadcast
 from deepseek.engines.onnx_file.tune import open_first
-from onnxgraphs import FLOAT, INT64, node, save
+from support.nets.onnxgraphs import FLOAT, INT64, node, save
 
 BOOL = TensorProto.BOOL
 ROWS = [("x", FLOAT, ["N", 4])]

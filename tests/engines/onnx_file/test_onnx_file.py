@@ -18,9 +18,9 @@ from deepseek.engines.onnx_file.joining import difference
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
 from deepseek.engines.onnx_file.tune import moved, open_first
-from deepseek.engines.text.tolerance import Tolerance
+from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
-from onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
+from support.nets.onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
 
 
 def first(path: Path, **more: Any) -> dict[str, Any]:
@@ -324,7 +324,7 @@ def test_a_file_of_quantized_weights_runs_as_it_is(tmp_path: Path) -> None:
 def test_gpu_engines_come_first_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import onnxruntime
 
-    from deepseek.engines import ways
+    from deepseek.engines import execution_mode as ways
 
     there = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)

@@ -16,9 +16,9 @@ from deepseek.engines.onnx_file.engine import INT8, LOSSY
 from deepseek.engines.onnx_file.rows import RowsFile, calls, halves
 from deepseek.engines.onnx_file.signature import Signature, TensorSpec
 from deepseek.engines.onnx_file.tune import open_first
-from deepseek.engines.text.tolerance import Tolerance
+from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
-from onnxgraphs import FLOAT, convnet, dense, lookup, node, pictures, save
+from support.nets.onnxgraphs import FLOAT, convnet, dense, lookup, node, pictures, save
 
 LOOSE: dict[str, float] = {"min_cosine": 0.9, "max_difference": 1.0, "min_agreement": 0.5}
 

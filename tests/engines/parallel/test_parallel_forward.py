@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-SCRIPT = Path(__file__).parents[2] / "split_models.py"
+SCRIPT = Path(__file__).parents[2] / "support/nets/split_models.py"
 
 
 def started(folder: Path, *more: str) -> dict[str, Any]:

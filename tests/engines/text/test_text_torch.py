@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from deepseek.contracts import Arrays
-from deepseek.engines.text import TextEngine, TextModel, Tolerance, choose, tune
-from deepseek.engines.text.library import Library
+from deepseek.engines.text import TextEngine, TextModel, Tolerance, choose
+from deepseek.engines.text.source.library import Library
+from deepseek.engines.text.tuning import tune
 from deepseek.errors import DeepseekError, ExtraError, InputError, IntegrityError, MissingError
-from textfolders import make_text_folder
+from support.nets.textfolders import make_text_folder
 
 TEXTS = ["the cat sat on a mat", "i am happy", "a very bad film, not good at all !", "berlin"] * 4
 ANYTHING = Tolerance(min_cosine=-1, max_difference=1, min_agreement=0)
@@ -108,7 +109,7 @@ def test_a_tight_gate_lets_no_torch_pass(folder: Path) -> None:
 def test_without_torch_there_is_no_candidate_and_opening_names_the_extra(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepseek.engines.text import torch_engine
+    from deepseek.engines.text.serve import torch_engine
 
     def need(module: str, *, extra: str) -> Any:
         raise ExtraError(f"{module} is not installed", expected=f"the extra {extra!r}", fix="install it")
@@ -163,7 +164,7 @@ def test_what_transformers_raises_is_told_in_words(folder: Path, monkeypatch: py
 
 def test_a_model_of_nan_passes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch reads the weights by itself: what is poisoned there shows in the answers."""
-    from deepseek.engines.text.torch_engine import TorchTextEngine
+    from deepseek.engines.text.serve.torch_engine import TorchTextEngine
 
     folder = make_text_folder(tmp_path / "model", "bert", "embedding")
     real = TorchTextEngine._infer

@@ -11,7 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from architectures import (
+from deepseek.errors import CheckError, ExplainError
+from deepseek.explain import explain, layer_path
+from deepseek.explain.modules.layer_path import Options
+from support.nets.architectures import (
     Formula,
     Gpt,
     InvertedResidual,
@@ -37,9 +40,6 @@ from architectures import (
     time_delay,
     unet,
 )
-from deepseek.errors import CheckError, ExplainError
-from deepseek.explain import explain, layer_path
-from deepseek.explain.layers import Options
 
 torch.set_num_threads(1)
 BARE = Options(edges=False, margins=False, ablation=False)

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from deepseek.errors import ExplainError
 from deepseek.explain import explain, layer_path
-from deepseek.explain.layers import Options
-from deepseek.explain.pairs import Limits
+from deepseek.explain.modules.gradient_methods import Limits
+from deepseek.explain.modules.layer_path import Options
 
 torch.set_num_threads(1)
 F = functional

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from deepseek.errors import CheckError, ExplainError, InputError
 from deepseek.explain import explain, layer_path
-from deepseek.explain.fidelity.signatures import bind
-from deepseek.explain.layers import Options
-from deepseek.explain.pairs import Limits
+from deepseek.explain.modules.fidelity.signatures import bind
+from deepseek.explain.modules.gradient_methods import Limits
+from deepseek.explain.modules.layer_path import Options
 
 torch.set_num_threads(1)
 BARE = Options(edges=False, margins=False, ablation=False)

@@ -10,11 +10,12 @@ import pytest
 import xgboost
 
 from deepseek.contracts import Float32, Float64
-from deepseek.engines import Runtime, xgboost_file
-from deepseek.engines.xgboost_file import import_xgboost
+from deepseek.engines import Runtime
+from deepseek.engines.tabular import xgboost_file
+from deepseek.engines.tabular.xgboost_file import import_xgboost
 from deepseek.explain import explainer_for
-from deepseek.explain.interactions import interactions
-from treegames import shapley
+from deepseek.explain.tabular.interactions import interactions
+from support.nets.treegames import shapley
 
 NUM_COLUMNS = 5
 LOSSGUIDE = {"tree_method": "hist", "grow_policy": "lossguide", "max_depth": 0}

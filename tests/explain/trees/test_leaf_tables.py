@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepseek.explain import parts
+from deepseek.explain.tabular import parts
 from deepseek.explain.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
-from treegames import NUM_FEATURES, contributions, forest
+from support.nets.treegames import NUM_FEATURES, contributions, forest
 
 COLUMN_OF = np.arange(NUM_FEATURES)
 

@@ -16,8 +16,8 @@ from deepseek.explain.trees.leaf_tables import LeafTables
 from deepseek.explain.trees.walk import TreeWalk
 from deepseek.nn.model import Model, Part
 from deepseek.nn.trees import LEAF, TreeTable
-from deepseek.train.convert import from_forest, from_hist
-from treegames import NUM_FEATURES, contributions, expectation, forest, pair_values, shapley
+from deepseek.train.tabular.convert import from_forest, from_hist
+from support.nets.treegames import NUM_FEATURES, contributions, expectation, forest, pair_values, shapley
 
 ALONE = np.arange(NUM_FEATURES)
 OWNERS = {"one a column": ALONE, "two of one": np.array([1, 0, 1, 2]), "all of one": np.zeros(NUM_FEATURES, np.int64)}

@@ -14,13 +14,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from browser import FLAGS
 from deepseek.errors import DeepseekError
 from deepseek.serve.access.gate import Gate
-from deepseek.serve.call import Call
-from deepseek.serve.config import Settings
-from deepseek.serve.routes import Route
-from serving import Server, started
+from deepseek.serve.core.config import Settings
+from deepseek.serve.core.request import Call
+from deepseek.serve.core.routes import Route
+from support.servers.browser import FLAGS
+from support.servers.serving import Server, started
 
 UNLOAD = "/v2/repository/models/loans/unload"
 LOAD = "/v2/repository/models/loans/load"

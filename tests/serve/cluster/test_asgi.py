@@ -18,7 +18,7 @@ from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, create_app
 from deepseek.serve.cluster.asgi import Door
-from serving import serving
+from support.servers.serving import serving
 
 JSON = {"content-type": "application/json"}
 PREDICT = "/v1/models/loans:predict"

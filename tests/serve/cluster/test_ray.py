@@ -27,7 +27,7 @@ from deepseek.bundle import write_bundle
 from deepseek.cli import main
 from deepseek.engines import Runtime
 from deepseek.extras import has
-from serving import Server, started
+from support.servers.serving import Server, started
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]

@@ -29,12 +29,12 @@ from deepseek.compress.distilling.training import Distilled, distill, opened
 from deepseek.compress.distilling.vocabulary import check_taught, needed_pieces, with_pieces
 from deepseek.engines.openvino import has_bf16
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.architecture import CONFIG
-from deepseek.engines.text.folder import read_json, read_object
-from deepseek.engines.text.tokens import SETTINGS, TOKENIZER, TokenRow
-from deepseek.engines.text.weights import SINGLE
+from deepseek.engines.text.source.architecture import CONFIG
+from deepseek.engines.text.source.folder import read_json, read_object
+from deepseek.engines.text.source.tokens import SETTINGS, TOKENIZER, TokenRow
+from deepseek.engines.text.source.weights import SINGLE
 from deepseek.errors import InputError
-from deepseek.train.config import TrainConfig
+from deepseek.train.loop.config import TrainConfig
 
 MIN_POSITIONS, STEP = 64, 64  # of the student: its table of positions, and of neurons
 BATCH = 32

@@ -25,9 +25,9 @@ from deepseek.compress.distilling.losses import answers_loss, attention_loss, hi
 from deepseek.errors import InputError, MissingError
 from deepseek.extras import need
 from deepseek.plugins import did_you_mean
-from deepseek.train.config import TrainConfig
-from deepseek.train.loop import FitResult, fit
-from deepseek.train.stream import describe, to_device
+from deepseek.train.loop.config import TrainConfig
+from deepseek.train.loop.loop import FitResult, fit
+from deepseek.train.loop.stream import describe, to_device
 
 LABELS, ANSWERED, MASK = "labels", "teacher_logits", "attention_mask"
 

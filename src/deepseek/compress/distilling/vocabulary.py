@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deepseek.engines.text import TextModel
-from deepseek.engines.text.folder import read_json
-from deepseek.engines.text.tokens import TOKENIZER
+from deepseek.engines.text.source.folder import read_json
+from deepseek.engines.text.source.tokens import TOKENIZER
 from deepseek.errors import InputError
 
 MIDDLE = "##"  # before a piece within a word

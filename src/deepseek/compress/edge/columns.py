@@ -15,13 +15,13 @@ import numpy as np
 
 from deepseek.compress.edge import ctext
 from deepseek.contracts import Float64
-from deepseek.data.booleans import BooleanCoder
-from deepseek.data.categories import CategoryCoder
-from deepseek.data.datetimes import CALENDAR, DatetimeCoder
-from deepseek.data.modality import Coder
-from deepseek.data.numerics import NumberCoder
-from deepseek.data.prepare import Preprocessor
-from deepseek.data.values import Values, boolean_of, moments, numbers
+from deepseek.data.features.booleans import BooleanCoder
+from deepseek.data.features.categories import CategoryCoder
+from deepseek.data.features.datetimes import CALENDAR, DatetimeCoder
+from deepseek.data.features.modality import Coder
+from deepseek.data.features.numerics import NumberCoder
+from deepseek.data.features.prepare import Preprocessor
+from deepseek.data.table.values import Values, boolean_of, moments, numbers
 
 ARITHMETIC = (NumberCoder, CategoryCoder, BooleanCoder, DatetimeCoder)
 

@@ -22,7 +22,7 @@ import numpy as np
 from deepseek.compress.edge.parity import compare
 from deepseek.compress.edge.result import Done, EdgeOptions, Tried, chosen, describe, put
 from deepseek.compress.edge.subject import Subject, answers, read_rows
-from deepseek.compress.given_module import is_module, load_module
+from deepseek.compress.subjects.user_module import is_module, load_module
 from deepseek.errors import ExtraError, InputError
 from deepseek.extras import need
 

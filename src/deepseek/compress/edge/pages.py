@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepseek.compress.edge.subject import Subject
-from deepseek.data.categories import CategoryCoder
+from deepseek.data.features.categories import CategoryCoder
 
 _SENDS = {
     "float64": "the number, NaN where it is missing",

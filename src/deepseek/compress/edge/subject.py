@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from deepseek.compress.edge.columns import as_numbers, is_arithmetic
 from deepseek.compress.edge.network import check_ends
-from deepseek.compress.given_module import is_module, load_module
+from deepseek.compress.subjects.user_module import is_module, load_module
 from deepseek.contracts import Float32
 from deepseek.data import read_table
-from deepseek.data.booleans import BooleanCoder
-from deepseek.data.categories import CategoryCoder
-from deepseek.data.datetimes import DatetimeCoder
-from deepseek.data.modality import Coder
-from deepseek.data.values import Values, moment_text
+from deepseek.data.features.booleans import BooleanCoder
+from deepseek.data.features.categories import CategoryCoder
+from deepseek.data.features.datetimes import DatetimeCoder
+from deepseek.data.features.modality import Coder
+from deepseek.data.table.values import Values, moment_text
 from deepseek.engines import Runtime
 from deepseek.engines.onnx import open_session
 from deepseek.engines.parity import spread
@@ -128,7 +128,7 @@ def answers(module: Any, rows: Float32) -> Float32:
 
 def _exported(module: Any, rows: Float32) -> bytes:
     torch = need("torch", extra="compress")
-    from deepseek.compress.export_module import export_module
+    from deepseek.compress.subjects.export_module import export_module
 
     with tempfile.TemporaryDirectory() as folder:
         export_module(module, torch.as_tensor(rows[:EXAMPLE_ROWS]), Path(folder) / GRAPH)

@@ -27,10 +27,10 @@ from deepseek.compress.pruning.knobs import Pruning
 from deepseek.compress.pruning.layers import forward
 from deepseek.errors import InputError
 from deepseek.files import whole
-from deepseek.train.config import TrainConfig
-from deepseek.train.loop import FitResult, resume
-from deepseek.train.loop import fit as train
-from deepseek.train.stream import Loss
+from deepseek.train.loop.config import TrainConfig
+from deepseek.train.loop.loop import FitResult, resume
+from deepseek.train.loop.loop import fit as train
+from deepseek.train.loop.stream import Loss
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@
     module.load_state_dict(unpack(Path("minilm-fp8")))     # float32 again
 
 Every tensor of two or more axes becomes float8_e4m3fn (or e5m2, or int8) with one scale for each first index, in
-float16 where all of its scales are normal numbers there; biases and norms stay. engines/text/packed.py reads it without
-torch. Memory while it is served is that of float32: what is saved is disk, image and transfer.
+float16 where all of its scales are normal numbers there; biases and norms stay. engines/text/source/packed.py reads it
+without torch. Memory while it is served is that of float32: what is saved is disk, image and transfer.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from torch import Tensor
 
 from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
 from deepseek.compress.quantize.grid import GRIDS, channel_scales, fits_half, round_to
-from deepseek.engines.text.architecture import CONFIG
-from deepseek.engines.text.folder import check_folder, has_file, read_object
-from deepseek.engines.text.packed import PACKED, SCALE, note
-from deepseek.engines.text.weights import INDEX, SINGLE, Weights
+from deepseek.engines.text.source.architecture import CONFIG
+from deepseek.engines.text.source.folder import check_folder, has_file, read_object
+from deepseek.engines.text.source.packed import PACKED, SCALE, note
+from deepseek.engines.text.source.weights import INDEX, SINGLE, Weights
 from deepseek.errors import InputError
 
 Dtype = Literal["e4m3fn", "e5m2", "int8"]

@@ -21,12 +21,12 @@ from torch import nn
 from deepseek.compress.quantize.fake import Quantized, convert, fake_quantize
 from deepseek.compress.quantize.fold import fold_batchnorm, has_batchnorm
 from deepseek.compress.quantize.grid import QuantizeConfig
-from deepseek.train import ranks
-from deepseek.train.config import TrainConfig
-from deepseek.train.loop import FitResult, fit
-from deepseek.train.run import Run
-from deepseek.train.stream import Loss
-from deepseek.train.validate import Validation, validate
+from deepseek.train.distributed import ranks
+from deepseek.train.loop.config import TrainConfig
+from deepseek.train.loop.loop import FitResult, fit
+from deepseek.train.loop.run import Run
+from deepseek.train.loop.stream import Loss
+from deepseek.train.loop.validate import Validation, validate
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from deepseek.data.arrow import TableReader, without_index
 from deepseek.data.batches.spool import spooled
 from deepseek.data.batches.window import Window, buffered
-from deepseek.data.delimited import (
+from deepseek.data.table.arrow import TableReader, without_index
+from deepseek.data.table.delimited import (
     BLOCK_BYTES,
     PART_BYTES,
     broken,
@@ -26,7 +26,7 @@ from deepseek.data.delimited import (
     header_alone,
     transcoded,
 )
-from deepseek.data.read import Form, cannot_be_read, no_rows
+from deepseek.data.table.read import Form, cannot_be_read, no_rows
 from deepseek.errors import InputError
 from deepseek.extras import need
 

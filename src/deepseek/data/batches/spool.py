@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deepseek.data.batches.window import Window, buffered
-from deepseek.data.read import HEAD_BYTES, does_not_unpack, empty, form_of, opening
+from deepseek.data.table.read import HEAD_BYTES, does_not_unpack, empty, form_of, opening
 from deepseek.errors import InputError
 from deepseek.extras import need
 

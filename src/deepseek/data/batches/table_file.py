@@ -10,8 +10,8 @@ from typing import Any
 
 from deepseek.data.batches.sources import ArrowSource, DelimitedSource, Source, rows_at_a_time
 from deepseek.data.batches.spool import plain_file
-from deepseek.data.read import HEAD_BYTES, form_of
-from deepseek.data.table import Table
+from deepseek.data.table.read import HEAD_BYTES, form_of
+from deepseek.data.table.table import Table
 from deepseek.extras import need
 
 Progress = Callable[[int], None]  # how many rows have been looked at

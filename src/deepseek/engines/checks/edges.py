@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Float32
 from deepseek.data import Preprocessor
-from deepseek.data.fuse import THERE
+from deepseek.data.samples.preparer import THERE
 
 FEATURES = "features"  # the name of the array of edge_features()
 BASE_ROWS = 2  # that each case is made of: the first and the last of those at hand

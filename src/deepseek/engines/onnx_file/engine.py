@@ -18,13 +18,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from deepseek.contracts import Arrays
+from deepseek.engines.execution_mode import has_gpu
 from deepseek.engines.memory import give_back
 from deepseek.engines.onnx import open_session, refusals
 from deepseek.engines.onnx_file.contents import examine
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.onnx_file.tried import Tried
 from deepseek.engines.openvino import core, cpu_settings, has_bf16, signal_stack
-from deepseek.engines.ways import has_gpu
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import has, need
 

@@ -28,7 +28,7 @@ from deepseek.errors import DeepseekError, IntegrityError
 from deepseek.files import whole
 
 if TYPE_CHECKING:
-    from deepseek.engines.text.tolerance import Tolerance
+    from deepseek.engines.tolerance import Tolerance
 
 BUDGET_S = 2.0  # of timing, beside opening
 TRY_S = 300.0  # that opening and timing may take

@@ -38,7 +38,7 @@ from deepseek.engines.onnx_file.mixing import draws_numbers, why_mixed
 from deepseek.engines.onnx_file.rows import RowsFile, calls, halves
 from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Signature, TensorSpec
 from deepseek.engines.onnx_file.tried import Tried, probe
-from deepseek.engines.tune import GAIN, choose
+from deepseek.engines.tabular.tune import GAIN, choose
 from deepseek.errors import DeepseekError, InputError
 from deepseek.files import whole
 

@@ -21,7 +21,7 @@ from torch import Tensor  # noqa: E402
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe  # noqa: E402
 
 from deepseek.engines.parallel.part import Part  # noqa: E402
-from deepseek.train import ranks  # noqa: E402
+from deepseek.train.distributed import ranks  # noqa: E402
 
 
 def run(part: Part, tokens: Tensor, mask: Tensor | None = None) -> Tensor:

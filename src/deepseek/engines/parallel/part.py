@@ -2,7 +2,7 @@
 
     with torch.device("meta"):
         module = LlamaForCausalLM(config)             # no memory
-    mesh = make_mesh(tp=2, pp=2)                       # 4 processes, see train/launch.py
+    mesh = make_mesh(tp=2, pp=2)                       # 4 processes, see train/distributed/launch.py
     part = shard(module, mesh, "models/Llama", plan="tp+pp")
     logits = run(part, tokens)                         # on every process, as one would give them
 
@@ -30,8 +30,8 @@ from torch.distributed.tensor.parallel import parallelize_module  # noqa: E402
 
 from deepseek.engines.parallel.blocks import Block, End, blocks_of  # noqa: E402
 from deepseek.engines.parallel.weights import Checkpoint, Slice  # noqa: E402
-from deepseek.train import ranks  # noqa: E402
-from deepseek.train.data_parallel import check_group  # noqa: E402
+from deepseek.train.distributed import ranks  # noqa: E402
+from deepseek.train.distributed.data_parallel import check_group  # noqa: E402
 from deepseek.train.pipeline.split import balance  # noqa: E402
 
 PLANS = {"tp": ("tp",), "pp": ("pp",), "tp+pp": ("pp", "tp")}

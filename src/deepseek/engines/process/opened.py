@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deepseek.contracts import Arrays
+from deepseek.engines.execution_mode import names, pin
 from deepseek.engines.first_run import limits_of
-from deepseek.engines.runtime import Runtime
-from deepseek.engines.ways import names, pin
+from deepseek.engines.tabular.runtime import Runtime
 from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from deepseek.engines.fused import FusedRuntime
+    from deepseek.engines.multimodal.runtime import FusedRuntime
     from deepseek.engines.text import TextEngine
 
 
@@ -65,7 +65,7 @@ class OpenedSamples:
     @classmethod
     def open(cls, spec: Mapping[str, Any]) -> OpenedSamples:
         """IntegrityError as for a table's bundle."""
-        from deepseek.engines.fused import FusedRuntime
+        from deepseek.engines.multimodal.runtime import FusedRuntime
 
         runtime = FusedRuntime.open(spec["path"])
         check_digest(runtime, spec)

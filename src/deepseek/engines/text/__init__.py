@@ -19,24 +19,24 @@ from typing import TYPE_CHECKING
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
-    from deepseek.engines.text.detect import Description, describe
-    from deepseek.engines.text.engine import TextEngine
-    from deepseek.engines.text.model import TextModel
-    from deepseek.engines.text.tokens import Tokens
-    from deepseek.engines.text.tolerance import Tolerance
-    from deepseek.engines.text.tune import Choice, choose
+    from deepseek.engines.text.serve.engine import TextEngine
+    from deepseek.engines.text.serve.model import TextModel
+    from deepseek.engines.text.source.detect import Description, describe
+    from deepseek.engines.text.source.tokens import Tokens
+    from deepseek.engines.text.tuning.tune import Choice, choose
+    from deepseek.engines.tolerance import Tolerance
 
 __all__ = ["Choice", "Description", "TextEngine", "TextModel", "Tokens", "Tolerance", "choose", "describe"]
 
 _MODULES = {
-    "Choice": "tune",
-    "Description": "detect",
-    "TextEngine": "engine",
-    "TextModel": "model",
-    "Tokens": "tokens",
+    "Choice": "tuning.tune",
+    "Description": "source.detect",
+    "TextEngine": "serve.engine",
+    "TextModel": "serve.model",
+    "Tokens": "source.tokens",
     "Tolerance": "tolerance",
-    "choose": "tune",
-    "describe": "detect",
+    "choose": "tuning.tune",
+    "describe": "source.detect",
 }
 
 __getattr__ = lazily(__name__, _MODULES)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.serve.access.hosts import Hosts, is_loopback
-from deepseek.serve.protocols.errors import ChangeError, HostError, MediaTypeError, OriginError
+from deepseek.http_errors import ChangeError, HostError, MediaTypeError, OriginError
+from deepseek.serve.core.hosts import Hosts, is_loopback
 
 if TYPE_CHECKING:
-    from deepseek.serve.call import Call
-    from deepseek.serve.config import Settings
-    from deepseek.serve.routes import Route
+    from deepseek.serve.core.config import Settings
+    from deepseek.serve.core.request import Call
+    from deepseek.serve.core.routes import Route
 
 _JSON = b"application/json"
 #: Headers that browsers send and pages cannot leave out, one or another with every POST.

@@ -16,11 +16,12 @@ from typing import Any
 import httptools
 
 from deepseek.errors import DeepseekError
+from deepseek.http_errors import DisconnectedError
 from deepseek.serve.app import App
-from deepseek.serve.call import Answer, Call, Header, Stream
-from deepseek.serve.head import SECURITY, path_of, version_header
-from deepseek.serve.protocols.errors import DisconnectedError, ambiguous, slow_body, too_large
-from deepseek.serve.reader import SINGLE
+from deepseek.serve.core.errors import ambiguous, slow_body, too_large
+from deepseek.serve.core.head import SECURITY, path_of, version_header
+from deepseek.serve.core.request import Answer, Call, Header, Stream
+from deepseek.serve.http.reader import SINGLE
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -18,8 +18,8 @@ from typing import Any
 
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.access.hosts import read_names
-from deepseek.serve.config import Settings
+from deepseek.serve.core.config import Settings
+from deepseek.serve.core.hosts import read_names
 
 APPLICATION = "deepseek"  # as Ray Serve calls it
 DEPLOYMENT = "Replica"

@@ -22,7 +22,7 @@ from typing import Any
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
 from deepseek.serve.cluster.plan import APPLICATION, Plan
-from deepseek.serve.cores import num_cores
+from deepseek.serve.core.cores import num_cores
 from deepseek.serve.run import bind, print_ready, url_of
 
 STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through

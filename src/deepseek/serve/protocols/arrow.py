@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Prediction
-from deepseek.data.arrow import from_arrow
-from deepseek.data.columns import Columns
-from deepseek.data.values import Values
+from deepseek.data.table.arrow import from_arrow
+from deepseek.data.table.columns import Columns
+from deepseek.data.table.values import Values
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.extras import need
-from deepseek.serve.models import ServedModel
+from deepseek.serve.models.registry import ServedModel
 from deepseek.serve.protocols.rows import check_rows
 from deepseek.serve.protocols.tensor_rows import column_datatype
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from deepseek.contracts import Attribution
 from deepseek.engines.process.attributions import Explained
-from deepseek.serve.protocols.json_body import encode
+from deepseek.serve.core.json_body import encode
 
 
 def encode_explanations(explained: Explained) -> bytes:

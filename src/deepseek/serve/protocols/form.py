@@ -24,7 +24,7 @@ from deepseek.serve.protocols.rows import check_rows
 
 if TYPE_CHECKING:
     from deepseek.bundle.manifest import Input
-    from deepseek.serve.models import ServedModel
+    from deepseek.serve.models.registry import ServedModel
 
 MEDIA = b"multipart/form-data"
 FILES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are bytes

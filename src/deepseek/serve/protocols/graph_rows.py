@@ -1,4 +1,5 @@
-"""Between messages and a model that is a bare graph (serve/graph.py): tensors of any number of axes, and rows of them.
+"""Between messages and a model that is a bare graph (serve/models/graph.py): tensors of any number of axes, and rows
+of them.
 
 tensors = read_tensors(found, face)                  # an infer request: the graph's own names, types and shapes
 rows = read_body(data, face, max_rows, copy=...)     # :predict: {"instances": [{"x": [[...], ...]}, ...]}
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepseek.contracts import Prediction, Record, Tensors
-from deepseek.data.columns import Columns
+from deepseek.data.table.columns import Columns
 from deepseek.errors import InputError
-from deepseek.serve.graph import CELL_VALUES, GraphFace, cast
-from deepseek.serve.models import ServedModel
-from deepseek.serve.protocols.errors import MediaTypeError
+from deepseek.http_errors import MediaTypeError
+from deepseek.serve.models.graph import CELL_VALUES, GraphFace, cast
+from deepseek.serve.models.registry import ServedModel
 from deepseek.serve.protocols.rows import from_body, read_numbers
 from deepseek.serve.protocols.tensors import MAX_COLUMN_RANK, Tensor, datatype_of
 

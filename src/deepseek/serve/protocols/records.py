@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from deepseek.contracts import Prediction, Record, Tensors
-from deepseek.data.columns import Columns
+from deepseek.data.table.columns import Columns
 from deepseek.engines.process.attributions import Explained
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.call import JSON, Answer, Call
-from deepseek.serve.faces import Prepared
-from deepseek.serve.jobs import Part
-from deepseek.serve.models import Models, ServedModel, learn
+from deepseek.serve.batching.jobs import Part
+from deepseek.serve.core.json_body import encode, kind_of, read_object
+from deepseek.serve.core.json_numbers import numbers
+from deepseek.serve.core.request import JSON, Answer, Call
+from deepseek.serve.models.adapter import Prepared
+from deepseek.serve.models.registry import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
 from deepseek.serve.protocols.bodies.slices import let_go
 from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
-from deepseek.serve.protocols.coding import inflate
+from deepseek.serve.protocols.content_coding import inflate
 from deepseek.serve.protocols.explanation_rows import encode_explanations, sums_of
 from deepseek.serve.protocols.form import is_form, read_form
 from deepseek.serve.protocols.graph_rows import (
@@ -38,13 +40,11 @@ from deepseek.serve.protocols.graph_rows import (
     read_numeric,
     read_positional,
 )
-from deepseek.serve.protocols.json_body import encode, kind_of, read_object
-from deepseek.serve.protocols.json_numbers import numbers
 from deepseek.serve.protocols.rows import INLINE_BYTES as ROWS_INLINE_BYTES
 from deepseek.serve.protocols.rows import KEYS, check_rows, encode_columns, from_body, read_numbers
 
 if TYPE_CHECKING:
-    from deepseek.serve.generation import GenerativeModel
+    from deepseek.serve.openai.generation import GenerativeModel
 
 MAX_REASONS = 100
 COLUMN_CELLS = 2  # what encoding a row by column costs, in cells of models.INLINE_CELLS

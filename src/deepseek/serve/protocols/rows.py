@@ -24,14 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Prediction
-from deepseek.data.columns import Columns
-from deepseek.data.values import EXACT
+from deepseek.data.table.columns import Columns
+from deepseek.data.table.values import EXACT
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
+from deepseek.serve.core.json_body import encode, kind_of
+from deepseek.serve.core.json_numbers import numbers
 from deepseek.serve.protocols.bodies.slices import SLICE_BYTES, Sliced
 from deepseek.serve.protocols.bodies.structure import PAUSE_S, scan
-from deepseek.serve.protocols.json_body import encode, kind_of
-from deepseek.serve.protocols.json_numbers import numbers
 
 KEYS = {"columns", "rows", "reasons"}
 FORM = '{"columns": [name, ...], "rows": [[value, ...], ...]}, where "columns" may be left out'

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Prediction, Tensors
-from deepseek.data.columns import Columns
+from deepseek.data.table.columns import Columns
 from deepseek.errors import InputError
-from deepseek.serve.models import ServedModel
+from deepseek.serve.core.json_body import encode
+from deepseek.serve.models.registry import ServedModel
 from deepseek.serve.protocols.form import FILES
 from deepseek.serve.protocols.graph_rows import graph_of, metadata, output_arrays, read_tensors
-from deepseek.serve.protocols.json_body import encode
 from deepseek.serve.protocols.tensors import Tensor, datatype_of
 
 #: dtype of a column in a manifest -> datatype of the protocol.

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.data.values import Values
+from deepseek.data.table.values import Values
 from deepseek.errors import InputError, TooLargeError
-from deepseek.serve.protocols.json_body import kind_of
+from deepseek.serve.core.json_body import kind_of
 
 MAX_COLUMN_RANK = 2  # of a tensor that holds columns
 MAX_SIZE = 1 << 40  # of an axis

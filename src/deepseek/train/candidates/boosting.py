@@ -10,7 +10,7 @@ from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 from deepseek.nn.model import Weights
 from deepseek.train.candidates.base import FitData, Fitted, Params
-from deepseek.train.convert import from_hist, from_xgboost
+from deepseek.train.tabular.convert import from_hist, from_xgboost
 
 MAX_ROUNDS = 1_000
 #: Threads of a booster meet at every node: on a busy machine they wait for each other longer than they work (a fit of

@@ -10,7 +10,7 @@ from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 from deepseek.nn.model import Weights
 from deepseek.train.candidates.base import FitData, Fitted, Params
-from deepseek.train.convert import from_forest
+from deepseek.train.tabular.convert import from_forest
 
 LARGE = 20_000  # rows from which trees are fewer, leaves larger, and each tree of a random forest sees half of the rows
 
@@ -18,7 +18,10 @@ LARGE = 20_000  # rows from which trees are fewer, leaves larger, and each tree 
 #: A refit of many rows grows so many times the trees of a trial: votes get finer, which ranks the rows that few trees
 #: suspect, and more trees never overfit (Breiman 2001, theorem 1.2). Trials need no such precision.
 REFIT_TREES = 2.5
-BYTES_PER_NODE = (20, 44)  # in the bundle; the second where leaves hold several classes (engines/export_trees.py)
+BYTES_PER_NODE = (
+    20,
+    44,
+)  # in the bundle; the second where leaves hold several classes (engines/tabular/export_trees.py)
 
 
 class Forest:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage
 
 from deepseek.errors import InputError, MissingError
-from deepseek.train import ranks
+from deepseek.train.distributed import ranks
 from deepseek.train.pipeline.check import check_mean, check_row, check_ties, first_rows
 from deepseek.train.pipeline.link import from_rank_0, measure_link
 from deepseek.train.pipeline.plan import Forecast, Link, StageCost, build, check_schedule, choose, stages_of

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deepseek.errors import TooLargeError
+from deepseek.serve.grpc import messages
 from deepseek.serve.protocols.bodies.wire import MAX_PACKED_BYTES, check_message
-from deepseek.serve.protocols.grpc import messages
 
 MANY = 210_000
 

@@ -1,0 +1,21 @@
+"""Measures a server under load: what it answers a second, how late, and what CPU that takes.
+
+    with own_server("loans") as server:                          # or server_at("http://127.0.0.1:8000")
+        ask = server.ask_rows(num_rows=1)
+        measured = measure(ask, Load(num_connections=32, seconds=5), server.pid)
+        measured.per_s, measured.quantile_s(0.99), measured.cpu_s(ENGINES)
+
+The client runs in a process of its own, and sends the next request of a connection when the last was answered. The
+server's CPU is read from /proc (Linux); it is the sum over all threads of all of its processes.
+"""
+
+from __future__ import annotations
+
+from deepseek.bench.measure import Ask, Load, Measured, measure
+from deepseek.bench.server import Server, own_server, positional, refusal_of, server_at
+from deepseek.bench.usage import ENGINES, FRONT_ENDS, resident_bytes
+
+__all__ = [
+    "ENGINES", "FRONT_ENDS", "Ask", "Load", "Measured", "Server", "measure", "own_server", "positional",
+    "refusal_of", "resident_bytes", "server_at",
+]  # fmt: skip

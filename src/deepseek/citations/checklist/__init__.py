@@ -1,0 +1,1 @@
+"""A fixed list of sentences that every contract is checked against."""

@@ -1,0 +1,188 @@
+"""A fixed list of sentences that every contract is checked against: what the contract says of each, and where.
+
+    checklist = Checklist.fit(contracts, hypotheses, FolderEmbedder("all-MiniLM"))
+    for finding in checklist.check(clauses):
+        finding.label, finding.places[:3]     # "Entailment", the places of the likeliest clauses, best first
+
+Three steps, each trained on what the step before says of contracts that it has not seen (5 folds): two views of each
+clause (evidence.py), boosted trees that rank clauses, readers and boosted trees that decide on the whole contract
+(verdict.py). The task is that of ContractNLI (Koreeda and Manning 2021). As a scorer of cite() it judges sentences of
+its list alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.citations.checklist.evidence import Contract, Views, features, together
+from deepseek.citations.checklist.verdict import Verdicts
+from deepseek.citations.corpus.clause import Clause
+from deepseek.citations.retrieval.embedder import Embedder
+from deepseek.contracts import Float64
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+LABELS = ("NotMentioned", "Entailment", "Contradiction")
+NUM_FOLDS = 5
+#: Clauses of a contract that the trees rank for each sentence; the others keep their order behind them.
+NUM_RANKED = 12
+#: What the first score counts beside the trees' log-odds.
+FIRST = 0.3
+TREES = {
+    "n_estimators": 150, "max_depth": 4, "learning_rate": 0.08, "subsample": 0.7, "colsample_bytree": 0.7,
+    "min_child_weight": 3, "n_jobs": 1, "random_state": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a contract says of one sentence."""
+
+    hypothesis: str
+    label: str  # one of LABELS
+    probabilities: tuple[float, float, float]  # of LABELS
+    places: tuple[int, ...]  # of all clauses, the likeliest evidence first
+    scores: tuple[float, ...]  # of these: log-odds that the clause is evidence
+
+
+class Checklist:
+    """Made by fit(), or opened from a folder that save() wrote."""
+
+    threshold = 0.5
+
+    def __init__(
+        self, hypotheses: Sequence[str], embedder: Embedder, views: Views, ranker: Any, verdicts: Verdicts
+    ) -> None:
+        self.hypotheses, self._embedder = tuple(hypotheses), embedder
+        self._views, self._ranker, self._verdicts = views, ranker, verdicts
+        self.name = f"checklist+{embedder.name}"
+
+    @classmethod
+    def fit(cls, contracts: Sequence[Contract], hypotheses: Sequence[str], embedder: Embedder) -> Checklist:
+        """Train on at least NUM_FOLDS contracts. InputError for too few, or labels that do not fit."""
+        _check(contracts, hypotheses)
+        vectors = [embedder.passages(contract.clauses) for contract in contracts]
+        fold = np.random.default_rng(0).permutation(len(contracts)) % NUM_FOLDS
+        tables: list[Any] = [None] * len(contracts)
+        for held in range(NUM_FOLDS):
+            inside = [place for place in range(len(contracts)) if fold[place] != held]
+            views = Views.fit([contracts[place] for place in inside], [vectors[place] for place in inside])
+            for place in np.flatnonzero(fold == held).tolist():
+                clauses = contracts[place].clauses
+                tables[place] = features(*views.scores(clauses, vectors[place]), clauses)
+        ranked: list[Any] = [None] * len(contracts)
+        for held in range(NUM_FOLDS):
+            inside = [place for place in range(len(contracts)) if fold[place] != held]
+            ranker = _ranker([tables[place] for place in inside], [contracts[place] for place in inside])
+            for place in np.flatnonzero(fold == held).tolist():
+                ranked[place] = _ranked(ranker, tables[place])
+        verdicts = Verdicts.fit(contracts, vectors, tables, ranked, fold)
+        return cls(hypotheses, embedder, Views.fit(contracts, vectors), _ranker(tables, contracts), verdicts)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a new folder of JSON, safetensors and .ubj, no pickle (storage.py); the embedder's weights are not in
+        it.
+
+        InputError when something is there, TooLargeError for more than open() would read."""
+        from deepseek.citations.checklist.storage import save
+
+        return save(Path(folder), self.hypotheses, self._embedder, self._views, self._ranker, self._verdicts)
+
+    @classmethod
+    def open(cls, folder: str | Path, embedder: Embedder | None = None) -> Checklist:
+        """What save() wrote, with the embedder that it was trained with: its answers are those of before, to the bit.
+
+        MissingError for a file that is not there, IntegrityError for a changed one, TooLargeError for one above its
+        limit, InputError for another format or embedder."""
+        from deepseek.citations.checklist.storage import embedder_name, open_parts
+
+        path = Path(folder)
+        if embedder is None:
+            raise InputError(
+                f"{path} was trained with the embedder {embedder_name(path)}, and none is given",
+                expected="that embedder: its weights are not in the folder",
+                fix='Checklist.open(folder, FolderEmbedder("all-MiniLM"))',
+            )
+        hypotheses, *parts = open_parts(path, embedder)
+        return cls(hypotheses, embedder, *parts)
+
+    def check(self, clauses: Sequence[str]) -> list[Finding]:
+        """Each sentence of the list. InputError for a contract without clauses."""
+        if not clauses:
+            raise InputError("the contract has no clause", expected="at least one", fix="split it into clauses")
+        vectors = self._embedder.passages(clauses)
+        table = features(*self._views.scores(clauses, vectors), clauses)
+        ranked = _ranked(self._ranker, table)
+        chances = self._verdicts.probabilities(clauses, vectors, table, ranked)
+        found = []
+        for column, hypothesis in enumerate(self.hypotheses):
+            order = np.argsort(-ranked[:, column], kind="stable")
+            found.append(
+                Finding(
+                    hypothesis, LABELS[int(chances[column].argmax())], tuple(chances[column].tolist()),
+                    tuple(order.tolist()), tuple(ranked[order, column].tolist()),
+                )
+            )  # fmt: skip
+        return found
+
+    def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
+        """As a scorer of cite(): the chance that a clause is evidence, 0 where the whole does not support it."""
+        if sentence not in self.hypotheses:
+            raise InputError(
+                f"{sentence[:60]!r} is not in the checklist",
+                expected=f"one of its {len(self.hypotheses)} sentences",
+                fix="train a checklist with it, or take TermScorer",
+            )
+        finding = self.check([clause.text for clause in clauses])[self.hypotheses.index(sentence)]
+        found = np.zeros(len(clauses))
+        if finding.label == LABELS[1]:
+            found[list(finding.places)] = 1 / (1 + np.exp(-np.array(finding.scores)))
+        return found
+
+
+def _ranker(tables: Sequence[Float64], contracts: Sequence[Contract]) -> Any:
+    rows, target = [], []
+    for table, contract in zip(tables, contracts, strict=True):
+        for column in range(table.shape[1]):
+            places = _first(table, column)
+            rows.append(table[places, column])
+            target.append(contract.evidence[places, column] > 0)
+    made = need("xgboost", extra="explain").XGBClassifier(**TREES)
+    return made.fit(np.concatenate(rows), np.concatenate(target).astype(int))
+
+
+def _first(table: Float64, column: int) -> NDArray[np.int64]:
+    return np.argsort(-table[:, column, 0], kind="stable")[:NUM_RANKED]
+
+
+def _ranked(ranker: Any, table: Float64) -> Float64:
+    """(N, H) log-odds; those that were not ranked stand behind in their order."""
+    first = together(table[:, :, 1], table[:, :, 2])
+    found = -20 + 0.01 * first
+    for column in range(table.shape[1]):
+        places = _first(table, column)
+        chance = np.clip(ranker.predict_proba(table[places, column])[:, 1].astype(np.float64), 1e-6, 1 - 1e-6)
+        found[places, column] = np.log(chance / (1 - chance)) + FIRST * first[places, column]
+    return found
+
+
+def _check(contracts: Sequence[Contract], hypotheses: Sequence[str]) -> None:
+    wrong = [
+        place
+        for place, contract in enumerate(contracts)
+        if contract.evidence.shape != (len(contract.clauses), len(hypotheses))
+        or contract.labels.shape != (len(hypotheses),)
+        or not contract.clauses
+    ]
+    if wrong or len(contracts) < NUM_FOLDS:
+        raise InputError(
+            f"contract {wrong[0]} does not fit the list" if wrong else f"there are {len(contracts)} contracts",
+            expected=f"at least {NUM_FOLDS} contracts, each with evidence (N, {len(hypotheses)}) and labels",
+            fix="give a label and the clauses for each sentence of the list",
+        )

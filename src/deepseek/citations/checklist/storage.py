@@ -1,0 +1,250 @@
+"""A trained checklist as a folder, never a pickle: what is written is read back, and answers to the bit.
+
+    checklist.save("nda")
+    opened = Checklist.open("nda", FolderEmbedder("all-MiniLM"))
+
+    nda/checklist.json        {"format": 1, "files": {name: sha256}}, in the one way in which it is written
+        words.json            the sentences, the embedder's name, terms in the order of their columns
+        arrays.safetensors    float64: weights, and the vectors of the sentences, by which the embedder is known again
+        ranker.ubj, verdicts.ubj     xgboost's own form
+
+A changed byte of any file is refused (IntegrityError), a missing one (MissingError), one above its limit
+(TooLargeError), another format (InputError). Hashes say that nothing was changed since, not who wrote it: sign
+checklist.json, which names all the others, with bundle.sign_file. Weights of the embedder stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from deepseek.bundle.manifest import canonical, decode
+from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
+from deepseek.citations.checklist.evidence import NUM_FEATURES, Views
+from deepseek.citations.checklist.verdict import NUM_SCORES, NUM_SUMMED, Readers, Verdicts
+from deepseek.citations.retrieval.embedder import Embedder
+from deepseek.engines.tabular.ubjson import read_ubjson
+from deepseek.engines.tabular.xgboost_file import check_learner
+from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError, TooLargeError
+from deepseek.extras import need
+from deepseek.files import read_bounded
+
+FORMAT = 1
+LISTING, WORDS, ARRAYS, RANKER, VERDICTS = (
+    "checklist.json", "words.json", "arrays.safetensors", "ranker.ubj", "verdicts.ubj"
+)  # fmt: skip
+#: Bytes of each file. 111 contracts of contract-nli with 17 sentences make 6 MB of arrays, the others less than 1 MB.
+LIMITS = {LISTING: 2**14, WORDS: 2**27, ARRAYS: 2**30, RANKER: 2**27, VERDICTS: 2**27}
+#: Least cosine of a sentence's vectors then and now: machines and precisions differ by less, models by more.
+LEAST_COSINE = 0.99
+NUM_LABELS = 3
+_CHECK = "check the path"
+_AGAIN = "copy the folder again from where it was made, or train the checklist again"
+Reader = int | tuple[list[str], Mapping[str, Any]]
+Parts = tuple[tuple[str, ...], Views, Any, Verdicts]
+
+
+def save(
+    folder: Path, hypotheses: Sequence[str], embedder: Embedder, views: Views, ranker: Any, verdicts: Verdicts
+) -> Path:
+    """Write the folder, whole or not at all. InputError when something is there already."""
+    if not is_free(folder):
+        raise InputError(f"{folder} is there already", expected="a new folder", fix="give another name")
+    files = _files(hypotheses, embedder, views, ranker, verdicts)
+    for name, data in files.items():
+        if len(data) > LIMITS[name]:
+            raise TooLargeError(
+                f"{name} would have {len(data)} bytes",
+                expected=f"at most {LIMITS[name]}",
+                fix="train on fewer contracts",
+            )
+    listing = {"format": FORMAT, "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with alone(folder), unfinished(folder) as part:
+            for name, data in (files | {LISTING: canonical(listing)}).items():
+                (part / name).write_bytes(data)
+            put_in_place(part, folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror}",
+            expected="a folder in which files may be made",
+            fix="choose another place",
+        ) from error
+    return folder
+
+
+def _files(
+    hypotheses: Sequence[str], embedder: Embedder, views: Views, ranker: Any, verdicts: Verdicts
+) -> dict[str, bytes]:
+    terms, own = views.parts()
+    arrays: dict[str, NDArray[Any]] = {f"views.{name}": array for name, array in own.items()}
+    arrays["sentences"] = embedder.passages(list(hypotheses)).astype(np.float64)
+    readers: list[int | list[str]] = []
+    for place, part in enumerate(verdicts.readers.parts()):
+        readers.append(part if isinstance(part, int) else part[0])
+        if not isinstance(part, int):
+            arrays |= {f"reader{place}.{name}": np.asarray(array, np.float64) for name, array in part[1].items()}
+    words = {"hypotheses": list(hypotheses), "embedder": embedder.name, "views": terms, "readers": readers}
+    return {
+        WORDS: json.dumps(words).encode(),
+        ARRAYS: save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}),
+        RANKER: bytes(ranker.get_booster().save_raw("ubj")),
+        VERDICTS: bytes(verdicts.trees.get_booster().save_raw("ubj")),
+    }
+
+
+def open_parts(folder: Path, embedder: Embedder) -> Parts:
+    """What a Checklist is made of beside its embedder: sentences, views, ranker, verdicts."""
+    files = _read(folder)
+    try:
+        words = json.loads(files[WORDS])
+        arrays = load_arrays(files[ARRAYS])
+        if not all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("an array holds what is no finite float64")
+        hypotheses = tuple(str(each) for each in words["hypotheses"])
+        kept = arrays["sentences"]
+        if not _are_same(embedder.passages(list(hypotheses)), kept):
+            raise _other_embedder(folder, words["embedder"], embedder)
+        views = Views.of(words["views"], _of(arrays, "views"))
+        readers = [
+            given if isinstance(given, int) else (given, _of(arrays, f"reader{place}"))
+            for place, given in enumerate(words["readers"])
+        ]
+        _check_shapes(len(hypotheses), kept.shape[1], words["views"], readers, arrays)
+        ranker = _trees(files[RANKER], NUM_FEATURES)
+        verdicts = Verdicts(Readers.of(readers), _trees(files[VERDICTS], NUM_SUMMED))
+    except DeepseekError:
+        raise
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        SafetensorError,
+    ) as error:
+        raise IntegrityError(
+            f"{folder} is no checklist: {type(error).__name__}: {str(error)[:120]}",
+            expected="the files that Checklist.save wrote",
+            fix=_AGAIN,
+        ) from error
+    return hypotheses, views, ranker, verdicts
+
+
+def embedder_name(folder: Path) -> str:
+    """The name of the embedder that a saved checklist needs."""
+    try:
+        return str(json.loads(_read(folder)[WORDS])["embedder"])
+    except (LookupError, ValueError, TypeError) as error:
+        raise _changed(WORDS) from error
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    """The files, as checklist.json says that they are."""
+    if not folder.is_dir():
+        raise MissingError(f"there is no folder {folder}", expected="the folder that Checklist.save wrote", fix=_CHECK)
+    top = _bytes(folder, LISTING)
+    listing = decode(top, LISTING)
+    if listing.get("format") != FORMAT or isinstance(listing["format"], bool):
+        raise InputError(
+            f"{folder / LISTING} is of format {str(listing.get('format'))[:40]}",
+            expected=f"format {FORMAT}",
+            fix="open it with the version of deepseek that wrote it, or train the checklist again",
+        )
+    hashes = listing.get("files")
+    if top != canonical(listing) or not isinstance(hashes, dict) or set(hashes) != set(LIMITS) - {LISTING}:
+        raise _changed(LISTING)
+    files = {}
+    for name in hashes:
+        files[name] = _bytes(folder, name)
+        if hashlib.sha256(files[name]).hexdigest() != hashes[name]:
+            raise _changed(name)
+    return files
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise IntegrityError(f"{path} is no plain file", expected="a file that Checklist.save wrote", fix=_AGAIN)
+    return read_bounded(path, LIMITS[name], what="a file of a checklist", smaller=_AGAIN)
+
+
+def _of(arrays: Mapping[str, NDArray[Any]], owner: str) -> dict[str, NDArray[Any]]:
+    own = {name.partition(".")[2]: array for name, array in arrays.items() if name.partition(".")[0] == owner}
+    return own | {"classes": own["classes"].astype(np.int64)} if "classes" in own else own
+
+
+def _check_shapes(
+    num_sentences: int, size: int, terms: Sequence[str], readers: Sequence[Reader], arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    """ValueError for arrays that do not belong to these words. `size` is that of a vector."""
+    num = len(terms)
+    wanted: dict[str, tuple[int, ...]] = {
+        "views.idf": (num,), "views.weights": (num_sentences, 2 * num), "views.bias": (num_sentences,),
+        "views.meaning": (2 * size + 1, num_sentences), "sentences": (num_sentences, size),
+    }  # fmt: skip
+    for place, reader in enumerate(readers):
+        if isinstance(reader, int):
+            if reader not in range(NUM_LABELS):
+                raise ValueError(f"reader {place} says the label {reader}")
+            continue
+        num, classes = len(reader[0]), reader[1]["classes"].tolist()
+        if (
+            not 2 <= len(classes) <= NUM_LABELS
+            or not set(classes) <= set(range(NUM_LABELS))
+            or classes != sorted(set(classes))
+        ):
+            raise ValueError(f"reader {place} tells the labels {classes} apart")
+        rows = len(classes) if len(classes) > 2 else 1
+        wanted |= {
+            f"reader{place}.idf": (num,), f"reader{place}.coef": (rows, num + size + NUM_SCORES),
+            f"reader{place}.intercept": (rows,), f"reader{place}.classes": (len(classes),),
+        }  # fmt: skip
+    if len(readers) != num_sentences or {name: array.shape for name, array in arrays.items()} != wanted:
+        raise ValueError("its arrays do not fit its words")
+
+
+def _trees(data: bytes, num_features: int) -> Any:
+    """Checked before xgboost, which is C++, reads it."""
+    learner = read_ubjson(data)["learner"]
+    check_learner(learner)
+    if int(learner["learner_model_param"]["num_feature"]) != num_features:
+        raise ValueError("its trees read other columns")
+    made = need("xgboost", extra="explain").XGBClassifier(n_jobs=1)
+    made.load_model(bytearray(data))
+    return made
+
+
+def _are_same(found: NDArray[Any], kept: NDArray[Any]) -> bool:
+    """Whether an embedder gives the vectors (N, D) that it gave when the checklist was saved; its name may be another,
+    for it has the folder's."""
+    if found.shape != kept.shape or kept.ndim != 2:
+        return False
+    lengths, before = np.linalg.norm(found, axis=1), np.linalg.norm(kept, axis=1)
+    products = (found * kept).sum(axis=1)
+    return bool(
+        np.allclose(lengths, before, rtol=1 - LEAST_COSINE) and (products >= LEAST_COSINE * lengths * before).all()
+    )
+
+
+def _other_embedder(folder: Path, wanted: object, given: Embedder) -> InputError:
+    return InputError(
+        f"{folder} was trained with the embedder {str(wanted)[:80]}, and {given.name} gives other vectors",
+        expected="the embedder that it was trained with",
+        fix="give that one to Checklist.open, or train the checklist again",
+    )
+
+
+def _changed(name: str) -> IntegrityError:
+    return IntegrityError(f"{name} was cut or changed", expected="the bytes that Checklist.save wrote", fix=_AGAIN)

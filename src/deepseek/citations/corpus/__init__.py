@@ -1,0 +1,1 @@
+"""Law texts into clauses with ids that stay, drafts into sentences."""

@@ -1,0 +1,1 @@
+"""Citations as JSON with a schema and as a page to sign."""

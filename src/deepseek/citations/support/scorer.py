@@ -1,0 +1,90 @@
+"""Does a clause say what a sentence says? Any object with `name`, `threshold` and `scores` is a scorer.
+
+    scorer = TermScorer(index.bm25)
+    scorer.scores("利息不得预先从本金里扣除。", clauses)        # (N,), 0..1; a citation from scorer.threshold on
+
+TermScorer needs no model: the share of the sentence's terms that the quoted part of the clause has, each weighted by
+the square of its inverse document frequency; 0 where something speaks against it (contradictions.py). Its threshold
+was chosen
+on the validation sentences of benchmarks/citations.py. It errs by what it does not know: other words for the same
+thing, and conditions that a sentence leaves out. For a checklist of fixed sentences, train one: checklist.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from deepseek.citations.corpus.clause import Clause
+from deepseek.citations.corpus.numerals import LETTERS
+from deepseek.citations.retrieval.bm25 import Bm25, terms
+from deepseek.citations.support.contradictions import agrees
+from deepseek.citations.support.quote import quote_of, with_opening
+from deepseek.contracts import Float64
+
+#: A reference to a law or an article says nothing about what stands there.
+_REFERENCE = re.compile(
+    rf"(?:根据|依据|依照|按照)?(?:《[^》]{{1,60}}》)?第[{LETTERS}\d]+条(?:之[{LETTERS}]+)?(?:第[{LETTERS}\d]+款)?(?:的?规定)?[，,：:]?"
+    r"|(?:根据|依据|依照|按照)《[^》]{1,60}》(?:的?规定)?[，,：:]?"
+    r"|(?:Under|Pursuant to|According to)?\s*\b(?:Article|Section|Clause|§)\s?\d[\w.\-]*"
+    r"(?: of the [A-Z]\w*(?: [A-Z]\w*)*)?,?\s*"
+)
+
+
+class Scorer(Protocol):
+    """Judges pairs of one sentence and clauses."""
+
+    @property
+    def name(self) -> str:
+        """Stands in the report."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """The least score of a clause that supports a sentence."""
+        ...
+
+    def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
+        """(N,), 0..1: how surely each clause supports the sentence."""
+        ...
+
+
+class TermScorer:
+    """The scorer that cite() takes where none is given."""
+
+    name = "terms"
+    threshold = 0.65
+
+    def __init__(self, index: Bm25) -> None:
+        self._index = index
+
+    def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
+        said = bare(sentence)
+        asked = {term: self._index.weight(term) ** 2 for term in set(terms(said))}
+        total = sum(asked.values())
+        found = np.zeros(len(clauses))
+        for row, clause in enumerate(clauses if total else ()):
+            if self._share(asked, clause.text) < self.threshold * total:
+                continue  # less than all of it is no more
+            quoted = with_opening(clause.text, quote_of(said, clause.text))
+            covered = self._share(asked, quoted) / total
+            found[row] = covered if covered >= self.threshold and agrees(said, quoted) else 0.0
+        return found
+
+    @staticmethod
+    def _share(asked: Mapping[str, float], text: str) -> float:
+        given = set(terms(text))
+        return sum(weight for term, weight in asked.items() if term in given)
+
+
+def bare(sentence: str) -> str:
+    """The sentence without its references.
+
+    >>> bare("根据《民法典》第六百七十条第一款的规定，利息不得预先扣除。"), bare("Under Article 5, fees are due.")
+    ('利息不得预先扣除。', 'fees are due.')
+    """
+    rest = _REFERENCE.sub("", sentence)
+    return rest if any(letter.isalnum() for letter in rest) else sentence

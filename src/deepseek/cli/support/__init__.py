@@ -1,0 +1,1 @@
+"""What verbs share: options, opening models, progress, output."""

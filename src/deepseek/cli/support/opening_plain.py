@@ -1,0 +1,99 @@
+"""Opens a bundle of a model that reads no table, as `compress` writes them: a graph, or a text model.
+
+    open_plain(Path("small"), None).name
+
+Every byte is held to the manifest first. It computes in the engine in which it was judged, where that is there.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepseek.bundle import Manifest, open_bundle, verify_bundle
+from deepseek.bundle.manifest import PLAIN_TASKS
+from deepseek.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from deepseek.engines.onnx_file import OnnxFile
+    from deepseek.serve.models.graph import GraphFace
+    from deepseek.serve.models.text import TextFace
+
+RANGES = "int8.safetensors"  # beside the weights of a text model
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the bundle at `path` reads no table. Errors as those of open_bundle()."""
+    return open_bundle(path).manifest.task in PLAIN_TASKS
+
+
+def open_plain(path: Path, key: Path | None) -> TextFace | GraphFace:
+    """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given."""
+    check_whole(path, key)
+    return open_whole(path, key)
+
+
+def check_whole(path: Path, key: Path | None) -> None:
+    """Every byte is held to the manifest. IntegrityError names the first that is not what it says."""
+    open_bundle(path, key=key)  # what it raises says more of a folder that holds no bundle
+    problems = verify_bundle(path, key=key)
+    if problems:
+        raise IntegrityError(
+            f"{path} is not a whole bundle: {problems[0]}",
+            expected="the files as their maker wrote them",
+            fix="take an unharmed copy, or make it again",
+        )
+
+
+def open_whole(path: Path, key: Path | None) -> TextFace | GraphFace:
+    """A bundle whose bytes were checked."""
+    opened = open_bundle(path, key=key)
+    manifest = opened.manifest
+    found = _graph(path, manifest) if manifest.task == "tensors" else _text(path, manifest)
+    found.name = manifest.name
+    found.version = manifest.version
+    found.bundle_signature = opened.signature
+    found.card = replace(found.card, digest=manifest.digest, created=manifest.created)
+    return found
+
+
+def _graph(path: Path, manifest: Manifest) -> GraphFace:
+    from deepseek.cli.support.cache import ONNX_FILE, cache_folder
+    from deepseek.engines.onnx_file import open_file
+    from deepseek.engines.onnx_file.engine import INT8, kinds
+    from deepseek.serve.models.graph import GraphFace
+
+    file = open_file(path / ONNX_FILE, cache_folder() / "onnx")
+    _check_ends(manifest, file)
+    judged = [entry.kind for entry in manifest.engines]
+    if judged and judged[0] not in INT8 and judged[0] in kinds(file.signature, lossy=True):
+        file = replace(file, engines=((judged[0], 1),))
+    return GraphFace(file, manifest.name)
+
+
+def _check_ends(manifest: Manifest, file: OnnxFile) -> None:
+    """IntegrityError unless the graph has the inputs and outputs that bundle.json promises."""
+    for what, promised, found in (
+        ("inputs", manifest.inputs, file.signature.inputs), ("outputs", manifest.outputs, file.signature.outputs),
+    ):  # fmt: skip
+        stated, actual = ([(each.name, each.dtype) for each in ends] for ends in (promised, found))
+        if stated != actual:
+            raise IntegrityError(
+                f"bundle.json and model.onnx differ: the one has the {what} {stated}, the other {actual}",
+                expected="the same in both",
+                fix="take an unharmed copy, or make it again",
+            )
+
+
+def _text(path: Path, manifest: Manifest) -> TextFace:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from deepseek.engines.text import TextModel
+    from deepseek.serve.models.text import TextFace
+
+    kind = manifest.engines[0].kind if manifest.engines else "openvino-f32"
+    options: dict[str, object] = {"precision": kind.removeprefix("openvino-")}
+    if kind == "openvino-int8":
+        options["ranges"] = (path / RANGES).read_bytes()
+    return TextFace(TextModel.open(path), options)

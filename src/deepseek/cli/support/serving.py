@@ -1,0 +1,60 @@
+"""What the verbs that serve share: settings from options and environment, explainers, reason codes in words."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepseek.contracts import Attribution, Record
+    from deepseek.engines import FusedRuntime, Runtime
+    from deepseek.serve import Settings
+    from deepseek.serve.models.text import TextFace
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings from the environment and the options that are given; says what the server lacks before any work."""
+    from deepseek.extras import need
+
+    for module in ("httptools", "orjson", "prometheus_client"):
+        need(module, extra="serve")
+    from deepseek.serve import Settings
+
+    settings = Settings.read(os.environ, **given)
+    if settings.api_keys_file:
+        from deepseek.serve.core.keys import ApiKeys
+
+        ApiKeys.read(settings.api_keys_file)
+    if settings.tls_cert and settings.tls_key:
+        from deepseek.serve.core.tls import Tls
+
+        Tls.read(settings.tls_cert, settings.tls_key)
+    return settings
+
+
+def explainer_of(runtime: Runtime | FusedRuntime | TextFace) -> Any:
+    """The explainer of a runtime, made when it is first asked."""
+    from deepseek.engines import Runtime
+    from deepseek.explain import explainer_for
+    from deepseek.serve.models.text import TextFace
+
+    if isinstance(runtime, TextFace):
+        from deepseek.explain.media.texts import TextExplainer
+        from deepseek.explain.shapley.partition import SERVED
+
+        return TextExplainer(runtime.model, runtime.run, SERVED)
+    if not isinstance(runtime, Runtime):
+        from deepseek.explain.media.modalities import ModalityExplainer
+        from deepseek.explain.media.request_rows import PartsExplainer
+
+        return PartsExplainer(ModalityExplainer(runtime))
+
+    # The score of the engine that serves: then the residual covers the difference between engines too.
+    return explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
+
+
+def words_for(attribution: Attribution, record: Record, num_reasons: int, *, row: int, outcome: str) -> list[str]:
+    """Reason codes; the room that writes them is imported when they are first asked for."""
+    from deepseek.explain.tabular.reasons import reason_codes
+
+    return reason_codes(attribution, record, num_reasons, row=row, outcome=outcome)

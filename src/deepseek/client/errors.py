@@ -1,0 +1,63 @@
+"""An error body back to the error that the server raised, by its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from deepseek import http_errors as of_http
+from deepseek.errors import DeepseekError
+
+
+class UnreachableError(DeepseekError):
+    """No server answers at the address, or what answers is none of ours."""
+
+    exit_code = 3
+    status = 503
+    code = "unreachable"
+
+
+def error_of(status: int, body: bytes, url: str) -> DeepseekError:
+    """The error of an answer that is none.
+
+    >>> error = error_of(404, b'{"error": {"code": "not_found", "message": "there is no model"}}', "http://x")
+    >>> type(error).__name__, error.message
+    ('MissingError', 'there is no model')
+    """
+    try:
+        found = msgspec.json.decode(body)["error"]
+        fields = {name: str(found.get(name, "")) for name in ("code", "message", "expected", "fix")}
+    except (ValueError, TypeError, KeyError, AttributeError):  # another server's page, a proxy's
+        return UnreachableError(
+            f"{url} answers with status {status}, and not as this server does",
+            expected="a deepseek model server",
+            fix="check the address, and what stands between",
+        )
+    # To OpenAI's clients the message says all, since they show nothing else.
+    if fields["expected"]:
+        fields["message"] = fields["message"].partition(f" Expected: {fields['expected'].rstrip('.')}")[0]
+    kind = _BY_CODE.get(fields["code"], DeepseekError)
+    error = kind.__new__(kind)  # some have parameters of their own
+    DeepseekError.__init__(error, fields["message"], expected=fields["expected"], fix=fields["fix"])
+    error.status = status
+    return error
+
+
+def _kinds(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+def _by_code() -> Mapping[str, type[DeepseekError]]:
+    """The class of each code: the one that brought it, not one that inherits it."""
+    found: dict[str, Any] = {}
+    for kind in _kinds(DeepseekError):
+        if kind.__module__ in (DeepseekError.__module__, of_http.__name__):
+            found.setdefault(kind.code, kind)
+    return found
+
+
+_BY_CODE = _by_code()

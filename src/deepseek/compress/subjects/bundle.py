@@ -1,0 +1,192 @@
+"""A bundle that reads a table as a subject of compression: fewer trees, calibrated and decided anew.
+
+    subject = BundleSubject.open(Path("loans"), Path("validation.csv"))
+
+A quarter of the rows calibrates what was made smaller and sets its threshold again by the rule of the bundle; the
+others judge, by the metric that the bundle was made for. What comes out is a whole bundle, as `ship` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.bundle import EngineEntry, Manifest, now
+from deepseek.bundle.manifest import PLAIN_TASKS
+from deepseek.compress.subjects.evaluator import Judge, split_rows
+from deepseek.compress.subjects.subject import Plan, Variant, Way
+from deepseek.compress.subjects.tree_pruning import num_trees, thinned
+from deepseek.contracts import Engine, Float32, Float64, Task
+from deepseek.data import encode_target, read_table
+from deepseek.engines import Runtime, Source, autotune, check_parity, export_onnx, open_engine
+from deepseek.engines.checks.edges import missing_features
+from deepseek.errors import InputError, MissingError
+from deepseek.nn.model import Model, log_odds
+from deepseek.train.tabular.calibrate import fit_calibration
+from deepseek.train.tabular.decide import choose_threshold, conformal_half_width
+from deepseek.train.tabular.metrics import METRICS, default_metric
+
+SHARES = {"prune": (0.75, 0.5, 0.25)}
+#: What decides an answer, or is read to give it.
+_FILES = ("preprocess.json", "card.json", "example.json")
+
+
+class BundleSubject:
+    """See the module. The bundle's own engines compute on one thread."""
+
+    kind = "bundle"
+
+    def __init__(self, runtime: Runtime, features: Float32, target: NDArray[Any], data_digest: str, seed: int) -> None:
+        self.runtime, self.model, self.seed = runtime, runtime.model, seed
+        self.manifest = runtime.manifest
+        self.name, self.data_digest = self.manifest.name, data_digest
+        self.digest = f"{self.manifest.digest} {data_digest} {seed}"
+        self.task = cast("Task", self.manifest.task)
+        calibrating, judged = split_rows(len(features), seed)
+        self._held = features[calibrating], target[calibrating]
+        self._features, self._target = features[judged], target[judged]
+        asked = self.manifest.lineage.config.get("metric")
+        metric = asked if asked in METRICS[self.task] else default_metric(self.task, target)
+        info = METRICS[self.task][metric]
+        self.judge = Judge(metric, self._target, info.function, info.higher_is_better, seed)
+        files = [name for name in self.manifest.files if not name.startswith("evidence/") and name != "card.json"]
+        size = sum((runtime.bundle.path / name).stat().st_size for name in files)
+        self.given = Variant("given", runtime.bundle.path, size)
+
+    @classmethod
+    def open(cls, path: Path, data: Path, *, seed: int = 0) -> BundleSubject:
+        """InputError for a bundle that reads no table, MissingError for rows without the target."""
+        table = read_table(data)
+        runtime = Runtime.open(path)
+        manifest = runtime.manifest
+        if manifest.task in PLAIN_TASKS:
+            raise InputError(
+                f"{path} was compressed before", expected="a bundle that ship has made", fix="compress the original"
+            )
+        if manifest.target not in table.names:
+            raise MissingError(
+                f"the data has no column {manifest.target!r}, the target of the bundle",
+                expected=f"a column {manifest.target!r} with the true answers",
+                fix="add the true answers",
+            )
+        target = encode_target(table, manifest.target, manifest.labels)
+        features = runtime.prepare_table(table.drop([manifest.target])).features
+        return cls(runtime, features, target, table.digest(), seed)
+
+    def methods(self) -> tuple[str, ...]:
+        return ("prune",) if num_trees(self.model) > 1 else ()
+
+    def plans(self, methods: Sequence[str]) -> list[Plan]:
+        return [Plan((f"{method}-{round(100 * share)}",)) for method in methods for share in SHARES[method]]
+
+    def make(self, plan: Plan, folder: Path) -> Variant:
+        share = float(plan.steps[0].rpartition("-")[2]) / 100
+        before, model = num_trees(self.model), self._calibrated(thinned(self.model, share))
+        files = self._files(model)
+        for name, data in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        size = sum(
+            len(data) for name, data in files.items() if not name.startswith("evidence/") and name != "card.json"
+        )
+        return Variant(plan.name, folder, size, (f"{num_trees(model)} of {before} trees",))
+
+    def ways(self, variant: Variant) -> list[Way]:
+        source, kinds = self._source(variant)
+        found = []
+        for kind in dict.fromkeys(kinds):
+            engine = open_engine(kind, source)
+            found.append(Way(kind, True, _runner(engine), engine.close))
+        return found
+
+    def outputs(self, way: Way, num_rows: int | None = None) -> NDArray[Any]:
+        return np.asarray(way.run(self._features[:num_rows]), np.float64)
+
+    def rows(self, number: int, batch: int) -> Float32:
+        chosen = np.arange(number * batch, (number + 1) * batch) % len(self._features)
+        return np.ascontiguousarray(self._features[chosen])
+
+    def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
+        names = [str(path.relative_to(variant.folder)) for path in sorted(variant.folder.rglob("*")) if path.is_file()]
+        files = {name: (variant.folder / name).read_bytes() for name in names}
+        tuning = json.loads(files["evidence/parity.json"])["timings"]["entries"]
+        lineage = replace(
+            self.manifest.lineage, parent=self.manifest.digest, data=self.data_digest, seed=self.seed,
+            config={**self.manifest.lineage.config, "compress": variant.name},
+        )  # fmt: skip
+        decision = json.loads(files["decision.json"])
+        manifest = replace(
+            self.manifest, created=now(), lineage=lineage, files={}, digest="", threshold=decision["threshold"],
+            engines=tuple(EngineEntry(**entry) for entry in tuning),
+        )  # fmt: skip
+        return manifest, files
+
+    def close(self) -> None:
+        self.runtime.close()
+
+    def _calibrated(self, model: Model) -> Model:
+        """Chances that mean what they say again."""
+        if self.task == "regression":
+            return model
+        features, target = self._held
+        margin = model.score(features).margin.astype(np.float64)
+        z = log_odds(margin, model.floor) if model.scale == "probability" else margin
+        found = fit_calibration(z, target, np.ones(len(target)), seed=self.seed)
+        return replace(model, slope=found.slope, bias=found.bias)
+
+    def _files(self, model: Model) -> dict[str, bytes]:
+        features, _ = self._held
+        graph = export_onnx(model, features.shape[1])
+        missing = missing_features(self.runtime.preprocessor)
+        parity = check_parity(model, graph, features, missing=missing)
+        tuning = autotune(Source(lambda: model, lambda: graph, features.shape[1], 1), parity, features, budget_s=0.5)
+        kept = {name: self.runtime.bundle.read(name) for name in _FILES if self.runtime.bundle.has(name)}
+        return {
+            **model.to_files(), **kept, "model.onnx": graph, "decision.json": _json(self._decision(model)),
+            "evidence/parity.json": _json({**parity, "timings": tuning.to_dict()}),
+        }  # fmt: skip
+
+    def _decision(self, model: Model) -> dict[str, Any]:
+        """The bundle's rules, set again on the rows that calibrate."""
+        decision: dict[str, Any] = json.loads(self.runtime.bundle.read("decision.json"))
+        (features, target), config = self._held, self.manifest.lineage.config
+        output = model.score(features).output.astype(np.float64)
+        if self.task == "binary":
+            costs = decision.get("costs")
+            found = choose_threshold(
+                target, output[:, 1], np.ones(len(target)), max_fpr=config.get("max_fpr"),
+                min_recall=config.get("min_recall"), costs=None if costs is None else np.asarray(costs, np.float64),
+            )  # fmt: skip
+            decision |= {"threshold": found.value, "threshold_rule": found.to_dict()}
+        if decision.get("interval"):
+            level = decision["interval"]["level"]
+            half = conformal_half_width(target, output[:, 0], level)
+            decision["interval"] = {"level": level, "half_width": half, "num_rows": len(target)}
+        return decision
+
+    def _source(self, variant: Variant) -> tuple[Source, list[str]]:
+        if variant.name == "given":
+            bundle, model = self.runtime.bundle, self.model
+            kinds = [entry.kind for entry in self.manifest.engines]
+            return Source(lambda: model, lambda: bundle.read("model.onnx"), self._features.shape[1], 1), kinds
+        made = Model.from_files(lambda name: (variant.folder / name).read_bytes())
+        tuning = json.loads((variant.folder / "evidence/parity.json").read_bytes())["timings"]["entries"]
+        graph = (variant.folder / "model.onnx").read_bytes()
+        return Source(lambda: made, lambda: graph, self._features.shape[1], 1), [entry["kind"] for entry in tuning]
+
+
+def _runner(engine: Engine) -> Any:
+    def run(features: Float32) -> Float64:
+        return engine.score(features).output  # type: ignore[return-value]
+
+    return run
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=float) + "\n").encode()

@@ -1,0 +1,100 @@
+"""What a torch module of the user's may learn on, and the student that learns of it.
+
+    lesson = read_lesson(Path("train.npz"), values)
+    student = begun("net.py:small", module, example, seed=0)
+    taught(module, student, lesson, seed=0)         # a copy of the student that answers as the module does
+
+A student for a module is the user's to draw: nothing says which of its layers could be narrower.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from deepseek.compress.distilling.config import DistillConfig
+from deepseek.compress.distilling.training import Lesson as Fitting
+from deepseek.compress.distilling.training import checked_sizes, distill
+from deepseek.compress.subjects.onnx import TARGET, check_target, digest_of_arrays
+from deepseek.compress.subjects.user_module import load_module
+from deepseek.data.table.npz import read_npz
+from deepseek.errors import InputError
+from deepseek.train.loop.config import TrainConfig
+
+BATCH = 64
+#: A student begins with weights that know nothing: so many passes, and of few rows as many as make so many steps.
+EPOCHS, STEPS, RATE = 10, 2_000, 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Rows to train on. Where their answers are not known, the given module's own are learnt."""
+
+    inputs: torch.Tensor  # (N, ...)
+    target: torch.Tensor | None  # (N,) class numbers
+    digest: str
+
+    def batches(self, target: torch.Tensor | None, seed: int) -> DataLoader[Any]:
+        """In an order of their own each epoch; without a target the inputs alone."""
+        rows = TensorDataset(self.inputs, *(() if target is None else (target,)))
+        drawn = torch.Generator().manual_seed(seed)
+        return DataLoader(
+            rows, batch_size=BATCH, shuffle=True, generator=drawn, drop_last=len(rows) > BATCH,
+            collate_fn=None if target is not None else _alone,
+        )  # fmt: skip
+
+
+def _alone(rows: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:
+    return torch.stack([row[0] for row in rows])
+
+
+def read_lesson(path: Path, like: NDArray[Any]) -> Lesson:
+    """A .npz with rows such as `like` and, if they are known, their classes as "y"."""
+    arrays = read_npz(path, "train")
+    target = arrays.pop(TARGET, None)
+    (values,) = arrays.values() if len(arrays) == 1 else (None,)
+    if values is None or values.shape[1:] != like.shape[1:] or not len(values) or values.dtype.kind not in "biuf":
+        raise InputError(
+            f"{path} has {', '.join(f'{name} {list(one.shape)}' for name, one in arrays.items()) or 'no rows'}",
+            expected=f"one array of rows of the shape {list(like.shape[1:])}, as the data has",
+            fix="give rows to train on of the same kind as those to judge on",
+        )
+    if not np.isfinite(values).all():
+        raise InputError(f"{path} holds numbers that are not finite", expected="numbers", fix="drop those rows")
+    classes = check_target(target, len(values), path)
+    if classes is not None and classes.dtype.kind not in "iu":
+        raise InputError(f"{path}: {TARGET!r} is {classes.dtype}", expected="class numbers", fix="leave it out")
+    digest = digest_of_arrays({"x": values, **({} if classes is None else {TARGET: classes})})
+    target_of = None if classes is None else torch.from_numpy(classes.astype(np.int64))
+    return Lesson(torch.from_numpy(values.astype(np.float32)), target_of, digest)
+
+
+def begun(name: str, teacher: nn.Module, example: torch.Tensor, *, seed: int) -> nn.Module:
+    """The student that FILE.py:NAME builds. InputError for one that does not take `example` (N, ...), answers in
+    another shape than its teacher, or has more parameters."""
+    torch.manual_seed(seed)
+    student = load_module(name, "--student")
+    checked_sizes(teacher, student)
+    fitting = Fitting(teacher, student, DistillConfig(alpha=1.0))
+    fitting.check(example)
+    fitting.close()
+    return student.eval()
+
+
+def taught(teacher: nn.Module, student: nn.Module, lesson: Lesson, *, seed: int) -> nn.Module:
+    """A copy of the student that has learnt what the teacher answers to the lesson, and its labels."""
+    num_batches = max(1, len(lesson.inputs) // BATCH)
+    epochs = max(EPOCHS, math.ceil(STEPS / num_batches))
+    config = DistillConfig(alpha=1.0 if lesson.target is None else 0.9)
+    train = TrainConfig(epochs=epochs, lr=RATE, seed=seed)
+    batches = lesson.batches(lesson.target, seed)
+    return distill(teacher, copy.deepcopy(student), batches, config, train, progress=False).student

@@ -1,0 +1,336 @@
+"""A Hugging Face folder of a text model as a subject of compression.
+
+    subject = TextSubject.open(Path("./all-MiniLM"), Path("texts.csv"))     # columns text and, for classes, label
+
+Embeddings are held to the given model's own by cosine; classes to the labels, or to the given model's answers without
+any. A quarter of the texts shows the ranges of int8; the others judge. Each variant is a Hugging Face folder again:
+
+    fp8            8-bit floats with a scale per channel, computed in bfloat16 where the CPU can
+    int8-weights   whole numbers of 8 bits with a scale per channel, computed so, too
+    int8           the same file, its dense layers computed in int8 by the ranges in int8.safetensors
+    int8-but-K     the same, but for the K dense layers that lose most, which a scan finds; they are computed as above
+    distill        a student of a ninth of the parameters, where texts to train on are given (text_student.py), and
+    distill+int8-weights    the same in whole numbers of 8 bits
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
+from deepseek.bundle.manifest import PlainTask
+from deepseek.compress.distilling.config import NOBODY_KNOWS
+from deepseek.compress.distilling.vocabulary import check_taught
+from deepseek.compress.subjects.evaluator import Judge, split_rows
+from deepseek.compress.subjects.subject import Plan, Variant, Way
+from deepseek.compress.subjects.text_scan import worst_places
+from deepseek.compress.subjects.text_student import FIRST, TextPupil
+from deepseek.compress.subjects.text_student import PLANS as TAUGHT
+from deepseek.contracts import Arrays
+from deepseek.data import read_table
+from deepseek.engines.openvino import has_bf16
+from deepseek.engines.text import TextEngine, TextModel
+from deepseek.engines.text.serve.calibrate import calibrate
+from deepseek.engines.text.serve.engine import Precision
+from deepseek.engines.text.serve.quantize import Range, from_bytes, to_bytes
+from deepseek.engines.text.source.converted_folder import is_converted
+from deepseek.engines.text.source.tokens import TokenRow
+from deepseek.engines.text.source.weights import Weights
+from deepseek.engines.text.tuning.gate import read_texts
+from deepseek.errors import InputError
+from deepseek.extras import has
+
+Stored = Literal["e4m3fn", "int8"]
+TEXT, LABEL = "text", "label"
+RANGES = "int8.safetensors"
+BATCH = 32
+GIVEN = "given"
+#: Plan -> how weights are stored, and how many layers int8 leaves out; None: not computed in int8.
+PLANS: dict[str, tuple[Stored, int | None]] = {
+    "fp8": ("e4m3fn", None), "int8-weights": ("int8", None), "int8": ("int8", 0),
+    **{f"int8-but-{count}": ("int8", count) for count in (1, 2, 4, 8)},
+}  # fmt: skip
+METHODS = {method: tuple(name for name in PLANS if name.startswith(method)) for method in ("fp8", "int8")}
+#: Small, and added to every token: rounded to 8 bits they cost a fifth of the whole loss.
+_ADDED = ("position_embeddings.weight", "token_type_embeddings.weight")
+#: What no answer needs, by task.
+_UNUSED: Mapping[str, tuple[str, ...]] = {
+    "embedding": ("pooler.dense.weight", "pooler.dense.bias", "position_ids"),
+    "sequence-classification": ("position_ids",),
+}  # fmt: skip
+#: What lies in a folder and is not needed to answer.
+_NOT_NEEDED = (".md", ".txt", ".gitattributes", "data_config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    texts: list[str]
+    labels: list[str] | None
+    digest: str
+
+
+class TextSubject:
+    """See the module. Engines compute on one thread."""
+
+    kind = "text"
+
+    def __init__(self, model: TextModel, data: _Data, seed: int, train: _Data | None = None) -> None:
+        self.model, self.seed, self.name = model, seed, model.name
+        self.digest = f"{model.digest} {data.digest} {seed}" + (f" {train.digest}" if train else "")
+        self.data_digest = data.digest
+        calibrating, judged = split_rows(len(data.texts), seed)
+        self._calibrating = [data.texts[row] for row in calibrating]
+        self._texts = [data.texts[row] for row in judged]
+        self._pupil = None if train is None else _pupil(model, train, seed, held=data.texts)
+        #: Who reads the judged texts, by name: a student has a tokenizer of its own.
+        self._readers: dict[str, tuple[TextModel, list[TokenRow]]] = {GIVEN: (model, list(model.prepare(self._texts)))}
+        self._order = np.argsort([len(row) for row in self._readers[GIVEN][1]], kind="stable")
+        self.given = Variant(GIVEN, model.path, _size(model.path))
+        target = None if data.labels is None else class_numbers([data.labels[row] for row in judged], model.labels)
+        self.judge = self._judge(target)
+
+    @classmethod
+    def open(cls, path: Path, data: Path, *, seed: int = 0, train: Path | None = None) -> TextSubject:
+        """Errors as those of TextModel.open(); InputError for a model or texts that cannot be compressed or judged."""
+        model = TextModel.open(path)
+        if is_converted(path) or model.task == "token-classification":
+            what = "was converted" if is_converted(path) else "gives labels to tokens"
+            raise InputError(
+                f"{path} {what}, and such models are not compressed here",
+                expected="a folder of an encoder that embeds or classifies texts, as Hugging Face writes it",
+                fix="serve it with --lossy instead",
+            )
+        found = read_rows(data)
+        if model.task == "embedding" and found.labels is not None:
+            found = _Data(found.texts, None, found.digest)
+        return cls(model, found, seed, None if train is None else read_rows(train))
+
+    def methods(self) -> tuple[str, ...]:
+        return (*METHODS, FIRST) if self._pupil else tuple(METHODS)
+
+    def plans(self, methods: Sequence[str]) -> list[Plan]:
+        quick = [Plan((name,)) for method in methods if method in METHODS for name in METHODS[method]]
+        taught = [Plan(steps) for steps in TAUGHT if FIRST in methods and (len(steps) == 1 or "int8" in methods)]
+        return quick + taught
+
+    def make(self, plan: Plan, folder: Path) -> Variant:
+        source, notes = self.model.path, cast("tuple[str, ...]", ())
+        if plan.steps[0] == FIRST:
+            assert self._pupil is not None  # noqa: S101 - else there is no such plan
+            source, notes = self._pupil.folder(), (self._pupil.note(),)
+            if len(plan.steps) == 1:
+                shutil.copytree(source, folder, dirs_exist_ok=True)
+                return Variant(plan.name, folder, _size(folder), notes)
+        return self._packed(plan, source, folder, notes)
+
+    def _packed(self, plan: Plan, source: Path, folder: Path, notes: tuple[str, ...]) -> Variant:
+        from deepseek.compress.quantize import pack
+
+        stored, num_exact = PLANS[plan.steps[-1]]
+        added, unused = (_named(source, ends) for ends in (_ADDED, _UNUSED[self.model.task]))
+        pack(source, folder, dtype=stored, keep=added, drop=unused)
+        if num_exact is not None:
+            ranges = self._ranges
+            left_out = self._worst[:num_exact] if num_exact else []
+            (folder / RANGES).write_bytes(to_bytes({key: one for key, one in ranges.items() if key not in left_out}))
+            notes = (f"not in int8: {', '.join(left_out) or 'none'} of {len(ranges)} dense layers",)
+        return Variant(plan.name, folder, _size(folder), notes)
+
+    def ways(self, variant: Variant) -> list[Way]:
+        if variant.name == GIVEN:
+            eager = [_torch_way(self.model)] if has("torch") and has("transformers") else []
+            return [self._way("openvino-f32", variant.folder, "f32"), *eager]
+        first, _, last = variant.name.rpartition("+")
+        reader = FIRST if FIRST in (first, last) else GIVEN
+        if reader == FIRST:
+            model = TextModel.open(variant.folder)
+            self._readers[FIRST] = model, list(model.prepare(self._texts))
+        if last != FIRST and PLANS[last][1] is not None:
+            return [self._way("openvino-int8", variant.folder, "int8")]
+        if last != FIRST and has_bf16(extra="text"):
+            return [self._way("openvino-bf16", variant.folder, "bf16", reader)]
+        return [self._way("openvino-f32", variant.folder, "f32", reader)]
+
+    def outputs(self, way: Way, num_rows: int | None = None) -> NDArray[Any]:
+        size = len(self._texts) if num_rows is None else num_rows
+        chosen = [row for row in self._order if row < size]
+        parts = [way.run(self._batch(chosen[start : start + BATCH])) for start in range(0, size, BATCH)]
+        found: NDArray[Any] = np.concatenate([next(iter(part.values())) for part in parts])
+        return found[np.argsort(chosen)]
+
+    def rows(self, number: int, batch: int) -> dict[str, Arrays]:
+        """Neighbours in length, as a server's batches are."""
+        start = (number * batch * 7) % max(1, len(self._order) - batch + 1)
+        return self._batch(self._order[start : start + batch].tolist())
+
+    def _batch(self, chosen: Sequence[int]) -> dict[str, Arrays]:
+        """The judged texts of these numbers as each reader's arrays."""
+        return {name: model.join([rows[row] for row in chosen]) for name, (model, rows) in self._readers.items()}
+
+    def close(self) -> None:
+        if self._pupil:
+            self._pupil.close()
+
+    def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
+        size = self.model.size
+        output = Output("embedding", "float32", (size,)) if self.model.task == "embedding" else Output("label", "str")
+        paths = [path for path in sorted(variant.folder.rglob("*")) if path.is_file() and _is_needed(path)]
+        files = {path.relative_to(variant.folder).as_posix(): path.read_bytes() for path in paths}
+        manifest = Manifest(
+            name=_plain_name(self.name), version="1", created=now(), task=cast("PlainTask", self.model.task),
+            target=output.name, inputs=(Input(TEXT, "text", "str"),), outputs=(output,), labels=self.model.labels,
+            engines=(EngineEntry(engine, "model.safetensors", 0.0, len(self._texts)),),
+            lineage=Lineage(
+                parent=self.model.digest, data=self.data_digest, seed=self.seed, config={"compress": variant.name}
+            ),
+        )  # fmt: skip
+        return manifest, files
+
+    @cached_property
+    def _ranges(self) -> dict[str, Range]:
+        return calibrate(self.model.path, self._calibrating)
+
+    @cached_property
+    def _worst(self) -> list[str]:
+        return worst_places(self.model, self._ranges, self._calibrating)
+
+    def _way(self, engine: str, folder: Path, precision: Precision, reader: str = GIVEN) -> Way:
+        ranges = from_bytes((folder / RANGES).read_bytes()) if precision == "int8" else None
+        opened = TextEngine.open(folder, precision=precision, ranges=ranges)
+        return Way(engine, precision == "f32", lambda inputs: opened.run(inputs[reader]), opened.close)
+
+    def _judge(self, target: NDArray[np.int64] | None) -> Judge:
+        if target is not None:
+            return Judge.labels(target, self.seed)
+        way = self._way("openvino-f32", self.model.path, "f32")
+        given = self.outputs(way)
+        way.close()
+        return Judge.fidelity(given, are_classes=self.model.task != "embedding", seed=self.seed)
+
+
+def read_rows(path: Path) -> _Data:
+    """Texts and their labels: a table with the columns text and, where known, label; or a text on each line of a .txt.
+
+    InputError for a table without texts.
+    """
+    if path.suffix == ".txt":
+        texts = read_texts(path)
+        return _Data(texts, None, _digest(texts))
+    table = read_table(path)
+    if TEXT not in table.names:
+        raise InputError(
+            f"{path} has no column {TEXT!r}",
+            expected=f"a column {TEXT!r} and, where the answers are known, {LABEL!r}",
+            fix="rename the columns",
+        )
+    texts = [value if isinstance(value, str) else "" for value in table.column(TEXT).tolist()]
+    empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
+    if empty is not None:
+        raise InputError(f"{path}: row {empty} has no text", expected="a text in each row", fix="drop that row")
+    labels = None
+    if LABEL in table.names:
+        labels = [_word(value) for value in table.column(LABEL).tolist()]
+    return _Data(texts, labels, table.digest())
+
+
+def _pupil(model: TextModel, train: _Data, seed: int, *, held: Sequence[str]) -> TextPupil:
+    """Texts that judge teach nothing. InputError for a model that has no students, and labels of other models."""
+    check_taught(model)
+    judged = set(held)
+    free = [row for row, text in enumerate(train.texts) if text not in judged]
+    if not free:
+        raise InputError(
+            "every text to train on is one to judge on, too",
+            expected="other texts; their labels may be missing", fix="give --train a file of its own",
+        )  # fmt: skip
+    texts = [train.texts[row] for row in free]
+    if train.labels is None:
+        return TextPupil(model, texts, None, seed)
+    known = [row for row in free if train.labels[row]]
+    numbers = dict(zip(known, class_numbers([train.labels[row] for row in known], model.labels).tolist(), strict=True))
+    return TextPupil(model, texts, [numbers.get(row, NOBODY_KNOWS) for row in free], seed)
+
+
+def class_numbers(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Labels by name, or by number where no name fits. InputError for one that the model does not have.
+
+    >>> class_numbers(["no", "yes"], ["no", "yes"]).tolist(), class_numbers(["1", "0"], ["no", "yes"]).tolist()
+    ([0, 1], [1, 0])
+    """
+    place = {name: number for number, name in enumerate(known)}
+    if not set(labels) <= set(place) and all(label.isdigit() for label in labels):
+        place = {str(number): number for number in range(len(known))}
+    unknown = next((label for label in labels if label not in place), None)
+    if unknown is not None:
+        raise InputError(
+            f"the label {unknown[:60]!r} is none of the model's",
+            expected=", ".join(known[:20]),
+            fix="give labels by the names in its config.json (id2label), or by their numbers",
+        )
+    return np.array([place[label] for label in labels], np.int64)
+
+
+def _torch_way(model: TextModel) -> Way:
+    """The folder as transformers runs it: what users hold us against. Never with code of the folder."""
+    import torch
+    import transformers
+
+    kind = "AutoModel" if model.task == "embedding" else "AutoModelForSequenceClassification"
+    # BERT's pooler, which no embedding reads, may be missing from the file: transformers would make one up
+    loaded = getattr(transformers, kind).from_pretrained(
+        model.path, trust_remote_code=False, local_files_only=True, use_safetensors=True
+    )
+    loaded.eval()
+
+    @torch.inference_mode()
+    def run(inputs: Mapping[str, Arrays]) -> Arrays:
+        ids, mask = (torch.from_numpy(inputs[GIVEN][name]) for name in ("input_ids", "attention_mask"))
+        found = loaded(input_ids=ids, attention_mask=mask)
+        if model.task != "embedding":
+            return {"logits": found.logits.numpy()}
+        weight = mask.unsqueeze(-1).float()
+        pooled = (found.last_hidden_state * weight).sum(1) / weight.sum(1)
+        return {"embedding": torch.nn.functional.normalize(pooled, dim=1).numpy()}
+
+    return Way("torch", True, run, lambda: None)
+
+
+def _named(folder: Path, ends: Sequence[str]) -> list[str]:
+    """Tensors of the folder whose name ends so."""
+    return [name for name in Weights.open(folder).names if name.endswith(tuple(ends))]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and _is_needed(path))
+
+
+def _is_needed(path: Path) -> bool:
+    return not path.name.endswith(_NOT_NEEDED) and not path.name.startswith(".")
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _word(value: Any) -> str:
+    """ "" where nothing stands."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN alone is not itself
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _plain_name(name: str) -> str:
+    try:
+        check_name(name)
+    except InputError:
+        return "text"
+    return name

@@ -1,0 +1,36 @@
+"""Which dense layers of a text model lose most in int8: each is left out alone, and what that gains is measured.
+
+worst_places(model, ranges, texts)        # ["layer5.down", "layer4.down", ...], the worst first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from deepseek.contracts import Float64
+from deepseek.engines.text import TextEngine, TextModel
+from deepseek.engines.text.serve.quantize import Range
+
+MAX_TEXTS = 64
+BATCH = 32
+
+
+def worst_places(model: TextModel, ranges: Mapping[str, Range], texts: Sequence[str]) -> list[str]:
+    """Places by how much nearer the exact answers all the others bring the model, the largest first."""
+    rows = sorted(model.prepare(list(texts[:MAX_TEXTS])), key=len)
+    batches = [model.join(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
+
+    def answers(kept: Mapping[str, Range] | None) -> Float64:
+        engine = TextEngine.open(model.path, precision="f32" if kept is None else "int8", ranges=kept)
+        found = [next(iter(engine.run(batch).values())) for batch in batches]
+        engine.close()
+        return np.concatenate([part.reshape(len(part), -1) for part in found]).astype(np.float64)
+
+    exact = answers(None)
+    errors = {
+        place: float(np.linalg.norm(answers({key: one for key, one in ranges.items() if key != place}) - exact))
+        for place in ranges
+    }
+    return sorted(errors, key=lambda place: errors[place])

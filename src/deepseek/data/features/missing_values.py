@@ -1,0 +1,92 @@
+"""Numbers whose gaps the model itself knows how to take: trees of xgboost that send a missing value left or right.
+
+A missing value becomes the least float32, which goes left at every split, or the largest, which goes right. A column in
+which trees do both has two features, equal but for the gaps, and each split reads the one that goes its way. So a table
+of trees needs no third branch, and any engine runs it.
+
+No column of a training table is of this kind: it comes with a finished model (engines/tabular/xgboost_file.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from deepseek.contracts import Float32
+from deepseek.data.features.modality import Cells, Coder, Marks, Part, Profile, What
+from deepseek.data.table.values import LARGEST, Values, number_of, numbers
+from deepseek.errors import InputError
+
+
+@dataclass(frozen=True)
+class GapCoder:
+    """A missing number goes left where `low`, right where `high`; one feature each. One beyond float32 counts as
+    missing, and is flagged."""
+
+    low: bool
+    high: bool
+    usual: float = 0.0  # for the example
+
+    dtype: ClassVar[str] = "float64"
+    expected: ClassVar[str] = "a number, or null where it is missing"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        low = (Part("", "numeric"),) if self.low else ()
+        high = (Part(" (missing last)" if self.low else "", "numeric"),) if self.high else ()
+        return low + high
+
+    @property
+    def _gaps(self) -> Cells:
+        return ((-LARGEST,) if self.low else ()) + ((LARGEST,) if self.high else ())
+
+    def encode(self, values: Values, out: Float32) -> Marks:
+        given = numbers(values)
+        gone = ~(np.abs(given) <= LARGEST)
+        for place, gap in enumerate(self._gaps):
+            out[:, place] = np.where(gone, gap, given) + 0.0
+        flagged = gone & ~np.isnan(given)
+        return Marks(imputed=np.flatnonzero(flagged).tolist() if flagged.any() else ())
+
+    def quick(self) -> Callable[[Any], Cells | None]:
+        gaps = self._gaps
+        width = len(gaps)
+
+        def number(value: Any) -> Cells | None:
+            if value is None:
+                return gaps
+            if (type(value) is not float and type(value) is not int) or not -LARGEST <= value <= LARGEST:
+                return None
+            return (value + 0.0,) * width
+
+        return number
+
+    def careful(self, value: Any) -> tuple[Cells, What | None]:
+        given = number_of(value)
+        if abs(given) <= LARGEST:
+            return (given + 0.0,) * len(self._gaps), None
+        return self._gaps, None if np.isnan(given) else "imputed"
+
+    def example(self) -> Any:
+        return self.usual
+
+
+class Gaps:
+    """number_with_gaps."""
+
+    name: ClassVar[str] = "gaps"
+    kinds: ClassVar[tuple[str, ...]] = ("number_with_gaps",)
+    coder: ClassVar[type] = GapCoder
+
+    def claims(self, profile: Profile) -> str | None:
+        return None
+
+    def fit(self, profile: Profile, kind: str) -> Coder:
+        raise InputError(
+            f"column {profile.name!r} cannot be fitted as {kind}: a finished model brings such columns",
+            expected="numeric",
+            fix=f"give {profile.name!r} the kind numeric",
+        )

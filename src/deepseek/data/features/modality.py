@@ -1,0 +1,133 @@
+"""The seam between a column's kind and its features. A modality knows one family of kinds; a coder is what it fitted.
+
+    find_kinds: each modality in turn may claim a column  -> its kind
+    fit:        modality.fit(values, kind)                -> a coder, which is data and not code
+    use:        coder.encode(column, out)  or, for one row, coder.quick / coder.careful: bit for bit the same numbers
+
+Text, image or audio columns join as one more modality (registry.py); nothing else in this room has to know them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float32
+from deepseek.data.table.table import Table, Type
+from deepseek.data.table.values import Values, texts
+
+FeatureKind = Literal["numeric", "code", "onehot", "missing", "datetime"]
+Cells = tuple[float, ...]  # the features of one value
+What = Literal["imputed", "unseen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One feature of a column. `label` tells it from the column's others."""
+
+    label: str
+    kind: FeatureKind
+    num_levels: int = 0  # of a code: 1 + its largest value
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Rows whose value was replaced."""
+
+    imputed: Sequence[int] = ()
+    unseen: Sequence[int] = ()
+
+
+class Coder(Protocol):
+    """A fitted column: a frozen dataclass of JSON values, whose fields are its whole state."""
+
+    dtype: ClassVar[str]  # what a request sends: "float64", "bool", "str", "datetime64[ms]"
+    expected: ClassVar[str]  # in words, for the error of a value that does not fit
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its f features."""
+        ...
+
+    def encode(self, values: Values, out: Float32) -> Marks:
+        """Write the features of N values into out (N, f). BadValueError for a value that does not fit."""
+        ...
+
+    def quick(self) -> Callable[[Any], Cells | None]:
+        """A function for the usual values of one row; None sends a value to careful()."""
+        ...
+
+    def careful(self, value: Any) -> tuple[Cells, What | None]:
+        """The features of any one value. ValueError, TypeError or OverflowError when it does not fit."""
+        ...
+
+    def example(self) -> Any:
+        """A typical value as JSON would hold it."""
+        ...
+
+
+class Modality(Protocol):
+    """A family of column kinds."""
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]  # those that it codes
+    coder: ClassVar[type]  # of its coders, which bundle.fields.parse can build from JSON
+
+    def claims(self, profile: Profile) -> str | None:
+        """The kind of a column that this modality wants, or None."""
+        ...
+
+    def fit(self, profile: Profile, kind: str) -> Coder:
+        """A coder for a training column. BadValueError when a value is not of the kind."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A training column and what is often asked of it."""
+
+    name: str
+    type: Type
+    values: NDArray[Any]  # (N,)
+    missing: NDArray[np.bool_]  # (N,)
+
+    @classmethod
+    def of(cls, table: Table, name: str) -> Profile:
+        values = table.column(name)
+        return cls(name, table.types[name], values, table.missing(name))
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def there(self) -> NDArray[Any]:
+        """The values that are not missing."""
+        return self.values[~self.missing]
+
+    @cached_property
+    def counts(self) -> dict[Any, int]:
+        """Rows of each value, the most frequent first, ties in the values' order."""
+        if self.values.dtype == object:
+            return dict(sorted(Counter(self.there.tolist()).items(), key=lambda item: (-item[1], item[0])))
+        distinct, counts = np.unique(self.there, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return dict(zip(distinct[order].tolist(), counts[order].tolist(), strict=True))
+
+    def level_counts(self) -> dict[str, int]:
+        """Rows of each value by its name as a level, the most frequent first, ties by name."""
+        found: Counter[str] = Counter()
+        distinct, counts = list(self.counts), self.counts.values()
+        if self.values.dtype.kind == "M":
+            distinct = list(np.array(distinct, "datetime64[ms]"))
+        if self.type == "boolean":
+            distinct = [bool(value) for value in distinct]
+        for level, count in zip(texts(distinct), counts, strict=True):
+            found[level or ""] += count
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,218 @@
+"""From typed columns to features: fitted once on training rows, stored as JSON, the same for training and serving.
+
+    kinds = find_kinds(table, target="default")
+    preprocessor = fit_preprocessor(table.take(train), kinds, target="default")
+    preprocessor.table(table).features       # (N, F) float32, finite
+    preprocessor.rows([{"age": 31, ...}])    # the same numbers, bit for bit, from records
+
+Rows are counted from 0 in errors and flags, as in the row_id of an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from deepseek.bundle.fields import parse
+from deepseek.contracts import Batch, Record
+from deepseek.data.features.modality import Coder, FeatureKind, Modality, Profile
+from deepseek.data.features.registry import coded_by, modality
+from deepseek.data.features.rows import RowEncoder
+from deepseek.data.table.table import Table, unknown_column
+from deepseek.data.table.values import BadValueError, Values
+from deepseek.errors import InputError, IntegrityError, TooLargeError
+
+VERSION = 1
+MAX_FEATURES = 20_000
+_WHY = {
+    "identifier": "names each row, which says nothing of a new one",
+    "constant": "has the same value in every row",
+    "text": "is free text, which this model does not read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A raw column that the model reads."""
+
+    name: str
+    kind: str
+    modality: str
+    coder: Coder
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number that the model sees."""
+
+    name: str
+    column: str
+    kind: FeatureKind
+    num_levels: int = 0  # of a code, 0 (missing, unseen or rare) counted
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Fitted columns. `ignored` are names that training had and the model does not read: accepted, and passed over."""
+
+    columns: tuple[Column, ...]
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # which columns were left out, and why
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """The F features in their order."""
+        taken: set[str] = set()
+        found: list[Feature] = []
+        for column in self.columns:
+            for part in column.coder.parts:
+                name = _unused(column.name + part.label, taken)
+                found.append(Feature(name, column.name, part.kind, part.num_levels))
+        return tuple(found)
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    def owners(self) -> tuple[str, ...]:
+        """The raw column of each feature (F,)."""
+        return tuple(feature.column for feature in self.features)
+
+    def table(self, table: Table, first_row: int = 0) -> Batch:
+        """Features (N, F) of a table's rows. InputError names a column that is missing or unknown, or the value that
+        does not fit, by its row: `first_row` is the number of the table's first."""
+        for column in self.columns:
+            if column.name not in table.columns:
+                raise unknown_column(column.name, table.names, where="the data", fix=f"add {column.name!r} to the data")
+        known = {column.name for column in self.columns} | set(self.ignored)
+        for name in table.names:
+            if name not in known:
+                raise unknown_column(
+                    name, self._encoder.names, where="the model", fix="leave it out of the data, or rename it"
+                )
+        columns = [_values(table, column) for column in self.columns]
+        return self._encoder.encode_columns(columns, table.num_rows, first_row)
+
+    def rows(self, records: Sequence[Record]) -> Batch:
+        """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""
+        return self._encoder.encode(records)
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """One entry for each raw column, for a manifest."""
+        return [
+            {"name": column.name, "modality": column.kind, "dtype": column.coder.dtype, "shape": (), "required": True}
+            for column in self.columns
+        ]
+
+    def example(self) -> dict[str, Any]:
+        """A typical record: medians and the most frequent levels, never a real row."""
+        return {column.name: column.coder.example() for column in self.columns}
+
+    def to_bytes(self) -> bytes:
+        """JSON, equal for equal fits."""
+        columns = [
+            {"name": c.name, "kind": c.kind, "modality": c.modality, "coder": asdict(c.coder)}  # type: ignore[call-overload]
+            for c in self.columns
+        ]
+        top = {"version": VERSION, "columns": columns, "ignored": list(self.ignored), "notes": list(self.notes)}
+        return (json.dumps(top, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Preprocessor:
+        """The inverse of to_bytes(). IntegrityError when the bytes are not that, InputError for a newer version."""
+        try:
+            top = json.loads(data)
+            if top["version"] != VERSION:
+                raise InputError(
+                    f"the preprocessing is of version {top['version']}",
+                    expected=str(VERSION),
+                    fix="update the clone of this project",
+                )
+            columns = tuple(_column(item) for item in top["columns"])
+            return cls(columns, tuple(map(str, top["ignored"])), tuple(map(str, top["notes"])))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise IntegrityError(
+                f"the preprocessing cannot be read: {error!r}",
+                expected="preprocess.json as ship wrote it",
+                fix="make the bundle again",
+            ) from error
+
+    @cached_property
+    def _encoder(self) -> RowEncoder:
+        return RowEncoder({column.name: column.coder for column in self.columns}, self.ignored)
+
+
+def fit_preprocessor(
+    table: Table, kinds: Mapping[str, str], *, target: str, drop: Collection[str] = ()
+) -> Preprocessor:
+    """Fit on training rows. Identifiers, constants and free text are left out with a note; the columns of `drop` and
+    those without a kind are left out as asked.
+
+    InputError when a value is not of its column's kind or no column is left, TooLargeError above MAX_FEATURES.
+    """
+    for name in drop:
+        table.column(name)
+    used: list[Column] = []
+    notes: list[str] = []
+    for name in table.names:
+        if name == target or name in drop or name not in kinds:
+            continue
+        kind = kinds[name]
+        coding = coded_by(kind)
+        if coding is None:
+            why = _WHY.get(kind, f"is of the kind {kind!r}")
+            notes.append(f"column {name!r} was left out: it {why}; to use it, say which kind it is")
+        else:
+            used.append(_fit(Profile.of(table, name), kind, coding))
+    if not any(column.coder.parts for column in used):
+        raise InputError(
+            "no column is left to learn from",
+            expected="at least one column besides the target",
+            fix="; ".join([*notes, "bring a column of numbers, categories or dates"]),
+        )
+    num_features = sum(len(column.coder.parts) for column in used)
+    if num_features > MAX_FEATURES:
+        raise TooLargeError(
+            f"{len(used)} columns make {num_features} features",
+            expected=f"at most {MAX_FEATURES}",
+            fix="drop columns, or join the rare levels of the categories",
+        )
+    read = {column.name for column in used}
+    ignored = tuple(name for name in table.names if name not in read)
+    return Preprocessor(tuple(used), ignored, tuple(notes))
+
+
+def _fit(profile: Profile, kind: str, coding: Modality) -> Column:
+    try:
+        return Column(profile.name, kind, coding.name, coding.fit(profile, kind))
+    except BadValueError as error:
+        expected = coding.coder.expected  # type: ignore[attr-defined]
+        raise InputError(
+            f"column {profile.name!r}, row {error.row}: {repr(error.value)[:80]} is not {kind}",
+            expected=expected,
+            fix=f"mend the value, or give {profile.name!r} another kind",
+        ) from error
+
+
+def _column(item: Any) -> Column:
+    name, coding = str(item["name"]), modality(str(item["modality"]))
+    return Column(name, str(item["kind"]), coding.name, parse(coding.coder, item["coder"], f"column {name!r}"))
+
+
+def _values(table: Table, column: Column) -> Values:
+    """A column's values; true and false as such where they are the levels of a category."""
+    values = table.column(column.name)
+    if table.types[column.name] == "boolean" and column.coder.dtype == "str":
+        return [None if value != value else bool(value) for value in values.tolist()]  # noqa: PLR0124 - NaN
+    return values
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """`name`, or with marks behind it where a column is called that already."""
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name

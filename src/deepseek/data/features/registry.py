@@ -1,0 +1,39 @@
+"""The modalities: ours, in the order in which a column is offered to them, then those of other packages.
+
+>>> [modality.name for modality in modalities()][:4]
+['datetime', 'boolean', 'number', 'category']
+>>> coded_by("category").name, coded_by("identifier")
+('category', None)
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from deepseek.data.features.booleans import Booleans
+from deepseek.data.features.categories import Categories
+from deepseek.data.features.datetimes import Datetimes
+from deepseek.data.features.missing_values import Gaps
+from deepseek.data.features.modality import Modality
+from deepseek.data.features.numerics import Numerics
+from deepseek.plugins import find, names
+
+MODALITIES: dict[str, Modality] = {
+    each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories(), Gaps())
+}
+
+
+def modalities() -> tuple[Modality, ...]:
+    """Every modality, ours first. Another package adds an object to the group "deepseek.modalities" (plugins.py)."""
+    return tuple(modality(name) for name in names("modalities"))
+
+
+def modality(name: str) -> Modality:
+    """The modality of that name. MissingError when no installed package brings it."""
+    found: Modality | None = MODALITIES.get(name)  # first, for a server should not have to look for packages
+    return found if found is not None else cast("Modality", find("modalities", name))
+
+
+def coded_by(kind: str) -> Modality | None:
+    """The modality that codes columns of a kind; None for a kind that is left out (identifier, constant, text)."""
+    return next((modality for modality in modalities() if kind in modality.kinds), None)

@@ -1,0 +1,374 @@
+"""DICOM -> a Scan: PS3.3 C.7.6.2 (places and spacing), C.7.6.16 (many frames in a file), C.11.1 (rescaling).
+
+    headers -> one entry a slice -> one series, one size, one orientation -> sorted along the normal -> even steps
+
+pydicom's own messages and warnings hold values of tags, and so may name a patient: none of them is passed on.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import struct
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Float32
+from deepseek.data.media.scan_volume import AS_STORED, Axes, Scan, turns
+from deepseek.data.media.source import BrokenError, Source, check_size
+from deepseek.errors import TooLargeError
+from deepseek.extras import need
+
+#: What pydicom and its decoders raise on bytes that are not what they should be.
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
+    RuntimeError, StopIteration, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+DIRECTORY = b"1.2.840.10008.1.3.10"  # a DICOMDIR, which lists the files beside it
+EVEN = 0.25  # a step between slices may differ by this share from the usual one
+_reading: ContextVar[bool] = ContextVar("_reading", default=False)
+SAME = 1e-3  # unit vectors that differ by less are one direction
+
+
+@dataclass(frozen=True)
+class _Slice:
+    file: int  # of source.files
+    frame: int
+    name: str
+    rows: int
+    columns: int
+    place: tuple[float, ...] | None  # mm: x, y, z of its first pixel's centre
+    directions: tuple[float, ...] | None  # unit vectors: along a row, then down a column
+    spacing: tuple[float, ...] | None  # mm: between rows, between columns
+    rescale: tuple[float, float] | None  # slope, intercept
+
+
+def open_dicom(source: Source) -> Scan:
+    """BrokenError for anything that is not one series with evenly spaced slices of one size."""
+    need("pydicom", extra="media")
+    heads = _heads(source)
+    slices: list[_Slice] = []
+    for file, head in heads:
+        with _quiet(_called(source, source.files[file][0])):
+            slices += _slices(source, file, head)
+    with _quiet(source.name):
+        series = Counter(_raw(head, "SeriesInstanceUID") for _, head in heads)
+        modality, maker = (_word(heads[0][1], name) for name in ("Modality", "Manufacturer"))
+        between = _numbers(heads[0][1], "SpacingBetweenSlices", 1)
+    if len(series) > 1:
+        firsts = [next(file for file, head in heads if _raw(head, "SeriesInstanceUID") == uid) for uid in series]
+        parts = [f"{n:,} like {source.files[file][0]}" for n, file in zip(series.values(), firsts, strict=True)]
+        raise BrokenError(
+            f"{source.name} mixes {len(series)} series: {_some(parts)}", expected="the files of one series",
+            fix="put each series into a folder of its own",
+        )  # fmt: skip
+    _check_alike(source.name, slices)
+    first = slices[0]
+    slices, step = _in_order(source.name, slices)
+    if step is None and between and len(slices) > 1:
+        step = abs(between[0]) or None
+    height, width = first.spacing or (None, None)
+    return Scan(
+        source.name, "DICOM", modality, maker, (len(slices), first.rows, first.columns), (step, height, width),
+        _axes(slices), len(slices) > 1 and slices[0].directions is not None, _planes(source, slices),
+    )  # fmt: skip
+
+
+def _heads(source: Source) -> list[tuple[int, Any]]:
+    """Each file that may hold slices, with what stands before its pixels."""
+    logging.getLogger("pydicom").addFilter(_unless_reading)  # once: adding it again does nothing
+    heads = []
+    for file, (name, _) in enumerate(source.files):
+        if len(source.files) > 1 and name.startswith("."):
+            continue  # what file managers leave behind
+        head = _dataset(source, file, pixels=False)
+        with _quiet(_called(source, name)):
+            listing = _raw(head.file_meta, "MediaStorageSOPClassUID").rstrip(b"\0") == DIRECTORY
+        if not listing:
+            heads.append((file, head))
+    if not heads:
+        raise BrokenError(f"{source.name} holds no slices", expected="DICOM files", fix="name the folder of a series")
+    return heads
+
+
+def _dataset(source: Source, file: int, *, pixels: bool) -> Any:
+    import pydicom
+
+    name, data = source.files[file]
+    called = _called(source, name)
+    if data[128:132] != b"DICM":
+        raise BrokenError(
+            f"{called} is not DICOM", expected='"DICM" after 128 bytes, or a NIfTI file (.nii, .nii.gz)',
+            fix="take it out of the folder, or export the scan again",
+        )  # fmt: skip
+    _check_inflated(called, data, source)
+    with _quiet(called):
+        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
+
+
+def _check_inflated(called: str, data: bytes, source: Source) -> None:
+    """A deflated file may unpack to a thousand times its size, and pydicom unpacks the whole of it."""
+    if DEFLATED not in data[132:1024]:
+        return
+    start = 144 + int.from_bytes(data[140:144], "little")  # group 2 says its length in its first element
+    try:
+        unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], source.limits.max_bytes + 1)
+    except zlib.error:
+        raise _broken(called) from None
+    if len(unpacked) > source.limits.max_bytes:
+        raise TooLargeError(
+            f"{called} unpacks to more than {source.limits.max_bytes / 2**20:,.0f} MiB", expected="a scan below that",
+            fix="export it without compression, or raise the limit",
+        )  # fmt: skip
+
+
+@contextmanager
+def _quiet(called: str) -> Iterator[None]:
+    """Faults of pydicom under our name, without its words."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    token = _reading.set(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (*FAULTS, BytesLengthException, InvalidDicomError):
+        raise _broken(called) from None
+    finally:
+        _reading.reset(token)
+
+
+def _unless_reading(_: logging.LogRecord) -> bool:
+    return not _reading.get()
+
+
+def _broken(called: str) -> BrokenError:
+    return BrokenError(
+        f"{called} cannot be read as DICOM: it is cut off or damaged", expected="a whole file",
+        fix="copy or export it again",
+    )  # fmt: skip
+
+
+def _slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
+    """One entry a frame, all checks of a single file made."""
+    name, data = source.files[file]
+    called = _called(source, name)
+    rows, columns = (int(head.get(each) or 0) for each in ("Rows", "Columns"))
+    if rows < 1 or columns < 1:
+        raise BrokenError(
+            f"{called} has no pixel data" + (f" (modality {word})" if (word := _word(head, "Modality")) else ""),
+            expected="a picture: rows, columns and pixel data", fix="take reports, plans and annotations out",
+        )  # fmt: skip
+    check_size(source, called, (rows, columns), "pixels a slice")
+    if int(head.get("SamplesPerPixel") or 1) != 1 or str(head.get("PhotometricInterpretation")) == "PALETTE COLOR":
+        raise BrokenError(
+            f"{called} is in colour", expected="one grey value a pixel", fix="save it as PNG, for a column of images"
+        )
+    _check_syntax(called, head)
+    frames = int(head.get("NumberOfFrames") or 1)
+    # A frame that is packed takes an item of 8 bytes at least.
+    packed = head.file_meta.TransferSyntaxUID.is_compressed
+    least = frames * 8 if packed else frames * rows * columns * int(head.BitsAllocated) // 8
+    if frames < 1 or least > len(data):
+        raise _broken(called)
+    check_size(source, called, (rows, columns, frames), "pixels a slice")
+    for frame in range(frames):
+        place, directions, spacing, rescale = _geometry(head, frame, frames)
+        tag = f"{name}, frame {frame + 1}" if frames > 1 else name
+        yield _Slice(file, frame, tag, rows, columns, place, directions, spacing, rescale)
+
+
+def _check_syntax(called: str, head: Any) -> None:
+    from pydicom.pixels import get_decoder
+
+    syntax = head.file_meta.TransferSyntaxUID
+    label = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "an unknown transfer syntax"
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        decoder = None
+    if decoder is None or not decoder.is_available:
+        plugins = [] if decoder is None else [each.split(" - requires ")[-1] for each in decoder.missing_dependencies]
+        raise BrokenError(
+            f"{called} is compressed as {label}, which cannot be decoded here",
+            expected="a transfer syntax with a plugin",
+            fix=("install " + " or ".join(plugins) + ", or " if plugins else "") + "export it without compression",
+        )  # fmt: skip
+
+
+def _geometry(head: Any, frame: int, frames: int) -> tuple[Any, Any, Any, Any]:
+    """Place, directions, spacing and rescaling of one frame, each from the first of its groups, the groups of all
+    frames and the file that says it."""
+    groups = [
+        sequence[frame if name.startswith("Per") else 0]
+        for name in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+        if (sequence := head.get(name))
+    ]
+
+    def find(group: str, tag: str, count: int) -> tuple[float, ...] | None:
+        for each in groups:
+            if (inner := each.get(group)) and (found := _numbers(inner[0], tag, count)):
+                return found
+        return _numbers(head, tag, count)
+
+    place = find("PlanePositionSequence", "ImagePositionPatient", 3)
+    directions = find("PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    if frames > 1 and not groups and place is not None:
+        offsets = _numbers(head, "GridFrameOffsetVector", frames)  # of a dose
+        place = (
+            None
+            if offsets is None or directions is None
+            else tuple(np.add(place, np.multiply(_normal(directions), offsets[frame] - offsets[0])).tolist())
+        )
+    spacing = find("PixelMeasuresSequence", "PixelSpacing", 2)
+    slope = find("PixelValueTransformationSequence", "RescaleSlope", 1)
+    intercept = find("PixelValueTransformationSequence", "RescaleIntercept", 1)
+    rescale = None if slope is None else (slope[0], (intercept or (0.0,))[0])
+    return place, directions, spacing if spacing and min(spacing) > 0 else None, rescale
+
+
+def _check_alike(name: str, slices: Sequence[_Slice]) -> None:
+    """One size, one orientation, one spacing; places for all that must be ordered."""
+    for what, key in (
+        ("sizes", lambda each: f"{each.rows} x {each.columns} pixels"),
+        ("orientations", lambda each: np.round(each.directions, 2).tolist() if each.directions else "none"),
+        ("pixel spacings", lambda each: f"{np.round(each.spacing, 3).tolist()} mm" if each.spacing else "none"),
+    ):
+        found: dict[str, list[str]] = {}
+        for each in slices:
+            found.setdefault(str(key(each)), []).append(each.name)  # type: ignore[no-untyped-call]
+        if len(found) > 1:
+            parts = [f"{value} ({len(names):,} slices, {names[0]} first)" for value, names in found.items()]
+            raise BrokenError(
+                f"{name} has slices of {len(found)} {what}: {_some(parts)}", expected="slices that are alike",
+                fix="take out those of another kind, such as scouts",
+            )  # fmt: skip
+    without = [each.name for each in slices if each.place is None or each.directions is None]
+    if len(slices) > 1 and without and (len(without) < len(slices) or len({each.file for each in slices}) > 1):
+        raise BrokenError(
+            f"{name}: {_some(without)} say{'s' * (len(without) == 1)} no position or no orientation",
+            expected="ImagePositionPatient and ImageOrientationPatient, which give the order of the slices",
+            fix="export the series again, or write it as one NIfTI file",
+        )  # fmt: skip
+
+
+def _in_order(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float | None]:
+    """Along the normal, and the step in mm; as stored, and None, where no places are said."""
+    if len(slices) < 2 or slices[0].place is None or slices[0].directions is None:
+        return slices, None
+    heights = np.array([each.place for each in slices]) @ _normal(slices[0].directions)
+    order = np.argsort(heights, kind="stable")
+    slices, heights = [slices[k] for k in order], heights[order]
+    steps = np.diff(heights)
+    real = np.sort(steps[steps > SAME])
+    step = float(real[(len(real) - 1) // 2]) if len(real) else 0.0  # the lower median: gaps are the wider ones
+    if (twice := np.flatnonzero(steps <= max(SAME, 0.05 * step))).size:
+        parts = [f"{slices[k].name} and {slices[k + 1].name} at {heights[k]:.2f} mm" for k in twice]
+        raise BrokenError(
+            f"{name} has slices at the same place: {_some(parts)}", expected="one slice at each place",
+            fix="take out copies, or put each phase or echo into a folder of its own",
+        )  # fmt: skip
+    if (wide := np.flatnonzero(steps > 1.5 * step)).size:
+        parts = [
+            f"{round(steps[k] / step) - 1} between {slices[k].name} ({heights[k]:.2f} mm) and {slices[k + 1].name} "
+            f"({heights[k + 1]:.2f} mm)"
+            for k in wide
+        ]
+        raise BrokenError(
+            f"{name} misses slices: {_some(parts)}",
+            expected=f"a slice every {step:.2f} mm",
+            fix="copy the whole series, or resample it into a NIfTI file",
+        )
+    if (uneven := np.flatnonzero(abs(steps - step) > EVEN * step)).size:
+        parts = [f"{steps[k]:.2f} mm between {slices[k].name} and {slices[k + 1].name}" for k in uneven]
+        raise BrokenError(
+            f"{name} has uneven slices: {_some(parts)}",
+            expected=f"a slice every {step:.2f} mm",
+            fix="take out slices of another kind, or resample the series into a NIfTI file",
+        )
+    return slices, float(heights[-1] - heights[0]) / (len(slices) - 1)
+
+
+def _axes(slices: Sequence[_Slice]) -> Axes:
+    directions = slices[0].directions
+    if len(slices) < 2 or directions is None:
+        return AS_STORED
+    return turns([_normal(directions), directions[3:], directions[:3]])
+
+
+def _planes(source: Source, slices: Sequence[_Slice]) -> Any:
+    @lru_cache(maxsize=1)  # the frames of a file come one after the other
+    def load(file: int) -> Any:
+        return _dataset(source, file, pixels=True)
+
+    def plane(k: int) -> Float32:
+        each = slices[k]
+        with _quiet(_called(source, each.name)):
+            return _plane(load(each.file), each)
+
+    return plane
+
+
+def _plane(dataset: Any, each: _Slice) -> Float32:
+    """(rows, columns): rescaled, padding as NaN, and dark where little passes even if it was stored the other way."""
+    from pydicom.pixels import apply_modality_lut, get_decoder
+
+    stored = get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, index=each.frame, raw=True)[0]
+    padding = _numbers(dataset, "PixelPaddingValue", 1)
+    values: Float32 = stored.astype(np.float32)
+    if dataset.PhotometricInterpretation == "MONOCHROME1" and str(dataset.get("Modality")) != "CT":  # HU are HU
+        bits, signed = int(dataset.BitsStored), int(dataset.get("PixelRepresentation") or 0)
+        values = np.float32(-1 if signed else 2**bits - 1) - values
+    elif dataset.get("ModalityLUTSequence"):
+        values = apply_modality_lut(stored, dataset).astype(np.float32)
+    if each.rescale is not None:
+        values = values * np.float32(each.rescale[0]) + np.float32(each.rescale[1])
+    if padding is not None:
+        last = (_numbers(dataset, "PixelPaddingRangeLimit", 1) or padding)[0]
+        values[(stored >= min(padding[0], last)) & (stored <= max(padding[0], last))] = np.nan
+    return values
+
+
+def _normal(directions: Sequence[float]) -> Any:
+    return np.cross(directions[:3], directions[3:])
+
+
+def _numbers(dataset: Any, tag: str, count: int) -> tuple[float, ...] | None:
+    """None where the tag is not there, is empty or has another number of values."""
+    value = dataset.get(tag)
+    if value is None or value == "":
+        return None
+    values = tuple(float(each) for each in (value if hasattr(value, "__iter__") else (value,)))
+    return values if len(values) == count and bool(np.isfinite(values).all()) else None
+
+
+def _raw(dataset: Any, tag: str) -> bytes:
+    """As it stands in the file: what identifies is compared, never turned into text."""
+    element = dataset.get_item(tag)
+    value = b"" if element is None or element.value is None else element.value
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _word(dataset: Any, tag: str) -> str:
+    """Of a tag with few values; "" for anything that might be more than a word."""
+    value = str(dataset.get(tag) or "").strip()
+    return value if re.fullmatch(r"[A-Za-z0-9_ .,&+/-]{1,48}", value) else ""
+
+
+def _called(source: Source, name: str) -> str:
+    return source.name if len(source.files) == 1 and ", frame" not in name else f"{source.name}: {name}"
+
+
+def _some(parts: Sequence[str], most: int = 4) -> str:
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most:,} more" if len(parts) > most else "")

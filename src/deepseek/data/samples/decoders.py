@@ -1,0 +1,199 @@
+"""Records to samples in processes that may die: what decodes a whole table to disk, and a stream batch by batch.
+
+    decoders = Decoders(preparer, root=Path("patients"), broken="mask", workers=2)
+    for samples in decoders.decoded(chunks):     # in the order of the chunks, a few of them ahead
+        ...
+
+A file on which its decoder dies (a fault in a C library, too much memory) takes nothing with it: the chunks that were
+in hand are read again file by file in one process after the other until the one that kills is known, which is then
+told like any other that is broken. The processes stay for the next call; they end with this object.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from deepseek.contracts import Record, Tensors
+from deepseek.data.media.source import BrokenError, Source, is_missing
+from deepseek.data.samples.preparer import Broken, Fault, SamplePreparer, Samples
+from deepseek.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that are decoded together, and what errors call each of them."""
+
+    numbers: Sequence[int]
+    records: Sequence[Record]
+
+
+class Decoders:
+    """`workers` processes; 0 decodes here. `keep_empty`: as SamplePreparer.rows() has it."""
+
+    def __init__(
+        self, preparer: SamplePreparer, *, root: Path | None, broken: Broken, workers: int, keep_empty: bool = False
+    ) -> None:
+        self.preparer, self.workers = preparer, workers
+        self._given: dict[str, Any] = {"root": root, "broken": broken, "keep_empty": keep_empty}
+        self._pool: ProcessPoolExecutor | None = None
+
+    def decoded(self, chunks: Iterable[Chunk]) -> Iterator[Samples]:
+        """The samples of each chunk, in order. Chunks are asked for when a process has room for them.
+
+        Raises what SamplePreparer.rows() raises, in its place in the order.
+        """
+        if self.workers == 0:
+            for chunk in chunks:
+                yield self.here(chunk)
+            return
+        source, waiting = iter(chunks), deque[tuple[Chunk, Future[Samples]]]()
+        try:
+            while True:
+                for chunk in islice(source, 2 * self.workers + 1 - len(waiting)):
+                    waiting.append((chunk, self._asked(chunk)))
+                if not waiting:
+                    return
+                try:
+                    found = waiting[0][1].result()
+                except BrokenProcessPool:
+                    waiting = self._asked_again(waiting)
+                    continue
+                waiting.popleft()
+                yield found
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def here(self, chunk: Chunk) -> Samples:
+        """The samples of one chunk, decoded in this process."""
+        return _rows(self.preparer, chunk, self._given)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _asked(self, chunk: Chunk) -> Future[Samples]:
+        if not chunk.records:  # nothing to do, but it has its place in the order
+            return _told(lambda: self.here(chunk))
+        if self._pool is None:
+            self._pool = _pool(self.workers, self.preparer, self._given)
+        try:
+            return self._pool.submit(_work, chunk)
+        except BrokenProcessPool as error:  # it died since the last one
+            future: Future[Samples] = Future()
+            future.set_exception(error)
+            return future
+
+    def _asked_again(self, waiting: deque[tuple[Chunk, Future[Samples]]]) -> deque[tuple[Chunk, Future[Samples]]]:
+        """After a death: file by file for the chunks that were in hand, the others as before."""
+        self.close()
+        found, num_suspects = deque[tuple[Chunk, Future[Samples]]](), 0
+        for chunk, future in waiting:
+            if future.done() and not isinstance(future.exception(), BrokenProcessPool):
+                found.append((chunk, future))
+            elif num_suspects <= self.workers:  # one for each process, and the one that was handed over
+                num_suspects += 1
+                found.append((chunk, _told(lambda chunk=chunk: self._one_by_one(chunk))))
+            else:
+                found.append((chunk, self._asked(chunk)))
+        return found
+
+    def _one_by_one(self, chunk: Chunk) -> Samples:
+        """A chunk whose files are decoded one after the other in a process that may die; each death names one."""
+        kept: list[dict[str, Any]] = [dict(record) for record in chunk.records]
+        faults: list[Fault] = []
+        for column in self.preparer.media:
+            alone = SamplePreparer((column,), None, (), self.preparer.limits)
+            waiting = [row for row, record in enumerate(kept) if not is_missing(record.get(column.name))]
+            while column.kind != "text" and waiting:
+                row = self._first_death(alone, waiting, [kept[row][column.name] for row in waiting])
+                if row is None:
+                    break
+                value = kept[row][column.name]
+                called = value.name if isinstance(value, Source) else f"{value!r:.200}"
+                message = f"row {chunk.numbers[row]}, column {column.name!r}: the decoder died on {called}"
+                if self._given["broken"] == "fail":
+                    raise BrokenError(
+                        message, expected="a file that its library can read", fix="leave it out, or mask it"
+                    )
+                faults.append(Fault(row, column.name, message))
+                kept[row][column.name] = None
+                waiting = waiting[waiting.index(row) + 1 :]
+        found = self.here(Chunk(chunk.numbers, kept))
+        return Samples(found.tensors, (*found.faults, *faults), found.flags)
+
+    def _first_death(self, alone: SamplePreparer, rows: Sequence[int], values: Sequence[Any]) -> int | None:
+        """The first of the rows whose value kills the process that decodes it; None when all are survived."""
+        (name,) = alone.columns()
+        with _pool(1, alone, {**self._given, "broken": "mask"}) as pool:
+            try:
+                pool.submit(os.getpid).result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    "the processes that decode end before they have begun", expected="a program that they can import",
+                    fix='put what the program does under `if __name__ == "__main__":`, or decode with 0 workers',
+                ) from error  # fmt: skip
+            for row, value in zip(rows, values, strict=True):
+                try:
+                    pool.submit(_work, Chunk((0,), ({name: value},))).result()
+                except BrokenProcessPool:
+                    return row
+                except InputError:  # told with the others, when the chunk is decoded without those that kill
+                    continue
+        return None
+
+
+def _told(work: Any) -> Future[Samples]:
+    """What a function gives or raises, as a future that is done."""
+    future: Future[Samples] = Future()
+    try:
+        future.set_result(work())
+    except (InputError, OSError) as error:
+        future.set_exception(error)
+    return future
+
+
+def _pool(workers: int, preparer: SamplePreparer, given: dict[str, Any]) -> ProcessPoolExecutor:
+    # spawned: a fork of a process with threads may hang
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, spawn, _begin, (preparer.to_bytes(), given))
+
+
+_STATE: dict[str, Any] = {}
+
+
+def _begin(preparer: bytes, given: dict[str, Any]) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _STATE.update(preparer=SamplePreparer.from_bytes(preparer), given=given)
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for work for ever: it holds the other end of its own queue."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(0)
+
+
+def _work(chunk: Chunk) -> Samples:
+    return _rows(_STATE["preparer"], chunk, _STATE["given"])
+
+
+def _rows(preparer: SamplePreparer, chunk: Chunk, given: dict[str, Any]) -> Samples:
+    if not chunk.records:
+        return Samples(Tensors({}))
+    return preparer.rows(chunk.records, numbers=chunk.numbers, **given)

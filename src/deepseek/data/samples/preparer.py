@@ -1,0 +1,398 @@
+"""Samples of several modalities: a record whose cells are numbers, texts and files -> named arrays, with masks.
+
+    preparer = fit_samples(table, kinds, target="covid", root=Path("patients"))
+    samples = preparer.rows(records, root=Path("patients"))     # training: paths below the folder of the data
+    samples = preparer.rows(records)                            # serving: bytes in the request, the same numbers
+    samples.arrays["ct"], samples.arrays["ct.there"]            # (N, C, H, W), (N,) false where the value is missing
+
+The fitted readers are data (JSON) and go into the bundle. A missing value is a mask: its array holds zeros that nobody
+may look at, for `there` says so. A broken file fails the run, or is masked and counted, as the user chose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.bundle.fields import parse
+from deepseek.contracts import Flag, Float32, Record, Tensors
+from deepseek.data.features.prepare import Preprocessor, fit_preprocessor
+from deepseek.data.features.registry import coded_by
+from deepseek.data.media.readers import READERS, reader_of
+from deepseek.data.media.source import BrokenError, Limits, Source, is_missing, open_source
+from deepseek.data.table.table import Table
+from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
+from deepseek.plugins import did_you_mean
+
+TABLE = "table"  # the name of the array of all columns that are no media
+THERE = ".there"  # behind a name: which rows have a value
+SOUND = ".sound"  # behind the name of a column of films
+FILM_S = 10.0  # of a film that are seen and heard, unless a reader says otherwise
+VERSION = 1
+NUM_FITTED = 64  # files that a reader is fitted on
+Broken = Literal["fail", "mask"]
+
+
+@dataclass(frozen=True)
+class MediaColumn:
+    """A column whose values are files or texts, and what reads them."""
+
+    name: str
+    kind: str
+    reader: Any  # a Reader or a TextReader
+
+    @property
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of one sample, by modality. A film with sound is two: NAME and NAME.sound."""
+        found = {self.name: (self.reader.shape, self.reader.dtype)}
+        if self.kind == "video" and self.reader.sound_rate and self.reader.seconds:
+            found[self.name + SOUND] = ((1, round(self.reader.seconds * self.reader.sound_rate)), "float32")
+        return found
+
+    def read(self, value: Any, *, root: Path | None, row: int, limits: Limits) -> dict[str, NDArray[Any]]:
+        """The arrays of one value; those that it does not have, a film's sound, are left out."""
+        if self.kind == "text":
+            return {self.name: self.read_text(value, row)}
+        source = opened(value, self.kind, root=root, row=row, column=self.name, limits=limits)
+        found = {self.name: self.reader.read(source)}
+        if (key := self.name + SOUND) in self.arrays and (sound := self.reader.read_sound(source)) is not None:
+            found[key] = np.zeros(self.arrays[key][0], np.float32)
+            length = min(sound.shape[1], found[key].shape[1])
+            found[key][:, :length] = sound[:, :length]
+        return found
+
+    def read_text(self, value: Any, row: int) -> NDArray[np.int64]:
+        """Ids of a text. InputError for what is none."""
+        if not isinstance(value, str):
+            raise InputError(
+                f"row {row}, column {self.name!r}: {type(value).__name__} is no text", expected="text",
+                fix=f"give {self.name!r} a text",
+            )  # fmt: skip
+        found: NDArray[np.int64] = self.reader.read(value)
+        return found
+
+    def value_of(self, record: Record, row: int, columns: Sequence[str]) -> Any:
+        """Its value in a record. InputError, which names all `columns`, where it has none: a missing one is null."""
+        if self.name not in record:
+            raise InputError(
+                f"row {row} has no column {self.name!r}", expected=f"columns {', '.join(columns)}",
+                fix=f"give {self.name!r}; null stands for a value that is missing",
+            )  # fmt: skip
+        return record[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A value that was masked because it could not be read."""
+
+    row: int
+    column: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N samples. `faults`: what was masked though there was a value; `flags`: what was replaced in the table."""
+
+    tensors: Tensors
+    faults: tuple[Fault, ...] = ()
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        return self.tensors.arrays
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+@dataclass(frozen=True)
+class SamplePreparer:
+    """Fitted columns: those of files and texts, and the preprocessor of the others (None where there are none)."""
+
+    media: tuple[MediaColumn, ...]
+    table: Preprocessor | None = None
+    ignored: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities of a sample, in the order of the arrays."""
+        return tuple(self.shapes)
+
+    @property
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of one sample, by modality."""
+        found = {name: of for column in self.media for name, of in column.arrays.items()}
+        if self.table is not None:
+            found[TABLE] = ((len(self.table.feature_names),), "float32")
+        return found
+
+    def rows(
+        self,
+        records: Sequence[Record],
+        *,
+        root: Path | None = None,
+        broken: Broken = "fail",
+        first_row: int = 0,
+        numbers: Sequence[int] | None = None,
+        keep_empty: bool = False,
+    ) -> Samples:
+        """Samples of records by column name. `root`: the folder that paths lie below; without it no path is read.
+        `first_row`: what errors call the first of them, or `numbers`: each. `keep_empty`: a sample in which every
+        modality is missing is given as such, for who leaves it out later.
+
+        InputError for a column that is missing or a sample in which every modality is; what open_source() and the
+        readers raise, unless `broken` is "mask".
+        """
+        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
+        self.check_names(records, numbers=numbers)
+        arrays: dict[str, NDArray[Any]] = {}
+        faults: list[Fault] = []
+        for column in self.media:
+            arrays |= self._column(column, records, root, broken, faults, numbers)
+        flags: tuple[Flag, ...] = ()
+        if self.table is not None:
+            arrays[TABLE], flags = self.table_rows(records, numbers=numbers)
+            arrays[TABLE + THERE] = np.ones(len(records), bool)
+        if not keep_empty:
+            self._check_some(arrays, faults, numbers)
+        return Samples(Tensors(arrays), tuple(faults), flags)
+
+    def table_rows(
+        self, records: Sequence[Record], first_row: int = 0, *, numbers: Sequence[int] | None = None
+    ) -> tuple[Float32, tuple[Flag, ...]]:
+        """Features (N, F) of the columns that are no media. An error names the row as the whole table counts it."""
+        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
+        assert self.table is not None  # noqa: S101  (else it is not called)
+        names = {column.name for column in self.media}
+        rest = [{name: value for name, value in record.items() if name not in names} for record in records]
+        try:
+            batch = self.table.rows(rest)
+            return batch.features, batch.flags
+        except InputError:
+            for row, record in enumerate(rest):
+                try:
+                    self.table.rows([record])
+                except InputError as error:  # of one row, which is row 0
+                    error.message = error.message.replace("row 0", f"row {numbers[row]}", 1)
+                    raise
+            raise
+
+    def check_names(
+        self, records: Sequence[Record], first_row: int = 0, *, numbers: Sequence[int] | None = None
+    ) -> None:
+        """InputError for a column that the model does not know."""
+        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
+        known = {*self.columns(), *self.ignored}
+        for row, record in enumerate(records):
+            if not known.issuperset(record):
+                name = next(str(name) for name in record if name not in known)[:100]
+                raise InputError(
+                    f"row {numbers[row]} has a column {name!r} that the model does not know."
+                    f"{did_you_mean(name, known)}",
+                    expected=f"columns {', '.join(self.columns())}", fix="leave it out",
+                )  # fmt: skip
+
+    def _column(
+        self,
+        column: MediaColumn,
+        records: Sequence[Record],
+        root: Path | None,
+        broken: Broken,
+        faults: list[Fault],
+        numbers: Sequence[int],
+    ) -> dict[str, NDArray[Any]]:
+        found = {name: np.zeros((len(records), *shape), dtype) for name, (shape, dtype) in column.arrays.items()}
+        there = {name: np.zeros(len(records), bool) for name in found}
+        for row, record in enumerate(records):
+            value = column.value_of(record, numbers[row], self.columns())
+            if is_missing(value):
+                continue
+            try:
+                for name, array in column.read(value, root=root, row=numbers[row], limits=self.limits).items():
+                    found[name][row], there[name][row] = array, True
+            except (BrokenError, TooLargeError, MissingError) as error:
+                if broken == "fail":
+                    raise
+                faults.append(Fault(row, column.name, str(error)))
+        return {**found, **{name + THERE: seen for name, seen in there.items()}}
+
+    def _check_some(self, arrays: Mapping[str, NDArray[Any]], faults: Sequence[Fault], numbers: Sequence[int]) -> None:
+        """A sample needs at least one modality. The columns of the table always say something."""
+        if self.table is not None:
+            return
+        empty = np.flatnonzero(~np.any([arrays[name + THERE] for name in self.names], axis=0))
+        if len(empty):
+            row = int(empty[0])
+            why = next((f": {fault.message}" for fault in faults if fault.row == row), "")
+            raise InputError(
+                f"row {numbers[row]} has no value in any of {', '.join(self.names)}{why}",
+                expected="at least one of them",
+                fix="leave the row out",
+            )  # fmt: skip
+
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that are read."""
+        rest = () if self.table is None else tuple(column.name for column in self.table.columns)
+        return (*(column.name for column in self.media), *rest)
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """One entry for each raw column, for a manifest."""
+        media = [
+            {"name": c.name, "modality": c.kind, "dtype": "str" if c.kind == "text" else "bytes", "shape": (),
+             "required": True}
+            for c in self.media
+        ]  # fmt: skip
+        return [*media, *(self.table.inputs() if self.table else ())]
+
+    def to_bytes(self) -> bytes:
+        """JSON, equal for equal fits."""
+        top = {
+            "version": VERSION,
+            "media": [{"name": c.name, "kind": c.kind, "reader": asdict(c.reader)} for c in self.media],
+            "table": json.loads(self.table.to_bytes()) if self.table else None,
+            "ignored": list(self.ignored),
+            "limits": asdict(self.limits),
+        }
+        return (json.dumps(top, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SamplePreparer:
+        """The inverse of to_bytes(). IntegrityError when the bytes are not that, InputError for a newer version."""
+        try:
+            top = json.loads(data)
+            if top["version"] != VERSION:
+                raise InputError(
+                    f"the preprocessing of samples is of version {top['version']}", expected=str(VERSION),
+                    fix="update the clone of this project",
+                )  # fmt: skip
+            media = tuple(
+                MediaColumn(str(m["name"]), str(m["kind"]), parse(reader_of(m["kind"]), m["reader"], m["name"]))
+                for m in top["media"]
+            )
+            table = Preprocessor.from_bytes(json.dumps(top["table"]).encode()) if top["table"] else None
+            return cls(media, table, tuple(map(str, top["ignored"])), parse(Limits, top["limits"], "limits"))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise IntegrityError(
+                f"the preprocessing of samples cannot be read: {error!r}", expected="samples.json as ship wrote it",
+                fix="make the bundle again",
+            ) from error  # fmt: skip
+
+
+def fit_samples(
+    table: Table,
+    kinds: Mapping[str, str],
+    *,
+    target: str,
+    root: Path | None = None,
+    drop: Collection[str] = (),
+    readers: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+) -> SamplePreparer:
+    """Fit on training rows. `kinds`: of each column, as find_kinds() and media_kinds.find_media() give them; `readers`:
+    fitted ones, by column, instead of those that would be fitted here.
+
+    InputError when no column is left, or a column has no value to fit on; what open_source() and the readers raise.
+    """
+    given, limits = readers or {}, limits or Limits()
+    used = [name for name in table.names if name != target and name not in drop and name in kinds]
+    media = tuple(
+        MediaColumn(name, kinds[name], given.get(name) or _fitted(table, name, kinds[name], root, limits))
+        for name in used
+        if kinds[name] in READERS
+    )
+    _check_media(media)
+    rest = {name: kinds[name] for name in used if kinds[name] not in READERS}
+    coded = any(coded_by(kind) for kind in rest.values())
+    if not media and not coded:
+        raise InputError(
+            "no column is left to learn from", expected="at least one column besides the target",
+            fix="bring a column of files, texts, numbers, categories or dates",
+        )  # fmt: skip
+    preprocessor = None
+    if coded:
+        preprocessor = fit_preprocessor(table.drop([m.name for m in media]), rest, target=target, drop=drop)
+    read = {column.name for column in media} | {c.name for c in (preprocessor.columns if preprocessor else ())}
+    return SamplePreparer(media, preprocessor, tuple(name for name in table.names if name not in read), limits)
+
+
+def _check_media(media: Sequence[MediaColumn]) -> None:
+    """Names that would be those of our own arrays are refused."""
+    taken = {TABLE}
+    for column in media:
+        for name in column.arrays:
+            if name in taken or name.endswith(THERE):
+                raise InputError(
+                    f"a column of files or texts is called {column.name!r}",
+                    expected=f"another name than {TABLE!r}, one in {THERE!r}, or NAME{SOUND} beside films in NAME",
+                    fix=f"rename {column.name!r}",
+                )
+            taken.add(name)
+
+
+def records_of(table: Table, start: int, most: int) -> list[dict[str, Any]]:
+    """Up to `most` rows of a table from `start` on, as records."""
+    return table.take(np.arange(start, min(start + most, table.num_rows))).records()
+
+
+def _fitted(table: Table, name: str, kind: str, root: Path | None, limits: Limits) -> Any:
+    values = [value for value in table.column(name).tolist() if not is_missing(value)]
+    if not values:
+        raise InputError(
+            f"column {name!r} has no value in the training rows", expected="some to learn from",
+            fix=f"leave {name!r} out, or bring rows that have it",
+        )  # fmt: skip
+    reader = reader_of(kind)
+    if kind == "text":
+        return reader.fit([str(value) for value in values])
+    sources = _sources(table.column(name).tolist(), name, kind, root, limits)
+    given = {"seconds": FILM_S} if kind == "video" else {}
+    try:
+        return reader.fit(sources, **given)
+    except (BrokenError, TooLargeError):
+        whole = [source for source in sources if _fits(reader, source)]
+        if not whole:
+            raise
+        return reader.fit(whole, **given)
+
+
+def _fits(reader: Any, source: Source) -> bool:
+    """Whether a reader can be fitted on it. What cannot be read is told when it is decoded, or masked."""
+    try:
+        reader.fit([source])
+    except (BrokenError, TooLargeError):
+        return False
+    return True
+
+
+def opened(value: Any, kind: str, **given: Any) -> Source:
+    """The bytes behind one cell of a column of this kind, as open_source() or open_series() finds them."""
+    if kind == "series":
+        from deepseek.data.media.series import open_series
+
+        return open_series(value, **given)
+    return open_source(value, **given)
+
+
+def _sources(values: Sequence[Any], column: str, kind: str, root: Path | None, limits: Limits) -> list[Source]:
+    """Up to NUM_FITTED of the values that are there, evenly chosen. Those that cannot be opened are passed over, unless
+    that is all of them."""
+    there = [row for row, value in enumerate(values) if not is_missing(value)]
+    step = max(1, len(there) // NUM_FITTED)
+    sources: list[Source] = []
+    first: InputError | None = None
+    for row in there[::step][:NUM_FITTED]:
+        try:
+            sources.append(opened(values[row], kind, root=root, row=row, column=column, limits=limits))
+        except (BrokenError, TooLargeError, MissingError) as error:
+            first = first or error
+    if not sources and first is not None:
+        raise first
+    return sources

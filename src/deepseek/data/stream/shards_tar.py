@@ -1,0 +1,260 @@
+"""WebDataset's shards: plain tar files in which the members of one sample lie together, under one key.
+
+    shards = open_tars([Path("train-0.tar"), ...], columns={"image": ("jpg", "png"), "label": "cls", "age": "json"})
+    next(shards.read([70_000]))           # {"image": Source, "label": "3", "age": 61}
+
+The key is the name up to the first point of its last part, the suffix what is behind it. Members .txt, .text and .cls
+are text; of .json a column takes the field of its name; all others are files. Nothing is ever unpacked: an index of
+where each member lies (40 bytes a member and the key, made by reading headers alone) gives any sample with one read,
+which is what shuffling, sharing out and entering an epoch in its middle take. So links, absolute names and the like can
+do no harm; they are refused all the same, for what they stand for is not in the shard.
+
+Source: POSIX.1-2008 pax, by Python's tarfile; the naming is webdataset's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.data.media.source import BrokenError, Limits, Source
+from deepseek.data.media.text import decode_text
+from deepseek.data.samples.preparer import Broken
+from deepseek.data.stream.shards import check_files, digest_of
+from deepseek.errors import InputError
+
+_KEY = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$")
+_TEXTS = frozenset(["txt", "text", "cls"])
+_BLOCK = 512  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class TarIndex:
+    """Where the members of one shard lie. N samples, C columns."""
+
+    keys: tuple[str, ...]  # (N,)
+    places: NDArray[np.int64]  # (N, C, 2) first byte and size; -1 where a sample has no such member
+    suffixes: NDArray[np.int8]  # (N, C) which of the column's suffixes it has
+
+
+@dataclass(frozen=True, eq=False)
+class TarShards:
+    """Samples of several files."""
+
+    files: tuple[Path, ...]
+    wanted: Mapping[str, tuple[str, ...]]  # suffixes of each column
+    indices: tuple[TarIndex, ...]
+    faults: tuple[str, ...]
+    root: Path | None = None  # no member is a path
+    is_random: bool = True
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.wanted)
+
+    @cached_property
+    def sizes(self) -> Sequence[int]:
+        return tuple(len(index.keys) for index in self.indices)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.cumsum((0, *self.sizes))
+
+    def digest(self, *, times: bool = False) -> str:
+        facts = (f"{path.name}\0{size}" for path, size in zip(self.files, self.sizes, strict=True))
+        return digest_of(zip(self.files, facts, strict=True), times=times)
+
+    def name(self, row: int) -> str:
+        shard, at = self._place(row)
+        return f"{self.files[shard].name}: {self.indices[shard].keys[at]}"
+
+    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+        opened, handle = -1, -1
+        try:
+            for row in rows:
+                shard, at = self._place(row)
+                if shard != opened:
+                    if handle >= 0:
+                        os.close(handle)
+                    opened, handle = shard, os.open(self.files[shard], os.O_RDONLY)
+                yield self._record(handle, shard, at)
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+    def _place(self, row: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self._starts, row, "right")) - 1
+        return shard, row - int(self._starts[shard])
+
+    def _record(self, handle: int, shard: int, at: int) -> dict[str, Any]:
+        index, record = self.indices[shard], dict[str, Any]()
+        for number, (column, names) in enumerate(self.wanted.items()):
+            start, size = index.places[at, number].tolist()
+            if start < 0:
+                record[column] = None
+                continue
+            suffix = names[int(index.suffixes[at, number])]
+            member = f"{index.keys[at]}.{suffix}"
+            called = f"{self.files[shard].name}: {member}"
+            data = os.pread(handle, size, start)
+            if len(data) != size:
+                raise BrokenError(f"{called} is cut off", expected="the shard as it was opened", fix="copy it again")
+            record[column] = _value(data, called, suffix, column)
+        return record
+
+
+def open_tars(
+    paths: Sequence[Path],
+    *,
+    columns: Mapping[str, str | Sequence[str]],
+    broken: Broken = "fail",
+    limits: Limits | None = None,
+) -> TarShards:
+    """Index the shards. `columns`: the suffix of each column's members, or several of which a sample has one.
+
+    A shard that is cut off, a member that is a link or no file, has an absolute name or one with "..", is too large, or
+    stands twice, and a key that comes again: BrokenError with shard and member, or with `broken` "mask" left out and
+    told in `faults`. InputError when a shard has no member of a column at all.
+
+    >>> open_tars([], columns={"image": "jpg"})
+    Traceback (most recent call last):
+        ...
+    deepseek.errors.InputError: there are no tar files. Expected: at least one. To mend it: check the folder or \
+the pattern.
+    """
+    files = check_files(paths, "tar files")
+    wanted = {name: (each,) if isinstance(each, str) else tuple(each) for name, each in columns.items()}
+    limits = limits or Limits()
+    faults: list[str] = []
+    indices = [_index(path, wanted, limits, broken, faults) for path in files]
+    return TarShards(files, wanted, tuple(indices), tuple(faults))
+
+
+class _Indexing:
+    """The index of one shard in the making."""
+
+    def __init__(self, path: Path, wanted: Mapping[str, tuple[str, ...]]) -> None:
+        self.path, self.wanted, self.seen = path, wanted, set[str]()
+        self._keys: dict[str, None] = {}
+        self._places: list[list[tuple[int, int]]] = []
+        self._chosen: list[list[int]] = []
+        self._key, self._is_double = "", False
+
+    def add(self, name: str, member: tarfile.TarInfo) -> str | None:
+        """Take a member if one of the columns wants it; what is wrong with it."""
+        matched = _KEY.match(name)
+        if matched is None:
+            return None
+        key, suffix = matched[1], matched[2].lower()
+        asking = [(at, each.index(suffix)) for at, each in enumerate(self.wanted.values()) if suffix in each]
+        if not asking:
+            return None
+        self.seen.add(suffix)
+        if key != self._key:
+            self._key, self._is_double = key, key in self._keys
+            if not self._is_double:
+                self._keys[key] = None
+                self._places.append([(-1, 0)] * len(self.wanted))
+                self._chosen.append([0] * len(self.wanted))
+        if self._is_double:
+            return "it is of a second sample of that key"
+        if any(self._places[-1][at][0] >= 0 for at, _ in asking):
+            return "it is a second member for one column of that sample"
+        for at, which in asking:
+            self._places[-1][at], self._chosen[-1][at] = (member.offset_data, member.size), which
+        return None
+
+    def made(self) -> TarIndex:
+        """The index. InputError when a column has no member at all."""
+        for column, suffixes in self.wanted.items():
+            if not self.seen.intersection(suffixes):
+                raise InputError(
+                    f"{self.path.name} has no member for the column {column!r}",
+                    expected=f"names in .{' or .'.join(suffixes)}", fix="check columns= and the shard",
+                )  # fmt: skip
+        places = np.array(self._places, np.int64).reshape(-1, len(self.wanted), 2)
+        return TarIndex(tuple(self._keys), places, np.array(self._chosen, np.int8).reshape(-1, len(self.wanted)))
+
+
+def _index(
+    path: Path, wanted: Mapping[str, tuple[str, ...]], limits: Limits, broken: Broken, faults: list[str]
+) -> TarIndex:
+    making = _Indexing(path, wanted)
+    for name, member, problem in _members(path, limits):
+        if what := problem or making.add(name, member):
+            if broken == "fail":
+                raise BrokenError(
+                    f"{path.name}: {name}: {what}", expected="whole files, of which each sample has one a column",
+                    fix="write the shard again, or leave out what is broken with broken='mask'",
+                )  # fmt: skip
+            faults.append(f"{path.name}: {name}: {what}")
+    return making.made()
+
+
+def _members(path: Path, limits: Limits) -> Iterator[tuple[str, tarfile.TarInfo, str | None]]:
+    """Name, member, and what is wrong with it; folders are passed over."""
+    nothing, num_bytes = tarfile.TarInfo(), path.stat().st_size
+    try:
+        archive = tarfile.open(path, "r:")  # noqa: SIM115 - closed below, where its end has been looked at
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise BrokenError(
+            f"{path.name} is no tar file: {error}", expected="a plain tar file, not a compressed one",
+            fix="unpack it with gunzip, or write the shard again",
+        ) from error  # fmt: skip
+    with archive:
+        while True:
+            try:
+                member = archive.next()
+            except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+                yield "its end", nothing, f"it is cut off or broken: {error}"
+                return
+            if member is None:
+                break
+            archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps all of them
+            if not member.isdir():
+                yield member.name[:200], member, _problem(member, limits, num_bytes)
+        with path.open("rb") as file:
+            file.seek(archive.offset)
+            if file.read(_BLOCK) != bytes(_BLOCK):  # tarfile takes a broken header for the end
+                yield "its end", nothing, f"it is cut off or broken behind byte {archive.offset:,}: no end mark"
+
+
+def _problem(member: tarfile.TarInfo, limits: Limits, num_bytes: int) -> str | None:
+    place = PurePosixPath(member.name)
+    if place.is_absolute() or ".." in place.parts or "\0" in member.name:
+        return "its name leads out of the shard"
+    if member.issym() or member.islnk():
+        return f"it is a link to {member.linkname[:200]!r}"
+    if not member.isreg() or member.issparse():
+        return "it is no plain file"
+    if member.offset_data + member.size > num_bytes:
+        return "it is cut off"
+    if member.size > limits.max_bytes:
+        return f"it has {member.size:,} bytes, more than {limits.max_bytes:,}"
+    return None
+
+
+def _value(data: bytes, called: str, suffix: str, column: str) -> Any:
+    if suffix in _TEXTS:
+        return decode_text(data, called).strip()
+    if suffix != "json":
+        return Source(called, ((called, data),))
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BrokenError(
+            f"{called} is no JSON: {error}", expected="an object of fields", fix="write it again"
+        ) from error
+    if not isinstance(found, dict):
+        raise BrokenError(f"{called} is a {type(found).__name__}", expected="an object of fields", fix="write it again")
+    return found.get(column)

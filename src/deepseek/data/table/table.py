@@ -1,0 +1,196 @@
+"""A table in memory: named columns of four types, the form that every file and frame is read into.
+
+    type       stored as                       missing
+    number     float64                         NaN
+    boolean    float64, 0.0 or 1.0             NaN
+    text       object: str                     None
+    datetime   datetime64[ms], in UTC          NaT
+
+A Table is never changed; take() and drop() make new ones. read_table (read.py) makes the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.data.table.values import EXACT, moment_text
+from deepseek.errors import InputError
+from deepseek.plugins import did_you_mean
+
+Type = Literal["number", "boolean", "text", "datetime"]
+DTYPES: dict[Type, str] = {"number": "float64", "boolean": "float64", "text": "object", "datetime": "datetime64[ms]"}
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """N rows. `notes` says what reading changed, in words for the user.
+
+    >>> table = Table({"age": np.array([31.0, np.nan]), "city": np.array(["Rome", None], object)},
+    ...               {"age": "number", "city": "text"})
+    >>> table.num_rows, table.names, table.records()
+    (2, ('age', 'city'), [{'age': 31, 'city': 'Rome'}, {'age': None, 'city': None}])
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    types: Mapping[str, Type]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, values in self.columns.items():
+            if values.dtype != np.dtype(DTYPES[self.types[name]]) or values.shape != (self.num_rows,):
+                raise InputError(
+                    f"column {name!r} is {values.dtype} {values.shape}",
+                    expected=f"{DTYPES[self.types[name]]} ({self.num_rows},)",
+                    fix="make the table with read_table",
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.columns)
+
+    @property
+    def num_rows(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Values (N,) of a column, not a copy. InputError names the near one when there is none."""
+        if name not in self.columns:
+            raise unknown_column(name, self.names)
+        return self.columns[name]
+
+    def take(self, rows: NDArray[Any]) -> Table:
+        """The rows with these numbers, in this order, or where a mask (N,) is true."""
+        return Table({name: values[rows] for name, values in self.columns.items()}, self.types, self.notes)
+
+    def drop(self, names: Iterable[str]) -> Table:
+        """Without these columns. InputError for one that is not there."""
+        gone = set(names)
+        for name in sorted(gone):
+            self.column(name)
+        kept = [name for name in self.names if name not in gone]
+        return Table({name: self.columns[name] for name in kept}, {name: self.types[name] for name in kept}, self.notes)
+
+    def missing(self, name: str) -> NDArray[np.bool_]:
+        """Which values of a column are missing (N,)."""
+        values = self.column(name)
+        if values.dtype == object:
+            return np.array([value is None for value in values.tolist()], bool)
+        gone: NDArray[np.bool_] = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
+        return gone
+
+    def records(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """The first `limit` rows as JSON would hold them: numbers, true or false, text, ISO dates, None."""
+        cells = [self._plain(name, values[:limit]) for name, values in self.columns.items()]
+        return [dict(zip(self.names, row, strict=True)) for row in zip(*cells, strict=True)]
+
+    def digest(self) -> str:
+        """sha256 of names, types and values in their order. The same values read from CSV and from Parquet have one
+        digest when both files give their columns the same types; a Parquet file that stores "1" as text does not."""
+        sha = hashlib.sha256(f"table 1 {self.num_rows} {len(self.columns)}".encode())
+        for name, values in self.columns.items():
+            key = f"{self.types[name]} {name}".encode("utf-8", "surrogatepass")
+            sha.update(len(key).to_bytes(8, "little") + key)
+            for part in _content(values):
+                sha.update(part)
+        return sha.hexdigest()
+
+    def _plain(self, name: str, values: NDArray[Any]) -> list[Any]:
+        if self.types[name] == "text":
+            return list(values.tolist())
+        if self.types[name] == "datetime":
+            missing = np.isnat(values)
+            whole = values.astype(np.int64).tolist()
+            return [None if gone else moment_text(ms) for ms, gone in zip(whole, missing, strict=True)]
+        if self.types[name] == "boolean":
+            return [None if value != value else bool(value) for value in values.tolist()]  # noqa: PLR0124 - NaN
+        whole = integral(self.columns[name])
+        return [None if v != v else int(v) if whole else v for v in values.tolist()]  # noqa: PLR0124 - NaN
+
+
+def concat(tables: Sequence[Table], called: Sequence[str]) -> Table:
+    """The rows of several tables, one after the other: a user's own training, validation and test files. `called` is
+    what errors call each.
+
+    Columns may stand in another order. InputError for a column that one of them lacks, has beyond those of the first or
+    holds as another type; a column without any value fits every type.
+    """
+    for table, name in zip(tables[1:], called[1:], strict=True):
+        _check_same_columns(table, name, tables[0], called[0])
+    columns: dict[str, NDArray[Any]] = {}
+    types: dict[str, Type] = {}
+    for name in tables[0].names:
+        found: dict[Type, str] = {}
+        for table, where in zip(tables, called, strict=True):
+            if not table.missing(name).all():
+                found.setdefault(table.types[name], where)
+        if len(found) > 1:
+            raise InputError(
+                f"column {name!r} is " + " and ".join(f"{kind} in {where}" for kind, where in found.items()),
+                expected="one type in all files",
+                fix="write it the same way in all files",
+            )
+        types[name] = next(iter(found), tables[0].types[name])
+        columns[name] = np.concatenate([_as_type(table.columns[name], types[name]) for table in tables])
+    return Table(columns, types, tuple(dict.fromkeys(note for table in tables for note in table.notes)))
+
+
+def _check_same_columns(table: Table, called: str, first: Table, first_called: str) -> None:
+    missing = [name for name in first.names if name not in table.columns]
+    more = [name for name in table.names if name not in first.columns]
+    if missing:
+        raise InputError(
+            f"{called} has no column {missing[0]!r}, which {first_called} has.{did_you_mean(missing[0], more)}",
+            expected="the same columns in both",
+            fix=f"add {missing[0]!r} to {called}",
+        )
+    if more:
+        raise InputError(
+            f"{called} has a column {more[0]!r}, which {first_called} has not",
+            expected="the same columns in both",
+            fix=f"leave {more[0]!r} out of {called}",
+        )
+
+
+def _as_type(values: NDArray[Any], kind: Type) -> NDArray[Any]:
+    """`values`, or as many missing ones of another type."""
+    if values.dtype == np.dtype(DTYPES[kind]):
+        return values
+    empty: dict[Type, Any] = {"text": None, "datetime": np.datetime64("NaT"), "number": np.nan, "boolean": np.nan}
+    return np.full(len(values), empty[kind], DTYPES[kind])
+
+
+def integral(values: NDArray[np.float64]) -> bool:
+    """Whether every number that is there is whole, finite and exact."""
+    there = values[~np.isnan(values)]
+    return bool(np.all((np.abs(there) < EXACT) & (there == np.floor(there))))
+
+
+def unknown_column(name: str, names: Sequence[str], *, where: str = "the table", fix: str = "") -> InputError:
+    """The error for a column that is not there; it names the near one."""
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return InputError(
+        f"{where} has no column {name!r}.{did_you_mean(name, names)}",
+        expected=f"one of {listed}",
+        fix=fix or "choose one of these",
+    )
+
+
+def _content(values: NDArray[Any]) -> list[bytes]:
+    """Bytes that are equal exactly for equal columns."""
+    if values.dtype.kind == "M":
+        return [values.astype("<M8[ms]").tobytes()]
+    if values.dtype.kind == "f":
+        # One NaN and one zero, whatever bits they came with
+        return [np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()]
+    encoded = [None if value is None else value.encode("utf-8", "surrogatepass") for value in values.tolist()]
+    lengths = np.array([-1 if value is None else len(value) for value in encoded], "<i8")
+    return [lengths.tobytes(), b"".join(value for value in encoded if value is not None)]

@@ -1,0 +1,123 @@
+"""The data card: what the training rows looked like, column by column, for people and for drift checks. No single row.
+
+A level of fewer than MIN_ROWS rows is never written by name, and free text and identifiers are only counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.data.features.modality import Profile
+from deepseek.data.table.table import Table
+from deepseek.data.table.values import BadValueError, moment_text, moments, numbers
+
+VERSION = 1
+NUM_BINS = 20
+MAX_LEVELS = 30
+MIN_ROWS = 10
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_FAR = 1e150  # whose square is still a number
+_NAT = int(np.datetime64("NaT").astype(np.int64))
+
+
+def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> dict[str, Any]:
+    """JSON of a table: rows, and for each column (the target too) its kind, missing share, and figures by kind.
+
+    numbers and dates: min, max, mean, std, quantiles, histogram {edges (B+1), counts (B)}; dates in ISO form.
+    categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
+    """
+    columns = [_column(Profile.of(table, name), kinds.get(name, _target_kind(table, name))) for name in table.names]
+    return {"version": VERSION, "num_rows": table.num_rows, "target": target, "columns": columns}
+
+
+def _target_kind(table: Table, name: str) -> str:
+    return "category" if table.types[name] in ("text", "boolean") else "numeric"
+
+
+def _column(profile: Profile, kind: str) -> dict[str, Any]:
+    card: dict[str, Any] = {
+        "name": profile.name,
+        "type": profile.type,
+        "kind": kind,
+        "missing_share": float(profile.missing.mean()) if profile.num_rows else 0.0,
+        "num_distinct": len(profile.counts),
+    }
+    if kind in ("identifier", "text"):
+        return card
+    if kind == "datetime":
+        return card | _moments(profile)
+    if profile.type == "number" and kind in ("numeric", "integer_category", "constant"):
+        return card | _numbers(profile.there) | (_levels(profile) if kind == "integer_category" else {})
+    if kind == "numeric":
+        return card | _numbers(_read(profile))
+    return card | _levels(profile)
+
+
+def _read(profile: Profile) -> NDArray[np.float64]:
+    try:
+        return numbers(profile.there)
+    except BadValueError:  # the target's text, which has a kind of its own
+        return np.empty(0)
+
+
+def _numbers(values: NDArray[np.float64]) -> dict[str, Any]:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {}
+    counts, edges = _histogram(known)
+    # Sums and differences of numbers near the end of float64 are beyond it, though what is made of them is not
+    power = 600 if max(abs(known.min()), abs(known.max())) > _FAR else 0
+    near = np.ldexp(known, -power)
+    return {
+        "min": float(known.min()),
+        "max": float(known.max()),
+        "mean": float(np.ldexp(np.mean(near), power)),
+        "std": float(np.ldexp(np.std(near), power)),
+        "quantiles": {str(share): float(np.ldexp(np.quantile(near, share), power)) for share in QUANTILES},
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Bins of equal width between the ends; one bin when there is a single value."""
+    low, high = float(known.min()), float(known.max())
+    with np.errstate(over="ignore"):
+        edges = low + (high / NUM_BINS - low / NUM_BINS) * np.arange(NUM_BINS + 1)
+    if not np.isfinite(edges).all():  # the ends are further apart than a float reaches
+        shares = np.arange(NUM_BINS + 1) / NUM_BINS
+        edges = low * (1 - shares) + high * shares
+    edges = np.unique(edges)
+    edges[-1] = max(high, edges[-1])
+    if len(edges) < 2:
+        return np.array([len(known)]), np.array([low, high])
+    places = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
+    counts: NDArray[np.int64] = np.bincount(places, minlength=len(edges) - 1)
+    return counts, np.asarray(edges, np.float64)
+
+
+def _moments(profile: Profile) -> dict[str, Any]:
+    whole = moments(profile.there)
+    whole = whole[whole != _NAT]
+    if not len(whole):
+        return {}
+    counts, edges = _histogram(whole.astype(np.float64))
+    ordered = np.sort(whole)
+    return {
+        "min": moment_text(int(ordered[0])),
+        "max": moment_text(int(ordered[-1])),
+        "quantiles": {str(share): moment_text(int(ordered[int(share * (len(ordered) - 1))])) for share in QUANTILES},
+        "histogram": {"edges": [moment_text(int(edge)) for edge in edges], "counts": counts.tolist()},
+    }
+
+
+def _levels(profile: Profile) -> dict[str, Any]:
+    counts = profile.level_counts()
+    named = [(level, count) for level, count in counts.items() if count >= MIN_ROWS][:MAX_LEVELS]
+    return {
+        "levels": [{"level": level, "num_rows": count} for level, count in named],
+        "num_other": sum(counts.values()) - sum(count for _, count in named),
+    }

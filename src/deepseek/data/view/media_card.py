@@ -1,0 +1,199 @@
+"""The data card of a table whose cells may be files: what each column holds, which files are broken, which are copies.
+
+    kinds = find_all_kinds(table, root=Path("patients"))
+    card = make_media_card(table, kinds, root=Path("patients"))       # JSON; no single row, no name of a patient
+
+Columns of the table are as make_card() describes them. Of a column of files every file is opened and decoded once, one
+at a time: of a scan all slices, of a film all packets and three frames. What cannot be read is named with its row and
+what to do, the first MAX_LISTED of each column, and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from deepseek.data.features.kinds import find_kinds
+from deepseek.data.media.kinds import find_media
+from deepseek.data.media.readers import READERS
+from deepseek.data.media.source import Limits, Source, is_missing
+from deepseek.data.samples.preparer import opened
+from deepseek.data.table.table import Table
+from deepseek.data.view.card import make_card
+from deepseek.errors import ExtraError, InputError
+
+MAX_LISTED = 20  # broken files, and groups of equal files, of a column
+MAX_ROWS = 10  # that are named of a group of equal files
+MAX_CHARACTERS = 200  # of a value that is named
+FILES = tuple(kind for kind in READERS if kind != "text")
+Progress = Callable[[str, float], None]
+Fact = int | float | str | None
+_AXES = ("slices", "rows", "columns")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenFile:
+    """A value that cannot be read."""
+
+    row: int
+    value: str  # the name in the table, cut
+    code: str
+    message: str
+    expected: str
+    fix: str
+
+
+@dataclass
+class _Seen:
+    """What is gathered over the files of a column."""
+
+    facts: list[Mapping[str, Fact]] = field(default_factory=list)
+    broken: list[BrokenFile] = field(default_factory=list)
+    num_broken: int = 0
+    rows: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))  # by the digest of the bytes
+
+
+def find_all_kinds(
+    table: Table, *, root: Path, target: str | None = None, told: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The kind of every column but the target: of those that name files below `root` by find_media(), of the others by
+    find_kinds(); what the user `told` goes before."""
+    found = {name: kind for name, kind in find_media(table, root=root).items() if name != target}
+    return find_kinds(table, target=target, overrides={**found, **(told or {})})
+
+
+def make_media_card(
+    table: Table,
+    kinds: Mapping[str, str],
+    *,
+    root: Path,
+    target: str | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """JSON: make_card()'s, with num_files and num_broken, and for each column of files
+
+    num_there, num_missing, num_broken, broken [BrokenFile], facts {name: {"min", "median", "max"} or {word: files}},
+    copies {"num_groups", "num_rows", "groups" [{"num_rows", "rows"}]}: rows that hold the same bytes.
+
+    Columns of texts have facts as well. `progress` is called with words and the share of files that are done.
+    """
+    limits = limits or Limits()
+    files = {name: kind for name, kind in kinds.items() if kind in FILES and name != target}
+    rest = make_card(table.drop(files), kinds, target)
+    entries = {entry["name"]: entry for entry in rest["columns"]}
+    total, done = sum(_num_there(table, name) for name in files), 0
+    for name, kind in files.items():
+        seen, values = _Seen(), table.column(name).tolist()
+        for row, value in enumerate(values):
+            if is_missing(value):
+                continue
+            if progress:
+                progress(f"reading column {name!r}", done / total)
+            _look_at(value, kind, name, row, root, limits, seen)
+            done += 1
+        entries[name] = _entry(name, kind, seen, len(values))
+    for name, kind in kinds.items():
+        if kind == "text" and name in entries:
+            entries[name]["facts"] = _ranges([{"characters": len(v)} for v in _texts(table, name)])
+    columns = [entries[name] for name in table.names]
+    return {
+        **rest,
+        "num_rows": table.num_rows,
+        "num_files": total,
+        "num_broken": sum(entry.get("num_broken", 0) for entry in columns),
+        "columns": columns,
+    }
+
+
+def facts_of(source: Source, kind: str) -> dict[str, Fact]:
+    """What there is to say of one file, once all of it was decoded. BrokenError or TooLargeError when it is not
+    whole."""
+    if kind == "volume":
+        return _of_scan(source)
+    facts: dict[str, Fact] = importlib.import_module(f"deepseek.data.media.{READERS[kind][0]}").describe(source)
+    return facts
+
+
+def _of_scan(source: Source) -> dict[str, Fact]:
+    from deepseek.data.media.scan import describe, open_scan
+
+    facts = describe(source)
+    scan = open_scan(source)
+    for k in range(scan.size[0]):
+        scan.plane(k)
+    found: dict[str, Fact] = {name: facts[name] for name in ("format", "modality", "manufacturer", "plane")}
+    found |= {name: int(size) for name, size in zip(_AXES, facts["size"], strict=True)}
+    steps = facts["spacing_mm"] if scan.size[0] > 1 else [None, *facts["spacing_mm"][1:]]
+    return found | {f"{name}_mm": step for name, step in zip(_AXES, steps, strict=True)}
+
+
+def _num_there(table: Table, name: str) -> int:
+    return sum(not is_missing(value) for value in table.column(name).tolist())
+
+
+def _texts(table: Table, name: str) -> list[str]:
+    return [value for value in table.column(name).tolist() if not is_missing(value)]
+
+
+def _look_at(value: Any, kind: str, column: str, row: int, root: Path, limits: Limits, seen: _Seen) -> None:
+    try:
+        source = opened(value, kind, root=root, row=row, column=column, limits=limits)
+        facts = facts_of(source, kind)
+    except ExtraError:  # the user's machine lacks a decoder: no fault of the file
+        raise
+    except InputError as error:
+        seen.num_broken += 1
+        if len(seen.broken) < MAX_LISTED:
+            name = str(value)
+            name = name if len(name) <= MAX_CHARACTERS else name[: MAX_CHARACTERS - 1] + "…"
+            seen.broken.append(BrokenFile(row, name, error.code, error.message, error.expected, error.fix))
+        return
+    seen.facts.append(facts)
+    # Of a folder by its contents alone: a copy under other names is a copy.
+    parts = sorted(hashlib.sha256(data).digest() for _, data in source.files)
+    seen.rows[hashlib.sha256(b"".join(parts)).digest()].append(row)
+
+
+def _entry(name: str, kind: str, seen: _Seen, num_rows: int) -> dict[str, Any]:
+    num_there = len(seen.facts) + seen.num_broken
+    groups = [rows for rows in seen.rows.values() if len(rows) > 1]
+    return {
+        "name": name,
+        "type": "file",
+        "kind": kind,
+        "missing_share": 1 - num_there / num_rows,
+        "num_there": num_there,
+        "num_missing": num_rows - num_there,
+        "num_broken": seen.num_broken,
+        "broken": [asdict(each) for each in seen.broken],
+        "facts": _ranges(seen.facts),
+        "copies": {
+            "num_groups": len(groups),
+            "num_rows": sum(map(len, groups)),
+            "groups": [{"num_rows": len(rows), "rows": rows[:MAX_ROWS]} for rows in groups[:MAX_LISTED]],
+        },
+    }
+
+
+def _ranges(facts: Sequence[Mapping[str, Fact]]) -> dict[str, Any]:
+    """Numbers as {"min", "median", "max"}, words and yes or no as how many files say so; what is not known is left
+    out."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for each in facts for name in each):
+        values = [value for each in facts if (value := each.get(name)) is not None]
+        if not values:
+            continue
+        if isinstance(values[0], (str, bool)):
+            words = ({True: "yes", False: "no"}.get(v, str(v)) if isinstance(v, bool) else str(v) for v in values)
+            found[name] = dict(Counter(words).most_common())
+        else:
+            numbers = [float(value) if isinstance(value, float) else int(value) for value in values]
+            found[name] = {"min": min(numbers), "median": median(numbers), "max": max(numbers)}
+    return found

@@ -1,0 +1,258 @@
+"""A page to look at data: which files are broken, what the columns hold, and single rows as they look and sound.
+
+    html, shown = data_page(table, kinds, card, root=Path("patients"), name="patients.csv", num_rows=24, seed=0)
+
+One offline file of MAX_PAGE bytes at most: rows are added until it is full. Pictures are JPEG or PNG inside of it, 160
+pixels at most; names and texts out of the data are escaped and cut. A film is a strip of frames, a volume its three
+middle planes, a sound its waveform and log-mel bands (numpy alone, no torch).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from deepseek import look
+from deepseek.contracts import Float64
+from deepseek.data.media.source import Limits, is_missing
+from deepseek.data.samples.preparer import opened
+from deepseek.data.table.table import Table
+from deepseek.data.view.media_card import FILES, Progress, facts_of
+from deepseek.data.view.media_words import broken_list, columns_table, copies_note, facts_words, headline, span
+from deepseek.data.view.previews import Pixels, Preview, preview_of
+from deepseek.errors import ExtraError, InputError
+from deepseek.extras import need
+from deepseek.look import Html, Section, Text, Words, numbers
+from deepseek.look.svg import Canvas, Scale, bounds, shorten
+
+MAX_PAGE: Final = 2_000_000  # bytes
+MAX_FILES: Final = 24  # columns of files of a row
+MAX_VALUES: Final = 60  # values of a row
+OPEN_VALUES: Final = 10  # of these, that are seen at once
+MAX_TEXT, MAX_VALUE = 300, 80  # characters
+_LINE_PX: Final = (240, 56)
+_STYLE: Final = """
+.row{display:flex;flex-wrap:wrap;gap:16px 24px;align-items:flex-start;margin:8px 0}
+.row figure{margin:0;max-width:100%}
+.row figcaption{max-width:34ch;font-variant-numeric:tabular-nums}
+.row figcaption b{color:var(--ink);font-weight:600}
+.strip{display:flex;flex-wrap:wrap;gap:4px;align-items:flex-end}
+.strip img,.strip svg{max-width:100%;display:block}
+img.pixel{image-rendering:pixelated}
+.stack{display:grid;gap:4px}
+path.wave{stroke:var(--s1);stroke-width:1}
+section#rows h3{border-top:1px solid var(--rule);padding-top:16px}
+@media print{.row{break-inside:avoid}}
+@media (max-width:560px){#columns tr{display:grid;grid-template-columns:minmax(0,1fr) 5.5em 4.5em 4em;
+border-bottom:1px solid var(--rule)}#columns th,#columns td{border:0;min-width:0}
+#columns tr>:last-child{grid-column:1/-1;padding-top:0}}
+"""
+
+
+def data_page(
+    table: Table,
+    kinds: Mapping[str, str],
+    card: Mapping[str, Any],
+    *,
+    root: Path,
+    name: str,
+    num_rows: int = 24,
+    seed: int = 0,
+    limits: Limits | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> tuple[str, list[int]]:
+    """The page, and the rows that it shows: `num_rows` of the table drawn by `seed`, or as many as fit. `card` is
+    make_media_card()'s."""
+    drawn = np.random.default_rng(seed).choice(table.num_rows, min(num_rows, table.num_rows), replace=False)
+    before = [*_broken(card), *_columns(card)]
+    origin = _provenance(table, name, seed, command)
+    room = MAX_PAGE - _size(_page(name, card, before, origin)) - 2_000  # for the last section's own words
+    shown: list[int] = []
+    parts: list[Html] = []
+    for at, row in enumerate(sorted(int(row) for row in drawn)):
+        if progress:
+            progress("drawing rows", at / len(drawn))
+        part = _row(table, kinds, row, root, limits or Limits())
+        room -= _size(part)
+        if room < 0:
+            break
+        shown.append(row)
+        parts.append(part)
+    return _page(name, card, [*before, _sample(parts, len(drawn), table.num_rows, seed)], origin), shown
+
+
+def _page(name: str, card: Mapping[str, Any], sections: Sequence[Section], origin: Mapping[Words, Words | Html]) -> str:
+    title = look.join(Text("Data: ", "数据："), numbers.clip(name, 60))
+    return look.page(title, headline(card, numbers.clip(name, 60)), sections, provenance=origin, style=_STYLE)
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _broken(card: Mapping[str, Any]) -> list[Section]:
+    body = broken_list(card)
+    return [Section(Text("Broken files", "损坏的文件"), body, id="broken")] if body else []
+
+
+def _columns(card: Mapping[str, Any]) -> list[Section]:
+    body = Html(columns_table(card) + copies_note(card))
+    return [Section(Text("Columns", "各列"), body, id="columns")]
+
+
+def _sample(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: int) -> Section:
+    many, few = numbers.count(num_rows), numbers.count(len(parts))
+    words: Words = Text(f"{few} of {many} rows, drawn by seed {seed}.", f"{many} 行中的 {few} 行，随机种子 {seed}。")
+    if len(parts) < num_drawn:
+        words = look.join(
+            words,
+            Text(
+                f" {num_drawn} were asked for; the page is full at {numbers.size(MAX_PAGE)}.",
+                f"要求显示 {num_drawn} 行；页面上限为 {numbers.size(MAX_PAGE)}。",
+            ),
+        )
+    return Section(Text("Rows", "样本行"), Html(look.paragraph(words, note=True) + "".join(parts)), id="rows")
+
+
+def _provenance(table: Table, name: str, seed: int, command: str) -> dict[Words, Words | Html]:
+    from deepseek.version import __version__
+
+    found: dict[Words, Words | Html] = {
+        Text("Data", "数据"): numbers.clip(name, 200),
+        Text("Data digest", "数据摘要"): table.digest(),
+        Text("Seed", "随机种子"): str(seed),
+        Text("Version", "版本"): f"deepseek {__version__}",
+    }
+    return found | ({Text("Page made by", "本页生成命令"): look.command(command)} if command else {})
+
+
+def _row(table: Table, kinds: Mapping[str, str], row: int, root: Path, limits: Limits) -> Html:
+    (record,) = table.take(np.array([row])).records()
+    files = [name for name in table.names if kinds.get(name) in FILES]
+    figures = [_file(record[name], kinds[name], name, row, root, limits) for name in files[:MAX_FILES]]
+    if len(files) > MAX_FILES:
+        more = len(files) - MAX_FILES
+        figures.append(look.paragraph(Text(f"and {more} more columns of files", f"另有 {more} 列文件"), note=True))
+    values = {name: _value(record[name]) for name in table.names if kinds.get(name) not in FILES}
+    names = list(values)[:MAX_VALUES]
+    rest = names[OPEN_VALUES:]
+    body = look.facts({numbers.clip(name, 40): values[name] for name in names[:OPEN_VALUES]})
+    if rest:
+        head = look.inline(Text(f"{len(values) - OPEN_VALUES} more values", f"其余 {len(values) - OPEN_VALUES} 个值"))
+        hidden = look.facts({numbers.clip(name, 40): values[name] for name in rest})
+        body = Html(f"{body}<details><summary>{head}</summary>{hidden}</details>")
+    title = look.inline(Text(f"Row {row}", f"第 {row} 行"))
+    gallery = f'<div class="row">{"".join(figures)}</div>' if figures else ""
+    return Html(f"<h3>{title}</h3>{gallery}{body if values else ''}")
+
+
+def _value(value: Any) -> Words:
+    if value is None:
+        return Text("missing", "缺失")
+    if isinstance(value, str):
+        return numbers.clip(" ".join(value.split()), MAX_TEXT)
+    return numbers.clip(numbers.plain(value), MAX_VALUE)
+
+
+def _file(value: Any, kind: str, column: str, row: int, root: Path, limits: Limits) -> Html:
+    """One value, drawn; or in words why not."""
+    label = look.inline(numbers.clip(column, 40))
+    if is_missing(value):
+        return _figure(label, "", look.inline(Text("missing", "缺失")))
+    file = look.inline(numbers.clip(str(value), MAX_VALUE))
+    try:
+        source = opened(value, kind, root=root, row=row, column=column, limits=limits)
+        preview, facts = preview_of(source, kind), facts_of(source, kind)
+    except ExtraError:
+        raise
+    except InputError as error:
+        why = look.state("bad", numbers.clip(error.message, MAX_TEXT))
+        return _figure(label, "", Html(f"{file}<br>{why}"))
+    words = [facts_words({name: _alone(fact) for name, fact in facts.items() if fact is not None})]
+    if preview.shown_s is not None:
+        shown = numbers.duration(preview.shown_s)
+        words.append(Text(f"; the first {shown} are shown", f"；仅显示前 {shown}"))
+    if preview.hidden:
+        words.append(Text(f"; {preview.hidden} more channels", f"；另有 {preview.hidden} 个通道"))
+    drawn = _drawn(preview, kind, numbers.clip(column, 40), row)
+    return _figure(label, drawn, Html(f"{file}<br>{look.inline(look.join(*words))}"))
+
+
+def _alone(fact: Any) -> Any:
+    """As the card has it for many."""
+    if isinstance(fact, (str, bool)):
+        return {"yes" if fact is True else "no" if fact is False else fact: 1}
+    return {"min": fact, "median": fact, "max": fact}
+
+
+def _figure(label: Html, drawn: str, caption: Html) -> Html:
+    return Html(f"<figure>{drawn}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
+
+
+def _drawn(preview: Preview, kind: str, column: str, row: int) -> str:
+    images = "".join(_image(pixels, f"{column}, row {row}", exact=kind == "audio") for pixels in preview.pictures)
+    if not preview.lines:
+        return f'<div class="strip">{images}</div>'
+    lines = "".join(
+        _line(line, kind, f"{column}, row {row} {name}".strip(), numbers.clip(name, 24))
+        for line, name in zip(preview.lines, preview.names, strict=True)
+    )
+    return f'<div class="stack">{lines}<div class="strip">{images}</div></div>' if images else f"<div>{lines}</div>"
+
+
+def _image(pixels: Pixels, alt: str, *, exact: bool = False) -> str:
+    """What is small or `exact` as PNG, the small enlarged by whole steps; the rest as JPEG."""
+    height, width = pixels.shape[:2]
+    times = max(1, 96 // max(height, width))
+    kind = ' class="pixel"' if times > 1 else ""
+    return (
+        f'<img{kind} width="{width * times}" height="{height * times}" alt="{look.escape(alt)}" '
+        f'src="{data_url(pixels, exact=exact or times > 1)}">'
+    )
+
+
+def data_url(pixels: Pixels, *, exact: bool = False) -> str:
+    """uint8 (H, W) or (H, W, 3) as an address that holds the picture: PNG where it must be `exact`, else JPEG."""
+    file = io.BytesIO()
+    picture = need("PIL.Image", extra="media").fromarray(np.ascontiguousarray(pixels))
+    picture.save(file, "PNG", optimize=True) if exact else picture.save(file, "JPEG", quality=80)
+    return f"data:image/{'png' if exact else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _line(line: Float64, kind: str, title: str, name: str) -> str:
+    """Strokes from the lowest to the highest value of each part; a sound stands about zero, a series in its range."""
+    width, height = _LINE_PX
+    canvas = Canvas(width, height, title)
+    finite = line[:, np.isfinite(line).all(axis=0)]
+    low, high = bounds(finite.ravel().tolist())
+    if kind == "audio":
+        high = max(abs(low), abs(high)) if finite.any() else 1.0
+        low = -high
+    top = 4 if kind == "audio" else 18
+    x, y = Scale(0, max(1, line.shape[1] - 1), 0.5, width - 0.5), Scale(low, high, height - 3, top)
+    if kind != "audio":
+        said = f"{name}: {span(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
+        canvas.text(0, 12, shorten(said, width), cls="soft", full=said)
+    canvas.marks.append(f'<path class="wave" d="{_path(line, x, y, joined=kind != "audio")}"/>')
+    return canvas.svg()
+
+
+def _path(line: Float64, x: Scale, y: Scale, *, joined: bool) -> str:
+    """`joined`: consecutive parts are one stroke; what is missing leaves a gap."""
+    words, before = [], False
+    for at, (low, high) in enumerate(line.T.tolist()):
+        if not (math.isfinite(low) and math.isfinite(high)):
+            before = False
+            continue
+        top, bottom = y(high), y(low)
+        bottom = max(bottom, top + 1) if not joined else bottom
+        words.append(f"{'L' if before and joined else 'M'}{x(at):.1f} {top:.1f}V{max(bottom, top + 0.5):.1f}")
+        before = True
+    return "".join(words)

@@ -1,0 +1,167 @@
+"""A Hugging Face folder to a folder that OpenVINO GenAI runs, without torch and without transformers.
+
+    convert(ModelFolder.read(path), target, precision="int8")
+
+The target holds openvino_model.xml and .bin, the configs of the source, and openvino_detokenizer.xml, which GenAI
+reads for one thing: the bytes of each token, by which it holds an answer to a grammar. Text is tokenized by the
+library tokenizers from the source's tokenizer.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from deepseek.bundle.place import alone, put_in_place, unfinished
+from deepseek.engines.llm.model.folder import ModelFolder, read_json
+from deepseek.engines.llm.model.graph import build
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+Precision = Literal["fp32", "int8"]
+NOTE = "deepseek.json"  # beside the graph: how it was made
+_FORMAT = 1  # raised when the same source would be converted in another way
+_COPIED = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "chat_template.jinja",
+)  # fmt: skip
+
+
+def convert(source: ModelFolder, target: Path, *, precision: Precision = "fp32") -> None:
+    """Write the folder `target`, in one step. int8 weights are a fourth of the size and lose some accuracy."""
+    if precision not in get_args(Precision):
+        raise InputError(f"precision is {precision!r}", expected="fp32 or int8", fix="choose one of these")
+    openvino = need("openvino", extra="llm")
+    model = build(source.config, source.weights, quantized=precision == "int8")
+    with alone(target), unfinished(target) as folder:
+        for name in _COPIED:
+            if (source.path / name).is_file():
+                shutil.copyfile(source.path / name, folder / name)
+        (folder / NOTE).write_text(json.dumps({"precision": precision, "format": _FORMAT}) + "\n", "utf-8")
+        openvino.save_model(model, str(folder / "openvino_model.xml"), compress_to_fp16=False)
+        vocabulary = token_bytes(read_json(source.path / "tokenizer.json"), source.config.vocab_size)
+        openvino.save_model(detokenizer(vocabulary), str(folder / "openvino_detokenizer.xml"))
+        put_in_place(folder, target)
+
+
+def cached(source: Path, cache: Path, *, precision: Precision = "fp32") -> Path:
+    """The folder in `cache` that holds `source` converted; made when it is not there yet.
+
+    A source whose files changed, and another version of OpenVINO, get a folder of their own.
+    """
+    if (source / NOTE).is_file():
+        return source  # converted already
+    state = [precision, str(_FORMAT), need("openvino", extra="llm").__version__]
+    for path in sorted(path for path in source.iterdir() if path.is_file()):
+        found = path.stat()
+        state += [path.name, str(found.st_size), str(found.st_mtime_ns)]
+    digest = hashlib.sha256("\0".join([str(source.resolve()), *state]).encode()).hexdigest()[:24]
+    target = cache / f"{source.name}-{precision}-{digest}"
+    if not (target / NOTE).is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        convert(ModelFolder.read(source), target, precision=precision)
+    return target
+
+
+def read_precision(folder: Path) -> Precision:
+    """How a converted folder was made. InputError when it was not made by convert()."""
+    found = read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
+    precision: Precision | None = next((name for name in get_args(Precision) if name == found.get("precision")), None)
+    if precision is None or found.get("format") != _FORMAT:
+        raise InputError(
+            f"{folder} was not converted by this version",
+            expected="a folder that convert() made",
+            fix="convert it again",
+        )
+    return precision
+
+
+def token_bytes(tokenizer: Mapping[str, Any], vocab_size: int) -> list[bytes]:
+    """The bytes that each token stands for (vocab_size,), from a parsed tokenizer.json.
+
+    >>> token_bytes({"model": {"type": "BPE", "vocab": {"\\u0120a": 0}}, "decoder": {"type": "ByteLevel"}}, 2)
+    [b' a', b'']
+    """
+    found_model = tokenizer.get("model")
+    model = found_model if isinstance(found_model, dict) else {}
+    vocab = model.get("vocab")
+    if not isinstance(vocab, dict) or model.get("type") != "BPE":
+        raise InputError(
+            "tokenizer.json is of another kind",
+            expected="a BPE model with its vocabulary",
+            fix="serve a model with a BPE tokenizer, as GPT-2 and Llama have",
+        )
+    byte_level = '"ByteLevel"' in json.dumps(tokenizer.get("decoder"))
+    found = [b""] * vocab_size
+    for token, index in vocab.items():
+        if type(index) is not int or not 0 <= index < vocab_size:
+            raise InputError(
+                f"tokenizer.json gives a token the number {str(index)[:30]}",
+                expected=f"0 to {vocab_size - 1}, the vocabulary of config.json",
+                fix="take the tokenizer that belongs to the model",
+            )
+        found[index] = _from_characters(token) if byte_level else _from_pieces(token)
+    for index, content in _added_tokens(tokenizer.get("added_tokens") or []):
+        if index < vocab_size:
+            found[index] = content.encode()
+    return found
+
+
+def byte_characters() -> dict[str, int]:
+    """The character that stands for each byte in a byte-level vocabulary (GPT-2): printable bytes for themselves, the
+    others for characters from 256 on, in their order.
+
+    >>> byte_characters()["\\u0120"]
+    32
+    """
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {**{chr(byte): byte for byte in shown}, **{chr(256 + at): byte for at, byte in enumerate(hidden)}}
+
+
+_BYTES = byte_characters()
+
+
+def _added_tokens(entries: Any) -> list[tuple[int, str]]:
+    """Number and text of the tokens that stand beside the vocabulary."""
+    found = []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        index, content = (entry.get("id"), entry.get("content")) if isinstance(entry, dict) else (None, None)
+        if type(index) is not int or index < 0 or not isinstance(content, str):
+            raise InputError(
+                "tokenizer.json has an added token without number or text",
+                expected='{"id", "content", ...}',
+                fix="take the tokenizer that belongs to the model",
+            )
+        found.append((index, content))
+    return found
+
+
+def _from_characters(token: str) -> bytes:
+    try:
+        return bytes(_BYTES[character] for character in token)
+    except KeyError:  # an added token stands for its own text
+        return token.encode()
+
+
+def _from_pieces(token: str) -> bytes:
+    """The SentencePiece way: a low line for a space, <0x0A> for a byte."""
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        with suppress(ValueError):
+            return bytes([int(token[3:5], 16)])
+    return token.replace("\u2581", " ").encode()
+
+
+def detokenizer(vocabulary: list[bytes]) -> Any:
+    """An openvino.Model from token numbers (i64) to text. It names a token to skip, for GenAI expects some."""
+    steps = need("openvino_tokenizers.tokenizer_pipeline", extra="llm")
+    pipeline = steps.TokenizerPipeline()
+    pipeline.add_steps([steps.VocabDecoderStep(vocabulary, [0], True), steps.FuseStep()])
+    model = pipeline.get_detokenizer_ov_subgraph()
+    wide = need("openvino", extra="llm").Type.i64
+    return need("openvino_tokenizers.utils", extra="llm").change_inputs_type(model, wide)

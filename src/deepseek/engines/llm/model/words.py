@@ -1,0 +1,134 @@
+"""Text to tokens, and tokens back to text while they come.
+
+    words = Words.open(folder, vocab_size=50257)
+    ids = words.encode("To be")
+    writer = words.writer(stop=("\\n",))
+    writer.take(ids[0])                     # text that is sure, "" while a character or a stop may still be unfinished
+
+Decoding goes by the bytes of each token: UTF-8 that is cut between two tokens waits for its end, broken bytes become
+one replacement character, and no token is decoded twice.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepseek.engines.llm.model.convert import token_bytes
+from deepseek.engines.llm.model.folder import read_json
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+
+class Words:
+    """The tokenizer of a model. Safe to share between threads."""
+
+    def __init__(self, tokenizer: Any, pieces: list[bytes], special: frozenset[int]) -> None:
+        self._tokenizer = tokenizer
+        self.pieces = pieces  # (V,) what each token stands for
+        self.special = special  # tokens that are no text
+        self._longest = max(map(len, pieces))
+
+    @classmethod
+    def open(cls, folder: Path, vocab_size: int) -> Words:
+        """Read tokenizer.json. InputError when it is not one, or not for `vocab_size` tokens."""
+        library = need("tokenizers", extra="llm")
+        raw = read_json(folder / "tokenizer.json")
+        pieces = token_bytes(raw, vocab_size)
+        with _BareRefused():
+            tokenizer = library.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        special = frozenset(entry["id"] for entry in raw.get("added_tokens") or [] if entry.get("special") is True)
+        return cls(tokenizer, pieces, special)
+
+    def encode(self, text: str, *, max_tokens: int, special: bool = True) -> list[int]:
+        """Token numbers of `text`. InputError for more than `max_tokens`, found without tokenizing a book.
+
+        `special` adds what the tokenizer puts around a text; leave it out where a chat template has put it already.
+        """
+        try:
+            num_bytes = len(text.encode())
+        except UnicodeEncodeError:
+            raise InputError(
+                "the text holds half of a character (a lone surrogate)", expected="Unicode text", fix="repair the text"
+            ) from None
+        if num_bytes > self._longest * max_tokens:
+            raise too_long(f"{num_bytes} bytes", max_tokens)
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special).ids
+        if len(ids) > max_tokens:
+            raise too_long(f"{len(ids)} tokens", max_tokens)
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of whole tokens; special ones are left out."""
+        return b"".join(self.pieces[index] for index in ids if index not in self.special).decode("utf-8", "replace")
+
+    def writer(self, stop: Sequence[str] = ()) -> Writer:
+        """For one answer that comes token by token."""
+        return Writer(self, stop)
+
+
+class _BareRefused:
+    """The library tokenizers raises Exception itself, not a class of its own, for a file that it cannot read."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is Exception:
+            raise InputError(
+                f"tokenizer.json cannot be read: {str(error)[:200]}",
+                expected="a tokenizer of the library tokenizers",
+                fix="save the tokenizer again with save_pretrained()",
+            ) from None
+
+
+class Writer:
+    """The text of one answer as far as it is sure."""
+
+    def __init__(self, words: Words, stop: Sequence[str]) -> None:
+        self._words, self._stop = words, tuple(stop)
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._held = ""  # may be the beginning of a stop
+        self.stopped = False
+
+    def take(self, token: int) -> str:
+        """The text that became sure with this token. After a stop, nothing more comes."""
+        if self.stopped or token in self._words.special:
+            return ""
+        return self._sure(self._decode(self._words.pieces[token]))
+
+    def finish(self) -> str:
+        """What was held back, when no token follows."""
+        if self.stopped:
+            return ""
+        rest = self._sure(self._decode(b"", True))
+        return rest if self.stopped else rest + self._held
+
+    def _sure(self, new: str) -> str:
+        text = self._held + new
+        found = [at for stop in self._stop if (at := text.find(stop)) >= 0]
+        if found:
+            self.stopped, self._held = True, ""
+            return text[: min(found)]
+        keep = max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` begin `stop`.
+
+    >>> _overlap("the EN", "END"), _overlap("the", "END")
+    (2, 0)
+    """
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def too_long(size: str, max_tokens: int) -> InputError:
+    """For a prompt that no answer would have room after."""
+    return InputError(
+        f"the prompt has {size}", expected=f"at most {max_tokens} tokens", fix="shorten it, or send it in parts"
+    )

@@ -1,0 +1,1 @@
+"""Generation and untrusted templates in processes of their own."""

@@ -1,0 +1,1 @@
+"""Engines that generate: continuous batching in OpenVINO GenAI, torch or vLLM, and which is taken."""

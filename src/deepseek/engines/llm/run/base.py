@@ -1,0 +1,286 @@
+"""What every engine that writes does alike: a queue, a thread that makes steps, text made of tokens, stops, endings.
+
+    class LlmEngine(Engine): ...                               # brings _open, _start, _step, _read and _stop
+    generation = engine.submit(ids, options, on_piece)
+    generation.cancel()
+    engine.close()
+
+One thread owns what computes: it takes new requests, makes a step for all that run (each gets one token, or a piece of
+its prompt is read), and hands pieces of text to the callbacks. A request waits while max_running others are written.
+What could never fit is refused on submit.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
+from deepseek.engines.llm.model.words import Words, Writer, too_long
+from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
+
+Finish = Literal["stop", "length", "cancelled", "error"]
+#: What exceptions of native libraries become.
+RAISED = (RuntimeError, ValueError, IndexError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one step added to an answer."""
+
+    text: str
+    tokens: tuple[int, ...] = ()  # their text may come with a later piece
+    logprobs: tuple[float, ...] = ()  # of each token, when asked for
+    finish: Finish | None = None  # set on the last piece
+    error: DeepseekError | None = None  # with finish "error"
+
+
+@dataclass(eq=False, slots=True)
+class Generation:
+    """One answer that is being written."""
+
+    ids: Sequence[int]
+    options: GenerationOptions
+    max_tokens: int
+    on_piece: Callable[[Piece], None]
+    writer: Writer
+    handle: Any = None  # of the library, once it runs
+    is_cancelled: bool = False
+    num_tokens: int = field(default=0)
+
+    def cancel(self) -> None:
+        """Write no more. A last piece says "cancelled", unless the answer was finished before. From any thread."""
+        self.is_cancelled = True
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What whoever asks an engine has to know of it."""
+
+    kind: str  # of the engine
+    vocab_size: int
+    max_tokens: int  # of the longest prompt and its answer together
+    end_ids: tuple[int, ...]  # tokens that end a text
+    precision: str  # float32, bfloat16, int8, or "auto": float32 weights, arithmetic as low as the CPU likes
+    folder: str  # what is run: the model's own, or what was made of it
+    schemas: bool = True  # whether an answer can be held to a JSON schema
+    parity: Mapping[str, float] | None = None  # of a lossy precision that was asked for: see parity.Parity
+
+
+def fit(ids: Sequence[int], options: GenerationOptions, facts: Facts) -> tuple[list[int], int]:
+    """The prompt (never empty) and the most tokens that its answer gets. InputError when they do not fit."""
+    options.check()
+    if options.json_schema is not None:
+        check_schemas(facts)
+    found = list(ids) or list(facts.end_ids[:1])
+    if not found or not all(type(index) is int and 0 <= index < facts.vocab_size for index in found):
+        raise InputError(
+            "the prompt holds a token that does not exist" if found else "the prompt is empty",
+            expected=f"tokens from 0 to {facts.vocab_size - 1}",
+            fix="use the tokenizer of the model",
+        )
+    room = facts.max_tokens - len(found)
+    if room < 1:
+        raise too_long(f"{len(found)} tokens", facts.max_tokens - 1)
+    if options.max_tokens is not None and options.max_tokens > room:
+        raise InputError(
+            f"the prompt has {len(found)} tokens and max_tokens is {options.max_tokens}",
+            expected=f"at most {facts.max_tokens} together",
+            fix=f"shorten the prompt, or ask for at most {room}",
+        )
+    return found, options.max_tokens or room
+
+
+def check_schemas(facts: Facts) -> None:
+    """InputError when no answer of the engine can be held to a JSON schema."""
+    if not facts.schemas:
+        raise InputError(
+            f"this model is run by {facts.kind}, which holds no answer to a JSON schema",
+            expected="a request without response_format",
+            fix="leave response_format out and ask for JSON in words, or serve a model that OpenVINO runs",
+        )
+
+
+class Engine(ABC):
+    """Writes answers. Every method may be called from any thread; callbacks run on the engine's own and must be quick
+    and raise nothing. A subclass sets what it needs, then calls this constructor, which opens it."""
+
+    kind: str
+
+    def __init__(self, facts: Facts, limits: EngineLimits) -> None:
+        self.facts, self.limits = facts, limits
+        self.end_ids, self.max_tokens = facts.end_ids, facts.max_tokens
+        self.words = Words.open(Path(facts.folder), facts.vocab_size)
+        self.on_step: Callable[[], None] = lambda: None  # after the pieces of each step, on the engine's thread
+        self._open()
+        self._waiting: deque[Generation] = deque()
+        self._running: list[Generation] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="llm", daemon=True)
+        self._thread.start()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Load the model; also again, after a step has failed."""
+
+    @abstractmethod
+    def _start(self, generation: Generation) -> Any:
+        """Begin an answer; returns what stands for it. May raise one of RAISED."""
+
+    @abstractmethod
+    def _step(self) -> None:
+        """One token more for all that run. May raise one of RAISED."""
+
+    @abstractmethod
+    def _read(self, generation: Generation) -> tuple[list[int], list[float], Finish | None]:
+        """Tokens that came since the last call, their log probabilities when asked for, and whether it is finished."""
+
+    @abstractmethod
+    def _stop(self, handle: Any) -> None:
+        """Let go of an answer, finished or not."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Give the memory back."""
+
+    def _busy(self) -> bool:
+        """Whether a step is needed although no answer runs."""
+        return False
+
+    def submit(self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]) -> Generation:
+        """Begin an answer to the prompt `ids`. `on_piece` gets its pieces in order, the last with `finish` set.
+
+        InputError for options out of range or a prompt without room for an answer; BusyError when max_waiting others
+        wait; DrainingError after close().
+        """
+        ids, max_tokens = fit(ids, options, self.facts)
+        generation = Generation(ids, options, max_tokens, on_piece, self.words.writer(options.stop))
+        with self._changed:
+            if self._closing:
+                raise DrainingError("the model is being closed", expected="an open model", fix="send it again")
+            if len(self._waiting) >= self.limits.max_waiting + max(self.limits.max_running - len(self._running), 0):
+                raise BusyError(
+                    f"{len(self._waiting)} requests wait already",
+                    expected=f"at most {self.limits.max_waiting}",
+                    fix="ask again later",
+                )
+            self._waiting.append(generation)
+            self._changed.notify()
+        return generation
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes requests. False after close(), and when it failed and could not begin anew."""
+        return self._thread.is_alive() and not self._closing
+
+    def load(self) -> tuple[int, int]:
+        """How many answers are being written and how many wait."""
+        return len(self._running), len(self._waiting)
+
+    def close(self) -> None:
+        """Cancel what runs and give the memory back. Returns when the thread has ended."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        """The life of the thread."""
+        while self._admit():
+            try:
+                self._step()
+            except RAISED as error:
+                if self._recover(error):
+                    continue
+                break
+            for generation in self._running:
+                self._advance(generation)
+            self._running = [generation for generation in self._running if generation.handle is not None]
+            self.on_step()
+        with self._changed:
+            self._closing = True
+        for generation in (*self._running, *self._waiting):
+            self._end(generation, Piece("", finish="cancelled"))
+        self.on_step()
+        with suppress(AttributeError, *RAISED):
+            self._step()  # lets go of what was stopped
+        self._running = []
+        self._let_go()
+        self._waiting.clear()
+
+    def _admit(self) -> bool:
+        """Begin what may begin; wait while there is nothing to do. False when the engine closes."""
+        with self._changed:
+            while not (self._closing or self._waiting or self._running or self._busy()):
+                self._changed.wait()
+            if self._closing:
+                return False
+            gone = [generation for generation in self._waiting if generation.is_cancelled]
+            if gone:
+                self._waiting = deque(generation for generation in self._waiting if not generation.is_cancelled)
+            begun: list[Generation] = []
+            while self._waiting and len(self._running) + len(begun) < self.limits.max_running:
+                begun.append(self._waiting.popleft())
+        for generation in gone:
+            self._end(generation, Piece("", finish="cancelled"))
+        for generation in begun:
+            try:
+                generation.handle = self._start(generation)
+            except RAISED as error:
+                self._end(generation, Piece("", finish="error", error=_failed(error)))
+            else:
+                self._running.append(generation)
+        if gone or begun:
+            self.on_step()
+        return True
+
+    def _advance(self, generation: Generation) -> None:
+        """Hand on what the last step wrote for one answer."""
+        tokens, logprobs, finish = self._read(generation)
+        text = "".join(map(generation.writer.take, tokens))
+        generation.num_tokens += len(tokens)
+        if finish is not None:
+            text += generation.writer.finish()
+        if generation.writer.stopped:
+            finish = "stop"
+        if finish is None and generation.is_cancelled:
+            finish = "cancelled"
+        if finish is None and not tokens:
+            return
+        kept = tuple(logprobs) if generation.options.logprobs else ()
+        piece = Piece(text, tuple(tokens), kept, finish)
+        if finish is None:
+            generation.on_piece(piece)
+        else:
+            self._end(generation, piece)
+
+    def _end(self, generation: Generation, piece: Piece) -> None:
+        handle, generation.handle = generation.handle, None
+        if handle is not None:
+            self._stop(handle)
+        generation.on_piece(piece)
+
+    def _recover(self, error: Exception) -> bool:
+        """A step failed: nothing in the batch can go on. Say so to each, and begin anew; False when that fails too."""
+        running, self._running = self._running, []
+        for generation in running:
+            self._end(generation, Piece("", finish="error", error=_failed(error)))
+        self.on_step()
+        self._let_go()  # its memory first
+        try:
+            self._open()
+        except (DeepseekError, *RAISED):
+            return False
+        return True
+
+
+def _failed(error: Exception) -> DeepseekError:
+    reason = str(error)[-300:].strip()
+    return DeepseekError(f"generation failed: {reason}", expected="an answer", fix="send the request again")

@@ -1,0 +1,62 @@
+"""Which engine writes for a folder, and in which precision.
+
+vLLM where it is installed and has a GPU; OpenVINO GenAI for the families that are converted here; transformers on
+torch for all others.
+
+engine = open_engine(folder, cache, "int8", EngineLimits())
+engine.facts.parity                                         # what int8 costs, on built-in text
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from deepseek.engines.execution_mode import torch_has_gpu
+from deepseek.engines.llm.model.convert import NOTE, Precision, cached
+from deepseek.engines.llm.model.folder import read_config, read_json
+from deepseek.engines.llm.model.options import EngineLimits
+from deepseek.engines.llm.run.base import Engine
+from deepseek.engines.llm.run.engine import LlmEngine
+from deepseek.errors import InputError
+from deepseek.extras import has, install_advice
+
+
+def open_engine(folder: Path, cache: Path | None, precision: Precision, limits: EngineLimits) -> Engine:
+    """An engine for a Hugging Face folder, converted into `cache`; without one, for a folder that is converted."""
+    if cache is None or (folder / NOTE).is_file():
+        return LlmEngine(folder, limits)
+    if has("vllm") and torch_has_gpu():
+        from deepseek.engines.llm.run.vllm_engine import VllmEngine
+
+        return VllmEngine(folder, limits)
+    try:
+        read_config(read_json(folder / "config.json"))
+    except InputError as refused:
+        return unconverted(folder, precision, limits, refused)
+    from deepseek.engines.llm.model.parity import known
+
+    converted = cached(folder, cache, precision=precision)
+    parity = known(folder, converted, limits) if precision == "int8" or limits.bfloat16 else None
+    engine = LlmEngine(converted, limits)
+    engine.facts = replace(engine.facts, parity=asdict(parity) if parity else None)
+    return engine
+
+
+def unconverted(folder: Path, precision: Precision, limits: EngineLimits, refused: InputError) -> Engine:
+    """An engine for a model that is not converted here, because of what `refused` says."""
+    if not (has("torch") and has("transformers")):
+        raise InputError(
+            refused.message,
+            expected=f"{refused.expected}; or torch and transformers, which run others",
+            fix=install_advice("llm-torch"),
+        )
+    if precision == "int8":
+        raise InputError(
+            f"this model is run by transformers, which has no int8 here: {refused.message}",
+            expected="float32 or bfloat16",
+            fix="give another --llm-precision, or none",
+        )
+    from deepseek.engines.llm.run.torch_engine import TorchEngine
+
+    return TorchEngine(folder, limits)

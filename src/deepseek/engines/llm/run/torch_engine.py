@@ -1,0 +1,242 @@
+"""Decoders that are not converted here, run by transformers on torch: the same requests, slower.
+
+    engine = TorchEngine(folder)
+    engine.submit(ids, options, on_piece)
+
+Batches are static: what waits is begun together, as much of it as the keys and values have room for, and what comes
+later waits until that batch is written. Prompts are padded on the left; a model whose layers are not told positions
+gets only prompts of one length at a time. No answer is held to a JSON schema. Code in the folder is never run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import secrets
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from deepseek.engines.llm.model.folder import read_end_ids, read_json
+from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
+from deepseek.engines.llm.run.base import Engine, Facts, Finish, Generation
+from deepseek.errors import InputError
+from deepseek.extras import need
+
+EXTRA = "llm-torch"
+POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length")
+DEFAULT_POSITIONS = 2048  # of a model that can read any length, or does not say
+_RAISED = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError)
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """One answer in a batch, or waiting for one."""
+
+    generation: Generation
+    chance: Any  # torch.Generator
+    new: list[int] = field(default_factory=list)  # tokens that were not read yet
+    logprobs: list[float] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)  # of the tokens written
+    last: int = 0  # token that was chosen
+    finish: Finish | None = None
+    stopped: bool = False
+
+    @property
+    def live(self) -> bool:
+        return self.finish is None and not self.stopped
+
+    @property
+    def size(self) -> int:
+        """Tokens of the prompt and the longest answer."""
+        return len(self.generation.ids) + self.generation.max_tokens
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows that are written together. B rows, S tokens so far."""
+
+    rows: list[Row]
+    inputs: Any  # (B, S) at first, then (B, 1): what is read next
+    mask: Any  # (B, S), 0 for padding
+    cache: Any = None
+
+
+class TorchEngine(Engine):
+    """Any causal language model that transformers knows by itself and whose tokenizer is BPE."""
+
+    kind = "transformers"
+
+    def __init__(self, folder: Path, limits: EngineLimits | None = None) -> None:
+        limits = limits or EngineLimits()
+        self._torch, self._library = need("torch", extra=EXTRA), need("transformers", extra=EXTRA)
+        self._torch.set_num_threads(limits.num_threads)
+        self._library.utils.logging.disable_progress_bar()  # a server's lines on stderr are JSON
+        self._library.utils.logging.set_verbosity_error()
+        strict = need("huggingface_hub.errors", extra=EXTRA).StrictDataclassError  # a configuration of wrong types
+        self._raised = (*_RAISED, strict, SafetensorError)
+        self._folder = folder
+        self._bfloat16 = limits.bfloat16
+        self._rows: deque[Row] = deque()
+        self._batch: Batch | None = None
+        self._model: Any = None
+        raw = read_json(folder / "config.json")
+        try:
+            text = self._library.AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            ).get_text_config()
+            self._token_bytes = _token_bytes(text, 2 if limits.bfloat16 else 4)
+            positions = next((found for name in POSITIONS if type(found := getattr(text, name, None)) is int), None)
+            self._vocab_size = int(text.vocab_size)
+        except self._raised as error:
+            raise _cannot(folder, error) from None
+        room = max(limits.cache_bytes // self._token_bytes, 2)
+        facts = Facts(
+            self.kind, self._vocab_size, min(positions or DEFAULT_POSITIONS, room),
+            read_end_ids(folder, raw, self._vocab_size),
+            "bfloat16" if limits.bfloat16 else "float32", str(folder), schemas=False,
+        )  # fmt: skip
+        super().__init__(facts, limits)
+
+    def _open(self) -> None:
+        dtype = self._torch.bfloat16 if self._bfloat16 else self._torch.float32
+        try:
+            self._model = self._library.AutoModelForCausalLM.from_pretrained(
+                self._folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
+            ).eval()
+        except self._raised as error:
+            raise _cannot(self._folder, error) from None
+        known = inspect.signature(self._model.forward).parameters
+        self._cache = next((name for name in ("cache", "past_key_values") if name in known), "")
+        if not self._cache or "attention_mask" not in known:
+            raise _cannot(self._folder, f"{type(self._model).__name__} keeps nothing of what it has read")
+        self._positions = "position_ids" in known
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+
+    def _start(self, generation: Generation) -> Row:
+        chance = self._torch.Generator()
+        seed = generation.options.seed
+        chance.manual_seed((secrets.randbits(63) if seed is None else seed) % (1 << 63))
+        row = Row(generation, chance)
+        self._rows.append(row)
+        return row
+
+    def _step(self) -> None:
+        batch = self._batch = self._batch or self._gather()
+        if batch is None:
+            return
+        try:
+            with self._torch.inference_mode():
+                for row, scores in zip(batch.rows, self._forward(batch), strict=True):
+                    if row.live:
+                        self._write(row, scores)
+        except _RAISED as error:  # a model's own code raises what it likes
+            raise RuntimeError(str(error)) from error
+        if any(row.live for row in batch.rows):
+            last = [[row.last] for row in batch.rows]
+            batch.inputs = self._torch.tensor(last)  # (B, 1)
+            batch.mask = self._torch.cat([batch.mask, batch.mask.new_ones(len(last), 1)], 1)
+        else:
+            self._batch = None
+
+    def _gather(self) -> Batch | None:
+        """The next batch: who waits longest, and those behind that fit beside it."""
+        taken: list[Row] = []
+        left: deque[Row] = deque()
+        longest = 0
+        for row in self._rows:
+            wanted = max(longest, row.size)
+            fits = wanted * (len(taken) + 1) * self._token_bytes <= self.limits.cache_bytes
+            same = self._positions or not taken or len(row.generation.ids) == len(taken[0].generation.ids)
+            if not taken or (fits and same):
+                taken.append(row)
+                longest = wanted
+            else:
+                left.append(row)
+        self._rows = left
+        if not taken:
+            return None
+        width = max(len(row.generation.ids) for row in taken)
+        padding = [width - len(row.generation.ids) for row in taken]
+        ids = [[0] * empty + list(row.generation.ids) for row, empty in zip(taken, padding, strict=True)]
+        mask = [[0] * empty + [1] * (width - empty) for empty in padding]
+        return Batch(taken, self._torch.tensor(ids), self._torch.tensor(mask))
+
+    def _forward(self, batch: Batch) -> Any:
+        """Logits of the next token of each row, (B, V) in float32."""
+        told = {self._cache: batch.cache} | self._last
+        if self._positions:  # else nothing is padded, and a mask of ones is best left out: some layers misread it
+            told["attention_mask"] = batch.mask
+            places = (batch.mask.cumsum(1) - 1).clamp(min=0)  # (B, S)
+            told["position_ids"] = places[:, -batch.inputs.shape[1] :]
+        found = self._model(input_ids=batch.inputs, use_cache=True, **told)
+        batch.cache = getattr(found, self._cache)
+        return found.logits[:, -1, : self._vocab_size].float()
+
+    def _write(self, row: Row, scores: Any) -> None:
+        """Choose one row's next token by its scores (V,). RuntimeError where they are no scores: of NaN the token that
+        has it would be the largest, and the text would look like an answer."""
+        if not self._torch.isfinite(scores.max()):  # NaN where any is
+            raise RuntimeError("the model gives NaN or infinite scores for the next token")
+        options = row.generation.options
+        if row.counts and (options.frequency_penalty or options.presence_penalty):
+            tokens = self._torch.tensor(list(row.counts))
+            counts = self._torch.tensor(list(row.counts.values()), dtype=scores.dtype)
+            scores[tokens] -= options.frequency_penalty * counts + options.presence_penalty
+        token = self._choose(scores, options, row.chance)
+        row.last = token
+        row.new.append(token)
+        row.counts[token] += 1
+        if options.logprobs:
+            row.logprobs.append(float(self._torch.log_softmax(scores, 0)[token]))
+        if token in self.end_ids and not options.ignore_end:
+            row.finish = "stop"
+        elif row.counts.total() >= row.generation.max_tokens:
+            row.finish = "length"
+
+    def _choose(self, scores: Any, options: GenerationOptions, chance: Any) -> int:
+        if options.greedy:
+            return int(scores.argmax())
+        ordered, order = (scores / options.temperature).sort(descending=True)
+        shares = ordered.softmax(0)
+        if options.top_k:
+            shares[options.top_k :] = 0
+        if options.top_p < 1:
+            before = shares.cumsum(0) - shares  # the most likely token has nothing before it and stays
+            shares[before > options.top_p * shares.sum()] = 0
+        return int(order[self._torch.multinomial(shares, 1, generator=chance)])
+
+    def _read(self, generation: Generation) -> tuple[list[int], list[float], Finish | None]:
+        row: Row = generation.handle
+        tokens, row.new, logprobs, row.logprobs = row.new, [], row.logprobs, []
+        return tokens, logprobs, row.finish
+
+    def _stop(self, handle: Row) -> None:
+        handle.stopped = True
+        if handle in self._rows:
+            self._rows.remove(handle)
+
+    def _let_go(self) -> None:
+        self._model = self._batch = None
+        self._rows.clear()
+
+
+def _token_bytes(config: Any, bytes_per_value: int) -> int:
+    """Of keys and values of one token, by what the configuration says of heads; of the whole width when it does not."""
+    width, layers = int(config.hidden_size), int(config.num_hidden_layers)
+    heads = getattr(config, "num_attention_heads", None) or 1
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_size = getattr(config, "head_dim", None) or math.ceil(width / heads)
+    return 2 * layers * int(kv_heads) * int(head_size) * bytes_per_value
+
+
+def _cannot(folder: Path, error: object) -> InputError:
+    reason = str(error).strip().splitlines()
+    return InputError(
+        f"transformers cannot run {folder.name}: {(reason or ['no reason was given'])[0][:300]}",
+        expected="a causal language model that transformers knows without code of its own, as safetensors",
+        fix="save the model again with save_pretrained(), or serve another one",
+    )

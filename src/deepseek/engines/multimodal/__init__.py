@@ -1,0 +1,1 @@
+"""Models of files and texts beside a table: export and runtime."""

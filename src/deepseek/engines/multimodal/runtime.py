@@ -1,0 +1,294 @@
+"""A bundle that reads several modalities: export of its net, and a runtime that needs no torch.
+
+    graph = export_fused(Answering(net, slope=1.2), samples)      # ONNX, any number of rows
+    parity = check_fused(answering, graph, samples)               # against torch, on real rows
+    with FusedRuntime.open("patients") as runtime:
+        runtime.predict([{"age": 61, "report": "...", "ct": {"b64": "..."}}]).labels
+
+What one sample costs in serving (open, decode, prepare, run) is the code that training went through: the same preparer
+from the same JSON.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.bundle import Bundle, open_bundle
+from deepseek.bundle.agreement import DECISION, SAMPLES
+from deepseek.contracts import Arrays, Flag, Float32, Prediction, Record, Scores, Task, Tensors
+from deepseek.data import Table, read_table
+from deepseek.data.media.example import example_of
+from deepseek.data.samples.preparer import THERE, Broken, Fault, SamplePreparer, Samples, records_of
+from deepseek.data.samples.requests import fault_of, read
+from deepseek.engines.checks.edges import edge_samples
+from deepseek.engines.checks.finite import check_numbers
+from deepseek.engines.checks.gate import check_edges, distances
+from deepseek.engines.decide import Decision
+from deepseek.engines.export_torch import torch_graph
+from deepseek.engines.onnx import check_outputs, check_shape, failed, misfit, open_session, refusals
+from deepseek.engines.tabular.runtime import Runtime, check_inputs, read_example
+from deepseek.errors import CheckError, InputError
+from deepseek.extras import need
+
+GRAPH = "model.onnx"
+OUTPUTS = ("margin", "output", "voices", "gates", "attention")  # of the graph, as nn.multimodal.Answering gives them
+TOLERANCE = 1e-4  # of an output, as a share of the largest
+CHUNK = 64  # samples that are held in memory at a time
+PARITY_ROWS = (1, 3, 32)
+
+
+def is_fused(bundle: Bundle) -> bool:
+    """Whether a bundle reads several modalities."""
+    return SAMPLES in bundle.manifest.files
+
+
+def open_runtime(path: str | Path, *, key: Path | None = None, lazy: bool = False) -> Runtime | FusedRuntime:
+    """What answers for a bundle that ship has made. `lazy`: its engine is opened when it is first needed."""
+    bundle = open_bundle(path, key=key)
+    return FusedRuntime(bundle, lazy=lazy) if is_fused(bundle) else Runtime(bundle, lazy=lazy)
+
+
+def export_fused(answering: Any, samples: Samples, names: Sequence[str]) -> bytes:
+    """The graph of nn.multimodal.Answering over the arrays of `names`, by torch.export. `samples`: two or more."""
+    torch = need("torch", extra="train")
+    arrays = _tensors(samples.arrays, names)
+    rows = torch.export.Dim("rows")
+    with torch.no_grad():
+        model = torch_graph(
+            answering.eval().requires_grad_(False), arrays, input_names=names, output_names=OUTPUTS,
+            dynamic_shapes=(tuple({0: rows} for _ in arrays),),
+        )  # fmt: skip
+    graph: bytes = model.SerializeToString()
+    return graph
+
+
+def check_fused(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> dict[str, Any]:
+    """{"num_rows", "max_difference", "edges"} of the outputs between torch and the graph: on real rows, several and one
+    alone, and on rows at the edge (checks.edges), what training masks among them. CheckError above TOLERANCE, and where
+    the graph gives a number that is not finite and torch one that is."""
+    session = open_session(graph, GRAPH, num_threads=1)
+
+    def answers(arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        given = {name: np.ascontiguousarray(arrays[name]) for name in names}
+        return _answers(answering, given, names), dict(zip(OUTPUTS, session.run(list(OUTPUTS), given), strict=True))
+
+    worst = 0.0
+    for num in PARITY_ROWS:
+        wanted, found = answers(Samples(samples.tensors[:num]).arrays)
+        for name, theirs in wanted.items():
+            scale = max(1.0, float(np.abs(theirs).max(initial=0.0)))
+            worst = max(worst, float(distances(found[name], theirs).max(initial=0.0)) / scale)
+    if not worst <= TOLERANCE:
+        raise CheckError(
+            f"the exported graph differs from the net by {worst:.2g}", expected=f"at most {TOLERANCE:g}",
+            fix="report it: this is a fault of the exporter",
+        )  # fmt: skip
+    edges = edge_samples({name: samples.arrays[name] for name in names})
+    told = check_edges(edges, *answers(edges.arrays), limit=TOLERANCE, what="the exported graph")
+    return {"num_rows": min(max(PARITY_ROWS), len(samples)), "max_difference": worst, "edges": told}
+
+
+def _answers(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """What torch gives, by the names of the graph's outputs."""
+    torch = need("torch", extra="train")
+    with torch.inference_mode():
+        return {
+            name: each.numpy() for name, each in zip(OUTPUTS, answering(*_tensors(arrays, names)), strict=True)
+        }  # fmt: skip
+
+
+def run_graph(
+    graph: bytes, arrays: Arrays, rows: NDArray[Any], *, without: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """All outputs of a graph for rows of decoded samples. `without`: modalities that are masked."""
+    session = open_session(graph, GRAPH, num_threads=1)
+    names = [each.name for each in session.get_inputs()]
+    parts: list[list[NDArray[Any]]] = []
+    for start in range(0, len(rows), CHUNK):
+        chosen = rows[start : start + CHUNK]
+        given = {name: np.ascontiguousarray(arrays[name][chosen]) for name in names}
+        given |= {name + THERE: np.zeros(len(chosen), bool) for name in without}
+        parts.append(session.run(list(OUTPUTS), given))
+    return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(OUTPUTS)}
+
+
+class FusedRuntime:
+    """An open bundle of several modalities. predict() may be called from several threads at once. `lazy`: the graph is
+    loaded when it is first needed."""
+
+    def __init__(self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False) -> None:
+        if not is_fused(bundle):
+            raise InputError(
+                f"{bundle.path} reads a table alone", expected="a bundle of several modalities",
+                fix="open it with deepseek.load",
+            )  # fmt: skip
+        self.bundle, self.manifest = bundle, bundle.manifest
+        self.preparer = SamplePreparer.from_bytes(bundle.read(SAMPLES))
+        check_inputs(self.manifest, self.preparer.inputs(), SAMPLES)
+        self.decision = Decision.from_bytes(
+            bundle.read(DECISION), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
+        )
+        self._num_threads = num_threads
+        self._open: Any = None
+        self._opening = threading.Lock()
+        if not lazy:
+            _ = self._session
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False
+    ) -> FusedRuntime:
+        """As Runtime.open does."""
+        return cls(open_bundle(path, key=key), num_threads=num_threads, lazy=lazy)
+
+    @property
+    def _session(self) -> Any:
+        with self._opening:
+            if self._open is None:
+                session = open_session(self.bundle.read(GRAPH), GRAPH, num_threads=self._num_threads)
+                self._check(session)
+                self._open = session
+            return self._open
+
+    def _check(self, session: Any) -> None:
+        """IntegrityError unless the graph reads what is prepared, and answers for every label."""
+        shapes = self.preparer.shapes
+        known = {name: shape for name, (shape, _) in shapes.items()} | {name + THERE: () for name in shapes}
+        for each in session.get_inputs():
+            if each.name not in known:
+                raise misfit(GRAPH, f"it reads {each.name[:100]!r}, which {SAMPLES} does not prepare")
+            check_shape(GRAPH, each, known[each.name])
+        check_outputs(GRAPH, session, OUTPUTS, max(1, len(self.manifest.labels)))
+
+    def with_graph(self, graph: bytes) -> FusedRuntime:
+        """The same bundle with another graph of the same inputs and outputs: to see what hangs on its weights."""
+        other = FusedRuntime(self.bundle, num_threads=self._num_threads, lazy=True)
+        other._open = open_session(graph, GRAPH, num_threads=self._num_threads)
+        return other
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes in order; empty for regression."""
+        return self.decision.labels
+
+    def prepare(self, records: Sequence[Record], *, root: Path | None = None, broken: Broken = "fail") -> Samples:
+        """Samples of records by column name, as SamplePreparer.rows() makes them."""
+        return self.preparer.rows(records, root=root, broken=broken)
+
+    def run(self, samples: Samples | Tensors) -> dict[str, NDArray[Any]]:
+        """All outputs of the graph by name: margin, output, voices, gates, attention."""
+        session = self._session
+        given = {each.name: samples.arrays[each.name] for each in session.get_inputs()}
+        try:
+            return dict(zip(list(OUTPUTS), session.run(list(OUTPUTS), given), strict=True))
+        except refusals(need("onnxruntime", extra="serve")) as error:
+            raise failed(GRAPH, error) from error
+
+    def score(self, samples: Samples | Tensors) -> Scores:
+        """Margins and calibrated outputs of N samples."""
+        found = self.run(samples)
+        return Scores(margin=found["margin"], output=found["output"])
+
+    def predict(
+        self,
+        data: Any,
+        *,
+        root: Path | None = None,
+        broken: Broken = "fail",
+        faults: list[Fault] | None = None,
+        first_row: int = 0,
+    ) -> Prediction:
+        """Answers for records, a Table, or whatever read_table takes. Paths of files lie below `root`: by default the
+        folder of the table's own file. `faults` is given what was masked, by its row in `data`; `first_row` is what
+        errors call the first row."""
+        if isinstance(data, (str, Path)) and root is None:
+            root = Path(data).parent
+        table: Table | None = None
+        if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
+            table = data if isinstance(data, Table) else read_table(data)
+        elif not all(isinstance(record, Mapping) for record in data):
+            raise InputError(
+                "a row is not a record", expected="a list of objects by column name",
+                fix='give [{"COLUMN": value, ...}, ...]',
+            )  # fmt: skip
+        outputs, flags = self.outputs(
+            data if table is None else table, root=root, broken=broken, faults=faults, first_row=first_row
+        )
+        return self.decision.apply(outputs, flags)
+
+    def outputs(
+        self,
+        data: Sequence[Record] | Table,
+        *,
+        root: Path | None,
+        broken: Broken = "fail",
+        faults: list[Fault] | None = None,
+        first_row: int = 0,
+    ) -> tuple[Float32, list[Flag]]:
+        """Outputs (N, C) of records or of a table's rows, and what was replaced in them; as predict() takes them."""
+        num_rows = data.num_rows if isinstance(data, Table) else len(data)
+        if not num_rows:
+            raise InputError("there are no rows to score", expected="at least one row", fix="give rows")
+        outputs: list[Float32] = []
+        flags: list[Flag] = []
+        for first in range(0, num_rows, CHUNK):
+            part = records_of(data, first, CHUNK) if isinstance(data, Table) else data[first : first + CHUNK]
+            samples = self.preparer.rows(part, root=root, broken=broken, first_row=first_row + first)
+            outputs.append(self.score(samples).output)
+            check_numbers(outputs[-1], self.manifest.outputs[-1].name, model=self.name, first_row=first)
+            flags += [Flag(first + flag.row, flag.column, flag.what) for flag in samples.flags]
+            if faults is not None:
+                faults += [Fault(first + fault.row, fault.column, fault.message) for fault in samples.faults]
+        return np.concatenate(outputs), flags
+
+    def score_sent(self, arrays: Arrays) -> Arrays:
+        """Outputs (N, C) of rows as data.sent packs them, and (N,) the "faults" of those that have none."""
+        samples, faults = read(self.preparer, arrays)
+        return {"output": self.score(samples).output, "faults": faults}
+
+    def samples_of(self, arrays: Arrays) -> Tensors:
+        """Samples of rows as data.sent packs them. Raises why one of them cannot be read."""
+        samples, faults = read(self.preparer, arrays)
+        if (error := fault_of(faults)) is not None:
+            raise error
+        return samples
+
+    @cached_property
+    def example(self) -> Record:
+        """One typical record, with small files that a reader takes, in the form in which a request holds them."""
+        files = {c.name: example_of(c.kind, c.reader) for c in self.preparer.media if c.kind != "text"}
+        record = read_example(self.bundle, files)
+        return {name: record[name] for name in self.preparer.columns()}
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._open = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _tensors(arrays: Arrays, names: Sequence[str]) -> tuple[Any, ...]:
+    torch = need("torch", extra="train")
+    return tuple(torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in names)

@@ -1,0 +1,1 @@
+"""`deepseek convert`: any encoder of transformers as a graph that is served without torch."""

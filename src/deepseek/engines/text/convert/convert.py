@@ -1,0 +1,282 @@
+"""A Hugging Face folder of any encoder that transformers knows to a folder that is served without torch.
+
+    done = convert(Path("deberta-v3"), Path("deberta-v3-served"))
+    done.parity.difference, done.warnings
+
+The graph is what torch records while transformers runs one batch (torch.onnx.export). Such a record can be true for
+that batch alone: what depends on a length or on the padding may be frozen in it. So the folder is opened as a server
+opens it, and its answers to texts of many lengths, alone and in padded batches, are held to those of transformers for
+each text alone. A folder that differs is not kept. No code of the folder is run and no pickle is read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
+from deepseek.engines.text.convert.parity import Parity, compare
+from deepseek.engines.text.convert.tables import tabled
+from deepseek.engines.text.source.architecture import CONFIG
+from deepseek.engines.text.source.convert_source import Source
+from deepseek.engines.text.source.converted_folder import GRAPH, INPUTS, OUTPUT, is_converted, write_note
+from deepseek.engines.text.source.folder import digest_of, has_file
+from deepseek.engines.text.source.library import SAFE, Library
+from deepseek.engines.text.source.tokens import SETTINGS, TOKENIZER, TextTokenizer
+from deepseek.errors import InputError, TooLargeError
+from deepseek.extras import need
+from deepseek.version import __version__
+
+EXTRA = "convert"
+#: Of texts, unless more is asked for: attention takes memory by the square of it.
+USUAL_TOKENS = 1024
+#: A message of protocol buffers holds less than 2 GiB; the graph itself needs little beside the weights.
+MAX_WEIGHT_BYTES = 2**31 - 2**26
+OPSET = 17
+Progress = Callable[[str, float], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was written."""
+
+    out: Path
+    digest: str  # what a server calls it by
+    task: str
+    architecture: str
+    max_tokens: int
+    size_bytes: int
+    cpu_s: float
+    wall_s: float
+    parity: Parity
+    warnings: tuple[str, ...]
+
+
+def convert(
+    folder: Path, out: Path, *, max_tokens: int | None = None, overwrite: bool = False, progress: Progress | None = None
+) -> Done:
+    """Write the folder `out`, whole or not at all.
+
+    MissingError, IntegrityError or InputError for a source that is not whole, is served as it is or is no encoder;
+    InputError for a target that is not free; CheckError when the answers differ; ExtraError without torch.
+    """
+    started = time.perf_counter(), time.process_time()
+    source = Source.read(folder)
+    _check_target(source.folder, out, overwrite=overwrite)
+    say = progress or (lambda *_: None)
+    torch, openvino = need("torch", extra=EXTRA), need("openvino", extra=EXTRA)
+    opener = Opener(source)
+    said: list[str] = []
+    target = out.resolve()
+    with alone(target), unfinished(target) as temporary:
+        say("reading the weights", 0.05)
+        model = opener.open()
+        sizes = opener.run(lambda: _sizes(source, model, max_tokens, said))
+        _copy(source, opener, temporary, sizes)
+        say("recording the graph", 0.2)
+        opener.run(lambda: _export(torch, model, temporary / GRAPH, sizes["max_tokens"]))
+        del model
+        note = {"task": source.task, "architecture": source.named, **sizes, "source": source.digest}
+        note["versions"] = {
+            "deepseek": __version__,
+            **{module.__name__: module.__version__ for module in (torch, openvino, opener.library)},
+        }
+        write_note(temporary, note)
+        say("comparing the answers", 0.4)
+        model = opener.open()  # what has been recorded may have changed itself: some choose a way by the first length
+        parity = opener.run(
+            lambda: compare(temporary, _reference(torch, model), lambda share: say("comparing the answers", share))
+        )
+        names = write_note(temporary, note | {"parity": asdict(parity)})
+        digest = digest_of(temporary, names)
+        size_bytes = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
+        _check_target(source.folder, out, overwrite=overwrite)
+        put_in_place(temporary, target)
+    took = time.perf_counter() - started[0], time.process_time() - started[1]
+    return Done(
+        out, digest, source.task, source.named, sizes["max_tokens"], size_bytes, took[1], took[0], parity, tuple(said)
+    )
+
+
+class Opener:
+    """Opens models with transformers, which raises what it likes."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._opener = Library(extra=EXTRA)
+        self.library = self._opener.module
+
+    def open(self) -> Any:
+        """In float32. InputError for what is not known, TooLargeError, or for weights that are not all there."""
+        kind = str(self.source.config["model_type"])
+        if kind not in self.library.CONFIG_MAPPING:
+            raise InputError(
+                f"transformers {self.library.__version__} does not know the model_type {kind[:60]!r}",
+                expected="a model that it knows by itself: code in a folder is never run",
+                fix="install a newer transformers, or export the model to ONNX and serve that file",
+            )
+        return self.run(self._opened)
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """What a call gives; InputError for what transformers or torch raise."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a trace: the comparison judges it
+                return call()
+        except self._opener.raised as error:
+            reason = str(error).strip().splitlines() or ["no reason was given"]
+            raise InputError(
+                f"{self.source.folder} cannot be converted: {type(error).__name__}: {reason[0][:300]}",
+                expected=f"an encoder that transformers {self.library.__version__} opens and torch can record",
+                fix="save the model again with save_pretrained(), or export it to ONNX yourself and serve that file",
+            ) from error
+
+    def _opened(self) -> Any:
+        torch, folder = need("torch", extra=EXTRA), self.source.folder
+        config = self.library.AutoConfig.from_pretrained(folder, **SAFE)
+        with torch.device("meta"):  # no memory for what a hostile config asks for
+            shapes = self._opener.auto(self.source.task).from_config(config, attn_implementation="eager")
+        size_bytes = sum(part.numel() for part in shapes.parameters()) * 4
+        if size_bytes > MAX_WEIGHT_BYTES:
+            raise TooLargeError(
+                f"the weights of {folder} take {size_bytes / 1e9:.1f} GB in float32",
+                expected=f"at most {MAX_WEIGHT_BYTES / 1e9:.1f} GB in one ONNX file",
+                fix="serve a smaller model of its kind",
+            )
+        return self._opener.load(folder, self.source.task, dtype=torch.float32, attention="eager")
+
+    def write_tokenizer(self, path: Path) -> None:
+        """tokenizer.json from the older files of a tokenizer."""
+        made = self.library.AutoTokenizer.from_pretrained(self.source.folder, **SAFE)
+        if not made.is_fast:
+            raise ValueError(f"{type(made).__name__} has no tokenizer.json")
+        made.backend_tokenizer.save(str(path))
+
+
+def _recorded(torch: Any, model: Any) -> Any:
+    """A module with the two inputs of the graph and its one output: token types are made inside."""
+
+    class Recorded(torch.nn.Module):  # type: ignore[misc]  # torch is only here while it is installed
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+
+    return Recorded().eval()
+
+
+def _export(torch: Any, model: Any, path: Path, max_tokens: int) -> None:
+    ids = torch.arange(1, 34).reshape(3, 11) % int(model.get_input_embeddings().weight.shape[0])
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    mask[2, 3:] = 0
+    axes = {name: {0: "N", 1: "L"} for name in INPUTS} | {OUTPUT: {0: "N"}}
+    with tabled(torch, max(max_tokens, ids.shape[1])), _silent_stdout():
+        axes[OUTPUT] |= {} if _is_sequence(torch, model, ids, mask) else {1: "L"}
+        torch.onnx.export(
+            _recorded(torch, model), (ids, mask), str(path), input_names=list(INPUTS), output_names=[OUTPUT],
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+
+
+@contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """torch's C++ prints the whole graph there when it fails, where one JSON object is promised."""
+    sys.stdout.flush()
+    kept, nowhere, flush = os.dup(1), os.open(os.devnull, os.O_WRONLY), ctypes.CDLL(None).fflush
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _is_sequence(torch: Any, model: Any, ids: Any, mask: Any) -> bool:
+    with torch.inference_mode():
+        return int(model(input_ids=ids, attention_mask=mask)[0].ndim) == 2
+
+
+def _reference(torch: Any, model: Any) -> Callable[[Any], Any]:
+    """What transformers gives for the ids of one text (L,): (1, L, H) or logits (1, C), (1, L, C), float32."""
+
+    def run(ids: Any) -> Any:
+        given = torch.from_numpy(ids)[None]
+        with torch.inference_mode():
+            return model(input_ids=given, attention_mask=torch.ones_like(given))[0].float().numpy()
+
+    return run
+
+
+def _sizes(source: Source, model: Any, max_tokens: int | None, said: list[str]) -> Mapping[str, int]:
+    """What the graph does not tell. RoBERTa and its like count positions from behind the padding's id."""
+    config = model.config
+    positions = getattr(config, "max_position_embeddings", None)
+    most = positions if type(positions) is int and positions > 0 else 512
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            most = int(module.weight.shape[0]) - int(module.padding_idx) - 1
+    wanted = min(most, USUAL_TOKENS) if max_tokens is None else max_tokens
+    if not 1 <= wanted <= most:
+        raise InputError(f"max_tokens is {wanted}", expected=f"1 to {most}, what this model reads", fix="give less")
+    if wanted < most:
+        said.append(f"texts are cut at {wanted:,} tokens; the model reads {most:,}: --max-tokens sets it")
+    pad = getattr(config, "pad_token_id", None)
+    hidden = getattr(config, "hidden_size", None)
+    if type(hidden) is not int:
+        raise InputError(f"{CONFIG} in {source.folder} has no hidden_size", expected="an encoder of texts", fix=_OTHER)
+    return {
+        "hidden": hidden,
+        "vocab_size": int(model.get_input_embeddings().weight.shape[0]),
+        "max_tokens": wanted,
+        "pad_id": pad if type(pad) is int and pad >= 0 else 0,
+    }
+
+
+_OTHER = "export the model to ONNX yourself and serve that file"
+
+
+def _copy(source: Source, opener: Opener, folder: Path, sizes: Mapping[str, int]) -> None:
+    """The files that a server reads besides the graph. IntegrityError for a tokenizer that does not fit."""
+    if has_file(source.folder, TOKENIZER):
+        TextTokenizer(source.folder, vocab_size=sizes["vocab_size"], max_tokens=sizes["max_tokens"])
+    for name in (CONFIG, TOKENIZER, SETTINGS, *source.pooling.files):
+        if has_file(source.folder, name) and not (folder / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source.folder / name, folder / name)
+    if not (folder / TOKENIZER).exists():
+        opener.run(lambda: opener.write_tokenizer(folder / TOKENIZER))
+
+
+def _check_target(source: Path, out: Path, *, overwrite: bool) -> None:
+    """InputError unless the new folder may be put there."""
+    target, here = out.resolve(), Path.cwd()
+    if target in (here, *here.parents, source.resolve(), *source.resolve().parents):
+        raise InputError(
+            f"{out} is the model's own folder, the one you are in, or holds it",
+            expected="a folder of its own",
+            fix="give the name of a new folder",
+        )
+    if not target.parent.is_dir():
+        raise InputError(
+            f"{out.parent}: there is no such folder", expected="a folder to write to", fix=f"mkdir -p {out.parent}"
+        )
+    if (target.exists() and not target.is_dir()) or not (is_free(target) or (overwrite and is_converted(target))):
+        raise InputError(
+            f"{out} is there already",
+            expected="a new folder, or with --overwrite one that convert has made",
+            fix="choose another folder, or empty it",
+        )

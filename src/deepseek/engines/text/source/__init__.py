@@ -1,0 +1,1 @@
+"""A Hugging Face folder of a text model, read without torch: sizes, labels, tensors, tokenizer, pooling."""

@@ -1,0 +1,309 @@
+"""What a config.json promises: the family, the sizes, the task and its labels, and how the tensors are named.
+
+    architecture = Architecture.read(Path("all-MiniLM"))
+    names = Names.find(architecture, weights)         # checks every tensor's name and shape, reads none
+
+BERT, DistilBERT and RoBERTa differ in names, in the first position and in the head; their layers are the same:
+    h = norm(h + attention(h));  h = norm(h + dense(activation(dense(h))))
+Source: the model classes of transformers 5 (models/bert, distilbert, roberta), by which tests hold the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from deepseek.engines.text.source.folder import read_object, take
+from deepseek.engines.text.source.packed import note_problem
+from deepseek.engines.text.source.weights import Weights
+from deepseek.errors import InputError, IntegrityError
+
+TextTask = Literal["embedding", "sequence-classification", "token-classification"]
+CONFIG = "config.json"
+#: model_type -> family. XLM-RoBERTa and CamemBERT are RoBERTa with another vocabulary.
+FAMILIES = {
+    "bert": "bert",
+    "distilbert": "distilbert",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+}
+#: The end of an architecture's name -> task. The head that guesses words is left out.
+TASKS: dict[str, TextTask] = {
+    "ForSequenceClassification": "sequence-classification",
+    "ForTokenClassification": "token-classification",
+    "ForMaskedLM": "embedding",
+    "ForPreTraining": "embedding",
+    "Model": "embedding",
+}
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "relu": "relu"}
+MAX_LAYERS, MAX_LABELS, MAX_LABEL_LETTERS = 256, 10_000, 1_000
+_PREFIXES = ("", "bert.", "distilbert.", "roberta.")
+_OUTSIDE = (
+    "where torch and transformers are, outside of a container: `deepseek convert HF_FOLDER --out DIR` writes a folder "
+    "that is served without them"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Sizes of one model. H = hidden, F = intermediate, C = number of labels."""
+
+    family: str  # bert, distilbert, roberta
+    task: TextTask
+    hidden: int  # H
+    num_layers: int
+    num_heads: int  # divides H
+    intermediate: int  # F
+    vocab_size: int
+    num_positions: int  # rows of the table of positions
+    num_types: int  # 0: no token types (distilbert)
+    pad_id: int
+    activation: str  # erf, tanh (both GELU), relu
+    norm_eps: float
+    labels: tuple[str, ...] = ()  # (C,)
+    multi_label: bool = False  # several labels at once: sigmoid instead of softmax
+
+    @property
+    def first_position(self) -> int:
+        """RoBERTa counts positions from behind the padding's id."""
+        return self.pad_id + 1 if self.family == "roberta" else 0
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest row that has positions."""
+        return self.num_positions - self.first_position
+
+    @classmethod
+    def read(cls, folder: Path) -> Architecture:
+        """From config.json. InputError for an architecture that is not run here, IntegrityError for values that do
+        not fit, MissingError without the file."""
+        config = read_object(folder, CONFIG)
+        family, task = family_and_task(config)
+        where = f"{CONFIG} in {folder}"
+        _check_variant(config, where)
+
+        def size(key: str, default: int | None = None, *, most: int = 2**24) -> int:
+            other = {} if default is None else {"default": default}
+            return int(take(config, key, int, where, most=most, **other))
+
+        distil = family == "distilbert"
+        labels = read_labels(config, where) if task != "embedding" else ()
+        found = cls(
+            family=family,
+            task=task,
+            hidden=size("dim" if distil else "hidden_size"),
+            num_layers=size("n_layers" if distil else "num_hidden_layers", most=MAX_LAYERS),
+            num_heads=size("n_heads" if distil else "num_attention_heads"),
+            intermediate=size("hidden_dim" if distil else "intermediate_size"),
+            vocab_size=size("vocab_size"),
+            num_positions=size("max_position_embeddings"),
+            num_types=0 if distil else size("type_vocab_size", 2),
+            pad_id=size("pad_token_id", 1 if family == "roberta" else 0),
+            activation=_activation(take(config, "activation" if distil else "hidden_act", str, where, "gelu"), where),
+            norm_eps=1e-12 if distil else float(take(config, "layer_norm_eps", float, where, 1e-12, most=1)),
+            labels=labels,
+            multi_label=config.get("problem_type") == "multi_label_classification",
+        )
+        found.check(where)
+        return found
+
+    def check(self, where: str) -> None:
+        """IntegrityError for sizes that no model can have."""
+        heads = self.num_heads and self.hidden and self.hidden % self.num_heads == 0
+        if not heads or self.max_tokens < 1 or self.pad_id >= self.vocab_size:
+            raise IntegrityError(
+                f"{where}: {self.num_heads} heads, {self.hidden} numbers, {self.num_positions} positions, "
+                f"{self.vocab_size} tokens and the padding's id {self.pad_id} do not fit together",
+                expected="a hidden size that is a multiple of the number of heads, a position for each token, and a "
+                "padding that is a token",
+                fix="give the config that was saved with these weights",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Where the tensors of one model stand."""
+
+    prefix: str  # "", "bert.", ...
+    embeddings: str
+    layer: str  # with {} for its number
+    parts: Mapping[str, str]  # q, k, v, o, norm1, up, down, norm2 -> name within a layer
+    head: Mapping[str, str]  # dense, out -> name in the whole model
+    norm: tuple[str, str]  # weight, bias; gamma, beta in checkpoints of 2019
+
+    @classmethod
+    def find(cls, architecture: Architecture, weights: Weights) -> Names:
+        """The names in this file; IntegrityError for a tensor that is missing or not shaped as config.json says."""
+        word = "embeddings.word_embeddings.weight"
+        prefix = next((prefix for prefix in _PREFIXES if prefix + word in weights), "")
+        distil = architecture.family == "distilbert"
+        old = f"{prefix}embeddings.LayerNorm.gamma" in weights
+        found = cls(
+            prefix=prefix,
+            embeddings=f"{prefix}embeddings.",
+            layer=f"{prefix}transformer.layer.{{}}." if distil else f"{prefix}encoder.layer.{{}}.",
+            parts=_DISTIL if distil else _BERT,
+            head=_head(architecture, prefix),
+            norm=("gamma", "beta") if old else ("weight", "bias"),
+        )
+        for name, shape in found.shapes(architecture):
+            weights.check(name, shape)
+        further = found.layer.format(architecture.num_layers)
+        if any(name.startswith(further) for name in weights.names):
+            raise IntegrityError(
+                f"the weights in {weights.folder} have more layers than the {architecture.num_layers} of {CONFIG}",
+                expected="as many layers as config.json says",
+                fix="take config.json and weights of one and the same model",
+            )
+        return found
+
+    def shapes(self, architecture: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Every tensor that is used, and the shape that it must have."""
+        h, f = architecture.hidden, architecture.intermediate
+        tables = {"word": architecture.vocab_size, "position": architecture.num_positions}
+        if architecture.num_types:
+            tables["token_type"] = architecture.num_types
+        for table, rows in tables.items():
+            yield f"{self.embeddings}{table}_embeddings.weight", (rows, h)
+        yield from self._norm(f"{self.embeddings}LayerNorm", h)
+        sizes = {"q": (h, h), "k": (h, h), "v": (h, h), "o": (h, h), "up": (f, h), "down": (h, f)}
+        for index in range(architecture.num_layers):
+            layer = self.layer.format(index)
+            for part, name in self.parts.items():
+                if part in sizes:
+                    yield from _dense(layer + name, sizes[part])
+                else:
+                    yield from self._norm(layer + name, h)
+        if "dense" in self.head:
+            yield from _dense(self.head["dense"], (h, h))
+        if "out" in self.head:
+            yield from _dense(self.head["out"], (len(architecture.labels), h))
+
+    def _norm(self, name: str, h: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for part in self.norm:
+            yield f"{name}.{part}", (h,)
+
+
+def family_and_task(config: Mapping[str, Any]) -> tuple[str, TextTask]:
+    """The family and the task of a config.json; InputError, which names it, for an architecture that is not run."""
+    kind, named = architecture_of(config)
+    family = FAMILIES.get(kind)
+    if family is None:
+        words = " of the model_type ".join(repr(name) for name in (named, kind) if name) or "without a name"
+        can_be = task_of(named) is not None and kind and not config.get("is_encoder_decoder")
+        raise InputError(
+            f"the architecture {words} is not run here",
+            expected=f"model_type one of {', '.join(FAMILIES)}",
+            fix=_OUTSIDE if can_be else "give an encoder that embeds or classifies",
+        )
+    task = task_of(named)
+    if task is None:
+        raise InputError(
+            f"the architecture {named!r} has a head that is not run here",
+            expected=f"one that ends in {', '.join(TASKS)}",
+            fix="give a model with one of these",
+        )
+    return family, task
+
+
+def task_of(named: str) -> TextTask | None:
+    """The task of a class by its name, embedding for one without a name."""
+    return next((task for end, task in TASKS.items() if named.endswith(end)), None) if named else "embedding"
+
+
+def architecture_of(config: Mapping[str, Any]) -> tuple[str, str]:
+    """(model_type, the first of architectures), each "" when it is not there."""
+    kind, listed = config.get("model_type"), config.get("architectures")
+    named = listed[0] if isinstance(listed, list) and listed else ""
+    return (kind[:100] if isinstance(kind, str) else ""), (named[:100] if isinstance(named, str) else "")
+
+
+def _check_variant(config: Mapping[str, Any], where: str) -> None:
+    """Variants of the family whose graph is another one."""
+    positions = config.get("position_embedding_type", "absolute")
+    if positions not in ("absolute", None) or config.get("is_decoder"):
+        raise InputError(
+            f"{where}: is_decoder or position_embedding_type makes this a variant that is not run here",
+            expected="an encoder with absolute positions",
+            fix="give a model without it",
+        )
+    quantised = config.get("quantization_config")
+    problem = note_problem(quantised) if quantised else None
+    if problem:
+        raise InputError(
+            f"{where}: quantization_config names {problem}, which is not run here",
+            expected="weights that are not quantised, or 8-bit floats with one scale per channel",
+            fix="give the model that it was made of, or pack that with deepseek.compress.quantize.pack",
+        )
+
+
+def _activation(name: str, where: str) -> str:
+    if name not in ACTIVATIONS:
+        raise InputError(
+            f"{where}: the activation {name[:60]!r} is not run here", expected=", ".join(ACTIVATIONS), fix=_OUTSIDE
+        )
+    return ACTIVATIONS[name]
+
+
+def read_labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
+    """id2label in its order, checked; InputError for a model that gives a number instead."""
+    given = take(config, "id2label", dict, where, {"0": "LABEL_0", "1": "LABEL_1"})
+    labels = tuple(given.get(str(index)) for index in range(len(given)))
+    good = all(isinstance(label, str) and 0 < len(label) <= MAX_LABEL_LETTERS for label in labels)
+    if not good or len(set(labels)) != len(labels) or len(labels) > MAX_LABELS:
+        raise IntegrityError(
+            f"{where}: id2label does not name the labels 0 to {len(given) - 1}, each once",
+            expected='{"0": "negative", "1": "positive"}',
+            fix="correct id2label",
+        )
+    if len(labels) < 2 or config.get("problem_type") == "regression":
+        raise InputError(
+            f"{where}: a model that gives one number instead of labels is not run here",
+            expected="at least two labels in id2label, and no regression",
+            fix="serve a classifier, or export the model to ONNX and serve that file",
+        )
+    return tuple(str(label) for label in labels)
+
+
+_BERT = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "o": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "norm2": "output.LayerNorm",
+}
+_DISTIL = {
+    "q": "attention.q_lin",
+    "k": "attention.k_lin",
+    "v": "attention.v_lin",
+    "o": "attention.out_lin",
+    "norm1": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "down": "ffn.lin2",
+    "norm2": "output_layer_norm",
+}
+
+
+def _head(architecture: Architecture, prefix: str) -> dict[str, str]:
+    """Sequence: dense, then out, on the first token. Token: out alone. Embedding: nothing."""
+    if architecture.task == "embedding":
+        return {}
+    if architecture.task == "token-classification":
+        return {"out": "classifier"}
+    return {
+        "bert": {"dense": f"{prefix}pooler.dense", "out": "classifier"},
+        "distilbert": {"dense": "pre_classifier", "out": "classifier"},
+        "roberta": {"dense": "classifier.dense", "out": "classifier.out_proj"},
+    }[architecture.family]
+
+
+def _dense(name: str, shape: tuple[int, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]

@@ -1,0 +1,116 @@
+"""What `deepseek convert` takes, read before torch is imported.
+
+source = Source.read(Path("deberta-v3"))      # config, headers of weights; refusals say who serves it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepseek.engines.text.source.architecture import (
+    CAUSAL,
+    CONFIG,
+    MAX_LAYERS,
+    TASKS,
+    Architecture,
+    TextTask,
+    architecture_of,
+    read_labels,
+    task_of,
+)
+from deepseek.engines.text.source.converted_folder import is_converted
+from deepseek.engines.text.source.folder import check_folder, digest_of, has_file, read_object, take
+from deepseek.engines.text.source.pooling import Pooling
+from deepseek.engines.text.source.tokens import SETTINGS, TOKENIZER
+from deepseek.engines.text.source.weights import Weights
+from deepseek.errors import InputError
+
+#: Keys of config.json by which transformers would load something else than the model itself, or compute otherwise.
+_REFUSED = ("quantization_config", "transformers_weights", "adapters", "pruned_heads")
+ADAPTER = "adapter_config.json"
+_RELATIVE = ("relative_key", "relative_key_query")  # transformers 5 has dropped them, and says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder that may be converted."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    named: str  # the class, else the model_type
+    task: TextTask
+    pooling: Pooling
+    digest: str  # of all files that are read
+
+    @classmethod
+    def read(cls, path: Path) -> Source:
+        """MissingError, IntegrityError; InputError for what is served in another way, or not at all."""
+        folder = check_folder(path)
+        if is_converted(folder):
+            raise _served(folder, "is converted already")
+        if has_file(folder, "bundle.json"):
+            raise _served(folder, "is a bundle")
+        config = read_object(folder, CONFIG)
+        kind, named = architecture_of(config)
+        if named.endswith(CAUSAL):
+            raise InputError(
+                f"{folder} writes text ({named}); convert is for encoders, which read it",
+                expected="a model that embeds or classifies",
+                fix="serve it as it is: `deepseek serve FOLDER`; outside of the small container, and with the extra "
+                "llm-torch, transformers runs what is not built here",
+            )
+        task = task_of(named)
+        if task is None or not kind or config.get("is_encoder_decoder") or config.get("is_decoder"):
+            raise InputError(
+                f"{folder} is no encoder that embeds or classifies: {named or kind or 'it has no name'}",
+                expected=f"a class that ends in {', '.join(TASKS)}, with a model_type, and no decoder",
+                fix="export the model to ONNX and serve that file",
+            )
+        check_variant(folder, config)
+        where = f"{CONFIG} in {folder}"
+        take(config, "num_hidden_layers", int, where, None, most=MAX_LAYERS)
+        take(config, "vocab_size", int, where, most=2**24)  # pictures and sounds have none
+        pooling = Pooling.read(folder)
+        if task != "embedding":
+            read_labels(config, where)
+        weights = Weights.open(folder)
+        if _is_run(folder):
+            raise _served(folder, f"({named or kind}) is served as it is")
+        names = [CONFIG, *weights.files, *(name for name in (TOKENIZER, SETTINGS) if has_file(folder, name))]
+        return cls(
+            folder, config, named or kind, task, pooling, f"sha256:{digest_of(folder, [*names, *pooling.files])}"
+        )
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        Architecture.read(folder)
+    except InputError:
+        return False
+    return True
+
+
+def check_variant(folder: Path, config: Mapping[str, Any]) -> None:
+    """InputError for a folder that transformers would make something else of than the encoder itself."""
+    refused = next((key for key in _REFUSED if config.get(key)), None)
+    if config.get("position_embedding_type") in _RELATIVE:
+        refused = "position_embedding_type"
+    if refused is None and has_file(folder, ADAPTER):
+        refused = ADAPTER
+    if refused:
+        raise InputError(
+            f"{folder} has {refused}, by which it is more or other than an encoder in its usual form",
+            expected="a whole model in float32, float16 or bfloat16",
+            fix="merge its parts, save it with save_pretrained(), and convert that folder",
+        )
+
+
+def _served(folder: Path, why: str) -> InputError:
+    return InputError(
+        f"{folder} {why}: there is nothing to convert",
+        expected="a folder that `deepseek serve` refuses",
+        fix="serve it: deepseek serve FOLDER",
+    )

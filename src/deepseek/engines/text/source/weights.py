@@ -1,0 +1,197 @@
+"""Tensors of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names.
+
+    weights = Weights.open(Path("all-MiniLM"))        # reads and checks headers only
+    weights.array("embeddings.LayerNorm.bias", (384,))  # float32, a view of the mapped file where it is float32 there
+
+Numbers of 8 bits (packed.py) are multiplied out: such a file is small on the disk, and as large as any other in memory.
+
+The format: https://huggingface.co/docs/safetensors (8 bytes of length, a JSON header, then the tensors without gaps).
+Nothing but safetensors is ever read: pytorch_model.bin is a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepseek.bundle.contents import content_problem
+from deepseek.bundle.paths import path_problem
+from deepseek.contracts import Float32
+from deepseek.engines.text.source.folder import has_file, open_plain, read_object
+from deepseek.engines.text.source.packed import PACKED, SCALE, decode
+from deepseek.errors import InputError, IntegrityError, MissingError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MAX_SHARDS = 1_000
+_NUM_LENGTH_BYTES = 8
+_FLOATS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+_AGAIN = "copy the folder again from where it was made"
+
+
+class Weights:
+    """Named tensors, memory-mapped when they are first used. A file must not be shortened while it is mapped."""
+
+    def __init__(self, folder: Path, tensors: dict[str, tuple[str, str, tuple[int, ...], int, int]]) -> None:
+        self.folder = folder
+        self._tensors = tensors  # name -> (file, dtype, shape, first byte, number of bytes)
+        self._maps: dict[str, np.memmap[tuple[int], np.dtype[np.uint8]]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Weights:
+        """Check the headers of all files. MissingError without safetensors; IntegrityError, which names the file."""
+        if has_file(folder, SINGLE):
+            return cls(folder, _header(folder, SINGLE))
+        if not has_file(folder, INDEX):
+            pickles = [name for name in ("pytorch_model.bin", "model.pt", "model.ckpt") if has_file(folder, name)]
+            there = f"; {pickles[0]} is a pickle and never loaded" if pickles else ""
+            raise MissingError(
+                f"{folder} has no {SINGLE}{there}",
+                expected=f"{SINGLE}, or {INDEX} with its shards",
+                fix="save the model with save_pretrained(..., safe_serialization=True)",
+            )
+        return cls(folder, _sharded(folder))
+
+    @property
+    def files(self) -> list[str]:
+        """The files that hold tensors, and the index where there is one."""
+        shards = sorted({entry[0] for entry in self._tensors.values()})
+        return shards if shards == [SINGLE] else [INDEX, *shards]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name][2]
+
+    def dtype(self, name: str) -> str:
+        """As the header writes it: F32, F8_E4M3, I64."""
+        return self._tensors[name][1]
+
+    def is_float(self, name: str) -> bool:
+        """Whether array() gives it."""
+        return self.dtype(name) in PACKED or self.dtype(name) in _FLOATS
+
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        """IntegrityError unless the tensor is there, holds numbers with a fraction and has this shape."""
+        if name not in self._tensors:
+            raise IntegrityError(
+                f"the weights in {self.folder} have no tensor {name!r}",
+                expected="the tensors that config.json promises",
+                fix="take config.json and weights of one and the same model",
+            )
+        _, dtype, found, _, _ = self._tensors[name]
+        if found != shape:
+            raise IntegrityError(
+                f"the tensor {name!r} has the shape {list(found)}",
+                expected=f"{list(shape)}, by config.json",
+                fix="take config.json and weights of one and the same model",
+            )
+        if dtype in PACKED and (dtype != "I8" or name + SCALE in self._tensors):
+            self._check_scales(name, shape)
+        elif dtype not in _FLOATS:
+            raise InputError(
+                f"the tensor {name!r} is of type {dtype}",
+                expected=", ".join([*_FLOATS, *sorted(PACKED)]),
+                fix="save the model unquantised; deepseek serve lowers the precision itself where it is asked to",
+            )
+
+    def array(self, name: str, shape: tuple[int, ...]) -> Float32:
+        """One tensor as float32. IntegrityError as check(), and for a value that is not finite."""
+        self.check(name, shape)
+        array = np.require(self._read(name), np.float32, ["C", "ALIGNED"])
+        if not np.isfinite(array).all():
+            raise IntegrityError(
+                f"the tensor {name!r} holds NaN or infinity",
+                expected="finite weights",
+                fix="train or save the model again; such a model answers with nothing but NaN",
+            )
+        return array
+
+    def _read(self, name: str) -> np.ndarray[Any, Any]:
+        file, dtype, shape, first, size_bytes = self._tensors[name]
+        raw = self._map(file)[first : first + size_bytes]
+        if len(raw) != size_bytes:
+            raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_AGAIN)
+        if dtype in PACKED:
+            scales = self.array(name + SCALE, self.shape(name + SCALE))
+            if not (scales > 0).all():
+                raise IntegrityError(
+                    f"the tensor {name + SCALE!r} holds a scale that is not above 0",
+                    expected="a positive scale for each channel", fix=_AGAIN,
+                )  # fmt: skip
+            return decode(raw.reshape(shape), scales, dtype)
+        found = raw.view(_FLOATS[dtype]).reshape(shape)
+        return (found.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else found
+
+    def _check_scales(self, name: str, shape: tuple[int, ...]) -> None:
+        """IntegrityError unless there is one float for each first index of the tensor."""
+        _, dtype, found, _, _ = self._tensors.get(name + SCALE, ("", "", (), 0, 0))
+        if dtype not in _FLOATS or not shape or found not in ((shape[0],), (shape[0], 1)):
+            raise IntegrityError(
+                f"the tensor {name!r} has 8 bits a number, and {name + SCALE!r} "
+                + (f"is {dtype} {list(found)}" if dtype else "is not there"),
+                expected=f"one float for each of its {shape[0] if shape else 0} channels",
+                fix="pack the model again with deepseek.compress.quantize.pack",
+            )
+
+    def _map(self, file: str) -> np.memmap[tuple[int], np.dtype[np.uint8]]:
+        if file not in self._maps:  # copy on write: OpenVINO takes no array that is read-only
+            try:
+                self._maps[file] = np.memmap(self.folder / file, np.uint8, "c")
+            except (OSError, ValueError) as error:
+                raise IntegrityError(
+                    f"{file} in {self.folder} cannot be mapped: {error}",
+                    expected="the file whose header was read",
+                    fix=_AGAIN,
+                ) from error
+        return self._maps[file]
+
+
+def _header(folder: Path, file: str) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
+    with open_plain(folder, file) as (opened, size_bytes):
+        problem = content_problem(file, opened, size_bytes)
+        if problem:
+            raise IntegrityError(f"{folder}: {problem}", expected="a whole safetensors file", fix=_AGAIN)
+        opened.seek(0)
+        length = int.from_bytes(opened.read(_NUM_LENGTH_BYTES), "little")
+        header = json.loads(opened.read(length))
+    start = _NUM_LENGTH_BYTES + length
+    header.pop("__metadata__", None)
+    return {
+        name: (file, entry["dtype"], tuple(entry["shape"]), start + first, last - first)
+        for name, entry in header.items()
+        for first, last in [entry["data_offsets"]]
+    }
+
+
+def _sharded(folder: Path) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
+    where = read_object(folder, INDEX).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise IntegrityError(f"{INDEX} in {folder} has no weight_map", expected='{"weight_map": {...}}', fix=_AGAIN)
+    shards = {file for file in where.values() if isinstance(file, str)}
+    bad = [file for file in where.values() if not isinstance(file, str) or "/" in file or path_problem(file)]
+    bad += [file for file in sorted(shards) if not file.endswith(".safetensors")]
+    if bad or len(shards) > MAX_SHARDS:
+        raise IntegrityError(
+            f"{INDEX} in {folder} names {repr(bad[0])[:100] if bad else f'{len(shards)} files'}",
+            expected=f"at most {MAX_SHARDS} safetensors files in the same folder",
+            fix=_AGAIN,
+        )
+    headers = {file: _header(folder, file) for file in sorted(shards)}
+    missing = [name for name, file in where.items() if name not in headers[file]]
+    if missing:
+        raise IntegrityError(
+            f"{where[missing[0]]} in {folder} has no tensor {missing[0][:100]!r}, which {INDEX} promises",
+            expected="shards of one and the same model",
+            fix=_AGAIN,
+        )
+    return {name: headers[file][name] for name, file in where.items()}

@@ -1,0 +1,1 @@
+"""In which precision a text model runs: measured, behind the gate that the user set."""

@@ -1,0 +1,175 @@
+"""The gate before lossy precisions: measured once for a machine, a model and a tolerance, kept beside other caches.
+
+gate = Gate(Tolerance(min_cosine=0.98), texts=None, cache=Path("~/.cache/deepseek/lossy"))
+found = gate.choose(TextModel.open("./all-MiniLM"))      # seconds the first time, in a process of its own
+open_with("./all-MiniLM", found.options)                 # the engine; options can be sent to another process
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepseek.bundle.place import alone
+from deepseek.engines.measuring import answer, in_process, machine
+from deepseek.engines.text.serve.calibrate import SAMPLES
+from deepseek.engines.text.serve.model import TextModel
+from deepseek.engines.text.serve.quantize import from_bytes, to_bytes
+from deepseek.engines.text.tuning.tune import choose
+from deepseek.engines.tolerance import Tolerance
+from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
+from deepseek.files import whole
+
+if TYPE_CHECKING:
+    from deepseek.engines.onnx_file.rows import RowsFile
+
+MAX_TEXTS = 1_000
+MAX_TEXTS_BYTES = 4 * 2**20
+BUDGET_S = 10.0  # of timing, beside opening and calibrating
+WAIT_S = 600.0  # for another front end that measures the same
+#: What an option of --lossy is called, and the field that it sets.
+LIMITS = {"cosine": "min_cosine", "difference": "max_difference", "agreement": "min_agreement"}
+_EXPECTED = "cosine=0.99,difference=0.1,agreement=0.99, or some of these"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the gate has let pass. `table` has the figures of each precision that was measured."""
+
+    options: dict[str, Any]  # what TextEngine.from_options takes: plain values and bytes
+    table: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a user has allowed. `texts` should be like those that will be asked; without any, built-in ones stand in.
+    `rows`: the same for models of tables and tensors, where no stand-ins are as good."""
+
+    tolerance: Tolerance | None  # None: only exact engines may take the place of OpenVINO in float32
+    texts: Sequence[str] | None
+    cache: Path
+    rows: RowsFile | None = None
+
+    def choose(self, model: TextModel) -> Chosen:
+        """The fastest precision that passes; measured when the cache does not know it. Errors as tune.choose()."""
+        texts = list(self.texts or built_in_texts())
+        asked = [model.digest, machine("openvino", "torch", "transformers"), _plain(self.tolerance), texts]
+        place = self.cache / hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        if (found := _read(place)) is not None:
+            return found
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with alone(place, WAIT_S):  # side by side, measurements would slow each other down
+                found = _read(place)
+                if found is None:
+                    _measured(model.path, texts, self.tolerance, place)
+                    found = _read(place)
+        except OSError as error:
+            raise InputError(
+                f"{self.cache} cannot be written to: {error.strerror}",
+                expected="a folder for what was measured",
+                fix="set XDG_CACHE_HOME to a folder that can be written to",
+            ) from error
+        if found is None:
+            raise IntegrityError(f"{place} was taken away", expected="a cache of our own", fix="start the server again")
+        return found
+
+
+def parse_tolerance(text: str) -> Tolerance:
+    """From the words of a command line.
+
+    >>> parse_tolerance("cosine=0.98,difference=0.05").min_cosine
+    0.98
+    """
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = (word.strip() for word in part.partition("="))
+        try:
+            given[LIMITS[name]] = float(number)
+        except (KeyError, ValueError) as error:
+            raise InputError(
+                f"{part[:60]!r} states no tolerance", expected=_EXPECTED, fix="write it as in the example"
+            ) from error
+    return Tolerance(**given)
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a file that are not empty. MissingError, TooLargeError, InputError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXTS_BYTES + 1)
+    except OSError as error:
+        raise MissingError(
+            f"{path} cannot be read: {error.strerror}", expected="a file with a text on each line", fix="check the path"
+        ) from error
+    try:
+        texts = [line for line in data.decode().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8", expected="a text on each line", fix="save it as UTF-8") from error
+    if len(data) > MAX_TEXTS_BYTES or len(texts) > MAX_TEXTS:
+        raise TooLargeError(
+            f"{path} has too many texts", expected=f"at most {MAX_TEXTS} lines", fix="take a sample of them"
+        )
+    if not texts:
+        raise InputError(f"{path} holds no text", expected="a text on each line", fix="some hundred are best")
+    return texts
+
+
+def built_in_texts() -> list[str]:
+    """Texts of one to six sentences: enough to compare on, few enough for a start of some seconds.
+
+    >>> len(built_in_texts())
+    96
+    """
+    count = len(SAMPLES)
+    return [
+        " ".join(SAMPLES[(start + 5 * step) % count] for step in range(length))
+        for length in (1, 2, 3, 6)
+        for start in range(count)
+    ]
+
+
+def _read(place: Path) -> Chosen | None:
+    """What was measured before; None when there is nothing, or not all of it."""
+    try:
+        top = json.loads(place.with_suffix(".json").read_bytes())
+        options = {"precision": str(top["precision"])}
+        table = list(top["table"])
+        if options["precision"] != "int8":
+            return Chosen(options, table)
+        ranges = place.with_suffix(".safetensors").read_bytes()
+        from_bytes(ranges)
+    except (OSError, ValueError, KeyError, TypeError, IntegrityError):
+        return None
+    return Chosen(options | {"ranges": ranges}, table)
+
+
+def _plain(tolerance: Tolerance | None) -> dict[str, Any] | None:
+    return None if tolerance is None else asdict(tolerance)
+
+
+def _measured(path: Path, texts: Sequence[str], tolerance: Tolerance | None, place: Path) -> None:
+    """Measure in a process of its own, which gives back what four engines take, and write what it found."""
+    asked = {"path": str(path), "texts": texts, "tolerance": _plain(tolerance), "place": str(place)}
+    in_process("deepseek.engines.text.tuning.gate", asked)
+
+
+def _write(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    place = Path(asked["place"])
+    given = asked["tolerance"]
+    tolerance = None if given is None else Tolerance(**given)
+    choice = choose(asked["path"], asked["texts"], tolerance, budget_s=BUDGET_S)
+    if choice.ranges is not None:
+        with whole(place.with_suffix(".safetensors")) as part:
+            part.write_bytes(to_bytes(choice.ranges))
+    with whole(place.with_suffix(".json")) as part:
+        part.write_text(json.dumps(choice.to_dict()))
+    return {}
+
+
+if __name__ == "__main__":
+    answer(_write)

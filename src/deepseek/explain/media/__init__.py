@@ -1,0 +1,1 @@
+"""Files and texts: what each column, token, sentence, region or stretch of sound has added to an answer."""

@@ -1,0 +1,66 @@
+"""What a part of a row looks like beside its heat map: the very pixels and sounds that the model was given.
+
+pictured(row["parts"], record, preparer.media, samples, row)      parts with "picture" and "size" or "text"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Record, Tensors
+from deepseek.data.samples.preparer import MediaColumn
+from deepseek.data.view.page import data_url
+from deepseek.data.view.previews import fitted, spectrogram
+from deepseek.extras import has
+
+SIDE = 224  # px of a picture's longer side on the page, at most
+
+
+def pictured(
+    parts: Sequence[Mapping[str, Any]], record: Record, media: Sequence[MediaColumn], samples: Tensors, row: int
+) -> list[dict[str, Any]]:
+    """Each part with what a page needs to draw it. What is there already stays; a kind that has no picture, such as a
+    series, keeps its regions alone, and so does everything where pillow is not installed."""
+    columns = {column.name: column for column in media}
+    return [_pictured(dict(part), record, columns.get(part["column"]), samples, row) for part in parts]
+
+
+def _pictured(
+    part: dict[str, Any], record: Record, column: MediaColumn | None, samples: Tensors, row: int
+) -> dict[str, Any]:
+    if "tokens" in part:
+        text = record.get(part["column"])
+        fits = isinstance(text, str) and all(text[one["start"] : one["end"]] == one["text"] for one in part["tokens"])
+        return {"text": text} | part if fits else part
+    if column is None or "picture" in part or not has("PIL"):
+        return part
+    array = samples.arrays[column.name][row]
+    pixels = spectrogram(array.mean(axis=0), column.reader.rate_hz) if column.kind == "audio" else _pixels(array)
+    if pixels is None:
+        return part
+    size = {} if column.kind == "audio" else {"size": list(array.shape[-2:])}
+    return size | part | {"picture": data_url(_smaller(pixels), exact=column.kind == "audio")}
+
+
+def _pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """(C, H, W) uint8, or one slice of (..., D, H, W) of any kind -> (H, W) or (H, W, 3)."""
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[0] in (1, 3):
+        return array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
+    if array.ndim < 3:
+        return None
+    plane = array.reshape(-1, *array.shape[-2:])
+    middle = plane[len(plane) // 2].astype(np.float64)
+    low, high = np.nanmin(middle), np.nanmax(middle)
+    grey: NDArray[np.uint8] = np.nan_to_num((middle - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+    return grey
+
+
+def _smaller(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most SIDE pixels a side, by the nearest."""
+    high, wide = fitted(pixels.shape[0], pixels.shape[1], SIDE)
+    rows, columns = (np.arange(num) * size // num for num, size in ((high, pixels.shape[0]), (wide, pixels.shape[1])))
+    return pixels[np.ix_(rows, columns)]

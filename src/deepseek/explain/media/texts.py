@@ -1,0 +1,218 @@
+"""What each token and sentence has added to a text model's answer, with their places in the text.
+
+    explainer = TextExplainer.open("./my-classifier")
+    found = explainer.explain(["Good, but late."])         # base_value + values.sum(1) = output; one value a text
+    found.parts[0][0]["tokens"]                            # [{"text": "Good", "start": 0, "end": 4, "value", "error"}]
+
+Owen values over sentences, clauses, words and tokens (partition.py). A token is taken away by the mask that the model
+was trained with, else by leaving it out of the attention; the tokens that the tokenizer sets itself always stay. Of a
+class the log-odds are explained, of an embedding its cosine with that of the whole text.
+
+Shapes: N texts; of one text L tokens in the model, M of them players.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Arrays, Attribution, Float64
+from deepseek.engines.process.attributions import read_texts
+from deepseek.engines.text import TextEngine, TextModel
+from deepseek.engines.text.source.tokens import TokenRow
+from deepseek.errors import InputError
+from deepseek.explain.media.modalities import log_odds
+from deepseek.explain.media.serialize import told_text
+from deepseek.explain.shapley.hierarchy import Hierarchy, borders_of
+from deepseek.explain.shapley.partition import Budget, OwenValues, owen
+
+COLUMN = "text"  # of a text model
+COSINE = "cosine similarity"
+METHOD = "Owen values over sentences, clauses, words and tokens"
+CHUNK_TOKENS = 1 << 13  # that go through the model at once
+Run = Callable[[Arrays], Arrays]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedText:
+    """One text whose tokens can be taken away. Masks are (S, M)."""
+
+    text: str  # that places are told in
+    spans: list[tuple[int, int]]  # (M,)
+    borders: NDArray[np.int64]  # (M - 1,)
+    is_cut: bool
+    num_tokens: int  # L
+    value: Callable[[Bools], Float64]  # what is explained, (S,)
+    logits: Callable[[Bools], Float64]  # (S, C); of an embedding (S, D)
+
+    def owen(self, budget: Budget) -> OwenValues | None:
+        """What each token adds; None where there is none."""
+        if not self.spans:
+            return None
+        return owen(self.value, Hierarchy((len(self.spans),), self.borders), budget=budget)
+
+
+class TextExplainer:
+    """Meets contracts.Explainer, with texts for features. Safe to call from several threads."""
+
+    def __init__(self, model: TextModel, run: Run, budget: Budget | None = None) -> None:
+        """`run` as TextEngine.run; `budget` is for each text. InputError for a model that labels single tokens."""
+        if model.task == "token-classification":
+            raise InputError(
+                f"{model.name} labels single tokens, and what is explained is one answer to a text",
+                expected="a model of classes, or of embeddings", fix="ask this one for predictions alone",
+            )  # fmt: skip
+        self._model, self._run, self._budget = model, run, budget or Budget()
+
+    @classmethod
+    def open(cls, path: str | Path, budget: Budget | None = None) -> TextExplainer:
+        """Of a folder that engines.text opens; it raises what that does."""
+        return cls(TextModel.open(path), TextEngine.open(path).run, budget)
+
+    def unpack(self, arrays: Arrays) -> NDArray[np.object_]:
+        """The texts of rows that came packed."""
+        return read_texts(arrays)
+
+    def explain(self, features: Sequence[str], *, target: str | None = None) -> Attribution:
+        """Attributions of N texts. `target` is a class: by default the second of two, and the class predicted for the
+        first text among many. InputError for a class that the model does not know, and for what is no text."""
+        model, budget = self._model, self._budget
+        rows = cast("Sequence[TokenRow]", model.prepare(list(features), with_offsets=True))
+        if target is not None and target not in model.labels:
+            raise InputError(
+                f"there is no class {target!r}", expected=", ".join(model.labels) or "no class: the model embeds texts",
+                fix="leave target out, or name one of these",
+            )  # fmt: skip
+        if model.labels and target is None:
+            logits = self._run(model.join(rows[:1]))["logits"]
+            target = model.labels[1] if len(model.labels) == 2 else model.labels[int(logits[0].argmax())]
+        began_s = time.perf_counter()
+        base, output, parts = np.zeros(len(rows)), np.zeros(len(rows)), []
+        for number, (row, text) in enumerate(zip(rows, features, strict=True)):
+            if self._budget.time_limit_s is not None:  # what a text leaves is for those behind it
+                left_s = self._budget.time_limit_s * (number + 1) - (time.perf_counter() - began_s)
+                budget = replace(budget, time_limit_s=left_s)
+            found, told = self._of_one(self._masked(row, text, target), budget)
+            base[number], output[number] = found
+            parts.append((told,))
+        return Attribution(
+            names=(COLUMN,), values=(output - base)[:, None], base_value=base, output=output,
+            scale="log-odds" if model.labels else COSINE, method=f"{METHOD}; {self._hidden}", target=target,
+            why="a text model is asked as a black box, so its answers are those that it is served with",
+            is_partial=any(told["is_partial"] for (told,) in parts), parts=tuple(parts),
+        )  # fmt: skip
+
+    @property
+    def _hidden(self) -> str:
+        how = "become the tokenizer's mask" if self._model.mask_id is not None else "are left out of the attention"
+        return f"absent tokens {how}"
+
+    @property
+    def taken_away(self) -> str:
+        """How a token is: "mask" or "attention"."""
+        return "mask" if self._model.mask_id is not None else "attention"
+
+    def with_run(self, run: Run) -> TextExplainer:
+        """The same of another engine."""
+        return TextExplainer(self._model, run, self._budget)
+
+    def code(self, logits: Float64, target: str) -> NDArray[np.int64]:
+        """(S, C) -> (S,) what is answered: the class's place, or of single labels whether `target` holds."""
+        if self._model.architecture.multi_label or logits.shape[1] == 1:
+            return np.asarray(logits[:, self._model.labels.index(target)] >= 0, np.int64)
+        return np.asarray(logits.argmax(1), np.int64)
+
+    def sign(self, code: int, target: str) -> int:
+        """Whether what adds to `target` speaks for that answer (1), or against it (-1); 0 where it is neither."""
+        labels, place = self._model.labels, self._model.labels.index(target)
+        if self._model.architecture.multi_label or len(labels) == 1:
+            return 1 if code else -1
+        return 1 if code == place else -1 if len(labels) == 2 else 0
+
+    def named(self, code: int, target: str) -> str:
+        """That answer in words."""
+        if self._model.architecture.multi_label or len(self._model.labels) == 1:
+            return target if code else f"not {target}"
+        return self._model.labels[code]
+
+    def masked(self, text: str, target: str | None) -> MaskedText:
+        """One text, as explain() takes its tokens away for a class that the model knows, None for an embedding."""
+        (row,) = cast("Sequence[TokenRow]", self._model.prepare([text], with_offsets=True))
+        return self._masked(row, text, target)
+
+    def _masked(self, row: TokenRow, given: str, target: str | None) -> MaskedText:
+        text, shift = self._shown(row, given)
+        players = [at for at, (start, end) in enumerate(row.offsets) if end > max(start, -shift)]
+        if any(word is not None for word in row.words):  # there are tokenizers that know no words
+            players = [at for at in players if row.words[at] is not None]
+        spans = [(max(0, row.offsets[at][0] + shift), row.offsets[at][1] + shift) for at in players]
+        words = [row.words[at] for at in players]
+        borders = borders_of(text, spans, () if None in words else words) if players else np.zeros(0, np.int64)
+        outputs = self._outputs(row, np.array(players, np.int64))
+        return MaskedText(text, spans, borders, row.truncated, len(row), self._value(row, outputs, target), outputs)
+
+    def _of_one(self, masked: MaskedText, budget: Budget) -> tuple[tuple[float, float], dict[str, Any]]:
+        """((base, output), what the parts add)."""
+        found = masked.owen(budget)
+        if found is None:
+            output = float(masked.value(np.ones((1, 0), bool))[0])
+            ends = output, output
+        else:
+            ends = found.base, found.output
+        return ends, told_text(COLUMN, masked.text, masked.spans, masked.borders, found, is_cut=masked.is_cut)
+
+    def _shown(self, row: TokenRow, given: str) -> tuple[str, int]:
+        """The text that places are told in, and how far offsets move: a prompt before it is not the reader's."""
+        prompt = self._model.pooling.prompt if self._model.task == "embedding" else ""
+        if len(row.text) == len(prompt) + len(given):
+            return given, -len(prompt)
+        return row.text[len(prompt) :], -len(prompt)  # lower case has made other letters of it
+
+    def _outputs(self, row: TokenRow, players: NDArray[np.int64]) -> Callable[[Bools], Float64]:
+        """The logits or embeddings of masks."""
+        mask_id, name = self._model.mask_id, "logits" if self._model.labels else "embedding"
+
+        def outputs(masks: Bools) -> Float64:
+            found = []
+            size = max(1, CHUNK_TOKENS // len(row))
+            for start in range(0, len(masks), size):
+                keep = np.ones((len(masks[start : start + size]), len(row)), bool)
+                keep[:, players] = masks[start : start + size]
+                ids = np.broadcast_to(row.ids, keep.shape)
+                if mask_id is not None:
+                    ids, keep = np.where(keep, ids, mask_id), np.ones_like(keep)
+                given = {"input_ids": np.ascontiguousarray(ids), "attention_mask": keep.astype(np.int64)}
+                found.append(self._run(given)[name].astype(np.float64))
+            return np.concatenate(found)
+
+        return outputs
+
+    def _value(
+        self, row: TokenRow, outputs: Callable[[Bools], Float64], target: str | None
+    ) -> Callable[[Bools], Float64]:
+        """v of masks."""
+        if target is None:
+            whole = self._run(self._model.join([row]))["embedding"][0].astype(np.float64)
+            return lambda masks: _cosines(outputs(masks), whole)
+        place = self._model.labels.index(target)
+        return lambda masks: self._log_odds(outputs(masks), place)
+
+    def _log_odds(self, logits: Float64, place: int) -> Float64:
+        """(S, C) -> (S,): of the class against the others together, or of a label that holds or not."""
+        if self._model.architecture.multi_label or logits.shape[1] == 1:
+            return logits[:, place]
+        return log_odds(logits, place)
+
+
+def _cosines(found: Float64, whole: Float64) -> Float64:
+    """(S, D) with (D,) -> (S,)."""
+    sizes = np.linalg.norm(found, axis=1) * np.linalg.norm(whole)
+    cosines: Float64 = found @ whole / np.maximum(sizes, 1e-12)
+    return cosines

@@ -1,0 +1,75 @@
+"""Where the ids come from that a module looks up: it may move them about, join others to them, or pad them before.
+
+ids = placed(ids, Places(source=0, flat=torch.arange(6).view(2, 3), row_size=3))
+follow("transpose", Tensor.t, (ids,), {}, [ids], [ids.t()])         the answer knows its places, too
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepseek.explain.modules.fidelity.signatures import first_operand
+
+_PLACES = "_deepseek_places"
+_MOVE_NAMES = """
+    view view_as reshape permute transpose t swapaxes movedim flatten unflatten squeeze unsqueeze expand expand_as
+    repeat repeat_interleave tile getitem chunk split unbind narrow select index_select roll flip get
+"""
+_MOVES = frozenset(_MOVE_NAMES.split())
+_JOINS = frozenset(["cat", "concat", "concatenate", "stack", "hstack", "vstack"])
+_OWN = -1  # place of an id that is the module's own
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Of some ids."""
+
+    source: int  # which input they are of
+    flat: Tensor  # of the shape of the ids: where each stands in the flat input; -1 for one of the module's own
+    row_size: int  # ids of a row of the input
+
+
+def placed(ids: Tensor, places: Places) -> Tensor:
+    """`ids`, which now know where they come from."""
+    setattr(ids, _PLACES, places)
+    return ids
+
+
+def places_of(value: Any) -> Places | None:
+    """None for whatever is no id of an input."""
+    found: Places | None = getattr(value, _PLACES, None)
+    return found
+
+
+def follow(
+    name: str,
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    operands: Sequence[Tensor],
+    results: Sequence[Tensor],
+) -> None:
+    """Hands places on from the `operands` of a call to its `results`, where it moves ids or changes each by itself."""
+    known = [places for each in operands if (places := places_of(each)) is not None]
+    if not known or len({places.source for places in known}) > 1:
+        return
+    first, moved = places_of(first_operand(args, kwargs)), None
+    if name in _JOINS and args and isinstance(args[0], (tuple, list)):
+        parts = [(each, places_of(each)) for each in args[0]]
+        flat = [torch.full_like(each, _OWN) if places is None else places.flat for each, places in parts]
+        moved = func(flat, *args[1:], **kwargs)
+    elif first is not None and name == "pad":
+        moved = func(first.flat, *args[1:2], **{**kwargs, "value": _OWN})
+    elif first is not None and name in _MOVES and args:
+        moved = func(first.flat, *args[1:], **kwargs)
+    elif first is not None and all(each.shape == first.flat.shape for each in results):
+        moved = [first.flat] * len(results)
+    found = [moved] if isinstance(moved, Tensor) else list(moved or ())
+    for each, flat_places in zip(results, found, strict=False):
+        if not each.is_floating_point():
+            placed(each, replace(known[0], flat=flat_places))

@@ -1,0 +1,127 @@
+"""An explanation as a document: where it comes from, and all of it as JSON with a schema.
+
+provenance_of(runtime, table, ...)                     {"model", "data", "method", "why", "seed", "cost", ...}
+write_document(Path("report.json"), result)            what `explain --json` prints, in a file
+schema()                                               JSON Schema (draft 2020-12) of both
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from deepseek.bundle import now, sign_file
+from deepseek.bundle.manifest import Manifest
+from deepseek.bundle.sign import sign
+from deepseek.data import Table
+from deepseek.errors import InputError
+from deepseek.files import check_place, whole
+from deepseek.look.tables import plain
+
+FORMAT = 1  # of the document; fields are added to it, never renamed
+SEED = 0  # of whatever is drawn by chance
+_PACKAGES = ("numpy", "onnxruntime", "torch", "xgboost", "xgboost-cpu")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the document."""
+    found: dict[str, Any] = json.loads(
+        files("deepseek.explain.report").joinpath("report.schema.json").read_text("utf-8")
+    )
+    return found
+
+
+def model_of(manifest: Manifest, digest: str) -> dict[str, Any]:
+    """What a bundle says of itself."""
+    return {
+        "name": manifest.name, "version": manifest.version, "digest": digest, "created": manifest.created,
+        "task": manifest.task, "target": manifest.target, "data_digest": manifest.lineage.data,
+        "seed": manifest.lineage.seed, "versions": dict(manifest.lineage.versions),
+    }  # fmt: skip
+
+
+def provenance_of(
+    model: Mapping[str, Any],
+    table: Table,
+    *,
+    method: str,
+    why: str,
+    evaluations: int | None,
+    seconds: float,
+    command: str,
+) -> dict[str, Any]:
+    """What is needed to make this again, and to know that nothing was changed. `model` is model_of()'s, or what is
+    known of a model without a manifest: its name, digest and task at least. `evaluations` are rows that the model
+    answered; None where they were not counted."""
+    from deepseek.version import __version__
+
+    return {
+        "model": dict(model),
+        "data": {"digest": table.digest(), "num_rows": table.num_rows, "num_columns": len(table.names)},
+        "method": method, "why": why, "seed": SEED,
+        "cost": {"evaluations": evaluations, "seconds": seconds},
+        "versions": {"deepseek": __version__, "python": platform.python_version()} | installed(_PACKAGES),
+        "date": now(), "command": command,
+    }  # fmt: skip
+
+
+def command_of(
+    bundle: Path, data: Any, rows: Sequence[int], options: Mapping[str, Any], html: str | Path | None
+) -> str:
+    """The command line that makes this again; "DATA" where it was given a frame. Options without a value are left out,
+    and flags are True."""
+    words = ["deepseek", "explain", str(bundle), str(data) if isinstance(data, (str, Path)) else "DATA"]
+    for row in rows:
+        words += ["--row", str(row)]
+    for name, value in options.items():
+        many = value if isinstance(value, (list, tuple)) else [value]
+        for one in many:
+            if one is True:
+                words.append(f"--{name}")
+            elif isinstance(one, (str, Path)):
+                words += [f"--{name}", str(one)]
+    return shlex.join(words + (["--html", Path(html).name] if html is not None else []))
+
+
+def write_document(path: Path, result: Mapping[str, Any]) -> None:
+    """As one JSON object; what is not finite becomes null."""
+    text = json.dumps(plain(result), ensure_ascii=False, indent=1, allow_nan=False)
+    with whole(path) as part:
+        # A lone surrogate in a name, as a frame may have it, becomes its own escape, which JSON knows.
+        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def check_places(places: Sequence[Path], key: Path | None) -> None:
+    """Before any work. InputError where a file cannot be written, and for a key that is none or has nothing to sign."""
+    for place in places:
+        check_place(place)
+    if key is None:
+        return
+    if not places:
+        raise InputError(
+            "there is nothing to sign", expected="a page or a JSON file",
+            fix="add --html report.html or --json-file report.json",
+        )  # fmt: skip
+    sign(b"", key)
+
+
+def sign_places(places: Sequence[Path], key: Path | None) -> list[Path]:
+    """The signatures that were written."""
+    return [] if key is None else [sign_file(place, key) for place in places]
+
+
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those that are there."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,258 @@
+"""The report: which columns matter, why single rows came out so, how good the model is, as one offline HTML page.
+
+    report, rows = global_report(explainer, features, records), row_reports(attribution, records[:5])
+    write_report("report.html", report, rows, manifest=bundle.manifest, evidence=bundle_evidence(bundle))
+
+Reads the dicts of summary.py and the evidence/*.json of a bundle; whatever is not given is left out of the page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepseek import look
+from deepseek.bundle import Bundle, Manifest
+from deepseek.contracts import Prediction
+from deepseek.errors import InputError
+from deepseek.explain.modules.layer_page import layers_sections
+from deepseek.explain.report import evidence as report_evidence
+from deepseek.explain.report.batch import batch, origin_of
+from deepseek.explain.report.rows import SCALES, rows_sections, scale_words
+from deepseek.explain.report.summary import as_moment
+from deepseek.explain.report.trust import trust_sections
+from deepseek.explain.tabular.additivity import sum_warnings
+from deepseek.files import whole
+from deepseek.look import Column, Html, Section, Text, Words, figure, flow, numbers, saliency
+
+MAX_ROWS = 50  # whose waterfalls a page can hold
+_NUM_BARS = 20
+_NUM_LISTED = 100  # columns in the table: few read on, and print needs a page for each 30; the JSON file has them all
+_NUM_CATEGORIES = 12
+_NUM_NAMED = 3  # columns in the first sentence
+_HOW_TO_READ = Text(
+    "Every dot is one row: right of zero it raised the output, left it lowered it; its colour is the column's value.",
+    "每个点代表一行：零线右侧表示提高输出，左侧表示降低输出；颜色表示该列取值的高低。",
+)
+_MEAN_CAPTION = Text(
+    "How far each column moves the output on average, up or down.", "各列对输出的平均影响幅度（不分方向）。"
+)
+
+
+def write_report(
+    path: str | Path | None,
+    report: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]] = (),
+    *,
+    manifest: Manifest | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    command: str = "",
+    layers: Sequence[Mapping[str, Any]] | None = None,
+    trust: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> str:
+    """Write the page to `path` (None: only return it).
+
+    `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id" and "prediction" (in words).
+    `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there are more than 50
+    rows. `layers` are bundle_layers()'s, `trust` is column_trust()'s, `provenance` document.provenance_of()'s.
+    """
+    if len(rows) > MAX_ROWS:
+        raise InputError(
+            f"{len(rows)} rows are to be shown",
+            expected=f"at most {MAX_ROWS} on one page",
+            fix="show them on several pages",
+        )
+    name = manifest.name if manifest else ""
+    known = evidence or {}
+    names = [str(row.get("row_id", place)) for place, row in enumerate(rows)]
+    sections = [_matters(report), *_single_columns(report), *rows_sections(rows)]
+    sections += [*layers_sections(layers or (), names), *trust_sections(trust), *report_evidence.sections(known)]
+    sections.append(report_evidence.checks(report, known))
+    checked = report.get("additivity")
+    warnings = sum_warnings(checked, rows, report["scale"]) if checked else ()
+    html = look.page(
+        look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
+        look.join(*(look.join(warning, " ") for warning in warnings), _answer(report, name)),
+        sections,
+        provenance=origin_of(report, manifest, known, command, provenance),
+        lead=report_evidence.headline(known),
+        style=(saliency.STYLE if any(row.get("parts") for row in rows) else "") + (flow.STYLE if layers else ""),
+    )
+    if path is not None:
+        with whole(Path(path)) as part:
+            part.write_text(html, encoding="utf-8")
+    return html
+
+
+def bundle_evidence(bundle: Bundle) -> dict[str, Any]:
+    """Every evidence/NAME.json of a bundle by NAME."""
+    return {
+        Path(file).stem: json.loads(bundle.read(file))
+        for file in bundle.manifest.files
+        if file.startswith("evidence/") and file.endswith(".json")
+    }
+
+
+def answers(prediction: Prediction) -> list[str]:
+    """Each row's answer in words."""
+    if prediction.labels is None or prediction.probabilities is None:
+        return [numbers.number(value) for value in prediction.values.tolist()] if prediction.values is not None else []
+    place = {label: index for index, label in enumerate(prediction.labels_known)}
+    return [
+        f"{label} ({numbers.number(chances[place[label]])})"
+        for label, chances in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
+    ]
+
+
+def _mean_words(report: Mapping[str, Any]) -> Words:
+    """The scale of the mean influence: of many classes it is the mean over them."""
+    num = len(report.get("by_class") or ())
+    if not num:
+        return scale_words(report)
+    return Text(f"{report['scale']}, mean over {num} classes", f"{SCALES[report['scale']]}，{num} 个类别的平均")
+
+
+def _answer(report: Mapping[str, Any], name: str) -> Text:
+    """Which columns matter, in one sentence."""
+    top = report["importance"][:_NUM_NAMED]
+    share = numbers.number(100 * sum(entry["share"] for entry in top))
+    rows = numbers.count(report["num_rows"])
+    columns = [numbers.clip(entry["column"]) for entry in top]
+    en = " and ".join(filter(None, [", ".join(columns[:-1]), columns[-1]])) if columns else "nothing"
+    zh = "、".join(columns)
+    whose = f"the answers of {name}" if name else "the answers"
+    if len(report["importance"]) == 1:  # all that there is moves most: what counts is what it is made of
+        return Text(f"What in {en} moves {whose}, over {rows} rows.", f"{zh} 中的哪些部分影响输出，共 {rows} 行。")
+    return Text(
+        f"{en} move{'s' if len(columns) == 1 else ''} {whose} most: {share} % of all influence over {rows} rows.",
+        f"对 {name or '模型'} 结果影响最大的是 {zh}：在 {rows} 行数据上占全部影响的 {share} %。",
+    )
+
+
+def _matters(report: Mapping[str, Any]) -> Section:
+    """Importance, the spread behind it, and the table of all columns."""
+    top = report["importance"][:_NUM_BARS]
+    scale = scale_words(report)
+    parts = [
+        figure(
+            look.bars,
+            [entry["column"] for entry in top],
+            [entry["mean_abs"] for entry in top],
+            title=Text("Mean influence of each column", "各列的平均影响"),
+            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), _mean_words(report)),
+            caption=_MEAN_CAPTION,
+        )
+    ]
+    swarms = report.get("beeswarm", [])
+    if swarms:
+        parts.append(
+            figure(
+                look.beeswarm,
+                [swarm["column"] for swarm in swarms],
+                [list(zip(swarm["attribution"], swarm["rank"], strict=True)) for swarm in swarms],
+                title=Text("How values move the output", "取值如何影响输出"),
+                label=look.join(Text("contribution, ", "贡献，"), scale),
+                caption=_HOW_TO_READ,
+            )
+        )
+    parts.append(_all_columns(report))
+    if report.get("by_class"):
+        parts.append(_by_class(report))
+    parts.append(batch(report))
+    return Section(Text("What matters", "哪些列重要"), Html("".join(parts)), id="importance")
+
+
+def _all_columns(report: Mapping[str, Any]) -> Html:
+    num = len(report["importance"])
+    moving = [entry for entry in report["importance"] if entry["mean_abs"]] or report["importance"]
+    entries = moving[:_NUM_LISTED]
+    columns = [
+        Column(Text("Column", "列"), "text"),
+        Column(Text("Mean influence", "平均影响")),
+        Column(Text("Share of all", "占全部比例")),
+        Column(Text("Mean contribution", "平均贡献")),
+    ]
+    rows = [
+        [entry["column"], entry["mean_abs"], f"{numbers.number(100 * entry['share'])} %", numbers.signed(entry["mean"])]
+        for entry in entries
+    ]
+    title = look.inline(_listed(len(entries), num))
+    caption = look.join(Text("On the scale: ", "尺度："), _mean_words(report))
+    if len(entries) == len(moving) < num:
+        caption = look.join(caption, Text("; the other columns move nothing", "；其余各列没有影响"))
+    if report.get("by_class"):
+        caption = look.join(caption, Text("; mean contribution: ", "；平均贡献："), scale_words(report))
+    table = look.table(columns, rows, caption=caption, data=entries)
+    return Html(f"<details><summary>{title}</summary>{table}</details>")
+
+
+def _listed(num_shown: int, num: int) -> Text:
+    if num == 1:
+        return Text("The column as a table", "该列（表格）")
+    if num == num_shown:
+        return Text(f"All {num} columns as a table", f"全部 {num} 列（表格）")
+    return Text(f"The first {num_shown} of {num} columns as a table", f"前 {num_shown} 列（共 {num} 列）")
+
+
+def _by_class(report: Mapping[str, Any]) -> Html:
+    """Mean influence of each column on each class."""
+    classes, shown = list(report["by_class"]), [entry["column"] for entry in report["importance"][:_NUM_BARS]]
+    values = {name: {column: report["by_class"][name][column] for column in shown} for name in classes}
+    columns = [Column(Text("Column", "列"), "text"), *(Column(name) for name in classes)]
+    rows = [[column, *(values[name][column] for name in classes)] for column in shown]
+    title = look.inline(Text("Mean influence by class", "按类别的平均影响"))
+    table = look.table(columns, rows, data=values)
+    return Html(f"<details><summary>{title}</summary>{table}</details>")
+
+
+def _single_columns(report: Mapping[str, Any]) -> list[Section]:
+    """For the columns that matter most: their value against their contribution."""
+    found = report.get("dependence", [])
+    if not found:
+        return []
+    label = look.join(Text("contribution, ", "贡献，"), scale_words(report))
+    body = "".join(_dependence(entry, label) for entry in found)
+    return [Section(Text("How single columns act", "单列如何起作用"), Html(body), id="columns")]
+
+
+def _dependence(entry: Mapping[str, Any], label: Words) -> Html:
+    name, pairs = entry["column"], list(zip(entry["value"], entry["attribution"], strict=True))
+    if entry["kind"] != "category":
+        return _over_values(name, pairs, label, dates=entry["kind"] == "datetime")
+    groups: dict[Words, list[tuple[float, float | None]]] = {}
+    counts = Counter(_category(value) for value, _ in pairs)
+    kept = {value for value, _ in counts.most_common(_NUM_CATEGORIES)}
+    other = Text(f"{len(counts) - len(kept)} other values", f"其余 {len(counts) - len(kept)} 个取值")
+    for value, moved in pairs:
+        text = _category(value)
+        groups.setdefault(text if text in kept else other, []).append((moved, None))
+    order = sorted(groups, key=lambda value: -len(groups[value]))
+    return figure(look.beeswarm, order, [groups[value] for value in order], title=name, label=label)
+
+
+def _over_values(name: str, pairs: Sequence[tuple[Any, float]], label: Words, *, dates: bool) -> Html:
+    """A dot for each value that has a place on the axis."""
+    read = as_moment if dates else _number
+    points = [(float(place), moved) for value, moved in pairs if (place := read(value)) is not None]
+    left = len(pairs) - len(points)
+    what = Text("date", "日期") if dates else Text("number", "数值")
+    caption = Text(
+        f"{left} row{' is' if left == 1 else 's are'} not shown: no {what.en} there.",
+        f"有 {left} 行无{what.zh}，未显示。",
+    )
+    return figure(
+        look.scatter, points, title=name, x_label=name, y_label=label, zero_line=True, dates=dates,
+        caption=caption if left else "",
+    )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _category(value: Any) -> Words:
+    return Text("missing", "缺失") if value is None else numbers.plain(value)

@@ -1,0 +1,150 @@
+"""Black boxes, row by row: what stands behind "kernel" and "partition" of explain().
+
+    black_box(question, baselines, limits, "partition")
+
+Shapes: N rows, B baselines, P values a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepseek.contracts import Float64
+from deepseek.errors import ExplainError, InputError
+from deepseek.explain.modules.fidelity.plain import PlainRun, plain_run, reads_of
+from deepseek.explain.modules.gradient_methods import MAX_NUMBERS, Limits, Values, values_of
+from deepseek.explain.modules.problem import Question
+from deepseek.explain.shapley.hierarchy import Hierarchy
+from deepseek.explain.shapley.kernel import KernelValues, kernel_shap
+from deepseek.explain.shapley.partition import Budget, OwenValues, owen
+
+MAX_CHANNELS = 4  # a first axis of so many beside two others: the colours of a picture, which go together
+
+#: (question, row, baselines, plain, limits, is_alone) -> values of the row
+Explain = Callable[[Question, int, tuple[Tensor, ...], PlainRun, Limits, bool], KernelValues | OwenValues]
+
+
+def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits, method: str) -> Values:
+    """Values of each row. InputError for inputs that do not fit, and for answers that are no numbers. Where the module
+    reads its data into Python, or answers otherwise to several rows at once, every row of it runs alone."""
+    are_real = all(each.is_floating_point() for each in question.inputs)
+    if (method == "kernel" and not are_real) or (method == "partition" and len(question.inputs) != 1):
+        raise InputError(
+            "KernelSHAP explains real numbers" if method == "kernel" else "regions are those of one input",
+            expected="inputs of real numbers" if method == "kernel" else "one tensor",
+            fix="give a function of such tensors that makes the others",
+        )  # fmt: skip
+    plain = plain_run(question, baselines, limits.tolerance, limits.max_rows)
+    reads = plain.reads or reads_of(question)
+    explain: Explain = _kernel if method == "kernel" else _partition
+
+    def rows_of(is_alone: bool) -> list[KernelValues | OwenValues]:
+        found = [explain(question, row, baselines, plain, limits, is_alone) for row in range(question.num_rows)]
+        _check_ends(plain, np.array([each.output for each in found]), np.array([each.base for each in found]))
+        return found
+
+    try:
+        found, is_alone = rows_of(bool(reads)), bool(reads)
+    except ExplainError:
+        if reads:
+            raise
+        found, is_alone = rows_of(True), True
+    most = max(each.num_evaluations for each in found)
+    notes = [f"{most} evaluations of {len(baselines[0])} rows at most"]
+    if is_alone:
+        notes.append("every row ran alone: the module goes another way for other data" + _at(reads))
+    return replace(
+        values_of(plain, np.stack([each.values for each in found]), np.stack([each.error for each in found])),
+        is_partial=any(each.is_partial for each in found), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _at(reads: tuple[str, ...]) -> str:
+    return f", by {', '.join(reads)}" if reads else ""
+
+
+def _check_ends(plain: PlainRun, output: Float64, base: Float64) -> None:
+    """ExplainError where all players together, or none, did not get the module's own answers."""
+    missed = np.maximum(np.abs(output - plain.output), np.abs(base - plain.base))
+    wrong = ~(missed <= plain.limit)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ExplainError(
+            f"asked again, the model answers {output[row]:.6g} to row {row} and {base[row]:.6g} to its "
+            f"baselines, and before {plain.output[row]:.6g} and {plain.base[row]:.6g}",
+            expected="a model that always answers the same",
+            fix="take what is random out of it, or fix its seed",
+        )
+
+
+def _answers(question: Question, inputs: list[Tensor], target: int, is_alone: bool) -> Tensor:
+    """(M,) of the question of one row, for M rows in its place."""
+    count = len(inputs[0])
+    with torch.no_grad():
+        if not is_alone:
+            return question.answer(inputs, times=count)[:, target].double()
+        each = [question.answer([given[place : place + 1] for given in inputs]) for place in range(count)]
+        return torch.cat(each)[:, target].double()
+
+
+def _kernel(
+    question: Question, row: int, baselines: tuple[Tensor, ...], plain: PlainRun, limits: Limits, is_alone: bool
+) -> KernelValues:
+    """Of the values of all inputs side by side."""
+    asked, target = question.rows(slice(row, row + 1)), int(plain.target[row])
+    sizes = [each[0].numel() for each in question.inputs]
+
+    def f(rows: NDArray[np.floating]) -> Any:
+        parts = torch.split(torch.from_numpy(rows), sizes, dim=1)
+        inputs = [
+            part.to(own).reshape(len(rows), *own.shape[1:]) for part, own in zip(parts, asked.inputs, strict=True)
+        ]
+        return _answers(asked, inputs, target, is_alone).cpu().numpy()
+
+    def side_by_side(tensors: tuple[Tensor, ...]) -> NDArray[np.floating]:
+        parts = [each.detach().flatten(1).cpu() for each in tensors]
+        # NumPy knows no bfloat16; float32 holds all of its numbers.
+        return torch.cat([part.float() if part.dtype == torch.bfloat16 else part for part in parts], dim=1).numpy()
+
+    return kernel_shap(
+        f, side_by_side(asked.inputs)[0], side_by_side(baselines), num_evaluations=limits.num_evaluations,
+        tolerance=limits.tolerance, max_rows=16 * limits.max_rows, time_limit_s=limits.time_limit_s, seed=limits.seed,
+    )  # fmt: skip
+
+
+def _partition(
+    question: Question, row: int, baselines: tuple[Tensor, ...], plain: PlainRun, limits: Limits, is_alone: bool
+) -> OwenValues:
+    """Of regions of the row's own shape; a region's value is shared by the numbers in it."""
+    given, bases = question.inputs[0][row], baselines[0]
+    shape = tuple(given.shape) or (1,)
+    colours = len(shape) == 3 and shape[0] <= MAX_CHANNELS
+    tree = Hierarchy(shape[1:] if colours else shape)
+    asked, target = question.rows(slice(row, row + 1)), int(plain.target[row])
+    size = max(1, min(limits.max_rows, MAX_NUMBERS // max(1, given.numel())) // len(bases))
+
+    def value(masks: NDArray[np.bool_]) -> Float64:
+        found = []
+        for start in range(0, len(masks), size):
+            some = torch.from_numpy(masks[start : start + size]).to(given.device)
+            keep = some.view(len(some), 1, *((1,) if colours else ()), *tree.shape)
+            mixed = torch.where(keep, given, bases[None].to(given)).flatten(0, 1).view(-1, *given.shape)
+            answers = _answers(asked, [mixed], target, is_alone)
+            found.append(answers.view(len(some), -1).mean(1).cpu().numpy())
+        return np.concatenate(found)
+
+    owens = owen(value, tree, budget=Budget(limits.num_evaluations, limits.tolerance, limits.time_limit_s))
+    return _by_colour(owens, shape[0]) if colours else owens
+
+
+def _by_colour(found: OwenValues, channels: int) -> OwenValues:
+    """What a place adds, shared by its colours."""
+    values, error = (np.tile(each / channels, channels) for each in (found.values, found.error))
+    return OwenValues(values, error, found.base, found.output, found.regions, found.num_evaluations, found.is_partial)

@@ -1,0 +1,47 @@
+"""The layers of a bundle's perceptrons: the same arrays as a torch module, explained by layer_path().
+
+paths = bundle_layers(model, owners, features, margin)      one for each perceptron among the model's parts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deepseek.contracts import Float32
+from deepseek.errors import InputError
+from deepseek.extras import need
+from deepseek.nn.dense import Perceptron
+from deepseek.nn.model import Model
+
+
+def bundle_layers(model: Model, owners: Sequence[str], features: Float32, margin: int = 0) -> list[dict[str, Any]]:
+    """For each perceptron {"part", "weight", "columns", **LayerPath.to_dict()}, of prepared features (N, F).
+
+    `owners` are the raw columns of the features; "columns" names that of each place of the net's input. The baseline is
+    the mean training row, as in explain(). InputError for a model without a perceptron; ExtraError without torch.
+    """
+    nets = [
+        (place, part.weight, part.weights)
+        for place, part in enumerate(model.parts)
+        if isinstance(part.weights, Perceptron)
+    ]
+    if not nets:
+        kinds = ", ".join(dict.fromkeys(part.kind for part in model.parts))
+        raise InputError(
+            f"this model has no layers: it is made of {kinds}", expected="a model with a perceptron among its parts",
+            fix="leave --layers out: the contributions of columns are exact for these parts",
+        )  # fmt: skip
+    torch = need("torch", extra="train")
+    from deepseek.explain.modules.layer_path import Options, layer_path
+    from deepseek.explain.modules.perceptron import PerceptronModule
+
+    options = Options(branch_edges=True)  # small nets, and a skip connection would hide all that lies beside it
+    found = []
+    for place, weight, weights in nets:
+        module = PerceptronModule(weights).eval()
+        joined = torch.from_numpy(weights.join(features))
+        path = layer_path(module, joined, torch.from_numpy(weights.baseline)[None], margin, options=options)
+        columns = [owners[feature] for feature in weights.owner.tolist()]
+        found.append({"part": place, "weight": float(weight), "columns": columns, **path.to_dict()})
+    return found

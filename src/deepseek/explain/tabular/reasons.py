@@ -1,0 +1,103 @@
+"""Reason codes: what moved one answer most, in words, in English or Chinese."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from deepseek.contracts import Attribution, Record
+from deepseek.errors import InputError
+from deepseek.explain.media.serialize import largest
+from deepseek.look.numbers import number
+
+Language = Literal["en", "zh"]
+
+_SCALES = {
+    "en": {
+        "log-odds": "the log-odds of {0}",
+        "probability": "the probability of {0}",
+        "target units": "{0}",
+        "cosine similarity": "the cosine with the whole text",
+    },
+    "zh": {
+        "log-odds": "{0}的对数几率",
+        "probability": "{0}的概率",
+        "target units": "{0}",
+        "cosine similarity": "与全文的余弦相似度",
+    },
+}
+_SENTENCES = {
+    "en": "{column} {value} {verb} {what} by {size}",
+    "zh": "{column} {value} 使{what}{verb} {size}",
+}
+_PART_SENTENCES = {"en": "{part} {verb} {what} by {size}", "zh": "{part} 使{what}{verb} {size}"}
+_VERBS = {"en": ("raises", "lowers"), "zh": ("升高", "降低")}
+_MISSING = {"en": "(missing)", "zh": "（缺失）"}
+
+
+def reason_codes(
+    attribution: Attribution,
+    record: Record,
+    num_reasons: int = 3,
+    *,
+    row: int = 0,
+    outcome: str = "the prediction",
+    language: Language = "en",
+) -> list[str]:
+    """Sentences on the `num_reasons` largest contributions to row `row`, largest first; none that contribute nothing.
+
+    `record` is the raw row. `outcome` names what a regression predicts; classes speak of the class explained.
+
+    >>> found = Attribution(("age", "income"), np.array([[0.8, -1.25]]), np.zeros(1), np.array([-0.45]), "log-odds",
+    ...     "linear, exact", "default")
+    >>> reason_codes(found, {"age": 61, "income": 2400.0})
+    ['income = 2,400 lowers the log-odds of default by 1.25', 'age = 61 raises the log-odds of default by 0.800']
+    """
+    if language not in _VERBS:
+        raise InputError(
+            f"there are no reason codes in {language!r}", expected=", ".join(_VERBS), fix="ask for one of these"
+        )
+    what = _SCALES[language][attribution.scale].format(attribution.target or outcome)
+    contributions = attribution.values[row]
+    order = np.argsort(-np.abs(contributions), kind="stable")[:num_reasons].tolist()
+    return [
+        _SENTENCES[language].format(
+            column=attribution.names[index],
+            value=shown(record.get(attribution.names[index]), language),
+            verb=_VERBS[language][int(contributions[index] < 0)],
+            what=what,
+            size=number(abs(float(contributions[index]))),
+        )
+        for index in order
+        if contributions[index] != 0.0
+    ]
+
+
+def part_reasons(
+    attribution: Attribution,
+    row: int,
+    num_reasons: int = 3,
+    language: Language = "en",
+    *,
+    outcome: str = "the prediction",
+) -> list[str]:
+    """The same of the tokens of one row's texts: what moved its answer most, wherever it stands."""
+    what = _SCALES[language][attribution.scale].format(attribution.target or outcome)
+    return [
+        _PART_SENTENCES[language].format(
+            part=part, verb=_VERBS[language][int(value < 0)], what=what, size=number(abs(value))
+        )
+        for part, value in largest(attribution.parts[row], num_reasons)
+    ]
+
+
+def shown(value: Any, language: Language = "en") -> str:
+    """A raw value as it stands in a sentence.
+
+    >>> shown(0.18412), shown("red"), shown(None)
+    ('= 0.184', '= red', '(missing)')
+    """
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return _MISSING[language]
+    return f"= {number(value)}" if isinstance(value, float) else f"= {value}"

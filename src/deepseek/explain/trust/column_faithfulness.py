@@ -1,0 +1,249 @@
+"""How far the explanations of a table's bundle can be trusted: masking_curves.py over raw columns, with a bound on the
+cost.
+
+    found = column_trust(runtime, explainer, table, rows, limit_s=5.0)      {"rows": [...], "randomised": [...], ...}
+
+A column is taken away by giving the row the values of up to 8 others and taking the mean of the answers: columns stay
+within their own distribution. The others are training rows where they are given, else rows of the data, else the
+typical record of the bundle. Without torch.
+
+What it costs is found by a small trial. Above `limit_s` there are fewer of the others, and in the end fewer rows; what
+was left out is told in "notes". Shapes: N rows, P raw columns, F prepared features, M masks, B rows of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float32, Float64
+from deepseek.data import Table
+from deepseek.engines import Runtime
+from deepseek.engines.parity import spread
+from deepseek.explain.tabular.explainer import ModelExplainer
+from deepseek.explain.tabular.row_context import beside_rows
+from deepseek.explain.trust.masking_curves import Checks
+from deepseek.explain.trust.masking_faithfulness import (
+    AUTO_LIMIT_S,
+    FEW,
+    likeness,
+    measured,
+    not_measured,
+    quickest,
+    second_agreement,
+    second_masks,
+    second_name,
+)
+from deepseek.nn.dense import Linear, Perceptron
+from deepseek.nn.model import Part
+from deepseek.nn.trees import LEAF, TreeTable
+
+MAX_OTHERS = 8
+_PILOT_ROWS = 256
+_MAX_CELLS = 1 << 22  # of one call of the model
+_SHUFFLES = 5  # explanations that the randomised model about costs
+_MAX_SHUFFLED_ROWS = 20  # that are explained for the randomised model
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured, and what it is expected to take."""
+
+    num_rows: int
+    num_others: int
+    seconds: float
+
+
+def column_trust(
+    runtime: Runtime,
+    explainer: ModelExplainer,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    others: Table | None = None,
+    training: Table | None = None,
+    fixed: Sequence[str] = (),
+    limit_s: float | None = None,
+    checks: Checks | None = None,
+) -> dict[str, Any]:
+    """Of the rows of `table` that `rows` explain (each with "values" and "target").
+
+    {"rows", "randomised", "num_rows", "num_others", "others_of", "second", "num_evaluations", "seconds", "seed",
+    "limit_s", "notes"}; {"rows": None, "expected_s", "why"} where `limit_s` is None, which means that nobody asked for
+    it, and it would take more than AUTO_LIMIT_S. `fixed` columns are never changed by a counterfactual.
+    """
+    began_s, chosen = perf_counter(), checks or Checks()
+    features = runtime.prepare_table(table).features
+    source, of = _others(runtime, others, training)
+    meter = _Meter(explainer)
+    plan = _plan(meter, features, source, len(explainer.names), chosen, limit_s)
+    if plan is None or plan.num_rows < 1:
+        return not_measured(plan.seconds if plan else 0.0)
+    notes = []
+    if len(explainer.names) <= FEW:
+        notes.append("there are so few columns, and orders of them, that hardly one lies beyond 95 % of random ones")
+    if len(source) == 1:
+        notes.append("columns are taken away by one typical row alone, which says little: give the training rows")
+    if plan.num_rows < len(rows):
+        notes.append(f"only the first {plan.num_rows} of {len(rows)} rows were measured, to keep to the time limit")
+    few = rows[: plan.num_rows]
+    donors = source[spread(len(source), plan.num_others)]
+    found = [_of_row(meter, features[place], row, donors, runtime, chosen) for place, row in enumerate(few)]
+    beside, more = beside_rows(runtime, table, plan.num_rows, others=others, training=training, fixed=fixed)
+    many = runtime.prepare_table(others.take(spread(len(others), _MAX_SHUFFLED_ROWS))).features if others else features
+    return {
+        "rows": [one | other for one, other in zip(found, beside, strict=True)],
+        "randomised": randomised_model(explainer, many, few[0]["target"], seed=chosen.seed),
+        "num_rows": plan.num_rows, "num_others": plan.num_others, "others_of": of,
+        "second": second_name([len(explainer.names)], "columns"),
+        "num_evaluations": meter.count, "seconds": perf_counter() - began_s, "seed": chosen.seed,
+        "limit_s": limit_s or AUTO_LIMIT_S, "notes": [*notes, *more],
+    }  # fmt: skip
+
+
+class _Meter:
+    """The model, counted in rows."""
+
+    def __init__(self, explainer: ModelExplainer) -> None:
+        self.explainer, self.count = explainer, 0
+
+    def margin(self, features: Float32, target: str | None) -> Float64:
+        self.count += len(features)
+        return self.explainer.margin(features, target=target)
+
+    def explain(self, features: Float32, target: str | None) -> Float64:
+        self.count += len(features)
+        return self.explainer.explain(features, target=target).values
+
+
+def _others(runtime: Runtime, others: Table | None, training: Table | None) -> tuple[Float32, str]:
+    """(features (B, F), what they are)."""
+    read = {column.name for column in runtime.preprocessor.columns}
+    for given, of in ((training, "training rows"), (others, "rows of the data")):
+        if given is not None and given.num_rows > 1:
+            table = given.drop([name for name in given.names if name not in read])  # training has the target, too
+            return runtime.prepare_table(table.take(spread(table.num_rows, MAX_OTHERS))).features, of
+    return runtime.preprocessor.rows([runtime.preprocessor.example()]).features, "the typical record of the bundle"
+
+
+def _plan(
+    meter: _Meter, features: Float32, source: Float32, num_columns: int, checks: Checks, limit_s: float | None
+) -> Plan | None:
+    """None for no rows at all."""
+    if not len(features):
+        return None
+    size = max(1, min(_PILOT_ROWS, _MAX_CELLS // features.shape[1]))
+    trial = np.resize(features, (size, features.shape[1]))
+    answer_s = quickest(lambda: meter.margin(trial, None)) / size
+    nearby = np.resize(features, (checks.num_near, features.shape[1]))
+    explain_s = quickest(lambda: meter.explain(nearby, None))
+    steps = min(checks.num_steps, num_columns) + 1
+    masks = (2 * steps + 1) * (1 + checks.num_random)
+    masks += second_masks(num_columns)
+    once_s = _SHUFFLES * explain_s
+    most = AUTO_LIMIT_S if limit_s is None else limit_s
+    rows, others = len(features), min(MAX_OTHERS, len(source))
+    expected = once_s + rows * (masks * others * answer_s + explain_s)
+    if expected > most:
+        if limit_s is None:
+            return Plan(0, 0, expected)
+        left = (most - once_s) / rows - explain_s
+        others = int(np.clip(left / (masks * answer_s), 1, others))
+        rows = int(np.clip((most - once_s) / (masks * others * answer_s + explain_s), 1, rows))
+    return Plan(rows, others, expected)
+
+
+def _of_row(
+    meter: _Meter, features: Float32, row: Mapping[str, Any], donors: Float32, runtime: Runtime, checks: Checks
+) -> dict[str, Any]:
+    explainer, target = meter.explainer, row["target"]
+    values = np.array([row["values"][name] for name in explainer.names])
+
+    def evaluate(masks: NDArray[np.bool_]) -> Float64:
+        step = max(1, _MAX_CELLS // (len(features) * len(donors)))
+        found = []
+        for start in range(0, len(masks), step):
+            keep = masks[start : start + step][:, explainer.column_of]
+            mixed = np.where(keep[:, None], features, donors[None]).reshape(-1, len(features))
+            found.append(meter.margin(mixed, target).reshape(len(keep), -1).mean(axis=1))
+        return np.concatenate(found)
+
+    return {
+        "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measured(evaluate, values, checks),
+        "sensitivity": _sensitivity(meter, features, values, donors, target, _numeric(runtime), checks),
+        "agreement": second_agreement(evaluate, values, seed=checks.seed),
+    }  # fmt: skip
+
+
+def _numeric(runtime: Runtime) -> NDArray[np.bool_]:
+    """(F,) features that may be moved by a little."""
+    return np.array([feature.kind in {"numeric", "datetime"} for feature in runtime.preprocessor.features])
+
+
+def _sensitivity(
+    meter: _Meter,
+    features: Float32,
+    values: Float64,
+    donors: Float32,
+    target: str | None,
+    numeric: NDArray[np.bool_],
+    checks: Checks,
+) -> float | None:
+    """The largest change of the explanation for rows nearby, as a share of its size; None where nothing can be moved.
+    Whole numbers of the row become broken ones."""
+    size = float(np.linalg.norm(values))
+    reach = checks.radius * np.abs(features - donors.mean(axis=0)) * numeric
+    if not size or not reach.any():
+        return None
+    rng = np.random.default_rng(checks.seed)
+    near = features + reach * rng.uniform(-1, 1, (checks.num_near, len(features)))
+    moved = np.linalg.norm(meter.explain(near.astype(np.float32), target) - values, axis=1)
+    return float(moved.max() / size)
+
+
+def randomised_model(
+    explainer: ModelExplainer, features: Float32, target: str | None = None, *, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Cascading randomisation of the whole model: [{"layer", "similarity"}, ...] as faithfulness.randomised() has it,
+    the part with the most weight first. Parts of other packages stay as they are; [] where nothing can be shuffled."""
+    truth = explainer.explain(features, target=target).values
+    owners = [explainer.names[place] for place in explainer.column_of]
+    rng = np.random.default_rng(seed)
+    model, found = explainer.model, []
+    for place in sorted(range(len(model.parts)), key=lambda place: -abs(model.parts[place].weight)):
+        for name, part in _cascade(model.parts[place], rng):
+            model = replace(model, parts=(*model.parts[:place], part, *model.parts[place + 1 :]))
+            shuffled = ModelExplainer(model, owners).explain(features, target=target).values
+            found.append({"layer": f"{part.name}: {name}", "similarity": likeness(list(truth), list(shuffled))})
+    return found
+
+
+def _cascade(part: Part, rng: np.random.Generator) -> list[tuple[str, Part]]:
+    """(what, the part with that and all before it shuffled)."""
+    weights = part.weights
+    if isinstance(weights, TreeTable):
+        leaves = replace(weights, leaves=rng.permuted(weights.leaves, axis=0))
+        inner = np.flatnonzero(weights.feature != LEAF)
+        feature, threshold, order = weights.feature.copy(), weights.threshold.copy(), rng.permutation(inner)
+        feature[inner], threshold[inner] = feature[order], threshold[order]
+        splits = replace(leaves, feature=feature, threshold=threshold)
+        return [("leaves", replace(part, weights=leaves)), ("splits", replace(part, weights=splits))]
+    if isinstance(weights, Linear):
+        return [("coefficients", replace(part, weights=replace(weights, coef=rng.permuted(weights.coef, axis=0))))]
+    if not isinstance(weights, Perceptron):
+        return []
+    found = []
+    for layer in reversed(range(len(weights.weights))):
+        many = list(weights.weights)
+        many[layer] = rng.permuted(many[layer].ravel()).reshape(many[layer].shape)
+        skip = weights.skip
+        if layer == len(many) - 1:
+            skip = rng.permuted(skip.ravel()).reshape(skip.shape)
+        weights = replace(weights, weights=many, skip=skip)
+        found.append((f"layer {layer}", replace(part, weights=weights)))
+    return found

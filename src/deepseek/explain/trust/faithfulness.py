@@ -1,0 +1,152 @@
+"""How far an explanation can be trusted: measured on the model that it explains.
+
+deletion, insertion   values go to the baseline (or come from it) in the order of their contributions; the area under
+                      the answer against where 95 % of random orders lie (Petsiuk et al. 2018)
+infidelity            mean square of (contributions of a random set) - (fall of the answer without it), as a share of
+                      the mean square of the falls (Yeh et al. 2019, definition 2.1, with removal): 0 is perfect
+sensitivity           the largest change of the explanation for inputs nearby, as a share of its size (definition 3.1)
+agreement             with a second method: rank correlation, and how many of the five strongest they share
+randomised()          weights are shuffled layer after layer from the answer down; an explanation that stays as it was
+                      does not explain the weights (Adebayo et al. 2018, section 3.1)
+
+Shapes: N rows, P values.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deepseek.contracts import Attribution, Float64
+from deepseek.errors import InputError
+from deepseek.explain.modules.problem import Given, Question, Target, as_tuple, ask
+from deepseek.explain.trust.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
+
+Explain = Callable[[Given], Attribution]
+
+
+def trust(
+    model: Callable[..., Any],
+    inputs: Given,
+    attribution: Attribution,
+    baseline: Given | None = None,
+    target: Target = None,
+    *,
+    explain: Explain | None = None,
+    second: Attribution | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    checks: Checks | None = None,
+) -> list[dict[str, Any]]:
+    """For each row {"deletion", "insertion", "infidelity", "sensitivity", "agreement", "num_evaluations"}.
+
+    `attribution` is that of `inputs` (N, P); `baseline` what absence means here, one row. `explain` makes the
+    explanation of other inputs, as `lambda rows: explain(model, rows, baselines, target)`: without it there is no
+    sensitivity, nor for token ids. `second` is the same explained by another method. InputError for an attribution of
+    other inputs.
+    """
+    chosen = checks or Checks()
+    question = ask(model, inputs, baseline, target, fixed)
+    width = sum(each[0].numel() for each in question.inputs)
+    if attribution.values.shape != (question.num_rows, width):
+        raise InputError(
+            f"the attribution has shape {attribution.values.shape}", expected=f"({question.num_rows}, {width})",
+            fix="give that of these inputs",
+        )  # fmt: skip
+    with torch.no_grad():
+        targets = question.target_of(question.answer([each.clone() for each in question.inputs]))
+    near = _sensitivity(question, attribution, explain, chosen)
+    found = []
+    for row in range(question.num_rows):
+        asked, values = question.rows(slice(row, row + 1)), attribution.values[row]
+        evaluate = _Masked(asked, int(targets[row]))
+        rng = np.random.default_rng(chosen.seed)
+        told: dict[str, Any] = {
+            "deletion": curve(evaluate, values, chosen, rng, deletes=True),
+            "insertion": curve(evaluate, values, chosen, rng, deletes=False),
+            "infidelity": infidelity(evaluate, values, chosen, rng),
+            "sensitivity": None if near is None else float(near[row]),
+            "agreement": None if second is None else agreement(values, second.values[row]),
+            "num_evaluations": evaluate.count,
+        }
+        found.append(told)
+    return found
+
+
+class _Masked:
+    """The explained answer of one row, where some of its values are those of the baseline."""
+
+    def __init__(self, question: Question, target: int) -> None:
+        self.question, self.target, self.count = question, target, 0
+
+    def __call__(self, masks: NDArray[np.bool_]) -> Float64:
+        """(M, P), true where a value stays -> (M,)."""
+        self.count += len(masks)
+        found = []
+        for start in range(0, len(masks), 64):
+            some = torch.as_tensor(masks[start : start + 64])
+            given, low = [], 0
+            for own, base in zip(self.question.inputs, self.question.baselines, strict=True):
+                mask = some[:, low : low + own[0].numel()].view(-1, *own.shape[1:]).to(own.device)
+                given.append(torch.where(mask, own, base))
+                low += own[0].numel()
+            with torch.no_grad():
+                answer = self.question.answer(given, times=len(some))
+            found.append(answer[:, self.target].double().cpu().numpy())
+        return np.concatenate(found)
+
+
+def _sensitivity(
+    question: Question, attribution: Attribution, explain: Explain | None, checks: Checks
+) -> Float64 | None:
+    """(N,); None where nothing nearby can be explained."""
+    if explain is None or not all(each.is_floating_point() for each in question.inputs):
+        return None
+    rng = torch.Generator().manual_seed(checks.seed)
+    worst = np.zeros(question.num_rows)
+    size = np.maximum(np.linalg.norm(attribution.values, axis=1), 1e-12)
+    for _ in range(checks.num_near):
+        moved = tuple(
+            own + checks.radius * (own - base) * (2 * torch.rand(own.shape, generator=rng).to(own) - 1)
+            for own, base in zip(question.inputs, question.baselines, strict=True)
+        )
+        near = explain(moved[0] if len(moved) == 1 else moved).values
+        worst = np.maximum(worst, np.linalg.norm(near - attribution.values, axis=1) / size)
+    return worst
+
+
+def randomised(
+    module: nn.Module, inputs: Given, explain: Callable[[nn.Module, Given], Attribution], *, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Cascading randomisation: [{"layer", "similarity"}, ...] from the layer nearest to the answer down, each with all
+    before it. Similarity is the mean rank correlation of the sizes of contributions with those of the module as it is.
+    The module is copied, not changed.
+
+    A similarity near 1 in the last line says that the explanation hardly depends on what the module has learned.
+    """
+    given = as_tuple(inputs)
+    first = given[0] if len(given) == 1 else given
+    truth = np.abs(explain(module, first).values)
+    shuffled = copy.deepcopy(module)
+    rng = torch.Generator().manual_seed(seed)
+    found = []
+    layers = [(name, part) for name, part in shuffled.named_modules() if list(part.parameters(recurse=False))]
+    for name, part in reversed(layers):
+        with torch.no_grad():
+            for weights in part.parameters(recurse=False):
+                _shuffle(weights, rng)
+        values = np.abs(explain(shuffled, first).values)
+        similar = [rank_correlation(one, other) for one, other in zip(truth, values, strict=True)]
+        found.append({"layer": name, "similarity": float(np.mean(similar))})
+    return found
+
+
+def _shuffle(weights: Tensor, rng: torch.Generator) -> None:
+    """The same numbers in other places, so that nothing grows."""
+    order = torch.randperm(weights.numel(), generator=rng).to(weights.device)
+    weights.copy_(weights.flatten()[order].view(weights.shape))

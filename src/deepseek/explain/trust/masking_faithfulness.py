@@ -1,0 +1,186 @@
+"""Trust in the explanation of one row, by whatever answers to masks: what is measured, and how much of it is afforded.
+
+    asked = Asked(value)                              value(masks (S, M)) -> (S,), true where one of M players stays
+    measured(asked, values, Checks())                 {"num_players", "deletion", "insertion", "infidelity"}
+    second_agreement(asked, values, seed=0)           with a second method
+    checks, num_rows = afforded(jobs, Checks(), 60.0)
+
+A player is a column, a token, a region. Shapes: M players; S masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Float64
+from deepseek.explain.shapley.kernel import kernel_shap
+from deepseek.explain.trust.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
+
+AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits
+ASKED_LIMIT_S = 60.0
+FEW = 4  # players, of which the best order comes up by chance once in 24 times
+KERNEL = "KernelSHAP by masking"
+LEFT_OUT = "leaving out one at a time"
+MAX_KERNEL = 64  # players: with fewer than 8 answers for each, KernelSHAP tells little but its own noise
+SECOND_EVALUATIONS = 512  # of the second method, at most
+_STEPS = (20, 10, 5)  # of a curve, where time is short
+Bools = NDArray[np.bool_]
+Value = Callable[[Bools], Float64]
+
+
+class Asked:
+    """The answers to masks, each asked for once: orders of few players come back to the same sets."""
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+        self._known: dict[bytes, float] = {}
+
+    @property
+    def count(self) -> int:
+        """Masks that the model was asked for."""
+        return len(self._known)
+
+    def __call__(self, masks: Bools) -> Float64:
+        keys = [each.tobytes() for each in np.packbits(masks, axis=1)]
+        missing = {key: at for at, key in enumerate(keys) if key not in self._known}
+        if missing:
+            found = self._value(masks[list(missing.values())])
+            self._known |= dict(zip(missing, found.tolist(), strict=True))
+        return np.array([self._known[key] for key in keys])
+
+
+def measured(evaluate: Value, values: Float64, checks: Checks) -> dict[str, Any]:
+    """Curves and infidelity of one row's `values` (M,), M >= 1."""
+    rng = np.random.default_rng(checks.seed)
+    return {
+        "num_players": len(values),
+        "deletion": asdict(curve(evaluate, values, checks, rng, deletes=True)),
+        "insertion": asdict(curve(evaluate, values, checks, rng, deletes=False)),
+        "infidelity": infidelity(evaluate, values, checks, rng),
+    }
+
+
+def second_agreement(evaluate: Value, values: Float64, *, seed: int) -> dict[str, float] | None:
+    """agreement() with KernelSHAP, of many players with leaving out one at a time; None for one player, and for more
+    than answers are spent on it."""
+    num = len(values)
+    if num > MAX_KERNEL:
+        return left_out_agreement(evaluate, values) if num < SECOND_EVALUATIONS else None
+    if num < 2:
+        return None
+    found = kernel_shap(
+        lambda rows: evaluate(rows > 0.5), np.ones(num), np.zeros((1, num)), num_evaluations=SECOND_EVALUATIONS,
+        seed=seed,
+    )  # fmt: skip
+    return agreement(values, found.values)
+
+
+def second_masks(num: int) -> int:
+    """What second_agreement() asks for."""
+    if num > MAX_KERNEL:
+        return num + 1 if num < SECOND_EVALUATIONS else 0
+    return SECOND_EVALUATIONS
+
+
+def second_name(sizes: Sequence[int], unit: str) -> str:
+    """How second_agreement() is called, of rows with so many players.
+
+    >>> second_name([4, 80], "tokens")
+    'KernelSHAP by masking tokens, above 64 leaving out one at a time'
+    """
+    if min(sizes) > MAX_KERNEL:
+        return LEFT_OUT
+    kernel = f"{KERNEL} {unit}"
+    return kernel if max(sizes) <= MAX_KERNEL else f"{kernel}, above {MAX_KERNEL} {LEFT_OUT}"
+
+
+def left_out_agreement(evaluate: Value, values: Float64) -> dict[str, float] | None:
+    """agreement() with what the answer loses without each player alone; None for one player."""
+    if len(values) < 2:
+        return None
+    answers = evaluate(np.concatenate([np.ones((1, len(values)), bool), ~np.eye(len(values), dtype=bool)]))
+    return agreement(values, answers[0] - answers[1:])
+
+
+def alike(own: Float64, other: Float64) -> float:
+    """Rank correlation of the sizes of two explanations over the players that either names: that both leave out the
+    same thousands tells nothing."""
+    named = (own != 0) | (other != 0)
+    return rank_correlation(np.abs(own[named]), np.abs(other[named])) if named.sum() > 1 else 1.0
+
+
+def likeness(truth: Sequence[Float64], shuffled: Sequence[Float64]) -> float:
+    """The mean of alike() over explanations."""
+    return float(np.mean([alike(own, other) for own, other in zip(truth, shuffled, strict=True)]))
+
+
+class Cost(Protocol):
+    """Of what is measured of one row."""
+
+    def seconds(self, checks: Checks) -> float:
+        """What it is expected to take."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one row asks for."""
+
+    num_players: int
+    answer_s: float  # that one mask takes
+    besides: int = 0  # masks beside curves, infidelity and the second method
+    has_second: bool = True
+
+    def seconds(self, checks: Checks) -> float:
+        """What it is expected to take."""
+        steps = max(0, min(checks.num_steps, self.num_players) - 1)  # both ends are the same for all orders
+        masks = 2 + 2 * steps * (1 + checks.num_random) + checks.num_random
+        masks += second_masks(self.num_players) if self.has_second else 0
+        if self.num_players < 20:  # there are no more sets than these
+            masks = min(masks, 2**self.num_players)
+        return (masks + self.besides) * self.answer_s
+
+
+def afforded(jobs: Sequence[Cost], checks: Checks, limit_s: float) -> tuple[Checks, int]:
+    """(checks, number of rows): first curves get fewer steps, then fewer rows are measured, but one."""
+    costs = np.zeros(0)
+    chosen = checks
+    for steps in _STEPS:
+        chosen = replace(checks, num_steps=min(checks.num_steps, steps))
+        costs = np.cumsum([job.seconds(chosen) for job in jobs])
+        if costs[-1] <= limit_s:
+            return chosen, len(jobs)
+    return chosen, max(1, int(np.searchsorted(costs, limit_s, side="right")))
+
+
+def told_of_plan(checks: Checks, chosen: Checks, num_rows: int, num_asked: int) -> list[str]:
+    """Notes about what afforded() has left out."""
+    notes = []
+    if chosen.num_steps < checks.num_steps:
+        notes.append(f"curves have {chosen.num_steps} steps in place of {checks.num_steps}, to keep to the time limit")
+    if num_rows < num_asked:
+        notes.append(f"only the first {num_rows} of {num_asked} rows were measured, to keep to the time limit")
+    return notes
+
+
+def not_measured(expected_s: float, why: str | None = None) -> dict[str, Any]:
+    """What is told where nothing is measured; `expected_s` 0 where more time would not help."""
+    return {"rows": None, "expected_s": expected_s, "why": why or f"it would take more than {AUTO_LIMIT_S:g} s"}
+
+
+def quickest(call: Callable[[], Any], *, opens: bool = True) -> float:
+    """Seconds of the quicker of two calls; `opens`: after one that opens what is opened when first needed."""
+    if opens:
+        call()
+    took = []
+    for _ in range(2):
+        began_s = perf_counter()
+        call()
+        took.append(perf_counter() - began_s)
+    return min(took)

@@ -1,0 +1,1 @@
+"""Jobs, queues, the dynamic batcher, and engine processes that compute."""

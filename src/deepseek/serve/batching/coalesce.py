@@ -1,0 +1,126 @@
+"""Identical requests that wait or are computed at the same time are computed once, where a server is told so.
+
+    queue = Coalescer(scheduler, face.identity, told_how_many)     # stands where the scheduler of a model would
+    queue.admit(job)
+    queue.submit(job)         # joins the one with the same rows, if there is one
+
+What is compared are the prepared rows, byte by byte, within one version of one model: a dict whose keys are the bytes
+themselves cannot take one input for another. Each request is still admitted, counted and limited by itself, and waits
+for as long as its own deadline says. For the scheduler there is one job for all of them: as urgent as the most urgent
+of them, worth computing until the last deadline, and cancelled when nobody waits for it any more. Who joins takes no
+time of the engines, but room in the queue: what it sent stays in memory until it is answered.
+
+Nothing is kept after it was answered: this is no cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from deepseek.serve.batching.jobs import Job, Part
+from deepseek.serve.batching.scheduler import SWEEP_S, Scheduler
+from deepseek.serve.core.limits import late
+
+
+@dataclass(slots=True)
+class Group:
+    """Those that wait for the same rows."""
+
+    shared: Job  # what the scheduler knows
+    waiters: dict[Job, None] = field(default_factory=dict)  # in the order in which they came
+
+
+class Coalescer:
+    """Stands before the scheduler of one version of a model. All of it runs in the event loop."""
+
+    def __init__(self, scheduler: Scheduler, identity: Callable[[Any], Hashable], emit: Callable[[int], None]) -> None:
+        """`identity` is equal for prepared rows that are the same to the bit, and for no others; `emit` is told how
+        many requests have joined another."""
+        self.admit = scheduler.admit
+        self._scheduler = scheduler
+        self._identity = identity
+        self._emit = emit
+        self._groups: dict[Hashable, Group] = {}
+        self._group_of: dict[Job, Group] = {}
+        self._sweeping = False
+
+    def submit(self, *jobs: Job) -> None:
+        """Queue jobs whose rows are prepared, or let them wait for the same rows of others."""
+        fresh: list[Job] = []
+        num_joined = 0
+        for job in jobs:
+            if job.gone:
+                continue
+            key = self._identity(job.rows)
+            group = self._groups.get(key)
+            if group is None:
+                self._groups[key] = group = Group(self._shared(job, key))
+                fresh.append(group.shared)
+            else:
+                self._join(job, group.shared)
+                num_joined += 1
+            group.waiters[job] = None
+            self._group_of[job] = group
+        if num_joined:
+            self._emit(num_joined)
+            self._watch()
+        if fresh:
+            self._scheduler.submit(*fresh)
+
+    def cancel(self, job: Job, reason: Exception) -> None:
+        """Tell the reason. The others go on; when there are none, what is not computed yet will not be."""
+        self._scheduler.cancel(job, reason)
+        group = self._group_of.pop(job, None)
+        if group is None:  # its rows were not prepared yet, or it was told
+            return
+        del group.waiters[job]
+        if not group.waiters:
+            self._scheduler.cancel(group.shared, reason)
+
+    def _shared(self, job: Job, key: Hashable) -> Job:
+        """What is computed for a job and those that join it. It takes the job's place among what is counted."""
+        shared = Job(job.num_rows, job.deadline_s, partial(self._told, key), priority=job.priority)
+        shared.rows, shared.cost, shared.queued_s = job.rows, job.cost, job.queued_s
+        shared.counted, job.counted = job.counted, None
+        return shared
+
+    def _join(self, job: Job, shared: Job) -> None:
+        self._scheduler.spare(job)
+        job.rows = shared.rows  # one copy is enough
+        shared.deadline_s = max(shared.deadline_s, job.deadline_s)
+        if job.priority < shared.priority:
+            self._scheduler.waiting.move(shared, job.priority)
+
+    def _told(self, key: Hashable, found: Part | Exception) -> None:
+        """What was computed for all of them has come, or why nothing will."""
+        group = self._groups.pop(key)
+        for job in group.waiters:
+            del self._group_of[job]
+        now_s = perf_counter()
+        for job in group.waiters:
+            if isinstance(found, Exception):
+                self._scheduler.finish(job, found)
+            elif job.deadline_s < now_s:
+                self._scheduler.finish(job, late())
+            else:
+                job.started_s = max(group.shared.started_s, job.queued_s)
+                self._scheduler.finish(job, Part(job, found.batch, found.start, found.stop))
+
+    def _watch(self) -> None:
+        """The scheduler knows the last deadline of a group alone: the others are looked after here."""
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = False
+        now_s = perf_counter()
+        for job in [job for job in self._group_of if job.deadline_s < now_s]:
+            self.cancel(job, late())
+        if self._group_of:
+            self._watch()

@@ -1,0 +1,376 @@
+"""Engine processes beside the front end: started, asked over a socket, and started again when they die.
+
+    processes = Processes(pool, num_workers)
+    await processes.start({"loans": spec})        # every process has every model open
+    await processes.open("loans@2", spec)         # one more, in every process; processes.close_model("loans@2")
+
+A front end never computes, so a process that is killed, or that crashes on a row, takes no connection with it: its
+batch goes to another process, and a new one takes its place. One that does not answer (a deadlock, a stopped process)
+is killed, so that it goes the same way. Weights are mapped from the same files by all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from typing import Any, cast
+
+from deepseek import errors
+from deepseek.contracts import Arrays, Event
+from deepseek.engines.first_run import current_limits
+from deepseek.engines.process.wire import Frames, pack
+from deepseek.errors import DeepseekError
+from deepseek.serve.batching.workers import MAX_DEATHS, Done, EngineLostError, LostWorkerError, Pool
+
+Spec = Mapping[str, Any]
+PREDICTING = "deepseek.engines.process"
+#: Before a process is started again; doubled while processes do not start, or die within SETTLED_S.
+FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.05, 10.0, 5.0
+CLOSE_S = 5.0  # that a process has to end by itself
+WATCH_S = 0.5  # between two looks for processes that do not answer
+PATIENCE_S = 10.0  # with one that has been opening a model, before the next look at it
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class EngineError(Exception):
+    """What an engine raised in its process, in words."""
+
+
+class ProcessWorker(asyncio.Protocol):
+    """One engine process, and the socket to it."""
+
+    def __init__(self, lost: Callable[[ProcessWorker], None], module: str) -> None:
+        self._lost = lost
+        self._module = module
+        self._frames = Frames()
+        self._numbers = count(1)
+        self._asked: dict[int, Done] = {}
+        self._transport: asyncio.WriteTransport | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.models: set[str] = set()
+        self.num_opening = 0  # models that it is told to open or close
+        self.ready_s = 0.0  # when it was ready, on the loop's clock
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def alive(self) -> bool:
+        return self._transport is not None
+
+    async def start(self) -> None:
+        """A new process, connected."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            for end in (ours, theirs):
+                for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                    end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                env=os.environ | _ONE_THREAD,
+            )  # fmt: skip
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+
+    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+        self._ask("run", model, {}, arrays, done)
+
+    async def open(self, model: str, spec: Spec) -> None:
+        """Open a model. Raises what opening raised there."""
+        await self._call("open", model, dict(spec) | {"first_run": current_limits().to_dict()})
+        self.models.add(model)
+
+    async def close_model(self, model: str) -> None:
+        self.models.discard(model)
+        await self._call("close", model, {})
+
+    async def end(self) -> None:
+        """Let the process end, and see that it does."""
+        if self._transport is not None:
+            self._transport.close()
+        if self._process is not None:
+            await _ended(self._process)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    async def reap(self) -> int | None:
+        """Wait for a process whose connection is lost, so that no zombie of it stays. Returns its exit code, as
+        subprocess has it: below 0 for a signal."""
+        if self._process is None:
+            return None
+        await _ended(self._process)
+        return self._process.returncode
+
+    async def _call(self, what: str, model: str, more: dict[str, Any]) -> None:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(found: Arrays | Exception, _: float) -> None:
+            self.num_opening -= 1
+            if told.done():
+                return
+            if isinstance(found, Exception):
+                told.set_exception(found)
+            else:
+                told.set_result(None)
+
+        self.num_opening += 1
+        self._ask(what, model, more, {}, done)
+        await told
+
+    def _ask(self, what: str, model: str, more: dict[str, Any], arrays: Arrays, done: Done) -> None:
+        if self._transport is None:
+            asyncio.get_running_loop().call_soon(done, LostWorkerError("the engine process is gone"), 0.0)
+            return
+        number = next(self._numbers)
+        self._asked[number] = done
+        self._transport.write(pack((number, what, model, more), arrays))
+
+    # What the event loop calls:
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for (number, took_s, wrong, _), arrays in self._frames.feed(data):
+            self._asked.pop(number)(_error(wrong) if wrong else arrays, took_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        asked, self._asked = self._asked, {}
+        self._lost(self)
+        for done in asked.values():
+            done(LostWorkerError("the engine process is gone"), 0.0)
+
+
+class Processes:
+    """All engine processes of one server."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        num_workers: int,
+        emit: Callable[[Event], None],
+        module: str = PREDICTING,
+        open_s: float | None = None,
+    ) -> None:
+        """`module`: what a process runs. `open_s`: that it may take to open a model, before it is killed; None for any
+        time, as a large model needs that is converted first."""
+        self._module = module
+        self._pool = pool
+        self._num_workers = num_workers
+        self._emit = emit
+        self._open_s = open_s
+        self._specs: dict[str, Spec] = {}
+        self._workers: set[ProcessWorker] = set()
+        self._ready: set[ProcessWorker] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
+        self._pause_s = FIRST_PAUSE_S
+        self._closing = False
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def num_ready(self) -> int:
+        """Processes that live and have every model open."""
+        return len(self._ready)
+
+    @property
+    def pids(self) -> list[int]:
+        return sorted(worker.pid for worker in self._workers)
+
+    async def start(self, specs: Mapping[str, Spec]) -> None:
+        """Raises what opening a model raised, after all processes have ended again."""
+        self._specs = dict(specs)
+        try:
+            await _all(self._start_one() for _ in range(self._num_workers))
+        except BaseException:
+            await self.close()
+            raise
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def open(self, model: str, spec: Spec) -> None:
+        """Open a model in every process, one after the other so that the rest compute; then new processes open it too.
+
+        When one of them cannot, none of them keeps it, and what opening raised is raised: EngineLostError when they
+        die of it.
+        """
+        num_deaths = 0
+        try:
+            while missing := [worker for worker in self._ready if model not in worker.models]:
+                try:
+                    await self._open_in(missing[0], model, spec)
+                except LostWorkerError:
+                    num_deaths += 1
+                    if num_deaths >= MAX_DEATHS:
+                        raise _died(model) from None
+            if not self._ready:
+                raise _died(model)
+        except BaseException:
+            await self.close_model(model)
+            raise
+        self._specs[model] = spec
+
+    async def _open_in(self, worker: ProcessWorker, model: str, spec: Spec) -> None:
+        await self._pool.take(worker)
+        try:
+            await self._opened(worker, model, spec)
+        finally:
+            if worker in self._ready:
+                self._pool.free(worker)
+
+    async def _opened(self, worker: ProcessWorker, model: str, spec: Spec) -> None:
+        """Open a model in one process. EngineLostError, after it was killed, when that takes too long."""
+        try:
+            async with asyncio.timeout(self._open_s):
+                await worker.open(model, spec)
+        except TimeoutError:
+            fields = {"state": "an engine process does not open a model and is killed", "model": model}
+            self._emit(Event("server", fields=fields | {"engine_pid": worker.pid}))
+            worker.kill()
+            while worker.alive:  # until it is known to be gone, so that nobody is sent to it
+                await asyncio.sleep(0.01)
+            raise EngineLostError(
+                f"an engine process did not open {model} within {self._open_s:g} s and was killed",
+                expected="a model that opens in that time",
+                fix="ask again: another process is started; see what the log says of it",
+            ) from None
+
+    async def close_model(self, model: str) -> None:
+        """Give a model's memory back."""
+        self._specs.pop(model, None)
+        for worker in [worker for worker in self._ready if model in worker.models]:
+            with contextlib.suppress(LostWorkerError):
+                await worker.close_model(model)
+
+    async def close(self) -> None:
+        """End all processes."""
+        self._closing = True
+        if self._watching is not None:
+            self._watching.cancel()
+        for task in list(self._starting):
+            task.cancel()
+        await asyncio.gather(*(worker.end() for worker in list(self._workers)), *self._reaping)
+
+    async def _start_one(self) -> ProcessWorker:
+        worker = ProcessWorker(self._lost, self._module)
+        self._workers.add(worker)
+        try:
+            await worker.start()
+            # What is loaded, and unloaded, while it opens counts too:
+            while differing := worker.models ^ self._specs.keys():
+                model = differing.pop()
+                if model in self._specs:
+                    await self._opened(worker, model, self._specs[model])
+                else:
+                    await worker.close_model(model)
+        except BaseException:
+            self._workers.discard(worker)
+            await worker.end()
+            raise
+        if not worker.alive:
+            raise LostWorkerError("the engine process died as soon as it was ready")
+        worker.ready_s = asyncio.get_running_loop().time()
+        self._ready.add(worker)
+        self._pool.add(worker)
+        return worker
+
+    async def _watch(self) -> None:
+        """Kill processes that do not answer: what they were given is lost then, and done again elsewhere."""
+        loop = asyncio.get_running_loop()
+        looked_s = loop.time()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            # What this process did not read while it stood still itself is no fault of its engines.
+            late_s = loop.time() - looked_s - WATCH_S
+            looked_s = loop.time()
+            for worker in self._pool.overdue(late_s if late_s > WATCH_S else 0.0):
+                if not isinstance(worker, ProcessWorker):
+                    continue
+                if worker.num_opening:  # the batch waits behind it, and is begun later
+                    self._pool.watch(worker, PATIENCE_S)
+                else:
+                    fields = {"state": "an engine process does not answer and is killed", "engine_pid": worker.pid}
+                    self._emit(Event("server", fields=fields))
+                    worker.kill()
+
+    def _lost(self, worker: ProcessWorker) -> None:
+        """A process is gone. Unless the server is closing, another takes its place."""
+        self._workers.discard(worker)
+        if worker in self._ready:
+            self._ready.discard(worker)
+            self._pool.remove(worker)
+            if not self._closing:
+                loop = asyncio.get_running_loop()
+                self._keep(self._reaping, loop.create_task(self._bury(worker)))
+                if loop.time() - worker.ready_s > SETTLED_S:
+                    self._pause_s = FIRST_PAUSE_S
+                self._keep(self._starting, loop.create_task(self._again()))
+
+    @staticmethod
+    def _keep(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        """Hold a task until it is done: a loop alone does not."""
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _bury(self, worker: ProcessWorker) -> None:
+        """Reap a process that died, and tell how."""
+        fields = {"state": "an engine process died", "engine_pid": worker.pid, "exit_code": await worker.reap()}
+        self._emit(Event("server", fields=fields | {"process": "engine", "change": "died"}))
+
+    async def _again(self) -> None:
+        """Start a process in the place of one that died; with growing pauses while that does not succeed."""
+        while not self._closing:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
+            try:
+                worker = await self._start_one()
+            except (OSError, LostWorkerError, EngineError, DeepseekError) as error:
+                fields = {"state": "an engine process does not start", "error": str(error)}
+                self._emit(Event("server", fields=fields))
+            else:
+                again = {"state": "an engine process was started again", "pid": worker.pid}
+                self._emit(Event("server", fields=again | {"process": "engine", "change": "restarted"}))
+                return
+
+
+def _died(model: str) -> EngineLostError:
+    return EngineLostError(
+        f"the engine processes died while they opened {model}",
+        expected="a model that they can open",
+        fix="see what the log says of them; a model that is too large for the memory has to be served elsewhere",
+    )
+
+
+async def _all(work: Any) -> None:
+    """Wait for all, then raise what the first of them raised."""
+    for found in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(found, BaseException):
+            raise found
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process; kill it when it does not end."""
+    for _ in range(round(CLOSE_S / 0.01)):
+        if process.poll() is not None:
+            return
+        await asyncio.sleep(0.01)
+    process.kill()
+    await asyncio.get_running_loop().run_in_executor(None, partial(process.wait, CLOSE_S))
+
+
+def _error(wrong: Mapping[str, str]) -> Exception:
+    """What an engine process says that went wrong, as the error it was."""
+    kind = getattr(errors, wrong["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, DeepseekError):
+        return kind(wrong["message"], expected=wrong.get("expected", ""), fix=wrong.get("fix", ""))
+    return EngineError(f"{wrong['kind']}: {wrong['message']}")

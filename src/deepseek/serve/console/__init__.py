@@ -1,0 +1,1 @@
+"""The pages of a server: the console at /, /docs, and what they show."""

@@ -1,0 +1,250 @@
+"""The console at `/` and the API reference at `/docs`, as whole pages without a request to anywhere else.
+
+The console's script asks /v1/models and /v1/stats every 2 s; its form is made from /v1/models/M and filled in from
+/v1/models/M/example. Answers it expects of /v1/stats:
+
+    {"uptime_s": 61.0, "window_s": 61.0, "models": [{"name", "version", "num_requests", "num_errors", "requests_per_s",
+      "latency_p50_s", "latency_p99_s", "history": [{"requests_per_s", "p50_s", "p99_s"}]}],
+     "processes": {"engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files"}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from deepseek import look
+from deepseek.look import Column, Html, Section, Text, inline
+
+_METHODS = ("get", "post", "put", "patch", "delete")
+_MOST_FIELDS = 12  # of an object in a table; the others stand in the schema beneath
+
+# The commands of /docs ask where the browser asked: behind a proxy the server does not know its own address.
+DOCS_SCRIPT = r"""
+for (const line of document.querySelectorAll("pre.command code")) {
+  line.textContent = line.textContent.replace(/^curl http:\/\/[^/]+/, () => `curl ${location.origin}`);
+}
+"""
+
+STYLE = """
+.fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(168px,1fr));gap:12px 20px;margin:12px 0}
+.field label{display:block;font-size:14px;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.field input,.field select,.row select,.row input{font:inherit;font-size:15px;width:100%;padding:5px 8px;
+color:var(--ink);background:var(--ground);border:1px solid var(--axis);border-radius:4px;
+font-variant-numeric:tabular-nums}
+.row select,.row input{width:auto;min-width:200px;max-width:100%}
+.field:has(textarea){grid-column:1/-1}.field textarea{max-width:100%}.field .soft{font-size:14px}
+.field [aria-invalid]{border-color:var(--bad);outline:1px solid var(--bad)}
+.row{display:flex;flex-wrap:wrap;gap:12px;align-items:center;margin:16px 0}
+button.act{font:inherit;font-size:15px;padding:6px 18px;border-radius:4px;border:1px solid var(--accent);cursor:pointer;
+background:var(--ground);color:var(--accent)}
+button.act.main{background:var(--accent);color:var(--ground)}
+button.act.plain{border-color:transparent;color:var(--soft);padding:6px 8px}
+[aria-busy=true] button.act{opacity:.6}
+.spark{display:block;margin-top:2px}.spark svg{margin-left:auto}
+#models th.num{white-space:nowrap}
+[hidden]{display:none!important}
+@media (max-width:600px){
+#models thead{display:none}
+#models table,#models tbody,#models tr{display:block;min-width:0}
+#models tr{padding:8px 0;border-bottom:1px solid var(--rule)}
+#models tr>*{display:flex;justify-content:space-between;gap:12px;padding:2px 0;border:0}
+#models td::before{content:attr(data-en);color:var(--soft);text-align:left;margin-right:auto;order:-2}
+[data-lang=zh] #models td::before{content:attr(data-zh)}
+#models .spark{order:-1;margin:0}
+#models tr>th{justify-content:flex-start;max-width:none;font-weight:600}
+}
+td svg.plot{margin:6px 0}
+.method{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:14px;color:var(--soft)}
+"""
+
+
+@cache
+def script() -> str:
+    """The console's script: drawing, form, page."""
+    folder = files("deepseek.serve.console")
+    names = ("console_draw.js", "console_form.js", "console.js")
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+@cache
+def page() -> str:
+    """The console: which models are served, how they do, and a form to try a row."""
+    waiting = Text("Asking the server …", "正在询问服务器……")
+    models = '<div id="models" class="scroll" tabindex="0" hidden></div><div id="note" aria-live="polite"></div>'
+    script_off = Text("This page needs JavaScript. Without it, ask ", "本页需要 JavaScript；也可直接访问 ")
+    models += f"<noscript><p>{inline(script_off)}<code>GET /v1/models</code></p></noscript>{_key_form()}"
+    docs = Text("API reference", "接口文档")
+    metrics = Text("Metrics for Prometheus", "Prometheus 指标")
+    links = f'<span id="links"><a href="/docs">{inline(docs)}</a> · <a href="/metrics">{inline(metrics)}</a></span>'
+    return look.page(
+        Text("Model server", "模型服务"),
+        waiting,
+        [Section(Text("Models", "模型"), Html(models)), Section(Text("Try a row", "试一行数据"), _form(), id="try")],
+        lead=Html(links),
+        style=STYLE,
+        script=script(),
+        connect=True,
+    )
+
+
+def _key_form() -> str:
+    title, ask = Text("API key", "API 密钥"), Text("Use this key", "使用此密钥")
+    note = Text("It stays in this page and is forgotten on reload.", "密钥只保存在本页，刷新后即清除。")
+    return (
+        f'<form id="key" hidden><p class="row"><label for="key-text">{inline(title)}</label>'
+        '<input id="key-text" type="password" autocomplete="off">'
+        f'<button class="act main" type="submit">{inline(ask)}</button></p><p class="note">{inline(note)}</p></form>'
+    )
+
+
+def _form() -> Html:
+    words = {
+        "model": Text("Model", "模型"),
+        "predict": Text("Predict", "预测"),
+        "explain": Text("Predict and explain", "预测并解释"),
+        "reset": Text("Back to the example", "恢复示例"),
+        "note": Text(
+            "A typical row is filled in. Change a value; an empty field counts as missing.",
+            "已填入一行典型数据。可修改取值；留空表示缺失。",
+        ),
+    }
+    said = {name: inline(text) for name, text in words.items()}
+    return Html(
+        f'<p class="note">{said["note"]}</p><form id="form" novalidate>'
+        f'<p class="row" id="picker" hidden><label for="model">{said["model"]}</label><select id="model"></select></p>'
+        '<div class="fields" id="fields"></div><div id="more"></div><p class="row">'
+        f'<button class="act main" type="submit" value="predict">{said["predict"]}</button>'
+        f'<button class="act" id="explain" type="submit" value="explain">{said["explain"]}</button>'
+        f'<button class="act plain" type="button" id="reset">{said["reset"]}</button></p></form>'
+        '<div id="result" aria-live="polite"></div>'
+    )
+
+
+def docs_page(openapi: Mapping[str, Any]) -> str:
+    """The API reference of an OpenAPI 3 document: routes, bodies with examples, errors."""
+    info = openapi.get("info", {})
+    operations = list(_operations(openapi))
+    routes = [
+        [Html(f'<a href="#{_anchor(method, path)}">{inline(path)}</a>'), method.upper(), operation.get("summary", "")]
+        for method, path, operation in operations
+    ]
+    heads = (Text("Route", "路径"), Text("Method", "方法"), Text("What it gives", "说明"))
+    columns = [Column(head, "text") for head in heads]
+    title = Text("API reference", "接口文档")
+    num = len(operations)
+    answer = Text(f"{num} routes; bodies and answers are JSON.", f"共 {num} 个接口；请求与响应均为 JSON。")
+    sections = [Section(Text("Routes", "接口"), look.table(columns, routes)), _errors(operations)]
+    sections += [_operation(openapi, *operation) for operation in operations]
+    document = Html('<a href="/openapi.json">/openapi.json</a>')
+    origin: dict[look.Words, look.Words | Html] = {
+        Text("server", "服务"): f"{info.get('title', '')} {info.get('version', '')}",
+        "OpenAPI": document,
+    }
+    home = Html(f'<a href="/">{inline(Text("Console", "控制台"))}</a>')
+    return look.page(title, answer, sections, provenance=origin, lead=home, script=DOCS_SCRIPT)
+
+
+def _operations(openapi: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for path, item in openapi.get("paths", {}).items():
+        for method in _METHODS:
+            if method in item:
+                yield method, path, item[method]
+
+
+def _anchor(method: str, path: str) -> str:
+    return look.escape(method + "".join(letter if letter.isalnum() else "-" for letter in path))
+
+
+def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Section:
+    """One route: what it is, how to call it, what goes in and comes out."""
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    done = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
+    parts = [
+        *(look.paragraph(operation[part]) for part in ("summary", "description") if operation.get(part)),
+        look.command(_curl(method, path, body.get("example"))),
+    ]
+    given = [
+        [entry["name"], f"{entry['in']}: {_type(entry.get('schema', {}))}", _yes(entry.get("required", False))]
+        for entry in operation.get("parameters", [])
+    ]
+    if given:
+        parts.append(Html(f"<h3>{inline(Text('Parameters', '参数'))}</h3>{_field_table(given)}"))
+    for title, schema in ((Text("Body", "请求体"), body.get("schema")), (Text("Answer", "响应"), done.get("schema"))):
+        if schema:
+            tables = [_field_table(list(_fields(openapi, form, ""))) for form in schema.get("oneOf", [schema])]
+            forms = look.paragraph(Text("or", "或者")).join(tables)
+            parts.append(Html(f"<h3>{inline(title)}</h3>{forms}{look.as_json(schema, Text('Schema', '模式'))}"))
+    return Section(f"{method.upper()} {path}", Html("".join(parts)), folded=True, id=_anchor(method, path))
+
+
+def _curl(method: str, path: str, example: Any) -> str:
+    line = f"curl http://127.0.0.1:8000{path}"
+    if method == "get":
+        return line
+    data = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
+    return f"{line} -H 'Content-Type: application/json' -d '{data}'"
+
+
+def _field_table(rows: Sequence[Sequence[look.Words]]) -> Html:
+    heads = (Text("Field", "字段"), Text("Type", "类型"), Text("Required", "必填"))
+    return look.table([Column(head, "text") for head in heads], rows)
+
+
+def _fields(openapi: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> Iterator[list[look.Words]]:
+    """One row per field, nested ones by their path: `instances[].age`."""
+    schema = _resolve(openapi, schema)
+    if schema.get("type") == "array":
+        yield from _fields(openapi, schema.get("items", {}), prefix + "[]")
+        return
+    properties = schema.get("properties", {})
+    required = schema.get("required", ())
+    for name, child in list(properties.items())[:_MOST_FIELDS]:
+        path = f"{prefix}.{name}" if prefix else name
+        yield [path, _type(_resolve(openapi, child)), _yes(name in required)]
+        yield from _fields(openapi, child, path)
+    hidden = len(properties) - _MOST_FIELDS
+    if hidden > 0:
+        yield [Text(f"{hidden} more in the schema below", f"其余 {hidden} 个见下方的模式"), "", ""]
+
+
+def _yes(is_so: bool) -> Text:
+    return Text("yes", "是") if is_so else Text("no", "否")
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """ "list of number or null", "one of benign, malignant"."""
+    if "enum" in schema:
+        return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"][:8])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    found = schema.get("type", "any")
+    return found if isinstance(found, str) else " or ".join(found)
+
+
+def _resolve(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that a "#/components/..." reference points to."""
+    reference = schema.get("$ref")
+    if not reference:
+        return schema
+    found: Any = openapi
+    for part in reference.removeprefix("#/").split("/"):
+        found = found[part]
+    return found if isinstance(found, Mapping) else {}
+
+
+def _errors(operations: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Section:
+    """Every status that an operation may refuse with, once."""
+    found: dict[str, str] = {}
+    for _, _, operation in operations:
+        for status, response in operation.get("responses", {}).items():
+            if not status.startswith("2"):
+                found.setdefault(status, response.get("description", ""))
+    columns = [Column(Text("Status", "状态码"), "text"), Column(Text("When", "何时"), "text")]
+    shape = {"error": {"code": "…", "message": "…", "expected": "…", "fix": "…"}}
+    body = look.paragraph(Text("Every refusal has this body:", "所有错误的响应体形式如下："))
+    table = look.table(columns, [list(pair) for pair in sorted(found.items())])
+    return Section(Text("Errors", "错误"), Html(body + look.command(json.dumps(shape, ensure_ascii=False)) + table))

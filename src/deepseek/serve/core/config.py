@@ -1,0 +1,184 @@
+"""What a server can be told, and the only place that reads its environment.
+
+    settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
+
+MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
+ALLOWED_HOSTS (names, between commas), DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts
+as unset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepseek.errors import InputError
+from deepseek.serve.core.cores import num_cores
+from deepseek.serve.core.hosts import read_names
+
+MIB = 1 << 20
+AUTO = "auto"
+LOG_LEVELS = ("debug", "info", "warning", "error", "off")
+
+#: Variable of the environment -> field of Settings.
+ENVIRONMENT = {
+    "MODEL_PATH": "model_path",
+    "HOST": "host",
+    "PORT": "port",
+    "GRPC_PORT": "grpc_port",
+    "BATCH_SIZE": "batch_size",
+    "WORKERS": "workers",
+    "FRONT_ENDS": "front_ends",
+    "DEEPSEEK_API_KEYS_FILE": "api_keys_file",
+    "TLS_CERT": "tls_cert",
+    "TLS_KEY": "tls_key",
+    "COALESCE": "coalesce",
+    "ALLOWED_HOSTS": "allowed_hosts",
+    "DEEPSEEK_LOG_LEVEL": "log_level",
+}
+#: What a switch of the environment may say.
+SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+#: Whole numbers and the range of each.
+RANGES = {
+    "port": (0, 65_535),
+    "grpc_port": (0, 65_535),
+    "batch_size": (1, 65_536),
+    "workers": (0, 1_024),
+    "front_ends": (1, 64),
+    "max_body_bytes": (1_024, 1_024 * MIB),
+    "max_rows": (1, 1_000_000),
+    "max_explain_rows": (1, 1_000_000),
+    "max_queued_rows": (1, 10_000_000),
+    "max_connections": (1, 1_000_000),
+}
+HINTS = {
+    "port": "0 picks a free one",
+    "grpc_port": "0 picks a free one",
+    "workers": "0 computes in the front end itself",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server answers. Refused with an InputError that names the field when a value is out of range."""
+
+    model_path: str | None = None
+    host: str = "127.0.0.1"  # reachable from this machine alone unless told otherwise
+    port: int = 8000  # 0 picks a free one
+    grpc_port: int | None = None  # None: no gRPC
+    batch_size: int = 32  # rows of different requests that are computed together at most
+    workers: int = 0  # engine processes of a front end; 0 computes in this process
+    front_ends: int = 1  # processes that take requests
+    api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line, see keys.py
+    log_level: str = "info"
+    max_body_bytes: int = 32 * MIB
+    max_rows: int = 16_384  # rows of one request
+    max_explain_rows: int = 1_024  # rows of one request that asks for explanations or reasons
+    max_queued_rows: int = 32_768  # rows that wait for one model; above it 429
+    timeout_s: float = 30.0  # a request that was not computed by then is answered with 504
+    body_timeout_s: float = 30.0  # a body that has not arrived by then is answered with 408
+    engine_timeout_s: float = 60.0  # an engine process that has not answered a batch by then is killed and replaced
+    max_connections: int = 4_096  # of HTTP, at a time; further ones are answered with 503 and closed
+    tls_cert: str | None = None  # file of a certificate and its chain, PEM; None: not encrypted
+    tls_key: str | None = None  # file of its key, PEM
+    allowed_hosts: tuple[str, ...] = ()  # names to be asked by, see access/hosts.py; (): those that are safe
+    coalesce: bool = False  # whether identical requests that wait at the same time are computed once
+    drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name), low, high)
+        for name in ("timeout_s", "body_timeout_s", "engine_timeout_s", "drain_s"):
+            if not 0 < getattr(self, name) <= 3_600:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}",
+                    expected="seconds, above 0 and at most 3600",
+                    fix="give a value in that range, or leave it out",
+                )
+        if self.log_level not in LOG_LEVELS:
+            raise InputError(
+                f"log_level is {self.log_level!r}",
+                expected=", ".join(LOG_LEVELS),
+                fix="take one of these, or leave it out",
+            )
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise InputError(
+                f"{'tls_key' if self.tls_cert else 'tls_cert'} is missing",
+                expected="a certificate and its key, or neither",
+                fix="give both: --tls-cert FILE --tls-key FILE",
+            )
+        if self.port and self.port == self.grpc_port:
+            raise InputError(
+                f"port and grpc_port are both {self.port}",
+                expected="a port for each",
+                fix="give gRPC another; 0 picks a free one",
+            )
+        if not self.host.strip():
+            raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], *, auto_workers: int | None = None, **given: Any) -> Settings:
+        """Settings from the environment, then from the options that are given (None counts as not given).
+
+        WORKERS is one process a core unless told otherwise, dealt out among the front ends; or `auto_workers`.
+
+        >>> Settings.read({"PORT": "8123", "BATCH_SIZE": ""}).port
+        8123
+        >>> Settings.read({"PORT": "eight"})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        deepseek.errors.InputError: PORT is 'eight'. Expected: a whole number from 0 to 65535 (0 picks a free one)...
+        """
+        found: dict[str, Any] = {}
+        for variable, name in ENVIRONMENT.items():
+            text = environ.get(variable, "").strip()
+            if text:
+                is_number = name in RANGES and (name, text) != ("workers", AUTO)
+                found[name] = _whole_number(variable, name, text) if is_number else text
+        if "allowed_hosts" in found:
+            found["allowed_hosts"] = read_names(found["allowed_hosts"].split(","))
+        if "coalesce" in found:
+            found["coalesce"] = _switch("COALESCE", found["coalesce"])
+        if isinstance(given.get("allowed_hosts"), str):
+            given["allowed_hosts"] = read_names(given["allowed_hosts"].split(","))
+        found |= {name: value for name, value in given.items() if value is not None}
+        if found.get("workers", AUTO) == AUTO:
+            found["workers"] = auto_workers or max(1, num_cores() // found.get("front_ends", 1))
+        if "log_level" in found:
+            found["log_level"] = found["log_level"].lower()
+        return cls(**found)
+
+
+def _expected(name: str) -> str:
+    low, high = RANGES[name]
+    hint = f" ({HINTS[name]})" if name in HINTS else ""
+    return (f"a whole number from {low} to {high}" if low < high else f"{low}") + hint
+
+
+def _switch(variable: str, text: str) -> bool:
+    if text.lower() not in SWITCHES:
+        raise InputError(
+            f"{variable} is {text!r}", expected=", ".join(SWITCHES), fix=f"set {variable} to 1 or 0, or unset it"
+        )
+    return SWITCHES[text.lower()]
+
+
+def _whole_number(variable: str, name: str, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise InputError(
+            f"{variable} is {text!r}", expected=_expected(name), fix=f"set {variable} to such a number, or unset it"
+        ) from None
+    low, high = RANGES[name]
+    _check_range(variable, value, low, high, name)
+    return value
+
+
+def _check_range(shown: str, value: int, low: int, high: int, name: str = "") -> None:
+    if not low <= value <= high:
+        raise InputError(
+            f"{shown} is {value}", expected=_expected(name or shown), fix="give a value in that range, or leave it out"
+        )

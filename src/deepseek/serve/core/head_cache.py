@@ -1,0 +1,72 @@
+"""Heads of requests that were parsed before. A client that keeps its connection sends the same one again and again.
+
+    call = heads.find(data, settings)      # when data is one whole request whose head is known byte for byte, else None
+    heads.remember(data, call)             # after the parser has found that `data` was exactly one request
+
+The parser calls back a dozen times for a request, which costs as much as computing its answer. What it has found for
+some bytes holds for the same bytes again: nothing is parsed here. What a head says of one request alone (its id, a
+trace) is no reason to remember it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deepseek.serve.core.config import Settings
+from deepseek.serve.core.request import Call, Client, Handler
+
+MAX_HEADS = 512
+MAX_BYTES = 4_096  # of a head that is remembered
+_END = b"\r\n\r\n"
+#: Headers of one request alone, or that change how its body travels.
+_OWN = frozenset([b"x-request-id", b"traceparent", b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"])
+
+
+@dataclass(slots=True)
+class Head:
+    """What the parser and the application have found for a head."""
+
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    route: str
+    handler: Handler
+    client: Client | None
+    num_bytes: int
+    body_bytes: int
+
+
+class Heads:
+    """The heads of requests that were admitted. Cleared when routes or API keys change, which they were found by."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def clear(self) -> None:
+        self._known.clear()
+
+    def find(self, data: bytes, settings: Settings) -> Call | None:
+        """The request that `data` holds exactly."""
+        head = self._known.get(data[: data.find(_END) + 4])
+        if head is None or len(data) != head.num_bytes + head.body_bytes:
+            return None
+        call = Call(head.method, head.path, head.headers, settings, body=data[head.num_bytes :])
+        call.route, call.handler, call.client = head.route, head.handler, head.client
+        return call
+
+    def remember(self, data: bytes, call: Call) -> None:
+        """`data` was exactly one request, of a connection that lives on after it, and was admitted."""
+        num_bytes = data.find(_END) + 4
+        if call.handler is None or call.http10 or not 4 <= num_bytes <= MAX_BYTES or not _OWN.isdisjoint(call.headers):
+            return
+        if len(data) != num_bytes + len(call.body) or int(call.headers.get(b"content-length", 0)) != len(call.body):
+            return
+        if len(self._known) >= MAX_HEADS:
+            self._known.clear()
+        self._known[data[:num_bytes]] = Head(
+            call.method, call.path, call.headers, call.route, call.handler, call.client, num_bytes, len(call.body)
+        )

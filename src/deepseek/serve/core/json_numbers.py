@@ -1,0 +1,26 @@
+"""Arrays of float32 in JSON answers, by orjson: the digits that float32 has, half of those of a double.
+
+    encode({"embedding": numbers(vector)})      # json_body.encode
+
+An embedding of 384 numbers takes 8 us and 4.7 kB in place of 15 us and 8 kB as a list of Python's floats, whose objects
+for a batch also fill the caches that engines share.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import orjson
+
+from deepseek.contracts import Float32
+
+
+def numbers(array: Float32) -> msgspec.Raw:
+    """An array of any shape, for a place in what is encoded. Answers are finite (engines.checks.finite): null
+    would stand for a number that is not.
+
+    >>> from deepseek.serve.core.json_body import encode
+    >>> encode({"embedding": numbers(np.array([0.1, -0.25, np.nan], np.float32))})
+    b'{"embedding":[0.1,-0.25,null]}'
+    """
+    return msgspec.Raw(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))

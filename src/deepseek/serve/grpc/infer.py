@@ -1,0 +1,154 @@
+"""An infer message to rows, and a prediction to the message that answers it.
+
+Raw contents are read where they lie; typed contents are taken when a request has no raw ones. An answer is raw or typed
+as its request is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Prediction, Tensors
+from deepseek.data.table.columns import Columns
+from deepseek.data.table.values import Values
+from deepseek.errors import InputError, MissingError
+from deepseek.serve.core.request import Call
+from deepseek.serve.grpc.messages import ModelInferResponse
+from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
+from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
+from deepseek.serve.protocols.oip import take_infinite, take_timeout
+from deepseek.serve.protocols.rows import check_rows
+from deepseek.serve.protocols.tensor_rows import check_asked, check_outputs, file_columns, output_tensors, rows_of
+from deepseek.serve.protocols.tensors import (
+    DTYPES,
+    Tensor,
+    check_whole,
+    checked_kind,
+    element_of,
+    from_bytes,
+    raw_bytes,
+    wrong_count,
+)
+
+#: Where a datatype's elements stand in typed contents. FP16 has no place there.
+CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+SLICE_VALUES = 1 << 14  # that are taken in one call
+CELLS = 2  # what reading or writing a row costs, in cells of models.INLINE_CELLS
+
+
+async def infer(call: Call, model: ServedModel, request: Any) -> Any:
+    """The ModelInferResponse to a ModelInferRequest. InputError for tensors that do not fit."""
+    check_version(model, request.model_version)
+    if "timeout" in request.parameters:
+        take_timeout(call, request.parameters["timeout"].int64_param)
+    if "allow_infinite" in request.parameters:
+        take_infinite(call, request.parameters["allow_infinite"].bool_param)
+    names = [output.name for output in request.outputs]
+    check_outputs(names, model)
+    for output in request.outputs:
+        check_asked(output.parameters)
+    read = partial(read_rows, request, model, call.settings.max_rows)
+    num_bytes = len(call.body)
+    rows = await (model.offload(num_bytes // 32, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
+    _, prediction = await model.predict(call, rows)
+    return await model.offload(cells_of(prediction, len(rows), CELLS), write_answer, request, model, names, prediction)
+
+
+def check_version(model: ServedModel, version: str) -> None:
+    """Raise MissingError unless the version is the model's, or none is asked for."""
+    if version and version != model.version:
+        raise MissingError(
+            f"the model {model.name!r} has no version {version[:40]!r}",
+            expected=model.version,
+            fix="leave the version out for the one that is served",
+        )
+
+
+def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns | Tensors:
+    """The rows of a request. InputError when its tensors do not fit, TooLargeError above `max_rows`."""
+    raws = request.raw_input_contents
+    if not request.inputs or (raws and len(raws) != len(request.inputs)):
+        raise InputError(
+            f"{len(request.inputs)} inputs have {len(raws)} raw contents",
+            expected="inputs, and for each its raw_input_contents or its contents",
+            fix="give one raw content for each input, in their order, or none at all",
+        )
+    tensors, files = [], file_columns(model)
+    for place, entry in enumerate(request.inputs):
+        name = entry.name
+        datatype, shape = checked_kind(name, entry.datatype, list(entry.shape), max_rank(model))
+        num_values = math.prod(shape)
+        if raws:
+            values = from_bytes(name, datatype, raws[place], num_values, files)
+        else:
+            values = _typed(name, datatype, entry.contents, num_values, files)
+        tensors.append(Tensor(name, datatype, tuple(shape), values))
+        check_rows(num_rows(tensors[-1], model), max_rows)
+    return rows_of(tensors, model)
+
+
+def _typed(name: str, datatype: str, contents: Any, num_values: int, files: Collection[str]) -> Values:
+    """The elements of typed contents."""
+    if datatype not in CONTENTS:
+        raise InputError(
+            f"{name[:100]!r} is {datatype} in typed contents",
+            expected="raw_input_contents for this datatype",
+            fix="send the raw bytes of the tensor",
+        )
+    found = getattr(contents, CONTENTS[datatype])
+    if len(found) != num_values:
+        raise wrong_count(name, f"{len(found)} values in {CONTENTS[datatype]}", num_values)
+    if datatype != "BYTES":
+        check_whole(name, datatype, found)
+        return _numbers(found, datatype)
+    if name in files:
+        return [element_of(bytes(element)) for element in found]
+    try:
+        return [element.decode() for element in found]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name[:100]!r} holds bytes that are not UTF-8", expected="text", fix="write each element as UTF-8"
+        ) from error
+
+
+def _numbers(found: Any, datatype: str) -> Values:
+    """Numbers of typed contents as an array. Some thousand at a time: one call for all would hold Python's lock."""
+    if len(found) <= SLICE_VALUES:
+        return np.array(found, bool if datatype == "BOOL" else None)
+    wide = {"b": np.dtype(bool), "f": np.dtype(np.float64), "u": np.dtype(np.uint64), "i": np.dtype(np.int64)}
+    array = np.empty(len(found), wide[DTYPES[datatype].kind])
+    for start in range(0, len(found), SLICE_VALUES):
+        array[start : start + SLICE_VALUES] = found[start : start + SLICE_VALUES]
+    return array
+
+
+def write_answer(request: Any, model: ServedModel, names: list[str], prediction: Prediction) -> Any:
+    """The answer with the outputs `names`, or with all."""
+    answer = ModelInferResponse(model_name=model.name, model_version=model.version, id=request.id)
+    arrays = output_tensors(prediction)
+    for name in names or arrays:
+        array = arrays[name]
+        datatype, raw = raw_bytes(array)
+        output = answer.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        if request.raw_input_contents:
+            answer.raw_output_contents.append(raw)
+        elif datatype == "BYTES":
+            output.contents.bytes_contents.extend(text.encode() for text in array.ravel().tolist())
+        else:
+            getattr(output.contents, CONTENTS[datatype]).extend(array.ravel().astype(DTYPES[datatype]).tolist())
+    return answer

@@ -1,0 +1,366 @@
+"""Several front ends on one port: one Python process parses no more than some 25,000 requests a second.
+
+    Group: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on, kills
+           one that says nothing any more, and starts one that died again
+    Child: a whole server of its own, with its own engines, that listens on the same port (SO_REUSEPORT: the kernel
+           deals out connections)
+
+That a child died, was killed or was started again is told to one of those that live, which logs and counts it.
+Each child tells the parent every second what it has counted, and hears what the others have, so that any of them can
+answer /metrics and /v1/stats for all. What a child counted that died is kept, so that no counter ever falls. Which
+models of a repository are served is decided by the parent for all of them (group_sync.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deepseek.errors import DeepseekError, InputError
+from deepseek.serve.core.request import NOTHING
+from deepseek.serve.models.routing import Split
+from deepseek.serve.repository.channel import Channel
+from deepseek.serve.repository.folder import Repository
+from deepseek.serve.repository.group_sync import Everyone, Leading
+from deepseek.serve.repository.loader import Loader
+
+TELL_S = 1.0  # between two messages of a child
+FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that died is started again
+LOOK_S = 1.0  # between two looks for children that say nothing
+SILENCE_S = 20.0  # after which a child is killed: its event loop stands still
+STOPPED_S = 3.0  # the same of one that was stopped, as the system says: no change of models waits for it longer
+
+
+class GroupError(DeepseekError):
+    """A front end did not start; it has said why itself."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a parent tells a front end that it starts: the socket between them, its place in the group, the port, and
+    that of gRPC where it is the one to speak it, else 0."""
+
+    descriptor: int
+    place: int
+    port: int
+    grpc_port: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> Membership:
+        """From the option --member DESCRIPTOR:PLACE:PORT:GRPC_PORT. InputError for anything else."""
+        parts = text.split(":")
+        if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+            raise InputError(
+                f"--member is {text!r}",
+                expected="what a group gives its members",
+                fix="leave it out: it is not for users",
+            )
+        return cls(*map(int, parts))
+
+    def __str__(self) -> str:
+        return f"{self.descriptor}:{self.place}:{self.port}:{self.grpc_port}"
+
+
+class Child:
+    """What a front end of a group knows of the others, and tells them."""
+
+    def __init__(self, membership: Membership) -> None:
+        self.others: dict[str, Any] = {}
+        self.ended: set[str] = set()  # those of the others that live no more
+        self.state: Callable[[], Any] = dict
+        self.channel = Channel()
+        self.channel.told |= {"counts": self.others.update, "ended": self.ended.update}
+        self._control = socket.socket(fileno=membership.descriptor)
+
+    async def join(self, parent_gone: Callable[[], None]) -> None:
+        """Connect to the parent, once the event loop runs."""
+        await self.channel.connect(self._control)
+        loop = asyncio.get_running_loop()
+        self._hearing = loop.create_task(self._hear(parent_gone))
+        self._telling = loop.create_task(self._tell())
+
+    def tell_ready(self, line: dict[str, Any]) -> None:
+        """The models are open and connections are taken."""
+        self.channel.tell("ready", line)
+
+    def leave(self) -> None:
+        """The last word."""
+        self._telling.cancel()
+        self._hearing.cancel()
+        self.channel.tell("state", self.state())
+
+    async def _hear(self, parent_gone: Callable[[], None]) -> None:
+        await self.channel.listen()
+        parent_gone()
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_S)
+            self.channel.tell("state", self.state())
+
+
+class Group:
+    """The parent of `num_front_ends` children."""
+
+    def __init__(
+        self,
+        port: int,
+        num_front_ends: int,
+        print_ready: Callable[[dict[str, Any]], None],
+        *,
+        grpc_port: int = 0,
+        renews: bool = False,
+        repository: Repository | None = None,
+        splits: Mapping[str, Split] = NOTHING,
+    ) -> None:
+        """`grpc_port`: that of the one child that speaks gRPC, the same for whichever takes its place; 0 for none.
+        `renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
+        `splits`: what they load from, and deal requests by, as in create_app()."""
+        self._renews = renews
+        self._everyone = Everyone()
+        self._loader = Loader(self._everyone, repository, splits) if repository is not None else None
+        self._leading = None if self._loader is None else Leading(self._loader, self._everyone, num_front_ends)
+        self._port = port
+        self._grpc_port = grpc_port
+        self._num_front_ends = num_front_ends
+        self._print_ready = print_ready
+        self._members: dict[int, Member] = {}
+        self._states: dict[str, Any] = {}  # by child, those that died too; a child that comes later hears them all
+        self._ended: list[str] = []  # those that died
+        self._events: list[dict[str, Any]] = []  # of the children's lives, which no child has been told yet
+        self._num_signals = 0
+        self._stopping = asyncio.Event()
+
+    async def serve(self) -> None:
+        """From the start of the children to their end. GroupError when one cannot start at all."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+        if self._renews:
+            loop.add_signal_handler(signal.SIGHUP, self._renew)
+        keepers = [loop.create_task(self._keep(place)) for place in range(self._num_front_ends)]
+        leading, watching = loop.create_task(self._lead()), loop.create_task(self._watch())
+        try:
+            await self._all_ready(keepers, leading)
+            await self._stopping.wait()
+        finally:
+            self._stopping.set()
+            if self._leading is not None:
+                self._leading.stop()
+            # Their keepers go on listening: a child answers what it has accepted, also what it has to ask us for.
+            await asyncio.gather(*(member.end() for member in list(self._members.values())))
+            for task in (*keepers, leading, watching):
+                task.cancel()
+            if self._loader is not None:
+                await self._loader.close()
+
+    async def _lead(self) -> None:
+        if self._leading is not None:
+            await self._leading.start()
+
+    async def _watch(self) -> None:
+        """Kill children that say nothing any more; others take their place."""
+        loop = asyncio.get_running_loop()
+        looked_s = loop.time()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            stood_still = loop.time() - looked_s > 2 * LOOK_S  # this process itself: it has not heard them
+            looked_s = loop.time()
+            for member in self._members.values():
+                heard_s = member.channel.heard_s
+                silent_s = looked_s - heard_s if heard_s and not stood_still else 0.0
+                if silent_s > SILENCE_S or (silent_s > STOPPED_S and member.stopped):
+                    what = "was stopped" if member.stopped else "says nothing any more"
+                    self._everyone.leave(member)
+                    warning = f"process {member.pid} {what}"
+                    self._report(member, {"state": "a front end is killed", "warning": warning})
+                    member.kill()
+
+    async def _all_ready(self, keepers: list[asyncio.Task[None]], leading: asyncio.Task[None]) -> None:
+        """Print the ready line once all are; a child that ends before that ends everything."""
+        while len(ready := [member.line for member in self._members.values() if member.line]) < self._num_front_ends:
+            if self._stopping.is_set():
+                return
+            if any(task.done() for task in keepers):
+                raise GroupError("a front end did not start", expected="a server that starts", fix="see what it said")
+            if leading.done():
+                leading.result()
+            await asyncio.sleep(0.01)
+        self._print_ready(
+            ready[0] | {"pid": os.getpid(), "front_ends": [member.pid for member in self._members.values()]}
+        )
+
+    def _stop(self) -> None:
+        self._num_signals += 1
+        self._stopping.set()
+        for member in self._members.values():
+            member.signal(signal.SIGTERM)
+
+    def _renew(self) -> None:
+        """Files were renewed: each child reads its own."""
+        for member in self._members.values():
+            if member.line is not None:  # one that is not ready yet reads them anyway, and may not listen to the signal
+                member.signal(signal.SIGHUP)
+
+    async def _keep(self, place: int) -> None:
+        """Let a child run, and start it again when it dies. Returns when its first start fails."""
+        pause_s = FIRST_PAUSE_S
+        was_ready = False
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            started_s = loop.time()
+            member = self._members[place] = Member(place, self._port, 0 if place else self._grpc_port)
+            member.channel.told["taken"] = partial(self._tell_others, member, "taken")
+            if self._leading is not None:
+                self._leading.answer(member)
+            await member.run(self._heard, self._states, self._ended, partial(self._is_ready, again=was_ready))
+            self._everyone.leave(member)
+            self._has_ended(member)
+            was_ready = was_ready or member.line is not None
+            if not was_ready:
+                return
+            pause_s = FIRST_PAUSE_S if loop.time() - started_s > SETTLED_S else min(2 * pause_s, LAST_PAUSE_S)
+            await asyncio.sleep(pause_s)
+
+    def _is_ready(self, member: Member, *, again: bool) -> None:
+        """A child takes requests, `again` in the place of one that died."""
+        if again:
+            fields = {"state": "a front end was started again", "pid": member.pid}
+            self._report(None, fields | {"process": "front_end", "change": "restarted"})
+        self._deliver()
+
+    def _has_ended(self, member: Member) -> None:
+        self._ended.append(member.key)
+        self._tell_others(member, "ended", [member.key])
+        if member.line is not None and not self._stopping.is_set():
+            warning = "what it had accepted is lost; another is started in its place"
+            fields = {"state": "a front end died", "pid": member.pid, "exit_code": member.exit_code, "warning": warning}
+            self._report(member, fields | {"process": "front_end", "change": "died"})
+
+    def _report(self, about: Member | None, fields: dict[str, Any]) -> None:
+        """Let one child log and count what happened to another, once: now, or as soon as one is ready."""
+        self._events.append(fields)
+        self._deliver(about)
+
+    def _deliver(self, about: Member | None = None) -> None:
+        for member in self._members.values():
+            if member is not about and member.line is not None and not member.channel.gone:
+                events, self._events = self._events, []
+                for fields in events:
+                    member.channel.tell("event", fields)
+                return
+
+    def _heard(self, member: Member, state: Any) -> None:
+        """A child has told what it counted: the others hear it."""
+        self._states[member.key] = state
+        self._tell_others(member, "counts", {member.key: state})
+
+    def _tell_others(self, member: Member, what: str, content: Any) -> None:
+        for other in self._members.values():
+            if other is not member:
+                other.channel.tell(what, content)
+
+
+class Member:
+    """A child, seen from its parent."""
+
+    def __init__(self, place: int, port: int, grpc_port: int = 0) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                member_command(Membership(theirs.fileno(), place, port, grpc_port)),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self.pid = self._process.pid
+        self.key = f"{place}.{self.pid}.{time.monotonic_ns()}"  # a number of a process may come again
+        self.line: dict[str, Any] | None = None  # its ready line
+        self.channel = Channel()
+        self._signalled = False
+
+    async def run(
+        self,
+        heard: Callable[[Member, Any], None],
+        known: Mapping[str, Any],
+        ended: list[str],
+        is_ready: Callable[[Member], None] = lambda _: None,
+    ) -> None:
+        """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself.
+        `is_ready` is called once it takes requests."""
+
+        def ready(line: dict[str, Any]) -> None:
+            self.line = line
+            is_ready(self)
+
+        self.channel.told |= {"ready": ready, "state": lambda state: heard(self, state)}
+        await self.channel.connect(self._control)
+        self.channel.tell("counts", dict(known))
+        self.channel.tell("ended", ended)
+        await self.channel.listen()
+        await self._ended()
+
+    def signal(self, number: int) -> None:
+        self._signalled = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has stopped its process. False where the system does not say (elsewhere than on Linux)."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
+
+    @property
+    def exit_code(self) -> int | None:
+        """As subprocess has it: below 0 for a signal; None while it runs."""
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """It does not do what it must; another is started in its place."""
+        self._process.kill()
+
+    async def end(self) -> None:
+        """See that it ends; it has its own limit for that, which a second signal would cut short."""
+        if not self._signalled:
+            self.signal(signal.SIGTERM)
+        await self._ended()
+
+    async def _ended(self) -> None:
+        while self._process.poll() is None:
+            await asyncio.sleep(0.01)
+        self.channel.close()
+
+
+def run_group(group: Group) -> None:
+    """Serve with several front ends until a signal. InputError where a port cannot be shared."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise InputError(
+            "this system cannot share a port between processes",
+            expected="Linux or another system with SO_REUSEPORT",
+            fix="--front-ends 1",
+        )
+    asyncio.run(group.serve())
+
+
+def member_command(membership: Membership) -> list[str]:
+    """How this process was started, as a member of its group.
+
+    The option stands first: behind "--" it would be a model's name, and the child a group of its own, without end.
+    """
+    verb, *words = sys.argv[1:]
+    return [sys.executable, "-m", "deepseek", verb, "--member", str(membership), *words]

@@ -1,0 +1,24 @@
+"""The error for a path that no route answers, as precise as what is loaded allows."""
+
+from __future__ import annotations
+
+from deepseek.errors import MissingError
+from deepseek.serve.models.registry import Models
+
+
+def no_route(path: str, models: Models) -> MissingError:
+    """MissingError for a path without a route; where the path has a model or version, it says which is not there."""
+    for prefix in ("/v1/models/", "/v2/models/"):
+        if path.startswith(prefix):
+            name, _, rest = path.removeprefix(prefix).partition("/")
+            name = name.split(":")[0]
+            if name and name not in models:
+                return models.missing(name)
+            version = rest.removeprefix("versions/").split("/")[0].split(":")[0]
+            if name and rest.startswith("versions/") and version not in models.slots[name].versions:
+                return models.missing_version(name, version)
+    return MissingError(
+        f"there is no route {path[:100]!r}",
+        expected="one such as /v1/models or /v1/models/M:predict",
+        fix="GET /docs lists the routes",
+    )

@@ -1,0 +1,179 @@
+"""Which version of a model answers: shares of the requests, and versions that answer in the shadow.
+
+    name, split = read_split("loans=v1:0.9,v2:0.1,v3:shadow")
+    slot = Slot(name, split); slot.put(model)
+    slot.pick(call)                       # by the hash of its request id, so that a retry goes the same way
+
+A model without a split has one version, and whatever is put into its slot takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import isclose
+from typing import Any, Generic, Protocol, TypeVar
+
+from deepseek.bundle import check_name
+from deepseek.errors import InputError
+from deepseek.serve.core.request import Call
+
+SHADOW = "shadow"
+#: Every other queue goes first, unless its oldest job is younger by this.
+SHADOW_BEHIND_S = 3_600.0
+_FIX = "--route M=v1:0.9,v2:0.1 or --route M=v1,v2:shadow"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What share of a model's requests each version answers; they add up to 1. `shadows` answer to nobody."""
+
+    shares: Mapping[str, float]
+    shadows: tuple[str, ...] = ()
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        return (*self.shares, *self.shadows)
+
+
+def read_split(text: str) -> tuple[str, Split]:
+    """The model's name and its split. InputError for what is none.
+
+    >>> read_split("loans=v1:0.9,v2:0.1")
+    ('loans', Split(shares={'v1': 0.9, 'v2': 0.1}, shadows=()))
+    >>> read_split("loans=v1,v2:shadow")[1]
+    Split(shares={'v1': 1.0}, shadows=('v2',))
+    """
+    name, _, rest = text.partition("=")
+    shares: dict[str, float] = {}
+    shadows = []
+    for part in rest.split(","):
+        version, _, share = part.partition(":")
+        for each in (name, version):
+            _check(each, text)
+        if version in shares or version in shadows:
+            raise _error(text, f"{version!r} stands there twice")
+        if share == SHADOW:
+            shadows.append(version)
+        else:
+            shares[version] = _share(share or "1", text)
+    if not isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        raise _error(text, f"the shares add up to {sum(shares.values()):g}")
+    return name, Split(shares, tuple(shadows))
+
+
+def _check(name: str, text: str) -> None:
+    try:
+        check_name(name)
+    except InputError as error:
+        raise _error(text, f"{name!r} is no name") from error
+
+
+def _share(share: str, text: str) -> float:
+    try:
+        found = float(share)
+    except ValueError:
+        found = -1.0
+    if not 0 < found <= 1:
+        raise _error(text, f"{share!r} is no share")
+    return found
+
+
+def _error(text: str, what: str) -> InputError:
+    return InputError(
+        f"the route {text[:200]!r} cannot be taken: {what}",
+        expected="MODEL=VERSION:SHARE,..., shares above 0 that add up to 1, or VERSION:shadow",
+        fix=_FIX,
+    )
+
+
+class Waits(Protocol):
+    """A queue of requests whose turn may come later than that of others."""
+
+    behind_s: float
+
+
+class Versioned(Protocol):
+    """What a slot needs of a loaded model."""
+
+    version: str
+
+    @property
+    def scheduler(self) -> Waits: ...
+
+
+Loaded = TypeVar("Loaded", bound=Versioned)
+
+
+class Slot(Generic[Loaded]):
+    """The versions of one model that are loaded."""
+
+    def __init__(self, name: str, split: Split | None = None) -> None:
+        self.name = name
+        self.split = split
+        self.versions: dict[str, Loaded] = {}
+        self.main: Loaded | None = None  # the one that stands for the model: of the largest share
+        self.shadows: tuple[Loaded, ...] = ()
+
+    def put(self, model: Loaded) -> Loaded | None:
+        """Take a version in. Returns the one whose place it takes, which nobody is given any more."""
+        replaced = self.main if self.split is None else self.versions.get(model.version)
+        if self.split is None:
+            self.versions.clear()
+        elif model.version in self.split.shadows:
+            model.scheduler.behind_s = SHADOW_BEHIND_S
+        self.versions[model.version] = model
+        self._settle()
+        return replaced
+
+    def drop(self, version: str) -> Loaded:
+        """Take a version out."""
+        dropped = self.versions.pop(version)
+        self._settle()
+        return dropped
+
+    def pick(self, call: Call) -> Loaded | None:
+        """Who answers a call; the main version where the one whose turn it is is not loaded."""
+        if self.split is None or len(self.split.shares) == 1:
+            return self.main
+        point = int.from_bytes(blake2b(call.request_id.encode(), digest_size=8).digest()) / 2**64
+        for version, share in self.split.shares.items():
+            point -= share
+            if point < 0:
+                return self.versions.get(version, self.main)
+        return self.main  # what rounding leaves of 1
+
+    def _settle(self) -> None:
+        if self.split is None:
+            self.main = next(iter(self.versions.values()), None)
+            return
+        by_share = sorted(self.split.shares.items(), key=lambda item: -item[1])
+        self.main = next((self.versions[version] for version, _ in by_share if version in self.versions), None)
+        self.shadows = tuple(self.versions[version] for version in self.split.shadows if version in self.versions)
+
+
+def check_loaded(splits: Mapping[str, Split], slots: Mapping[str, Slot[Any]], *, more_may_come: bool) -> None:
+    """InputError unless there is a version to answer every model that is split; all, where none comes later. A version
+    that the split does not name would never be asked."""
+    for name, split in splits.items():
+        if name not in slots or slots[name].main is None:
+            raise InputError(
+                f"no version of {name!r} is loaded",
+                expected=f"at least one of {', '.join(split.shares)}",
+                fix=f"give {next(iter(split.shares))}=BUNDLE, too, or put it into the repository's {name}",
+            )
+        found = slots[name].versions
+        absent = next((version for version in split.versions if version not in found), None)
+        if absent is not None and not more_may_come:
+            raise InputError(
+                f"the route of {name!r} names {absent!r}, which is not there",
+                expected=f"each of {', '.join(split.versions)}",
+                fix=f"give {absent}=BUNDLE, too, or leave it out of --route",
+            )
+        if any(version not in split.versions for version in found):
+            raise InputError(
+                f"{name!r} is the name of a model and of a route",
+                expected="a route under a name of its own, with models for its versions",
+                fix=f"name the model otherwise and give it a part: --route {name}=v1:0.9,v2:0.1",
+            )

@@ -1,0 +1,184 @@
+"""The face of a text model: rows with one column, "text"; embeddings, classes or entities as answers.
+
+face = TextFace(TextModel.open("./all-MiniLM"), {"precision": "f32"})
+
+Explained are classes and embeddings, from the texts themselves: tokens alone do not say where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepseek.bundle.manifest import Input
+from deepseek.contracts import Arrays, Flag, Prediction, Record
+from deepseek.data.table.columns import Columns
+from deepseek.data.table.values import listed
+from deepseek.engines.process.attributions import pack_texts
+from deepseek.errors import InputError
+from deepseek.plugins import did_you_mean
+
+if TYPE_CHECKING:
+    from deepseek.bundle.read import Signature
+    from deepseek.engines.text import TextEngine, TextModel, Tokens
+
+COLUMN = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class TextCard:
+    """What a text model says of itself."""
+
+    task: str
+    labels: tuple[str, ...]
+    digest: str
+    created: str = ""
+    target: str = ""
+    threshold: float | None = None
+    inputs: tuple[Input, ...] = (Input(COLUMN, "text", "str"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Tokenized rows."""
+
+    features: Tokens
+    flags: tuple[Flag, ...]
+
+
+class TextFace:
+    """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges as bytes.
+    `measured`: the figures of each precision, where one was chosen by them."""
+
+    joins = True
+    repeats = True
+    row_cells = 30  # 40 us for a sentence
+    row_units = 128  # tokens: shorter texts fill a batch by their number
+    version = "1"
+
+    def __init__(
+        self, model: TextModel, options: Mapping[str, Any], measured: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        self.model = model
+        self.precision: str = options.get("precision", "f32")
+        self.measured = measured
+        self.name = model.name
+        self.bundle_signature: Signature = "none"  # of the bundle that it lies in, if it lies in one
+        self.card = TextCard(model.task, model.labels, model.digest)
+        self.example: Record = dict(model.example)
+        self._options = dict(options)
+        self._engine: TextEngine | None = None
+
+    @property
+    def runtime(self) -> TextFace | None:
+        """What an explainer is made of: model and run(). The labels of single tokens are not explained."""
+        return None if self.card.task == "token-classification" else self
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        path = str(self.model.path.absolute())
+        return {"kind": "text", "path": path, "digest": self.card.digest, "options": self._options}
+
+    @property
+    def typical(self) -> Prediction:
+        if self.card.task == "embedding":
+            return Prediction(embeddings=np.zeros((1, self.model.size), np.float32))
+        if self.card.task == "token-classification":
+            return Prediction(entities=((),))
+        shares = np.full((1, len(self.card.labels)), 1 / len(self.card.labels), np.float32)
+        return Prediction(self.card.labels, np.asarray(self.card.labels[:1]), shares)
+
+    def prepare(self, records: Sequence[Record]) -> Texts:
+        """Tokens of the rows' texts. InputError names the row that has no text, or another column."""
+        if isinstance(records, Columns) and records.names == (COLUMN,):
+            texts = list(listed(records.values[0]))
+        else:
+            texts = [_text_of(record, row) for row, record in enumerate(records)]
+        tokens = self.model.prepare(texts)
+        flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
+        return Texts(tokens, flags)
+
+    def questions(self, records: Sequence[Record]) -> list[str]:
+        """What an explainer is given of rows that prepare() has taken."""
+        return [_text_of(record, row) for row, record in enumerate(records)]
+
+    def join_questions(self, rows: list[list[str]]) -> Arrays:
+        """The same of several requests, for a process that explains."""
+        return pack_texts([text for texts in rows for text in texts])
+
+    def from_ids(self, ids: Sequence[Sequence[int]]) -> Texts:
+        """Rows whose tokens a client has made itself, cut to what the model reads."""
+        from deepseek.engines.text.source.tokens import TokenRow, Tokens
+
+        most = self.model.max_tokens
+        rows = [TokenRow(np.array(row[:most], np.int64), truncated=len(row) > most) for row in ids]
+        flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(rows) if found.truncated)
+        return Texts(Tokens(rows), flags)
+
+    def warm(self, num_rows: int) -> Tokens:
+        return self.prepare([self.example] * num_rows).features
+
+    def fits(self, rows: Any, others: Any) -> bool:
+        return True
+
+    def identity(self, features: Tokens) -> tuple[tuple[bytes, str], ...]:
+        """Entities are cut out of the text, so texts count where they are kept: "Rome" and "rome" may be one token."""
+        return tuple((row.ids.tobytes(), row.text) for row in features.rows)
+
+    def cost(self, features: Tokens) -> int:
+        return sum(map(len, features.rows))  # of few rows sooner done than an array
+
+    def join(self, rows: list[Tokens]) -> Arrays:
+        return self.model.join([row for tokens in rows for row in tokens])
+
+    def concat(self, outputs: list[Arrays]) -> Arrays:
+        """Where each token has an output, slices differ in their longest text."""
+        return {name: _padded([part[name] for part in outputs]) for name in outputs[0]}
+
+    def run(self, arrays: Arrays) -> Arrays:
+        if self._engine is None:
+            from deepseek.engines.text import TextEngine
+
+            self._engine = TextEngine.from_options(self.model.path, self._options)
+        return self._engine.run(arrays)
+
+    def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:
+        found = tuple(flags)
+        if self.card.task == "embedding":
+            return Prediction(embeddings=outputs["embedding"], flags=found)
+        if self.card.task == "token-classification":
+            answers = self.model.answers(outputs, rows)
+            return Prediction(entities=tuple(tuple(answer["entities"]) for answer in answers), flags=found)
+        shares = self.model.probabilities(outputs, rows).astype(np.float32)
+        labels = np.asarray(self.card.labels)[shares.argmax(axis=1)]
+        return Prediction(self.card.labels, labels, shares, flags=found)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+
+def _text_of(record: Record, row: int) -> str:
+    """The text of a row, whatever type it has: the tokenizer refuses what is none."""
+    if len(record) == 1 and COLUMN in record:
+        text: str = record[COLUMN]
+        return text
+    unknown = next((name for name in record if name != COLUMN), None)
+    if unknown is None:
+        raise InputError(f'row {row} has no "{COLUMN}"', expected=f'{{"{COLUMN}": "..."}}', fix="give it a text")
+    raise InputError(
+        f"row {row} has a column {str(unknown)[:100]!r} that the model does not know."
+        f"{did_you_mean(str(unknown)[:100], [COLUMN])}",
+        expected=f'{{"{COLUMN}": "..."}}',
+        fix="leave it out",
+    )
+
+
+def _padded(arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    if arrays[0].ndim < 3:
+        return np.concatenate(arrays)
+    longest = max(array.shape[1] for array in arrays)
+    return np.concatenate([np.pad(array, ((0, 0), (0, longest - array.shape[1]), (0, 0))) for array in arrays])

@@ -1,0 +1,1 @@
+"""OpenAI's routes: bodies, answers, streams, and the models that write."""

@@ -1,0 +1,96 @@
+"""POST /v1/embeddings: its body, read strictly, and its answer.
+
+    request = read_embeddings(read_object(body), size=384, vocab_size=30522)
+    embeddings(request, vectors, num_tokens)
+
+Source: https://platform.openai.com/docs/api-reference, "Create embeddings" and the object "embedding".
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import Float32
+from deepseek.errors import DeepseekError, InputError
+from deepseek.serve.core.json_body import encode
+from deepseek.serve.core.json_numbers import numbers
+from deepseek.serve.openai.params import ParamError, check_keys, check_tokens, get, labels, model_name, shown
+
+MAX_TEXTS = 2_048  # of one request
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsRequest:
+    """What a client wants vectors of."""
+
+    model: str
+    texts: tuple[str, ...] = ()
+    tokens: tuple[tuple[int, ...], ...] = ()  # in place of texts
+    as_base64: bool = False
+    dimensions: int | None = None
+    ignored: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts) or len(self.tokens)
+
+
+def read_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> EmbeddingsRequest:
+    """The body of POST /v1/embeddings, for a model whose vectors have `size` numbers."""
+    check_keys(body, frozenset(["model", "input", "encoding_format", "dimensions"]))
+    texts: tuple[str, ...] = ()
+    tokens: tuple[tuple[int, ...], ...] = ()
+    given = body.get("input")
+    if isinstance(given, str):
+        texts = (given,)
+    elif isinstance(given, list) and given and all(isinstance(item, str) for item in given):
+        texts = tuple(given)
+    elif isinstance(given, list) and given and all(type(item) is int for item in given):
+        tokens = (tuple(given),)
+    elif isinstance(given, list) and given and all(isinstance(item, list) and item for item in given):
+        tokens = tuple(map(tuple, given))
+    else:
+        raise ParamError("input", f"input is {shown(given)}", expected="a text, texts, or the tokens of one or more")
+    if len(texts or tokens) > MAX_TEXTS:
+        raise ParamError("input", f"input has {len(given)} texts", expected=f"at most {MAX_TEXTS}")
+    for row in tokens:
+        check_tokens("input", row, vocab_size)
+    form = body.get("encoding_format", "float")
+    if form not in ("float", "base64"):
+        raise ParamError("encoding_format", f"encoding_format is {shown(form)}", expected='"float" or "base64"')
+    dimensions = get(body, "dimensions", int, None)
+    if dimensions is not None and not 1 <= dimensions <= size:
+        raise ParamError("dimensions", f"dimensions is {dimensions}", expected=f"1 to {size}")
+    return EmbeddingsRequest(
+        model_name(body), texts, tokens, as_base64=form == "base64", dimensions=dimensions, ignored=labels(body)
+    )
+
+
+def embeddings(request: EmbeddingsRequest, vectors: Float32, num_tokens: int) -> bytes:
+    """The answer with one vector per text: `vectors` (N, D), cut to the dimensions asked for and then of length 1.
+
+    `num_tokens` counts those of all texts.
+    """
+    if len(vectors) != len(request):
+        raise DeepseekError(f"{len(vectors)} vectors for {len(request)} texts", expected="one each", fix="report this")
+    if request.dimensions is not None and request.dimensions < vectors.shape[1]:
+        vectors = vectors[:, : request.dimensions]
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    if not np.isfinite(vectors).all():
+        raise InputError("a vector is not finite", expected="numbers", fix="shorten the text, or tell the operator")
+    rows = np.ascontiguousarray(vectors, dtype="<f4")
+    data = [
+        {
+            "object": "embedding", "index": index,
+            "embedding": base64.b64encode(row.tobytes()).decode() if request.as_base64 else numbers(row),
+        }
+        for index, row in enumerate(rows)
+    ]  # fmt: skip
+    more = {"ignored": list(request.ignored)} if request.ignored else {}
+    usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    return encode({"object": "list", "data": data, "model": request.model, "usage": usage, **more})

@@ -1,0 +1,127 @@
+"""Parameters of OpenAI's routes, one by one.
+
+    size = get(body, "n", int, 1)           # ParamError names the parameter
+
+Source: https://platform.openai.com/docs/guides/error-codes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from deepseek.errors import InputError
+from deepseek.serve.core.json_body import kind_of
+
+T = TypeVar("T")
+
+#: Labels that change no answer.
+LABELS = frozenset(
+    [
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "parallel_tool_calls",
+    ]
+)
+#: Parameters that are not supported, and the values of each that ask for nothing.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "logit_bias": (None, {}), "suffix": (None, ""), "best_of": (None, 1), "tools": (None, []),
+    "tool_choice": (None, "none", "auto"), "functions": (None, []), "function_call": (None, "none", "auto"),
+    "modalities": (None, ["text"]), "audio": (None,), "prediction": (None,), "moderation": (None,),
+    "reasoning_effort": (None, "none"), "verbosity": (None,), "web_search_options": (None,),
+}  # fmt: skip
+
+
+class ParamError(InputError):
+    """A parameter of a request that cannot be used."""
+
+    def __init__(self, param: str, message: str, *, expected: str, fix: str = "") -> None:
+        super().__init__(message, expected=expected, fix=fix or f"correct {param}, or leave it out")
+        self.param = param
+
+
+def check_tokens(param: str, row: Sequence[Any], vocab_size: int) -> None:
+    """ParamError unless every item is the number of a token."""
+    if not all(type(item) is int and 0 <= item < vocab_size for item in row):
+        raise ParamError(
+            param, f"{param} holds a token that does not exist", expected=f"whole numbers from 0 to {vocab_size - 1}"
+        )
+
+
+def check_keys(body: Mapping[str, Any], known: Collection[str]) -> None:
+    """ParamError for a parameter that the route does not have, or has and cannot do."""
+    for key in body:
+        if key in known or key in LABELS:
+            continue
+        near = difflib.get_close_matches(key[:100], known, 1)
+        raise ParamError(
+            key[:100],
+            f"there is no parameter {key[:100]!r}",
+            expected=near[0] if near else "a parameter of this route",
+            fix=f"did you mean {near[0]}?" if near else "leave it out",
+        )
+    for key, neutral in NEUTRAL.items():
+        if key in known and key in body and body[key] not in neutral:
+            raise ParamError(key, f"{key} is not supported", expected=f"no {key}", fix=f"leave {key} out")
+
+
+def model_name(body: Mapping[str, Any]) -> str:
+    """Which model is asked."""
+    model = body.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= 256:
+        raise ParamError("model", f"model is {shown(model)}", expected="a name", fix="GET /v1/models lists the names")
+    return model
+
+
+def labels(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the parameters that were taken and change nothing."""
+    return tuple(sorted(key for key in LABELS if body.get(key) is not None))
+
+
+def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None) -> T | None:
+    """A value of exactly this type; null and absent give the default. Numbers above 64 bits are none."""
+    value = body.get(key)
+    if value is None:
+        return default
+    if type(value) is not kind or (isinstance(value, int) and abs(value) >= 1 << 63):
+        names = {int: "a whole number", bool: "true or false", dict: "an object"}
+        raise ParamError(key, f"{key} is {shown(value)}", expected=names[kind])
+    return value
+
+
+def number(body: Mapping[str, Any], key: str, default: float) -> float:
+    """A number; null and absent give the default."""
+    value = body.get(key)
+    if value is None:
+        return default
+    if type(value) not in (int, float):
+        raise ParamError(key, f"{key} is {shown(value)}", expected="a number")
+    return float(max(min(value, 1e9), -1e9))
+
+
+def named(param: str, call: Callable[..., T], value: Any) -> T:
+    """What `call` gives, with the parameter's name on what it refuses."""
+    try:
+        return call(value)
+    except InputError as error:
+        found = ParamError(param, error.message, expected=error.expected, fix=error.fix)
+        found.status, found.code = error.status, error.code
+        raise found from None
+
+
+def shown(value: Any) -> str:
+    """A value for a message: what it is, or only of which kind.
+
+    >>> shown(True), shown("x"), shown([1])
+    ('a boolean', "'x'", 'an array')
+    """
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return repr(value)[:100] if not isinstance(value, int) or abs(value) < 1 << 64 else "a very large number"
+    return kind_of(value)

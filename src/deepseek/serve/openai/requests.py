@@ -1,0 +1,286 @@
+"""Bodies of /v1/completions and /v1/chat/completions, read strictly.
+
+    request = read_chat(read_object(body), writer)                # InputError that names the parameter
+    request.prompts, request.options, request.stream
+
+A parameter that is not known is refused, and so is one that would change the answer and is not supported, unless it
+holds the value that changes nothing. Those that only label a request are taken, and named in the answer as "ignored".
+
+Source: https://platform.openai.com/docs/api-reference, "Create completion", "Create chat completion".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from deepseek.engines.llm.model.options import GenerationOptions
+from deepseek.engines.llm.model.words import Words
+from deepseek.engines.llm.run.base import Piece
+from deepseek.errors import InputError
+from deepseek.serve.openai.params import (
+    ParamError,
+    check_keys,
+    check_tokens,
+    get,
+    labels,
+    model_name,
+    named,
+    number,
+    shown,
+)
+
+MAX_ANSWERS = 64  # of one request: prompts times n
+MAX_MESSAGES = 1_000
+
+_SHARED = frozenset(
+    [
+        "model",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "n",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "stop",
+        "frequency_penalty",
+        "presence_penalty",
+        "logprobs",
+        "logit_bias",
+        "response_format",
+        "ignore_eos",
+    ]
+)
+_COMPLETION = _SHARED | {"prompt", "echo", "best_of", "suffix"}
+_CHAT = _SHARED | frozenset(
+    [
+        "messages",
+        "max_completion_tokens",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+        "modalities",
+        "audio",
+        "prediction",
+        "moderation",
+        "reasoning_effort",
+        "verbosity",
+        "web_search_options",
+    ]
+)
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+class Writing(Protocol):
+    """An answer that is being written."""
+
+    @property
+    def ids(self) -> Sequence[int]: ...
+
+    def cancel(self) -> None: ...
+
+
+class TextWriter(Protocol):
+    """What writes answers: engines.llm.process.LlmProcess, or engines.llm.engine.LlmEngine in this process."""
+
+    words: Words
+    max_tokens: int
+
+    def submit(self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]) -> Writing: ...
+
+    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]: ...
+
+    def schema(self, schema: Mapping[str, Any]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """What a client asks to be written."""
+
+    kind: Literal["completion", "chat"]
+    model: str
+    prompts: tuple[tuple[int, ...], ...]  # tokens
+    options: GenerationOptions
+    num_answers: int = 1  # to each prompt
+    stream: bool = False
+    include_usage: bool = False
+    echo: bool = False  # the prompt stands before its answer
+    top_logprobs: bool = False  # name the most likely token too; it is the chosen one
+    ignored: tuple[str, ...] = ()
+
+
+def read_completion(body: Mapping[str, Any], writer: TextWriter) -> TextRequest:
+    """The body of POST /v1/completions."""
+    check_keys(body, _COMPLETION)
+    prompts = _prompts(body.get("prompt"), writer)
+    num_logprobs = get(body, "logprobs", int, None)
+    request = _request("completion", body, prompts, writer, wants_logprobs=num_logprobs is not None)
+    _check_top("logprobs", num_logprobs or 0, request.options)
+    echo = bool(get(body, "echo", bool, False))
+    if echo and request.options.logprobs:
+        raise ParamError("echo", "echo and logprobs are both asked for", expected="one of them")
+    return _with(request, echo=echo, top_logprobs=bool(num_logprobs))
+
+
+def read_chat(body: Mapping[str, Any], writer: TextWriter) -> TextRequest:
+    """The body of POST /v1/chat/completions."""
+    check_keys(body, _CHAT)
+    messages = _messages(body.get("messages"))
+    prompt = named("messages", writer.chat, messages)
+    top = get(body, "top_logprobs", int, None)
+    wants = bool(get(body, "logprobs", bool, False))
+    if top is not None and not wants:
+        raise ParamError("top_logprobs", "top_logprobs is given without logprobs", expected='"logprobs": true with it')
+    request = _request("chat", body, (tuple(prompt),), writer, wants_logprobs=wants)
+    _check_top("top_logprobs", top or 0, request.options)
+    return _with(request, top_logprobs=bool(top))
+
+
+def _request(
+    kind: Literal["completion", "chat"],
+    body: Mapping[str, Any],
+    prompts: tuple[tuple[int, ...], ...],
+    writer: TextWriter,
+    *,
+    wants_logprobs: bool,
+) -> TextRequest:
+    num_answers = get(body, "n", int, 1) or 0
+    if not 1 <= num_answers * len(prompts) <= MAX_ANSWERS:
+        raise ParamError(
+            "n", f"{num_answers} answers to {len(prompts)} prompts", expected=f"1 to {MAX_ANSWERS} in one request"
+        )
+    stream = bool(get(body, "stream", bool, False))
+    wishes = get(body, "stream_options", dict, None) or {}
+    if wishes and not stream:
+        raise ParamError("stream_options", "stream_options is given without stream", expected='"stream": true with it')
+    if set(wishes) - {"include_usage", "include_obfuscation"}:
+        raise ParamError("stream_options", f"stream_options is {shown(wishes)}", expected='{"include_usage": true}')
+    options = _options(body, kind, writer, wants_logprobs=wants_logprobs)
+    return TextRequest(
+        kind, model_name(body), prompts, options, num_answers, stream,
+        include_usage=bool(get(wishes, "include_usage", bool, False)), ignored=labels(body),
+    )  # fmt: skip
+
+
+def _options(body: Mapping[str, Any], kind: str, writer: TextWriter, *, wants_logprobs: bool) -> GenerationOptions:
+    max_tokens = get(body, "max_tokens", int, None)
+    if kind == "completion" and max_tokens is None:
+        max_tokens = 16  # as the protocol has it
+    if (newer := get(body, "max_completion_tokens", int, None)) is not None:
+        max_tokens = newer
+    stop = body.get("stop")
+    stops = [stop] if isinstance(stop, str) else stop or []
+    if not isinstance(stops, list) or not all(isinstance(text, str) for text in stops):
+        raise ParamError("stop", f"stop is {shown(stop)}", expected="a text or a list of texts")
+    options = GenerationOptions(
+        max_tokens=max_tokens,
+        temperature=number(body, "temperature", 1.0),
+        top_p=number(body, "top_p", 1.0),
+        top_k=max(get(body, "top_k", int, 0) or 0, 0),  # other servers write -1 for all
+        seed=get(body, "seed", int, None),
+        stop=tuple(stops),
+        frequency_penalty=number(body, "frequency_penalty", 0.0),
+        presence_penalty=number(body, "presence_penalty", 0.0),
+        logprobs=wants_logprobs,
+        json_schema=_schema(body.get("response_format"), writer),
+        ignore_end=bool(get(body, "ignore_eos", bool, False)),
+    )
+    try:
+        options.check()
+    except InputError as error:
+        raise ParamError(
+            error.message.split(" ", 1)[0], error.message, expected=error.expected, fix=error.fix
+        ) from None
+    return options
+
+
+def _schema(form: Any, writer: TextWriter) -> str | None:
+    expected = '{"type": "text"}, {"type": "json_object"} or {"type": "json_schema", "json_schema": {"schema": {...}}}'
+    if form is None:
+        return None
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind == "text":
+        return None
+    schema: Any = {"type": "object"}
+    if kind == "json_schema":
+        holder = form.get("json_schema")
+        schema = holder.get("schema") if isinstance(holder, dict) else None
+    if kind not in ("json_object", "json_schema") or not isinstance(schema, dict):
+        raise ParamError("response_format", f"response_format is {shown(form)}", expected=expected)
+    return named("response_format", writer.schema, schema)
+
+
+def _prompts(given: Any, writer: TextWriter) -> tuple[tuple[int, ...], ...]:
+    room, size = writer.max_tokens - 1, len(writer.words.pieces)
+    found: list[list[int]]
+    if given is None:
+        found = [[]]
+    elif isinstance(given, str):
+        found = [_encode(given, writer, room)]
+    elif isinstance(given, list) and given and len(given) <= MAX_ANSWERS and all(isinstance(x, str) for x in given):
+        found = [_encode(text, writer, room) for text in given]
+    elif isinstance(given, list) and given and all(type(item) is int for item in given):
+        found = [given]
+    elif isinstance(given, list) and 0 < len(given) <= MAX_ANSWERS and all(isinstance(item, list) for item in given):
+        found = given
+    else:
+        raise ParamError(
+            "prompt", f"prompt is {shown(given)}",
+            expected=f"a text, its tokens, or at most {MAX_ANSWERS} of either", fix="correct prompt",
+        )  # fmt: skip
+    for row in found:
+        check_tokens("prompt", row, size)
+    return tuple(map(tuple, found))
+
+
+def _encode(text: str, writer: TextWriter, room: int) -> list[int]:
+    return named("prompt", lambda text: writer.words.encode(text, max_tokens=room), text)
+
+
+def _messages(given: Any) -> list[dict[str, str]]:
+    if not isinstance(given, list) or not 0 < len(given) <= MAX_MESSAGES:
+        raise ParamError(
+            "messages", f"messages is {shown(given)}", expected='[{"role": "user", "content": "..."}, ...]',
+            fix=f"send 1 to {MAX_MESSAGES} messages",
+        )  # fmt: skip
+    return [_message(f"messages[{at}]", message) for at, message in enumerate(given)]
+
+
+def _message(place: str, message: Any) -> dict[str, str]:
+    role = message.get("role") if isinstance(message, dict) else None
+    if not isinstance(role, str) or role not in _ROLES:
+        raise ParamError(f"{place}.role", f"{place} has the role {shown(role)}", expected=", ".join(_ROLES))
+    for key, value in message.items():
+        if key not in ("role", "content", "name") and value not in (None, []):
+            raise ParamError(f"{place}.{key}", f"{place} has {shown(key)}", expected="role and content")
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [
+            part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content
+        ]
+        content = "".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else parts
+    if not isinstance(content, str):
+        raise ParamError(
+            f"{place}.content", f"the content of {place} is no text", expected='a text, or [{"type": "text", "text"}]'
+        )
+    return {"role": _ROLES[role], "content": content}
+
+
+def _check_top(param: str, wanted: int, options: GenerationOptions) -> None:
+    """The library tells the chosen token's probability alone; at temperature 0 that is the most likely one's."""
+    plain = options.json_schema is None and options.frequency_penalty == options.presence_penalty == 0
+    limit = 1 if options.greedy and plain else 0
+    if not 0 <= wanted <= limit:
+        raise ParamError(
+            param, f"{param} is {wanted}", expected="0, or 1 at temperature 0 without penalties",
+            fix=f"ask for 0: the chosen token's alone ({param})",
+        )  # fmt: skip
+
+
+def _with(request: TextRequest, **changes: Any) -> TextRequest:
+    return replace(request, **changes)

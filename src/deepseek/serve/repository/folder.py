@@ -1,0 +1,187 @@
+"""A folder that models are loaded from while the server serves, and how it is looked at.
+
+    repository = Repository(Path("models"), open_model)        # models/NAME, or models/NAME/VERSION
+    repository.scan()                                          # {"loans": {"1": Path("models/loans/1")}}
+    held = Held(folder)                                        # what is served of it
+    sweep()                                                    # what servers held that were killed
+
+Names of a request are compared with those of the folders, and never become a path.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepseek.bundle import check_name
+from deepseek.errors import CheckError, InputError, MissingError
+from deepseek.plugins import did_you_mean
+from deepseek.serve.models.adapter import Model
+
+Stamp = tuple[tuple[str, int, int, int], ...]  # path, size, time and number of each file: it changes with any of them
+OpenModel = Callable[[Path], Model]
+#: Where files cannot be linked they are copied, up to this; larger ones are served where they lie.
+MAX_COPIED_BYTES = 1 << 28
+_MODEL_FILES = ("bundle.json", "config.json", "model.onnx")
+_HELD, _UNLOCKED = "deepseek-held-", "deepseek-new-"  # what a copy's folder is called, and until it is locked
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The folder, and how a model in it is opened and checked. `watch_s`: seconds between two looks; None for none."""
+
+    folder: Path
+    open_model: OpenModel
+    watch_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise MissingError(
+                f"there is no folder {self.folder}", expected="a folder with a model in each of its folders",
+                fix="make it, or give another to --repository",
+            )  # fmt: skip
+        if self.watch_s is not None and not 0 < self.watch_s <= 86_400:
+            raise InputError(
+                f"--watch is {self.watch_s}", expected="seconds, above 0 and at most 86400", fix="--watch 5"
+            )
+
+    def scan(self) -> dict[str, dict[str, Path]]:
+        """Folders by name and version. What is not named as a model may be is no model. CheckError when one of them
+        cannot be looked at: nothing is known then of what is there and what is not."""
+        try:
+            found = {folder.name: _versions_of(folder) for folder in _folders(self.folder)}
+        except OSError as error:
+            raise CheckError(
+                f"the repository cannot be read: {error.strerror}: {error.filename}",
+                expected="folders that this server may read",
+                fix="give it the right to read them",
+            ) from error
+        return {name: versions for name, versions in found.items() if versions}
+
+
+def _versions_of(folder: Path) -> dict[str, Path]:
+    if _holds_model(folder):
+        return {"": folder}
+    return {path.name: path for path in _folders(folder) if _holds_model(path)}
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        with suppress(InputError):
+            check_name(path.name)
+            if path.is_dir():
+                yield path
+
+
+def _holds_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _MODEL_FILES)
+
+
+def latest(versions: Mapping[str, Path]) -> str:
+    """The last version, numbers by their size.
+
+    >>> latest({"v9": Path(), "v10": Path()})
+    'v10'
+    """
+    return max(versions, key=_order)
+
+
+def _order(version: str) -> list[str | int]:
+    """Words and numbers by turns, so that word is compared with word."""
+    words = re.split(r"([0-9]+)", version)  # other digits than these are letters here
+    return [int(word) if place % 2 else word for place, word in enumerate(words)]
+
+
+def stamp_of(folder: Path) -> Stamp:
+    """What tells a folder from what it was before."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        with suppress(OSError):
+            state = path.stat()
+            found.append((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns, state.st_ino))
+    return tuple(found)
+
+
+class Held:
+    """A copy of a folder, of hard links where that can be: a bundle that was replaced meanwhile can still be opened, by
+    an engine process that takes the place of one that died.
+
+    `path` is the folder itself where no copy can be made. A copy is locked while its process lives.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        self._copy: Path | None = None
+        self._lock = -1
+        try:
+            self._copy = made = Path(tempfile.mkdtemp(prefix=_UNLOCKED))
+            self._lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._copy = made.rename(made.with_name(made.name.replace(_UNLOCKED, _HELD, 1)))
+            self.path = self._copy / folder.name
+            self.path.mkdir()
+            for path in sorted(folder.rglob("*")):  # a folder comes before what is in it
+                target = self.path / path.relative_to(folder)
+                if path.is_dir():
+                    target.mkdir()
+                else:
+                    _link(path, target)
+        except OSError:  # no room, or nowhere to write
+            self.path = folder
+            self.close()
+
+    def close(self) -> None:
+        if self._copy is not None:
+            shutil.rmtree(self._copy, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def sweep() -> None:
+    """Remove the copies of servers that were killed: those of ours that nobody has locked."""
+    for copy in Path(tempfile.gettempdir()).glob(f"{_HELD}*"):
+        with suppress(OSError):  # not ours, or locked, or removed by another meanwhile
+            if copy.is_symlink() or copy.stat().st_uid != os.getuid():
+                continue
+            lock = os.open(copy / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(copy, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _link(path: Path, target: Path) -> None:
+    real = path.resolve()
+    try:
+        target.hardlink_to(real)
+    except OSError:  # on another disk, or not ours
+        if real.stat().st_size > MAX_COPIED_BYTES:
+            raise
+        shutil.copyfile(real, target)
+
+
+def missing(name: str, found: Mapping[str, Any]) -> MissingError:
+    return MissingError(
+        f"the repository has no model {name[:100]!r}.{did_you_mean(name[:100], found)}",
+        expected=", ".join(found) or "a folder with a bundle in it",
+        fix="POST /v2/repository/index lists what can be loaded",
+    )
+
+
+def missing_version(name: str, version: str, versions: Mapping[str, Any]) -> MissingError:
+    return MissingError(
+        f"the repository has no version {version[:100]!r} of {name!r}",
+        expected=", ".join(versions) if any(versions) else "no version: this model has one",
+        fix="ask for one that it has, or for none to get the latest",
+    )

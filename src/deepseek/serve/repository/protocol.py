@@ -1,0 +1,88 @@
+"""The model repository extension of the Open Inference Protocol: what may be loaded, loading, unloading.
+
+    POST /v2/repository/index                      [{"name", "version", "state", "reason"}, ...]
+    POST /v2/repository/models/M/load              {"parameters": {"version": "2"}}, or nothing for the latest
+    POST /v2/repository/models/M/unload
+
+What is loaded comes from the folder that the server was started with; a configuration or files in a request are
+refused.
+
+Source: https://github.com/triton-inference-server/server, docs/protocol/extension_model_repository.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from deepseek.errors import InputError, MissingError
+from deepseek.plugins import did_you_mean
+from deepseek.serve.core.json_body import kind_of, read_object
+from deepseek.serve.core.request import Answer, Call
+
+if TYPE_CHECKING:
+    from deepseek.serve.models.registry import Models
+    from deepseek.serve.repository.loader import Life
+
+READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+#: What a request to unload may say of models that this one is made of; there are none.
+_DEPENDENTS = "unload_dependents"
+
+
+async def repository_index(call: Call, models: Models, loader: Life | None) -> Answer:
+    """POST /v2/repository/index"""
+    body = _body(call)
+    return Answer.json(await index(models, loader, ready=body.get("ready") is True))
+
+
+async def index(models: Models, loader: Life | None, *, ready: bool) -> list[dict[str, str]]:
+    """What is loaded, and unless only that is asked for what could be."""
+    found = [_entry(model.name, model.version) for model in models.all()]
+    if loader is not None and not ready:
+        found += [_entry(name, version, reason) for name, version, reason in await loader.others()]
+    return found
+
+
+def _entry(name: str, version: str, reason: str | None = None) -> dict[str, str]:
+    state = READY if reason is None else UNAVAILABLE
+    return {"name": name, "version": version, "state": state, "reason": reason or ""}
+
+
+async def manage(call: Call, loader: Life | None, name: str, verb: str) -> Answer:
+    """POST /v2/repository/models/M/load and /unload"""
+    parameters = _body(call).get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InputError('"parameters" is no object', expected='{"version": "2"}', fix="correct it, or leave it out")
+    _check(parameters, "version" if verb == "load" else _DEPENDENTS)
+    if loader is None:
+        raise MissingError(
+            "this server loads nothing while it serves",
+            expected="a server that was given a folder to load from",
+            fix="start it with: deepseek serve --repository DIR",
+        )
+    if verb == "unload":
+        await loader.unload(name)
+        return Answer.json({"name": name, "state": UNAVAILABLE})
+    versions = await loader.load(name, parameters.get("version", ""))
+    return Answer.json({"name": name, "versions": versions, "state": READY})
+
+
+def _check(parameters: Mapping[str, Any], known: str) -> None:
+    for key, value in parameters.items():
+        if key != known:
+            raise InputError(
+                f"the parameter {key[:100]!r} is not taken here.{did_you_mean(key[:100], [known])}",
+                expected=f"{known}, or none: models are loaded as they lie in the repository",
+                fix="leave it out",
+            )
+        if key == "version" and not isinstance(value, str):
+            raise InputError(
+                f'"version" is {kind_of(value)}', expected='a string such as "2"', fix="write it in quotes"
+            )
+
+
+def _body(call: Call) -> dict[str, Any]:
+    if not call.body.strip():
+        return {}
+    call.check_media_type()
+    return read_object(call.body)

@@ -1,0 +1,243 @@
+"""Checkpoints: written beside the training, whole or not at all, and refused when a byte has changed.
+
+    checkpoints.save(step, shared, own)      copies the state, returns, writes in a thread
+    found = checkpoints.last_good()          the newest whose files are what checkpoint.json says
+    shared, own = checkpoints.read(found)
+
+One folder a step: `step-00000120/` with one safetensors file a rank, written collectively by
+torch.distributed.checkpoint (DCP; any number of ranks may read what any number wrote), and checkpoint.json with the
+size and sha256 of each. It is filled under another name, flushed to the disk and then renamed, so a crash or a full
+disk leaves the older ones as they were. Nothing in it is a pickle: what is no tensor is JSON (see state_tree.py).
+
+`shared` is the same on all ranks (or sharded as DTensor); `own` is the rank's: its generators, its place in the data.
+All ranks see the same folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
+
+from deepseek.errors import InputError, IntegrityError
+from deepseek.train.checkpoint.state_tree import pack, unpack
+from deepseek.train.distributed import ranks
+
+FORMAT = 1
+FACTS = "checkpoint.json"
+_NO_DIST = "torch.distributed is disabled"  # DCP warns of it in one process, which is as meant
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint whose files are whole."""
+
+    path: Path
+    facts: Mapping[str, Any]  # checkpoint.json
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one run in `folder`, of which the last `keep` stay."""
+
+    folder: Path
+    keep: int
+    group: Any = None  # ranks.cpu_group(), for these alone: the thread's messages must not meet the loop's
+    refused: dict[str, str] = field(default_factory=dict)  # name to what is wrong with it
+    _writing: Future[None] | None = None
+    _thread: ThreadPoolExecutor | None = None
+
+    def begin(self) -> None:
+        """Make the folder, and remove what a crash left half written."""
+        if ranks.rank() == 0:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for half in self.folder.glob(".step-*.part"):
+                    shutil.rmtree(half)
+            except OSError as error:
+                raise unwritable(self.folder, error) from error
+        ranks.from_first(None, self.group)
+
+    def names(self) -> list[str]:
+        """Every finished checkpoint, the oldest first, good or not."""
+        return sorted(path.name for path in self.folder.glob("step-*") if path.is_dir())
+
+    def save(self, step: int, facts: Mapping[str, Any], shared: Any, own: Any) -> None:
+        """Copy the state and write it in a thread. Waits for the one before; raises what went wrong with that."""
+        self.wait()
+        tensors: dict[str, Tensor] = {}
+        mine = f"rank{ranks.rank()}"
+        skeleton = {"shared": pack(shared, "state", tensors), "own": pack(own, mine, tensors)}
+        tensors[f"{mine}.json"] = torch.frombuffer(bytearray(json.dumps(skeleton).encode()), dtype=torch.uint8)
+        part = self.folder / f".step-{step:08d}.part"
+        writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
+        staged = writer.stage(tensors)
+        facts = {"format": FORMAT, "step": step, "num_ranks": ranks.num_ranks(), **facts}
+        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing = self._thread.submit(self._write, part, writer, staged, facts)
+
+    def wait(self) -> None:
+        """Until the last one is on the disk."""
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        try:
+            writing.result()
+        except CheckpointException as error:
+            causes = [cause for cause, _ in error.failures.values()]
+            cause = next((each for each in causes if isinstance(each, OSError)), causes[0])
+            if not isinstance(cause, OSError) and "I/O error" not in str(cause):
+                raise
+            raise unwritable(self.folder, cause) from error
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+
+    def close(self) -> None:
+        """Let the thread end. `wait` first: what goes wrong now is not said."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+
+    def _write(self, part: Path, writer: Any, staged: dict[str, Any], facts: Mapping[str, Any]) -> None:
+        warnings.filterwarnings("ignore", message=_NO_DIST)
+        try:
+            dcp_save(staged, storage_writer=writer, process_group=self.group)
+            if ranks.rank() == 0:
+                self._commit(part, facts)
+        except BaseException:
+            if ranks.rank() == 0:
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    def _commit(self, part: Path, facts: Mapping[str, Any]) -> None:
+        files = {path.name: _identity(path) for path in sorted(part.iterdir())}
+        with (part / FACTS).open("w", encoding="utf-8") as file:
+            json.dump({**facts, "files": files}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(part)
+        place = self.folder / part.name.removeprefix(".").removesuffix(".part")
+        if place.exists():  # one that was refused, or that a run from an older checkpoint writes again
+            shutil.rmtree(place)
+        part.rename(place)
+        _sync_folder(self.folder)
+        self.refused.pop(place.name, None)
+        good = [name for name in self.names() if name not in self.refused]
+        for name in good[: -self.keep]:
+            shutil.rmtree(self.folder / name)
+
+    def last_good(self) -> Found | None:
+        """The newest checkpoint that is whole; None when there is none at all. IntegrityError when all are broken.
+        `refused` then says what is wrong with those that were passed over."""
+        found: Found | None = self._look() if ranks.rank() == 0 else None
+        found, self.refused = ranks.from_first((found, self.refused), self.group)
+        if found is None and self.refused:
+            raise IntegrityError(
+                f"no checkpoint in {self.folder} is whole: {'; '.join(self.refused.values())}",
+                expected="one whose files are as checkpoint.json says",
+                fix=f"bring back one from a copy, or begin anew: rm -r {self.folder}",
+            )
+        return found
+
+    def _look(self) -> Found | None:
+        for name in reversed(self.names()):
+            try:
+                return Found(self.folder / name, verified(self.folder / name))
+            except IntegrityError as error:
+                self.refused[name] = error.message
+        return None
+
+    def read(self, found: Found, like: Callable[[str], Tensor | None]) -> tuple[Any, Any, bool]:
+        """The shared state, the rank's own, and whether that is this rank's (a new rank gets rank 0's). `like` gives
+        for a tensor's name one that is sharded as it should come back, or None for a plain one."""
+        warnings.filterwarnings("ignore", message=_NO_DIST)
+        path = str(found.path)
+        known = HuggingFaceStorageReader(path).read_metadata().state_dict_metadata
+        same = f"rank{ranks.rank()}.json" in known
+        mine = f"rank{ranks.rank() if same else 0}"
+
+        def load(names: list[str]) -> dict[str, Tensor]:
+            wanted = {name: _empty(known[name], like(name)) for name in names}
+            dcp_load(wanted, storage_reader=HuggingFaceStorageReader(path), no_dist=True)
+            return wanted
+
+        text = load([f"{mine}.json"])[f"{mine}.json"].numpy().tobytes()
+        skeleton = json.loads(text)
+        tensors = load([name for name in known if name.startswith(("state/", f"{mine}/"))])
+        return unpack(skeleton["shared"], tensors), unpack(skeleton["own"], tensors), same
+
+
+def verified(path: Path) -> dict[str, Any]:
+    """checkpoint.json of a folder whose files are what it says. IntegrityError names the file that is not."""
+    try:
+        facts: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        files, version = (
+            {name: (each["size"], each["sha256"]) for name, each in facts["files"].items()},
+            facts["format"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(path / FACTS, f"cannot be read ({error})") from error
+    if version != FORMAT:
+        raise _broken(path / FACTS, f"has the format {version}, and this release reads {FORMAT}")
+    for name, (size, sha256) in files.items():
+        file = path / name
+        if not file.is_file():
+            raise _broken(file, "is missing")
+        if file.stat().st_size != size:
+            raise _broken(file, f"has {file.stat().st_size:,} bytes instead of {size:,}")
+        try:
+            found = _identity(file)["sha256"]
+        except OSError as error:  # a disk that is dying, or no leave to read
+            raise _broken(file, f"cannot be read ({error})") from error
+        if found != sha256:
+            raise _broken(file, "was changed: its sha256 is another")
+    return facts
+
+
+def _broken(file: Path, what: str) -> IntegrityError:
+    return IntegrityError(
+        f"{file} {what}", expected="the file as it was written", fix="bring it back from a copy, or use an older one"
+    )
+
+
+def unwritable(folder: Path, error: BaseException) -> InputError:
+    """A full disk, or a folder that may not be written."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(
+        f"no checkpoint can be written to {folder}: {reason}. Those that are there stay as they were",
+        expected="a folder with leave to write and room for one checkpoint more than are kept",
+        fix="make room or give another folder, then resume",
+    )
+
+
+def _empty(known: Any, like: Tensor | None) -> Tensor:
+    if like is not None and like.shape == known.size and hasattr(like, "placements"):
+        return torch.empty_like(like, dtype=known.properties.dtype)
+    return torch.empty(known.size, dtype=known.properties.dtype)
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,278 @@
+"""Many processes on one machine that outlive each other: a rank that dies is no end of the training.
+
+    launch(target, args, num_processes=4, max_restarts=20)
+        torch's elastic agent (the one in torchrun) starts the ranks, each a process with a group to talk in
+        a rank dies -> the agent stops the others and starts all again -> target resumes its last checkpoint
+
+The agent, its rendezvous and the collectives are torch's (torch.distributed.elastic). What is added: ranks that die by
+an error which a restart cannot mend (a wrong configuration, a loss that is not finite) are not started again; that
+error is raised here as it was there. Several machines: torchrun, or Ray Train, see docs/guides/distributed.md.
+
+To be told from outside, ranks leave notes in a folder: what ended a rank of an attempt.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+
+from deepseek import errors
+from deepseek.errors import CheckError, DeepseekError, InputError
+from deepseek.files import whole
+from deepseek.train.distributed import ranks
+
+_LAUNCHED = "DEEPSEEK_LAUNCHED"  # the notes, for ranks: a script without `if __name__ == "__main__"` launches again
+#: Imported once, in the process from which all ranks of all attempts are forked: a restart waits for no import.
+_PRELOADED = (
+    "deepseek.train.distributed.launch",
+    "deepseek.train.loop.loop",
+    "deepseek.train.checkpoint.checkpoint",
+    "torch._dynamo",
+)
+_OF_THE_AGENT = ("RANK", "WORLD_SIZE", "MASTER_", "TORCHELASTIC_")  # in the names that it sets for each rank
+GRACE_S = 30  # to save, as the agent gives
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def launch(target: Callable[..., Any], args: Sequence[Any] = (), *, num_processes: int, max_restarts: int = 3) -> Any:
+    """Run `target(*args)` in each of `num_processes` processes of this machine; what the first of them returns.
+
+    target: a function of a module (no lambda), with a process group already there: gloo, and NCCL for tensors on GPUs
+        where each process has one. After a death it is called again in all processes, so it calls `resume`, with
+        checkpoints in a folder that is the same each time.
+    max_restarts: deaths after which all processes are started again. The next one raises CheckError, with the
+        traceback of the rank that failed first as its cause.
+
+    A DeepseekError in a rank, such as a wrong configuration, is raised here at once. Ctrl-C and SIGTERM go to all
+    ranks, which save and stop, and raise KeyboardInterrupt. A script calls this under `if __name__ == "__main__":`.
+    Threads are shared out evenly unless OMP_NUM_THREADS is set.
+    """
+    _check(target, args, num_processes, max_restarts)
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    with tempfile.TemporaryDirectory(prefix="deepseek-launch-") as folder, _quiet_agent(), _own_signals():
+        notes = Path(folder)
+        config = LaunchConfig(
+            min_nodes=1, max_nodes=1, nproc_per_node=num_processes, run_id=notes.name, rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1", max_restarts=max_restarts, start_method="forkserver",
+        )  # fmt: skip
+        multiprocessing.set_forkserver_preload(list(_PRELOADED))
+        os.environ[_LAUNCHED] = folder
+        try:
+            results = elastic_launch(config, _rank)(folder, target, tuple(args), dict(os.environ))
+        except SignalException as error:
+            raise KeyboardInterrupt from error
+        except ChildFailedError as error:
+            _raise_final(notes)
+            _give_up(notes, num_processes, max_restarts, *error.get_first_failure())
+        finally:
+            del os.environ[_LAUNCHED]
+        _raise_final(notes)
+        return results[0]
+
+
+def restarts() -> int:
+    """How often all ranks were started again before this attempt."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+@contextmanager
+def joined(backend: str) -> Iterator[None]:
+    """The process group of those that were started together, unless this is the only one or has joined already."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, num_ranks = next(rendezvous("env://"))
+    # After a restart the agent still has the addresses of those that were killed: each attempt has a part of its own.
+    attempt = PrefixStore(f"attempt {restarts()}", store)
+    ranks.end_quietly()
+    dist.init_process_group(backend, store=attempt, rank=rank, world_size=num_ranks)
+    try:
+        yield
+    finally:
+        gc.collect()  # a group ends its threads only when no model holds it, in a cycle or not
+        dist.destroy_process_group()
+
+
+# ---- in the ranks
+
+
+def _rank(folder: str, target: Callable[..., Any], args: tuple[Any, ...], environ: dict[str, str]) -> Any:
+    """What the agent starts in each process."""
+    # The process that this one was forked from may be as old as the first launch.
+    os.environ.update({k: v for k, v in environ.items() if not any(part in k for part in _OF_THE_AGENT)})
+    os.setpgrp()  # a terminal sends Ctrl-C to the whole group, the agent sends it again: the second would kill
+    threading.Thread(target=_outlive_no_launcher, daemon=True).start()
+    notes, rank, num_local = Path(folder), int(os.environ["RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if _final(notes) is not None:
+        return None
+    if rank == 0 and restarts():
+        _say(f"all ranks have started again (restart {restarts()} of {os.environ['TORCHELASTIC_MAX_RESTARTS']})")
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
+    has_gpus = torch.cuda.is_available() and torch.cuda.device_count() >= num_local
+    with joined("cpu:gloo,cuda:nccl" if has_gpus else "gloo"):
+        result = _noted(notes, target, args)
+    return result if rank == 0 else None
+
+
+def _outlive_no_launcher() -> None:
+    """When the process that launched is killed, save and stop, as after Ctrl-C. The system tells only its child, from
+    which the ranks are forked."""
+    launcher = multiprocessing.parent_process()
+    if launcher is None:
+        return
+    launcher.join()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _noted(notes: Path, target: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """What target returns. What it raises is noted before the others can notice that this rank is gone."""
+    try:
+        return target(*args)
+    except KeyboardInterrupt:
+        _note(notes, {"final": "KeyboardInterrupt"})
+        raise SystemExit(130) from None
+    except DeepseekError as error:
+        _note(notes, {"final": type(error).__name__, **error.to_dict()})
+        raise
+    except BaseException as error:
+        _note(notes, {"message": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+        raise
+
+
+def _note(notes: Path, facts: dict[str, Any]) -> None:
+    rank = int(os.environ.get("RANK", "0"))  # there is none yet while the user's script is imported
+    with whole(notes / f"{restarts()}-{rank}.json") as part:
+        part.write_text(json.dumps({"time": time.time(), "rank": rank, **facts}), encoding="utf-8")
+
+
+# ---- where they were started
+
+
+def _check(target: Callable[..., Any], args: Sequence[Any], num_processes: int, max_restarts: int) -> None:
+    if _LAUNCHED in os.environ:
+        again = InputError(
+            "a rank that launch() started calls launch() itself", expected="one launch for all ranks",
+            fix='in the script, put the call of launch() under: if __name__ == "__main__":',
+        )  # fmt: skip
+        if (notes := Path(os.environ[_LAUNCHED])).is_dir():
+            _note(notes, {"final": "InputError", **again.to_dict()})
+        raise again
+    if num_processes < 1:
+        raise InputError(f"num_processes is {num_processes}", expected="at least 1", fix="give such a value")
+    if max_restarts < 0:
+        raise InputError(f"max_restarts is {max_restarts}", expected="at least 0", fix="give such a value")
+    try:
+        for each in (target, *args):
+            if "<" in getattr(each, "__qualname__", ""):
+                raise TypeError(f"{each.__qualname__} is a lambda or stands inside a function")
+        ForkingPickler.dumps((target, tuple(args)))
+    except (AttributeError, TypeError) as error:
+        raise InputError(
+            f"{getattr(target, '__qualname__', target)!r} and its arguments cannot be sent to another process: {error}",
+            expected="a function that stands in a module, and plain arguments",
+            fix="move it out of the function or lambda, and open files and loaders inside it",
+        ) from error  # fmt: skip
+
+
+def _final(notes: Path) -> dict[str, Any] | None:
+    """What ended the training for good, if anything did: what came first."""
+    found = [note for note in _read(notes) if "final" in note]
+    return min(found, key=lambda note: float(note["time"]), default=None)
+
+
+def _read(notes: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(notes.glob("[0-9]*-*.json"))]
+
+
+def _raise_final(notes: Path) -> None:
+    final = _final(notes)
+    if final is None:
+        return
+    if final["final"] == "KeyboardInterrupt":
+        raise KeyboardInterrupt
+    kind = getattr(errors, final["final"], CheckError)
+    raise kind(final["message"], expected=final["expected"], fix=final["fix"])
+
+
+def _give_up(notes: Path, num_processes: int, max_restarts: int, rank: int, failure: Any) -> NoReturn:
+    """Name the rank that failed first in the last attempt: the others fail because it is gone."""
+    last = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob(f"{max_restarts}-*.json")]
+    first = min(last, key=lambda note: float(note["time"]), default=None)
+    silent = sorted(set(range(num_processes)) - {note["rank"] for note in last})
+    cause = None
+    if failure.exitcode < 0 or first is None:
+        what = f"rank {rank}: {failure.message.splitlines()[0]}"
+    elif silent and "by peer" in first["message"]:  # gloo's word for a connection that ended
+        what = f"rank {' or '.join(map(str, silent))}, killed without a word; rank {first['rank']} lost its connection"
+    else:
+        what, cause = f"rank {first['rank']}: {first['message']}", RuntimeError(first["trace"])
+    times = "once" if max_restarts == 0 else f"{max_restarts + 1} times"
+    raise CheckError(
+        f"a rank has died {times}; the last time it was {what}", expected=f"at most {max_restarts} deaths",
+        fix="mend what kills it (out of memory, a fault in the code), or allow more restarts",
+    ) from cause  # fmt: skip
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """The agent leaves its handlers standing."""
+    try:
+        before = {number: signal.signal(number, signal.getsignal(number)) for number in _SIGNALS}
+    except ValueError:  # not in the main thread, where the agent sets none
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Brief(logging.Formatter):
+    """One line: the tracebacks of those that lost a peer would hide who died."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage().splitlines()[0]
+
+
+@contextmanager
+def _quiet_agent() -> Iterator[None]:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Brief("%(message)s"))
+    agent = logging.getLogger("torch.distributed.elastic")
+    was, agent.propagate = agent.propagate, False
+    agent.addHandler(handler)
+    try:
+        yield
+    finally:
+        agent.removeHandler(handler)
+        agent.propagate = was
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")

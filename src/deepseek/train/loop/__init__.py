@@ -1,0 +1,3 @@
+"""The training loop for torch modules: stream, optimizer, precision, validation, loggers, signals.
+
+loop.py has fit() and resume(); config.py what may be set."""

@@ -1,0 +1,274 @@
+"""A run of the loop as a file says it: which module, which data, which knobs. `deepseek train` is this.
+
+    loss = "torch.nn:CrossEntropyLoss"
+    [model]
+    build = "net.py:build"                  # FILE.py:NAME beside this file, or an installed MODULE:NAME
+    args = {width = 64}
+    [data]
+    train = "rows.npz"                      # .npz, .parquet, or FILE.py:NAME of a function that returns batches
+    validation = "later.npz"
+    [train]
+    epochs = 20                             # the knobs of TrainConfig
+    [mix]
+    mixup = 0.2                             # of batches (images, labels), with num_classes; off by default
+
+The weights are written as DIR/model.safetensors, the checkpoints to DIR/checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepseek.config import build, merged, read_toml
+from deepseek.errors import InputError
+from deepseek.files import whole
+from deepseek.train.loop.config import TrainConfig
+from deepseek.train.loop.object_loader import load_object
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    build: str  # FILE.py:NAME or MODULE:NAME of a function or class that gives the nn.Module
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataPart:
+    train: str  # a .npz or .parquet file, or FILE.py:NAME of a function that gives batches
+    validation: str | None = None
+    target: str = "y"  # the array or column that is predicted
+    batch_size: int = 64  # rows, at least 1; of files
+    shuffle: bool = True  # the training rows of a file, anew each epoch
+    args: Mapping[str, Any] = field(default_factory=dict)  # of the function
+    validation_args: Mapping[str, Any] | None = None  # of the validation's function; the same where there are none
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"data.batch_size is {self.batch_size}", expected="at least 1", fix="give such a value")
+
+
+@dataclass(frozen=True)
+class OptimizerPart:
+    build: str | None = None  # such as "torch.optim:SGD" or "deepseek.optimizers:AdaptiveOptimizer"; AdamW by default
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MixPart:
+    """Batches of (images, labels) that are mixed in training, as nn.augment.Mix does it."""
+
+    num_classes: int = 0  # needed where something is mixed
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.mixup or self.cutmix) and self.num_classes < 2:
+            raise InputError(f"mix.num_classes is {self.num_classes}", expected="2 or more", fix="say how many")
+
+
+@dataclass(frozen=True)
+class Job:
+    model: ModelPart
+    data: DataPart
+    optimizer: OptimizerPart
+    train: TrainConfig
+    loss: str | None = None  # such as "torch.nn:CrossEntropyLoss"; without one the model returns its loss
+    loss_args: Mapping[str, Any] = field(default_factory=dict)  # of a class
+    mix: MixPart = field(default_factory=MixPart)
+    out: str | None = None
+    device: str = "cpu"
+    track: tuple[str, ...] = ()  # tensorboard, mlflow
+
+
+def read_job(path: Path, settings: tuple[str, ...]) -> Job:
+    """What the file and the settings over it say, checked. torch is not imported."""
+    job = build(Job, merged(read_toml(path), settings))
+    unknown = [name for name in job.track if name not in ("tensorboard", "mlflow")]
+    if unknown:
+        raise InputError(f"track has {unknown[0]!r}", expected="tensorboard, mlflow", fix="take some of these")
+    return job
+
+
+def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> dict[str, Any] | None:
+    """Train, write the weights, and say what was found, as `deepseek train --json` prints it. `home` is the folder
+    against which the file's paths stand. Under torchrun every process calls this, and the first has the answer."""
+    from deepseek.train.distributed.launch import joined
+    from deepseek.train.loop.device import find_device
+
+    with joined("gloo" if find_device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
+        return _run(job, home, out, go_on=go_on, progress=progress)
+
+
+def launch_job(
+    job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int
+) -> dict[str, Any] | None:
+    """`run_job` in processes of this machine, which all go on from the last checkpoint after one of them has died."""
+    from deepseek.train.distributed.launch import launch
+
+    found: dict[str, Any] | None = launch(
+        _attempt, (job, home, out, go_on), num_processes=num_processes, max_restarts=max_restarts
+    )
+    return found
+
+
+def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> dict[str, Any] | None:
+    return run_job(job, home, out, go_on=go_on)
+
+
+def _restarts_its_own(out: Path) -> bool:
+    """Whether the elastic agent starts this run again, with the command line that began it. The first attempt leaves a
+    mark where it finds no checkpoints; in the folder of another run there is none, which stays refused. Each rank
+    answers alike, as only the first attempt changes what they look at."""
+    from deepseek.train.distributed import ranks
+    from deepseek.train.distributed.launch import restarts
+
+    mark, is_empty = out / ".begun", not any((out / "checkpoints").glob("step-*"))
+    if restarts() == 0 and ranks.rank() == 0:
+        mark.unlink(missing_ok=True)
+    if is_empty and ranks.rank() == 0:
+        mark.touch()
+    return restarts() > 0 and (is_empty or mark.exists())
+
+
+def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dict[str, Any] | None:
+    import torch
+
+    from deepseek.train.distributed import ranks
+    from deepseek.train.loop.device import find_device
+    from deepseek.train.loop.loop import fit, resume
+
+    start_s, start_cpu_s = time.monotonic(), time.process_time()
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(job.train.seed)  # of the weights with which the module begins
+    net = _model(job, home).to(find_device(job.device))
+    model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
+    parts: dict[str, Any] = {
+        "loss": _loss(job, home), "optimizer": _optimizer(job, home), "validation": _data(job, home, is_training=False),
+        "sinks": _sinks(job, out), "checkpoints": out / "checkpoints", "change": _change(job), "progress": progress,
+    }  # fmt: skip
+    result = (resume if _restarts_its_own(out) or go_on else fit)(
+        model, _data(job, home, is_training=True), job.train, **parts
+    )
+    if ranks.rank() > 0:
+        return None
+    weights = out / "model.safetensors"
+    return {
+        "bundle": None,
+        "weights": str(weights),
+        "digest": _write(net, weights),
+        "task": None,
+        "target": job.data.target if job.data.train.endswith((".npz", ".parquet")) else None,
+        "model": job.model.build,
+        "engine": "torch",
+        "metrics": _metrics(result),
+        "baseline": {},
+        "num_steps": result.num_steps,
+        "num_epochs": len(result.losses),
+        "stopped_early": result.stopped_early,
+        "size_bytes": weights.stat().st_size,
+        "cpu_s": time.process_time() - start_cpu_s,
+        "wall_s": time.monotonic() - start_s,
+        "seed": job.train.seed,
+        "warnings": result.warnings,
+    }
+
+
+def _metrics(result: Any) -> dict[str, dict[str, float | None]]:
+    """As measured last; there is no interval on a single run."""
+    found = {"train_loss": result.losses[-1]}
+    if result.validations:
+        found |= {f"val_{name}": value for name, value in result.validations[-1].items() if name != "epoch"}
+    return {name: {"value": value, "low": None, "high": None} for name, value in found.items()}
+
+
+def _write(model: Any, path: Path) -> str:
+    """The weights; their digest."""
+    from safetensors.torch import save
+
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    content = save(tensors)
+    with whole(path) as part:
+        part.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _model(job: Job, home: Path) -> Any:
+    from torch import nn
+
+    model = load_object("model.build", job.model.build, home, call=True, args=job.model.args)
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model.build {job.model.build} gives a {type(model).__name__}", expected="a torch nn.Module",
+            fix="let it return the module",
+        )  # fmt: skip
+    return model
+
+
+def _loss(job: Job, home: Path) -> Any:
+    if job.loss is None:
+        return None
+    found = load_object("loss", job.loss, home)
+    return found(**job.loss_args) if isinstance(found, type) else found
+
+
+def _change(job: Job) -> Any:
+    from deepseek.nn.augment import Mix, MixShape
+
+    shape = MixShape(job.mix.mixup, job.mix.cutmix)
+    return Mix(shape, job.mix.num_classes) if shape else None
+
+
+def _optimizer(job: Job, home: Path) -> Any:
+    if job.optimizer.build is None:
+        return None
+    kind = load_object("optimizer.build", job.optimizer.build, home)
+
+    def make(parameters: list[Any]) -> Any:
+        try:
+            return kind(parameters, **job.optimizer.args)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{job.optimizer.build} refuses its arguments: {error}", expected="optimizer.args that it takes",
+                fix="see its documentation",
+            ) from error  # fmt: skip
+
+    return make
+
+
+def _data(job: Job, home: Path, *, is_training: bool) -> Any:
+    name = job.data.train if is_training else job.data.validation
+    if name is None:
+        return None
+    key = "data.train" if is_training else "data.validation"
+    if not name.endswith((".npz", ".parquet")):
+        own = None if is_training else job.data.validation_args
+        return load_object(key, name, home, call=True, args=job.data.args if own is None else own)
+    import torch
+
+    from deepseek.train.distributed import ranks
+    from deepseek.train.loop.arrays import read_arrays
+    from deepseek.train.loop.stream import ArrayStream
+
+    share = (ranks.rank(), ranks.num_ranks()) if is_training else (0, 1)
+    order = torch.Generator().manual_seed(job.train.seed) if is_training and job.data.shuffle else None
+    return ArrayStream(read_arrays(key, home / name, job.data.target), job.data.batch_size, order, share)
+
+
+def _sinks(job: Job, out: Path) -> list[Any]:
+    from deepseek.train.distributed import ranks
+
+    if ranks.rank() > 0:
+        return []
+    from deepseek.train.loop.loggers import MLflow, TensorBoard
+
+    made: list[Any] = []
+    if "tensorboard" in job.track:
+        made.append(TensorBoard(out / "tensorboard"))
+    if "mlflow" in job.track:
+        made.append(MLflow(out.name))
+    return made

@@ -1,0 +1,123 @@
+"""The optimizer of a run: made, told its rate, and its state by the names of the parameters.
+
+torch numbers an optimizer's state by the order of the parameters. Here it is named, so that a checkpoint of another
+model, or of groups that were changed, is refused in words, and stages of a pipeline can share one checkpoint.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepseek.errors import InputError
+from deepseek.train.loop.config import TrainConfig
+
+MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+MakeScheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+
+
+def make_optimizer(
+    given: torch.optim.Optimizer | MakeOptimizer | None, named: Mapping[str, nn.Parameter], config: TrainConfig
+) -> torch.optim.Optimizer:
+    """The given one, the one that a function makes, or AdamW."""
+    parameters = list(named.values())
+    if not parameters:
+        raise InputError(
+            "the model has no parameter that can be trained", expected="one with requires_grad",
+            fix="call requires_grad_() on what should learn",
+        )  # fmt: skip
+    if given is None:
+        return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    made = given if isinstance(given, torch.optim.Optimizer) else given(parameters)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise InputError(
+            f"the optimizer is a {type(made).__name__}",
+            expected="a torch.optim.Optimizer, or a function that makes one",
+            fix="such as optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)",
+        )  # fmt: skip
+    held = {id(p) for group in made.param_groups for p in group["params"]}
+    missing = [name for name, p in named.items() if id(p) not in held]
+    if len(missing) == len(named):
+        raise InputError(
+            f"the optimizer holds no parameter of this model, such as {missing[0]!r}",
+            expected="an optimizer made with model.parameters()",
+            fix="make it after the model is moved or wrapped, or give a function of the parameters",
+        )
+    return made
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether step() asks for the loss itself, as LBFGS does."""
+    found = inspect.signature(optimizer.step).parameters.get("closure")
+    return found is not None and found.default is inspect.Parameter.empty
+
+
+def set_rates(optimizer: torch.optim.Optimizer, peaks: list[Any], share: float) -> None:
+    for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(peak * share)
+        else:
+            group["lr"] = peak * share
+
+
+def rate_of(optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate, of the first group where there are several."""
+    current = getattr(optimizer, "get_current_lr", None)
+    return float(current() if current else optimizer.param_groups[0]["lr"])
+
+
+def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What each group was made with, plain values only."""
+    plain = (bool, int, float, str, type(None))
+    return [
+        {key: value for key, value in group.items() if isinstance(value, plain)} for group in optimizer.param_groups
+    ]
+
+
+def named_state(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+    """optimizer.state_dict() with names in the place of numbers."""
+    names = _names(optimizer, named)
+    tree: dict[str, Any] = dict(optimizer.state_dict())
+    tree["state"] = {names[key] if isinstance(key, int) else key: value for key, value in tree["state"].items()}
+    tree["param_groups"] = [{**group, "params": [names[i] for i in group["params"]]} for group in tree["param_groups"]]
+    return tree
+
+
+def load_named_state(
+    optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], saved: Mapping[str, Any]
+) -> None:
+    """Give the optimizer its state back. InputError when its groups are others than the checkpoint's."""
+    names = _names(optimizer, named)
+    now = [[names[i] for i in group["params"]] for group in optimizer.state_dict()["param_groups"]]
+    before = [group["params"] for group in saved["param_groups"]]
+    if now != before:
+        raise InputError(
+            _difference(now, before), expected="the parameter groups with which the run began",
+            fix="make the optimizer as it was, or begin anew in another folder",
+        )  # fmt: skip
+    index = {name: i for i, name in enumerate(names)}
+    tree = dict(saved)
+    tree["state"] = {index.get(key, key): value for key, value in tree["state"].items()}
+    tree["param_groups"] = [{**group, "params": [index[n] for n in group["params"]]} for group in tree["param_groups"]]
+    optimizer.load_state_dict(tree)
+
+
+def _difference(now: list[list[str]], before: list[list[str]]) -> str:
+    if len(now) != len(before):
+        return f"the optimizer has {len(now)} parameter groups, and the checkpoint {len(before)}"
+    group = next(i for i, (new, old) in enumerate(zip(now, before, strict=True)) if new != old)
+    added = [name for name in now[group] if name not in before[group]]
+    gone = [name for name in before[group] if name not in now[group]]
+    what = f"now holds {added[0]!r}" if added else f"no longer holds {gone[0]!r}" if gone else "has another order"
+    return f"group {group} of the optimizer {what}: it was changed since the checkpoint"
+
+
+def _names(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> list[str]:
+    """Of all parameters, in the order of their numbers."""
+    by_id = {id(p): name for name, p in named.items()}
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    return [by_id.get(id(p), f"not in the model: {i}") for i, p in enumerate(held)]

@@ -1,0 +1,1 @@
+"""Calibration, decisions, metrics and tree conversion for models of tables."""

@@ -1,0 +1,208 @@
+"""Trust in the explanations of texts: true ones pass, shuffled ones do not, and what was not measured is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.browser import OpenPage, browser, open_page
+
+from deepseek.cli import main
+from deepseek.engines.text import TextEngine, TextModel
+from deepseek.errors import InputError
+from deepseek.explain import explain_bundle, schema
+from deepseek.explain.media.texts import TextExplainer
+from deepseek.explain.trust.masking_curves import agreement
+from deepseek.explain.trust.minimal_evidence import evidence
+from deepseek.explain.trust.text_faithfulness import text_trust
+from support.nets.textfolders import make_text_folder
+from support.rows.keywords import keyword_folder
+
+__all__ = ["browser", "open_page"]  # fixtures
+
+LONG = "i am very happy and the film is good , not sad at all ."
+TEXTS = [LONG, "the cat sat on a very big mat and berlin is good , bad .", "good", "\u200b", "the cat is good"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return keyword_folder(tmp_path_factory.mktemp("trust") / "moods")
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """All texts, and the folder with the page and the document."""
+    out = tmp_path_factory.mktemp("told")
+    found = explain_bundle(folder, {"text": TEXTS}, trust=True, html=out / "why.html", json_file=out / "why.json")
+    return found, out
+
+
+def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: Path, told: Any) -> None:
+    first = told[0]["trust"]["rows"][0]
+    assert first["deletion"]["passes"]
+    assert first["insertion"]["passes"]
+    assert first["infidelity"] < 0.05
+    assert first["agreement"]["rank_correlation"] > 0.7
+    assert first["deletion"]["points"][0] == pytest.approx(told[0]["explanations"][0]["output"], abs=1e-4)
+    row = told[0]["explanations"][0]
+    tokens = row["parts"][0]["tokens"]
+    values = [token["value"] for token in tokens]
+    wrong = [
+        [-value for value in values],
+        np.roll(values, 5).tolist(),
+    ]
+    engine = TextEngine.open(folder)
+    explainer = TextExplainer(TextModel.open(folder), engine.run)
+    for each in wrong:
+        changed = [{**token, "value": value} for token, value in zip(tokens, each, strict=True)]
+        given = row | {"parts": [row["parts"][0] | {"tokens": changed}]}
+        (found,) = text_trust(explainer, folder, [given], limit_s=60.0)["rows"]
+        assert not found["deletion"]["passes"]
+        assert not found["insertion"]["passes"]
+        assert found["infidelity"] > max(0.5, 10 * first["infidelity"])
+        assert found["agreement"]["rank_correlation"] < 0.7
+    engine.close()
+
+
+def test_a_shuffled_model_is_explained_otherwise_from_the_answer_down(told: Any) -> None:
+    lines = told[0]["trust"]["randomised"]
+    assert [line["layer"] for line in lines] == ["head", "layer 1", "layer 0", "embeddings"]
+    assert lines[-1]["similarity"] < 0.5
+
+
+def test_the_least_evidence_is_told_where_there_is_any(told: Any) -> None:
+    rows = {row["row_id"]: row["counterfactual"] for row in told[0]["trust"]["rows"]}
+    assert (rows[4]["from"], rows[4]["to"]) == ("good", "bad")
+    assert rows[4]["changes"] == {"text": ["the cat is good", "the cat is […]"]}
+    assert rows[4]["tokens"] == [{"text": "good", "start": 11, "end": 15}]
+    for token in rows[0]["tokens"]:
+        assert token["text"] in ("good", "happy", "very")
+
+
+def test_texts_of_one_token_or_none_are_said_to_tell_nothing(told: Any) -> None:
+    trust = told[0]["trust"]
+    assert [row["row_id"] for row in trust["rows"]] == [0, 1, 2, 4]
+    assert any("without a token that could be taken away: row 3" in note for note in trust["notes"])
+    one = trust["rows"][2]
+    assert (one["num_players"], one["agreement"], one["sensitivity"]) == (1, None, None)
+    assert not one["deletion"]["passes"]
+    assert any("so few orders" in note for note in trust["notes"])
+    assert any("no sensitivity" in note for note in trust["notes"])
+
+
+def test_nothing_to_take_away_is_no_error(folder: Path) -> None:
+    found = explain_bundle(folder, {"text": ["\u200b"]}, trust=True)["trust"]
+    assert (found["rows"], found["expected_s"]) == (None, 0.0)
+    assert "no text has a token" in found["why"]
+
+
+def test_the_document_keeps_to_the_schema_and_the_page_speaks_of_tokens(told: Any, open_page: OpenPage) -> None:
+    import jsonschema_rs
+
+    said, out = told
+    assert json.loads((out / "why.json").read_text("utf-8"))["trust"] == json.loads(json.dumps(said["trust"]))
+    validator = jsonschema_rs.validator_for(schema())
+    assert [str(error) for error in validator.iter_errors(json.loads((out / "why.json").read_text("utf-8")))] == []
+    assert said["provenance"]["cost"]["evaluations"] > said["trust"]["num_evaluations"]
+    shown = open_page((out / "why.html").as_uri()).inner_text("#trust")
+    assert "Taking tokens away" in shown
+    assert "by the mask that the model was trained with" in shown
+    assert "It would be bad instead of good" in shown
+    assert "columns" not in shown
+
+
+def test_a_short_time_leaves_out_steps_rows_and_the_shuffled_model(folder: Path, told: Any) -> None:
+    engine = TextEngine.open(folder)
+    explainer = TextExplainer(TextModel.open(folder), engine.run)
+    rows = told[0]["explanations"]
+    found = text_trust(explainer, folder, rows, limit_s=1e-9, open_s=1.0)
+    assert found["num_rows"] == len(found["rows"]) == 1
+    assert found["randomised"] == []
+    words = " ".join(found["notes"])
+    for said in ("only the first 1 of 4 rows", "curves have 5 steps in place of 20", "the model was not shuffled"):
+        assert said in words
+    assert len(found["rows"][0]["deletion"]["at"]) == 6
+    run = engine.run
+
+    def slow(arrays: Any) -> Any:
+        import time
+
+        time.sleep(0.2)
+        return run(arrays)
+
+    unasked = text_trust(explainer.with_run(slow), folder, rows)
+    assert unasked["rows"] is None
+    assert unasked["expected_s"] > 5
+    engine.close()
+
+
+def test_each_row_is_measured_for_the_class_that_is_explained(tmp_path: Path) -> None:
+    folder = keyword_folder(tmp_path / "three", labels=("bad", "good", "neither"))
+    text = {"text": [LONG]}
+    own = explain_bundle(folder, text, trust=True)["trust"]["rows"][0]
+    other = explain_bundle(folder, text, trust=True, target="bad")["trust"]["rows"][0]
+    third = explain_bundle(folder, text, trust=True, target="neither")["trust"]["rows"][0]
+    assert own["deletion"]["points"][0] == pytest.approx(-other["deletion"]["points"][0], abs=1e-3)
+    assert own["counterfactual"]["from"] == "good"
+    assert (other["counterfactual"], third["counterfactual"]) == (None, None)  # nothing is said of the class answered
+
+
+def test_embeddings_have_curves_and_no_counterfactual(tmp_path: Path, capsys: Any) -> None:
+    folder = make_text_folder(tmp_path / "embeds", "distilbert")
+    (tmp_path / "rows.csv").write_text(f'text\n"{LONG}"\n')
+    assert main(["explain", str(folder), str(tmp_path / "rows.csv"), "--trust"]) == 0
+    said = capsys.readouterr().out
+    assert "how far to trust it" in said
+    assert "agreement with KernelSHAP by masking tokens" in said
+    (row,) = explain_bundle(folder, tmp_path / "rows.csv", trust=True)["trust"]["rows"]
+    assert row["counterfactual"] is None
+    assert row["deletion"]["points"][0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_graph_of_a_converted_model_is_shuffled_by_module(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from deepseek.engines.text.convert.convert import convert
+    from support.nets.convertible import make_convertible
+
+    folder = tmp_path / "converted"
+    convert(make_convertible(tmp_path / "source", "albert", "sequence-classification"), folder)
+    found = explain_bundle(folder, {"text": [LONG]}, trust=True)["trust"]
+    assert len(found["randomised"]) > 2
+    assert all("." in line["layer"] or "classifier" in line["layer"] for line in found["randomised"])
+    assert found["randomised"][-1]["similarity"] < 0.9
+    assert found["rows"][0]["deletion"]["passes"]
+
+
+def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepseek.explain.trust.masking_faithfulness.MAX_KERNEL", 8)
+    found = explain_bundle(folder, {"text": [LONG, "the cat is good"]}, trust=True)
+    assert found["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
+    row = found["explanations"][0]
+    engine = TextEngine.open(folder)
+    masked = TextExplainer(TextModel.open(folder), engine.run).masked(LONG, row["target"])
+    num = len(masked.spans)
+    lost = row["output"] - masked.value(~np.eye(num, dtype=bool))
+    engine.close()
+    values = np.array([token["value"] for token in row["parts"][0]["tokens"]])
+    assert found["trust"]["rows"][0]["agreement"] == pytest.approx(agreement(values, lost), abs=0.05)
+
+
+def test_a_text_has_no_columns_to_fix_no_training_rows_and_no_layers(folder: Path) -> None:
+    for options, word in (({"fixed": ["text"]}, "--fixed"), ({"training": {"text": ["good"]}}, "--training"),
+                          ({"layers": True}, "--layers")):  # fmt: skip
+        with pytest.raises(InputError, match=word):
+            explain_bundle(folder, {"text": ["good"]}, **options)  # type: ignore[arg-type]
+
+
+def test_evidence_is_the_least_that_is_needed() -> None:
+    """3 + 2 + 1 - 1 with a limit of 2.5: without the first it is 2. The model may need two together, too."""
+    line = np.array([3.0, 2.0, 1.0, -1.0])
+    assert evidence(lambda masks: (masks @ line > 2.5).astype(int), line) == ([0], 0, 5)
+    either = np.array([1.0, 0.5, 1.0, 0.0])
+    assert evidence(lambda masks: (masks[:, 0] | masks[:, 2]).astype(int), either)[0] == [0, 2]
+    assert evidence(lambda masks: np.ones(len(masks), int), line) is None

@@ -1,0 +1,74 @@
+"""The console of models that read texts, tensors and files, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from tests.browser import OpenPage, browser, open_page
+
+from support.nets.onnxgraphs import lookup
+from support.nets.textfolders import make_text_folder
+from support.rows.sampled import sampled_bundle
+from support.servers.serving import Server, started
+
+__all__ = ["browser", "open_page"]  # fixtures
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("texts")
+    tasks = ("embedding", "sequence-classification", "token-classification")
+    folders = [make_text_folder(base / task, "bert", task) for task in tasks]
+    with started(*folders, "--workers", "1") as running:
+        yield running
+
+
+def test_the_console_takes_and_shows_tensors(open_page: OpenPage, tmp_path: Path) -> None:
+    environ = {"XDG_CACHE_HOME": str(tmp_path)}
+    with started(lookup(tmp_path / "places.onnx"), "--workers", "1", environ=environ) as running:
+        opened = open_page(running.url + "/", allow=running.url, expected="422")
+        opened.wait_for_selector("#fields textarea")
+        assert not opened.is_visible("#explain")
+        areas = opened.locator("#fields textarea")
+        areas.nth(0).fill('"Bonn"')
+        areas.nth(1).fill("[1, 2, 3]")
+        opened.click("button[value=predict]")
+        expect(opened.locator("#predicted")).to_contain_text("sum 14", use_inner_text=True)
+        areas.nth(1).fill("[1, 2")
+        opened.click("button[value=predict]")
+        expect(opened.locator("#result")).to_contain_text("places", use_inner_text=True)
+        opened.close()  # before its server: the page asks every two seconds
+
+
+def test_the_console_shows_what_a_text_model_answers(open_page: OpenPage, server: Server) -> None:
+    opened = open_page(server.url + "/", allow=server.url)
+    opened.wait_for_selector("#fields textarea")
+    said = {"embedding": "32 numbers", "sequence-classification": "Probability", "token-classification": ""}
+    for task, words in said.items():
+        opened.select_option("#model", task)
+        opened.wait_for_selector("#fields textarea")
+        opened.fill("#fields textarea", "the cat sat on a mat")
+        opened.click("button[value=predict]")
+        expect(opened.locator("#result")).to_contain_text(words, use_inner_text=True)
+        opened.wait_for_selector("#predicted")
+        assert opened.is_visible("#explain") == (task != "token-classification")
+
+
+def test_a_file_is_chosen_and_sent_with_its_row(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "scan.png").write_text("no picture")
+    bundle = sampled_bundle(tmp_path / "visits", ("photo", "note", "age"))
+    with started(bundle, "--workers", "1") as running:
+        opened = open_page(running.url + "/", allow=running.url, expected="400")
+        opened.wait_for_selector("#fields input[type=file]")
+        opened.click("button[value=explain]")
+        opened.wait_for_selector("#why svg")
+        assert "photo = \u2026" in (opened.text_content("#why svg") or "")
+        chosen = opened.locator("#fields input[type=file]")
+        chosen.set_input_files(tmp_path / "scan.png")
+        expect(chosen).to_have_js_property("held", {"b64": "bm8gcGljdHVyZQ=="})
+        opened.click("button[value=predict]")
+        expect(opened.locator("#result")).to_contain_text("'photo' is no picture", use_inner_text=True)
+        opened.close()
