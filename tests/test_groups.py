@@ -19,7 +19,8 @@ GROUPS = {
     "citations": "corpus retrieval support checklist page",
     "cli": "support",
     "data": "table features media split samples stream view",
-    "engines": "registry memory openvino measuring execution_mode graph decide onnx parity int8 tabular multimodal",
+    "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
+    "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "modules shapley media tabular trust report",
     "serve": "core batching models openai protocols openapi repository",
     "train": "distributed checkpoint loop tabular multimodal candidates",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deepseek.data import Table, concat, read_table
 from deepseek.data.batches import open_table
-from deepseek.data.memory import free_bytes
+from deepseek.data.table.memory import free_bytes
 from deepseek.data.table.table import unknown_column
 from deepseek.errors import TooLargeError
 from deepseek.look.numbers import count, size

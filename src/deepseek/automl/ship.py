@@ -41,7 +41,7 @@ def ship(data: Any = None, *, target: str | None = None, example: str | None = N
             "ship.target is missing", expected="the name of the column to predict", fix='add target="COLUMN"'
         )
     asked = ShipOptions(target=target, **options)
-    from deepseek.data.memory import naming_the_lack
+    from deepseek.data.table.memory import naming_the_lack
 
     with naming_the_lack(
         "the run", fix="give it less to hold with --memory 1GB, so that rows are drawn; or more memory"

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from deepseek.data.memory import check_room, naming_the_lack
 from deepseek.data.table.arrow import check_names, from_arrow
 from deepseek.data.table.delimited import read_delimited
+from deepseek.data.table.memory import check_room, naming_the_lack
 from deepseek.data.table.table import Table
 from deepseek.data.table.values import BadValueError, each, moments, numbers, text_of
 from deepseek.errors import InputError, MalformedError, MissingError

@@ -21,7 +21,7 @@ import numpy as np
 from deepseek.contracts import Float32, Float64
 from deepseek.errors import InputError, TooLargeError
 from deepseek.explain.tabular.explainer import ModelExplainer, carried
-from deepseek.explain.trees.walk import TreeWalk
+from deepseek.explain.tabular.trees.walk import TreeWalk
 from deepseek.nn.trees import TreeTable
 
 NUM_PAIRS = 10  # of a row, the strongest

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
-from deepseek.explain.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
-from deepseek.explain.trees.walk import TreeWalk
+from deepseek.explain.tabular.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
+from deepseek.explain.tabular.trees.walk import TreeWalk
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import OtherWeights, Part, Weights
 from deepseek.nn.trees import TreeTable

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from deepseek.errors import MalformedError
-from deepseek.serve.protocols.bodies.slices import DuplicateKeyError, decode
-from deepseek.serve.protocols.bodies.structure import MAX_DEPTH, scan, too_deep
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
+from deepseek.serve.core.bodies.slices import DuplicateKeyError, decode
+from deepseek.serve.core.bodies.structure import MAX_DEPTH, scan, too_deep
+from deepseek.serve.core.bodies.turns import INLINE_BYTES
 
 _decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode

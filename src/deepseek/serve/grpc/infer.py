@@ -17,10 +17,10 @@ from deepseek.contracts import Prediction, Tensors
 from deepseek.data.table.columns import Columns
 from deepseek.data.table.values import Values
 from deepseek.errors import InputError, MissingError
+from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.core.request import Call
 from deepseek.serve.grpc.messages import ModelInferResponse
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
 from deepseek.serve.protocols.oip import take_infinite, take_timeout
 from deepseek.serve.protocols.rows import check_rows

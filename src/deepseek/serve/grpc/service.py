@@ -15,14 +15,14 @@ from google.protobuf.message import DecodeError
 
 from deepseek.errors import DeepseekError, MalformedError, TooLargeError
 from deepseek.serve.app import App
+from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
+from deepseek.serve.core.bodies.wire import check_message
 from deepseek.serve.core.errors import too_large
 from deepseek.serve.core.request import Call
 from deepseek.serve.grpc import messages
 from deepseek.serve.grpc.calls import Context, Outcome, Target, Work, through
 from deepseek.serve.grpc.infer import check_version, infer
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
-from deepseek.serve.protocols.bodies.wire import check_message
 from deepseek.serve.protocols.graph_rows import platform_of
 from deepseek.serve.protocols.oip import EXTENSIONS
 from deepseek.serve.protocols.tensor_rows import input_metadata, output_metadata

@@ -16,10 +16,10 @@ import httptools
 from deepseek.errors import DeepseekError
 from deepseek.http_errors import LongHeadError
 from deepseek.serve.app import App
+from deepseek.serve.core.bodies.turns import INLINE_BYTES
 from deepseek.serve.core.errors import ambiguous, too_large, too_many_bodies
 from deepseek.serve.core.head import path_of
 from deepseek.serve.core.request import Call
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 MAX_HEADERS = 256  # of different names

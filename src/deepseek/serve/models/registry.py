@@ -36,12 +36,12 @@ from deepseek.serve.batching.jobs import Job, Part
 from deepseek.serve.batching.latency_model import Pace
 from deepseek.serve.batching.scheduler import Scheduler
 from deepseek.serve.batching.workers import Pool
+from deepseek.serve.core.bodies.turns import INLINE_BYTES
 from deepseek.serve.core.config import Settings
 from deepseek.serve.core.request import Call
 from deepseek.serve.models.adapter import Face, Model, Prepared, face_of
 from deepseek.serve.models.explanations import Explainers, Explanations
 from deepseek.serve.models.routing import Slot, Split
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES
 
 Result = TypeVar("Result")
 #: Cells (rows x columns) up to which decoding and preparing stay in the event loop: about 3 ms.

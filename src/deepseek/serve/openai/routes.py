@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
+from deepseek.serve.core.bodies.turns import offload
 from deepseek.serve.core.json_body import read_object
 from deepseek.serve.core.request import Answer, Call, Stream
 from deepseek.serve.models.registry import Models
 from deepseek.serve.openai.embeddings import embeddings, read_embeddings
 from deepseek.serve.openai.params import model_name
-from deepseek.serve.protocols.bodies.turns import offload
 
 if TYPE_CHECKING:
     from deepseek.serve.models.text import TextFace

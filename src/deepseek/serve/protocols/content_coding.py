@@ -17,10 +17,10 @@ from dataclasses import replace
 
 from deepseek.errors import MalformedError
 from deepseek.http_errors import MediaTypeError
+from deepseek.serve.core.bodies.structure import BLOCK_BYTES, Scanner
+from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.core.errors import too_large
 from deepseek.serve.core.request import JSON, Answer, Call
-from deepseek.serve.protocols.bodies.structure import BLOCK_BYTES, Scanner
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 
 #: zlib's window bits of each coding; both are read whichever of the two is named.
 WINDOWS = {b"gzip": 31, b"deflate": 15}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from deepseek.contracts import Record
 from deepseek.errors import InputError, MalformedError
 from deepseek.extras import need
-from deepseek.serve.protocols.bodies.structure import PAUSE_S
+from deepseek.serve.core.bodies.structure import PAUSE_S
 from deepseek.serve.protocols.rows import check_rows
 
 if TYPE_CHECKING:

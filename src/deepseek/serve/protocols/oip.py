@@ -18,10 +18,10 @@ from deepseek.contracts import Prediction, Tensors
 from deepseek.data.table.columns import Columns
 from deepseek.engines.checks.finite import check_numbers
 from deepseek.errors import InputError, TooLargeError
+from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.core.json_body import encode, kind_of, read_object
 from deepseek.serve.core.request import Answer, Call, malformed_header, whole_number
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.content_coding import compress, inflate
 from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows, platform_of
 from deepseek.serve.protocols.records import CELLS

@@ -21,14 +21,14 @@ from deepseek.engines.process.attributions import Explained
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.batching.jobs import Part
+from deepseek.serve.core.bodies.slices import let_go
+from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.core.json_body import encode, kind_of, read_object
 from deepseek.serve.core.json_numbers import numbers
 from deepseek.serve.core.request import JSON, Answer, Call
 from deepseek.serve.models.adapter import Prepared
 from deepseek.serve.models.registry import Models, ServedModel, learn
 from deepseek.serve.protocols.arrow import MEDIA, accepts_arrow, is_arrow, read_rows, write_answer
-from deepseek.serve.protocols.bodies.slices import let_go
-from deepseek.serve.protocols.bodies.turns import INLINE_BYTES, offload
 from deepseek.serve.protocols.content_coding import inflate
 from deepseek.serve.protocols.explanation_rows import encode_explanations, sums_of
 from deepseek.serve.protocols.form import is_form, read_form

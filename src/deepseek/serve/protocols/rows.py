@@ -28,10 +28,10 @@ from deepseek.data.table.columns import Columns
 from deepseek.data.table.values import EXACT
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
+from deepseek.serve.core.bodies.slices import SLICE_BYTES, Sliced
+from deepseek.serve.core.bodies.structure import PAUSE_S, scan
 from deepseek.serve.core.json_body import encode, kind_of
 from deepseek.serve.core.json_numbers import numbers
-from deepseek.serve.protocols.bodies.slices import SLICE_BYTES, Sliced
-from deepseek.serve.protocols.bodies.structure import PAUSE_S, scan
 
 KEYS = {"columns", "rows", "reasons"}
 FORM = '{"columns": [name, ...], "rows": [[value, ...], ...]}, where "columns" may be left out'

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from deepseek.contracts import Float64
 from deepseek.errors import ExplainError
-from deepseek.explain.fidelity.resolution import eps_of, limit_of, scale_of
 from deepseek.explain.modules.fidelity.reads import Reads
+from deepseek.explain.modules.fidelity.resolution import eps_of, limit_of, scale_of
 from deepseek.explain.modules.problem import ArrayFunction, Question, check_answers
 from deepseek.explain.modules.sequential import chain_of
 

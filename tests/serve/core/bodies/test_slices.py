@@ -12,8 +12,8 @@ import pytest
 
 from deepseek.errors import DeepseekError, MalformedError, TooLargeError
 from deepseek.serve.core import json_body
+from deepseek.serve.core.bodies import slices, structure
 from deepseek.serve.core.json_body import read_object
-from deepseek.serve.protocols.bodies import slices, structure
 from deepseek.serve.protocols.rows import read_numbers
 
 TEXTS = ['a"b\\,[]{}:', "é😀\n", "", "x:y", 'é\\😀"x' * 9, "abc\n\u2028" * 7, "\\" * 31]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepseek.explain.tabular import parts
-from deepseek.explain.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
+from deepseek.explain.tabular.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
 from support.nets.treegames import NUM_FEATURES, contributions, forest
 
 COLUMN_OF = np.arange(NUM_FEATURES)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor, RandomForestRegressor
 
 from deepseek.explain import explainer_for
-from deepseek.explain.trees import walk
-from deepseek.explain.trees.leaf_tables import LeafTables
-from deepseek.explain.trees.walk import TreeWalk
+from deepseek.explain.tabular.trees import walk
+from deepseek.explain.tabular.trees.leaf_tables import LeafTables
+from deepseek.explain.tabular.trees.walk import TreeWalk
 from deepseek.nn.model import Model, Part
 from deepseek.nn.trees import LEAF, TreeTable
 from deepseek.train.tabular.convert import from_forest, from_hist

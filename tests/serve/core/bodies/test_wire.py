@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deepseek.errors import TooLargeError
+from deepseek.serve.core.bodies.wire import MAX_PACKED_BYTES, check_message
 from deepseek.serve.grpc import messages
-from deepseek.serve.protocols.bodies.wire import MAX_PACKED_BYTES, check_message
 
 MANY = 210_000
 

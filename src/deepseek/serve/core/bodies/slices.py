@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from deepseek.errors import MalformedError, TooLargeError
-from deepseek.serve.protocols.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, PAUSE_S, Structure
+from deepseek.serve.core.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, PAUSE_S, Structure
 
 SLICE_BYTES = 1 << 15  # that are decoded in one call: 1.5 ms where they are empty arrays
 MAX_TEXT_ESCAPES = 1_000_000  # of one text

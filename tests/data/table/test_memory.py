@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deepseek.data import memory, read_table
+from deepseek.data import read_table
+from deepseek.data.table import memory
 from deepseek.errors import TooLargeError
 
 
@@ -35,7 +36,7 @@ def test_the_least_of_machine_and_container_counts(tmp_path: Path) -> None:
 def test_a_limit_of_the_address_space_counts() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9,) * 2);"
-        "from deepseek.data.memory import free_bytes; print(free_bytes())"
+        "from deepseek.data.table.memory import free_bytes; print(free_bytes())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 10**8 < int(done.stdout) < 2 * 10**9
