@@ -59,28 +59,27 @@ def read_form(body: bytes, headers: Mapping[bytes, bytes], model: ServedModel, m
     return [{name: values[row] for name, values in found.items()} for row in range(counts[most])]
 
 
-def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> list[tuple[str, bool, bytes]]:
-    """Name, whether it is a file, and bytes of each part."""
+def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> Iterator[tuple[str, bool, bytes]]:
+    """Name, whether it is a file, and bytes of each part, one after the other: of a form with too many no more is kept
+    than of one that is read, and no collector walks over them."""
     multipart = need("multipart", extra="serve")
-    found: list[tuple[str, bool, bytes]] = []
+    name, is_file = "", False
     try:
         _, options = multipart.parse_options_header(headers[b"content-type"].decode("latin-1"))
         with multipart.PushMultipartParser(options.get("boundary", ""), strict=True, max_segment_count=most) as parser:
             chunks: list[bytes] = []
             for event in chain.from_iterable(map(parser.parse, _blocks(body))):
                 if event is None:
-                    found[-1] = (*found[-1][:2], b"".join(chunks))
+                    yield name, is_file, b"".join(chunks)
                 elif isinstance(event, (bytes, bytearray)):
                     chunks.append(bytes(event))
                 else:
-                    chunks = []
-                    found.append((event.name or "", bool(event.filename), b""))
+                    chunks, name, is_file = [], event.name or "", bool(event.filename)
     except multipart.MultipartError as error:
         raise MalformedError(
             f"the body is no form: {str(error)[:200]}", expected="multipart/form-data with the boundary of its header",
             fix="let an HTTP client write it: curl -F COLUMN=@FILE",
         ) from error  # fmt: skip
-    return found
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:
