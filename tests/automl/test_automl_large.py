@@ -99,6 +99,20 @@ def test_the_errors_of_a_large_file(tmp_path: Path, small_machine) -> None:
         read_rows(tmp_path / "none.csv", target="y", seed=0, memory_bytes=1)
 
 
+def test_rows_with_texts_that_were_left_out_are_said_too(tmp_path: Path, small_machine) -> None:
+    words = np.random.default_rng(0).choice(["slow", "warm", "red", "late"], (400, 6))
+    frame = pd.DataFrame({"note": [" ".join(row) for row in words], "y": np.where(words[:, 0] == "slow", "a", "b")})
+    path = write(tmp_path, frame)
+    budget = small_machine(path, 0.4)
+    shipped = ship(
+        path, target="y", kinds={"note": "text"}, out=tmp_path / "b", trials=1, workers=0, memory_bytes=budget
+    )
+    rows = json.loads((shipped.path / "evidence/data.json").read_text())["rows"]
+    assert rows["num_rows"] == 400
+    assert 100 < rows["num_used"] < 250
+    assert shipped.warnings[0].startswith(f"{rows['num_used']} of 400 rows are used")
+
+
 def test_what_is_used_is_in_the_warnings_and_in_the_evidence(
     tmp_path: Path, small_machine, quick_ship: Callable[..., Shipped]
 ) -> None:

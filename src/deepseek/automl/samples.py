@@ -127,7 +127,7 @@ def _read(opened: Opened, asked: ShipOptions, media: Mapping[str, str], scratch:
     found += check_presence(there, target[opened.development_rows], task=task)
     files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}
     found += check_copies(files, opened.split, root=root)
-    warnings = [*table.notes, *opened.info.notes, *accepted(asked, found)]
+    warnings = [*opened.notes, *accepted(asked, found)]
     brought = bring(asked.encoders or {}, opened.development, trained=asked.train_encoders)
     preparer = fit_samples(opened.development, kinds, target=asked.target, root=root, readers=brought.readers)
     preparer = brought.adapt(preparer)
@@ -243,6 +243,7 @@ def _files(
         "evidence/data.json": {
             "warnings": work.warnings, "kinds": work.kinds, "digest": opened.development.digest(),
             "faults": [asdict(fault) for fault in work.decoded.faults],
+            **({"rows": opened.reading.to_dict()} if opened.reading else {}),
         },
     }  # fmt: skip
     files = {name: as_json(document) for name, document in documents.items()}

@@ -66,6 +66,12 @@ class Opened:
     reading: Reading | None = None  # of a large file
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person must know of the rows and the target; first, whether rows were left out."""
+        sampled = self.reading.words() if self.reading else None
+        return (*((sampled,) if sampled else ()), *self.table.notes, *self.info.notes)
+
+    @property
     def development(self) -> Table:
         """Rows to search and fit on: training, then the user's own validation rows."""
         return self.table.take(self.development_rows)
@@ -130,13 +136,7 @@ class Work:
         kinds = find_kinds(development, target=asked.target, overrides=overrides)
         hidden = opened.hidden
         read = {name: kind for name, kind in kinds.items() if name not in hidden}
-        sampled = opened.reading.words() if opened.reading else None
-        warnings = [
-            *([sampled] if sampled else []),
-            *table.notes,
-            *info.notes,
-            *accepted(asked, leaks(asked, table, split, info.task, read)),
-        ]
+        warnings = [*opened.notes, *accepted(asked, leaks(asked, table, split, info.task, read))]
         preprocessor = fit_preprocessor(development, kinds, target=asked.target, drop=hidden)
         warnings += [*preprocessor.notes, *left_out, *evidence.too_few(test, asked.segments, asked.fairness)]
         return cls(
