@@ -38,7 +38,8 @@ MOVED = {
 
 
 class MovedFinder(MetaPathFinder, Loader):
-    """Finds what MOVED lists, after all others have not."""
+    """Finds what MOVED lists, before others do: a folder of an old path that an upgrade has left empty would count as a
+    namespace package."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -60,4 +61,4 @@ class MovedFinder(MetaPathFinder, Loader):
 def install() -> None:
     """Let old paths import from now on."""
     if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
-        sys.meta_path.append(MovedFinder())
+        sys.meta_path.insert(0, MovedFinder())
