@@ -40,7 +40,7 @@ def switch_off() -> None:
         sys.modules[sender] = None  # type: ignore[assignment]  # the import system's own word for absent
     for name in too_late:
         warnings.warn(
-            f"{name} was imported before deepseek and may report to its maker. Expected: deepseek first. "
+            f"{name} was imported before deepseek and may report to its maker. Expected: the other order. "
             f"To mend it: import deepseek above {name}, or set {REPORTERS[name]}=1 in the environment.",
             RuntimeWarning,
             stacklevel=3,

@@ -16,8 +16,8 @@ BENCHMARKS = Path(serving_rivals.__file__).parent
 
 @pytest.fixture(scope="module")
 def claims() -> tuple[str, ...]:
-    """Of benchmarks/support/servers/serving.py, whose name the tests' own support/servers/serving.py has, too."""
-    spec = importlib.util.spec_from_file_location("serving_bench", BENCHMARKS / "support/servers/serving.py")
+    """Of benchmarks/serving.py, whose name a helper of the tests has, too."""
+    spec = importlib.util.spec_from_file_location("serving_bench", BENCHMARKS / "serving.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

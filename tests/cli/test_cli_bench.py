@@ -115,7 +115,7 @@ def test_requests_that_fail_are_counted_and_said(cancer_bundle: Path, capsys: py
 def test_rows_beyond_the_limit_of_a_server_are_said_and_no_success(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench", "serve", "--url", server.url, *QUICK, "--concurrency", "1", "--rows", "100000"]) == 3
+    assert main(["bench", "serve", "--url", server.url, *QUICK, "--concurrency", "1", "--rows", "20000"]) == 3
     captured = capsys.readouterr()
     assert captured.out.startswith("cancer: no request was answered right")
     assert "16384" in captured.err

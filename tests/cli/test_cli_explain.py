@@ -248,8 +248,8 @@ def test_the_file_holds_what_is_printed_and_keeps_to_the_schema(report: Any) -> 
 
 
 def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, rows: Path, report: Any) -> None:
+    from deepseek.explain.evaluation.column_faithfulness import column_trust
     from deepseek.explain.tabular.explainer import explainer_for
-    from deepseek.explain.trust.column_faithfulness import column_trust
 
     said = report[1]
     for row in said["trust"]["rows"]:
@@ -293,7 +293,6 @@ def test_a_signed_report_is_verified_and_a_changed_one_is_not(report: Any, tmp_p
     ("args", "word"),
     [
         (["--key", "{key}"], "nothing to sign"),
-        (["--key", "{key}.pub", "--html", "{out}"], "private key"),
         (["--trust", "--fixed", "mean_raduis"], "there is no column 'mean_raduis'"),
         (["--json-file", "no/such/folder/why.json"], "mkdir"),
     ],
@@ -305,4 +304,14 @@ def test_what_cannot_be_signed_or_fixed_is_said_before_anything_is_written(
     words = [arg.format(key=report[0] / "key", out=out) for arg in args]
     assert main(["explain", str(cancer_bundle), str(rows), "--row", "0", *words]) == 2
     assert word in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_public_key_says_who_must_have_signed_the_bundle(
+    cancer_bundle: Path, rows: Path, report: Any, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "why.html"
+    public = str(report[0] / "key.pub")
+    assert main(["explain", str(cancer_bundle), str(rows), "--row", "0", "--key", public, "--html", str(out)]) == 3
+    assert "is not signed" in capsys.readouterr().err
     assert not out.exists()

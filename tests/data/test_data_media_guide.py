@@ -20,11 +20,11 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.M | 
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("scan", "(1, 4, 6, 8) {'format': 'DICOM', 'modality': 'CT'"),
-        ("video", ""),
-        ("series", "[ 0.1"),
-        ("stream", "7 (16, 3, 32, 32) 1"),
-        ("align", "[ 1  0 -1]\n[-1  0]\n[ 1  0 -1]"),
+        ("media.scan", "(1, 4, 6, 8) {'format': 'DICOM', 'modality': 'CT'"),
+        ("media.video", ""),
+        ("media.series", "[ 0.1"),
+        ("stream.stream", "7 (16, 3, 32, 32) 1"),
+        ("samples.align", "[ 1  0 -1]\n[-1  0]\n[ 1  0 -1]"),
     ],
 )
 def test_each_part_runs(module: str, said: str, tmp_path: Path) -> None:

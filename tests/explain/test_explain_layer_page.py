@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 from torch import nn
 
 from deepseek.explain import LayerPath, layer_path
 from deepseek.explain.modules.layer_page import MAX_PATHS, write_path
 from deepseek.explain.modules.layer_path import Options
 from deepseek.look.flow import MAX_LINKS, MAX_UNITS, STYLE, Layer, Link, Unit, flow
+from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
 

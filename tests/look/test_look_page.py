@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 from deepseek import look
 from deepseek.look import Contribution, Html, Line, Section, Text, figure
+from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
 

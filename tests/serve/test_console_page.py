@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 from deepseek.look.numbers import duration, number, plain, signed
 from deepseek.serve.console.page import docs_page, page, script
+from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
 

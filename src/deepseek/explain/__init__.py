@@ -27,6 +27,7 @@ from deepseek.extras import lazily
 if TYPE_CHECKING:
     from deepseek.data.samples.preparer import Broken
     from deepseek.explain.bundle import explain_bundle
+    from deepseek.explain.evaluation.faithfulness import randomised, trust
     from deepseek.explain.media.texts import TextExplainer
     from deepseek.explain.modules.layer_path import layer_path
     from deepseek.explain.modules.layer_report import LayerPath
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
     from deepseek.explain.tabular.neighbors import counterfactual, nearest
     from deepseek.explain.tabular.reasons import reason_codes
-    from deepseek.explain.trust.faithfulness import randomised, trust
     from deepseek.explain.values import explain
 
 __all__ = [
@@ -79,11 +79,11 @@ _MODULES = {
     "global_report": "report.summary",
     "layer_path": "modules.layer_path",
     "nearest": "tabular.neighbors",
-    "randomised": "trust.faithfulness",
+    "randomised": "evaluation.faithfulness",
     "reason_codes": "tabular.reasons",
     "row_reports": "report.summary",
     "schema": "report.document",
-    "trust": "trust.faithfulness",
+    "trust": "evaluation.faithfulness",
     "write_report": "report.page",
 }
 

@@ -22,6 +22,8 @@ from deepseek.engines import FusedRuntime, Runtime, open_runtime
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread
 from deepseek.errors import InputError
+from deepseek.explain.evaluation.column_faithfulness import column_trust
+from deepseek.explain.evaluation.masking_faithfulness import ASKED_LIMIT_S
 from deepseek.explain.report import page as report
 from deepseek.explain.report.document import (
     FORMAT,
@@ -42,8 +44,6 @@ from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
 from deepseek.explain.tabular.interactions import interactions as find_interactions
 from deepseek.explain.tabular.interactions import pairs_of
 from deepseek.explain.tabular.row_context import check_fixed
-from deepseek.explain.trust.column_faithfulness import column_trust
-from deepseek.explain.trust.masking_faithfulness import ASKED_LIMIT_S
 
 NUM_ROWS = 5  # explained one by one unless rows are named
 WHY = "every part of the model has a rule whose values sum to its answer, so nothing is sampled"

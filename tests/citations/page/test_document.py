@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 from deepseek.citations import Corpus, Draft, Index, cite_drafts, draft_of, read_drafts, schema, write_page
 from deepseek.citations.corpus import drafts as drafts_module
 from deepseek.citations.page import page as page_module
 from deepseek.errors import InputError, MissingError, TooLargeError
 from deepseek.explain.report.document import write_document
+from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
 

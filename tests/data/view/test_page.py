@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
-from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 from deepseek.data.media.source import Source
 from deepseek.data.table.read import read_table
@@ -17,6 +16,7 @@ from deepseek.data.view import page as view
 from deepseek.data.view.media_card import find_all_kinds, make_media_card
 from deepseek.data.view.previews import FRAMES, LINE, SIDE, envelope, preview_of
 from support.rows import films, mixed, scans
+from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
 

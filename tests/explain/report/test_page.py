@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 from deepseek.bundle import Input, Lineage, Manifest, Output
 from deepseek.errors import InputError
@@ -17,6 +16,7 @@ from deepseek.explain.report.page import write_report
 from deepseek.look import numbers
 from deepseek.nn.dense import Linear
 from deepseek.nn.model import Model, Part
+from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser import OpenPage, browser, open_page
 
 from support.nets.onnxgraphs import lookup
 from support.nets.textfolders import make_text_folder
 from support.rows.sampled import sampled_bundle
+from support.servers.browser import OpenPage, browser, open_page
 from support.servers.serving import Server, started
 
 __all__ = ["browser", "open_page"]  # fixtures

@@ -172,7 +172,8 @@ def test_a_writer_that_was_killed_is_started_again(server: Server, client: opena
     before = written(client).choices[0].text
     tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
     children = [child for task in tasks for child in (task / "children").read_text().split()]
-    (writer,) = [int(child) for child in children if b"llm.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    cmdlines = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    (writer,) = [child for child, cmdline in cmdlines.items() if b"llm.process.worker" in cmdline]
     os.kill(writer, signal.SIGKILL)
     end_s = time.monotonic() + 30
     statuses = set()

@@ -80,7 +80,11 @@ def sampled_bundle(
         if labels
         else {"interval": {"level": 0.9, "half_width": 8.0}},
         "example.json": example | (preparer.table.example() if preparer.table else {}),
-        "model.json": {"kind": "fused", "calibration": {"slope": 1.0, "bias": [0.0]}, "prior": PRIORS[len(labels)]},
+        "model.json": {
+            "kind": "fused",
+            "calibration": {"slope": 1.0, "bias": [0.0] * max(1, len(labels) - (len(labels) == 2))},
+            "prior": PRIORS[len(labels)],
+        },
     }
     files = {name: json.dumps(document).encode() for name, document in documents.items()}
     graph = graph_of(preparer, len(labels), weights or {})

@@ -84,7 +84,8 @@ def test_sigterm_to_the_one_that_launched_saves_and_stops(tmp_path: Path) -> Non
 
 def test_ranks_save_and_end_when_the_one_that_launched_is_killed(tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys\nfrom support.servers import launched\nfrom deepseek.train.distributed.launch import launch\n"
+        "import pathlib, sys\nfrom support.servers import launched\n"
+        "from deepseek.train.distributed.launch import launch\n"
         "launch(launched.train, (pathlib.Path(sys.argv[1]), {}, 0.2), num_processes=2)"
     )
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

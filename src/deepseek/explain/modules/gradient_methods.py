@@ -281,7 +281,11 @@ def _add_tokens(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | None) 
         return
     order = places.argsort(stable=True)  # by step, then by place
     if len(order) % num_steps:
-        raise ExplainError("not every step from baseline to input looks up as many tokens", expected="as many")
+        raise ExplainError(
+            "not every step from baseline to input looks up as many tokens",
+            expected="a module that looks up the same number of tokens wherever its input lies",
+            fix='give method="kernel" or "partition", which asks for whole answers alone',
+        )
     values = leaf.tensor.detach().reshape(-1, part.shape[-1]).cpu()[own][order]
     summed = contract(part[order], values, num_steps).sum(-1)
     total.index_add_(0, places[order][: len(summed)], summed.to(total))

@@ -21,6 +21,7 @@ from deepseek.data.samples.preparer import Broken
 from deepseek.data.samples.requests import in_words
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread
+from deepseek.explain.evaluation.sample_faithfulness import Explained, sample_trust
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.media.parts import columns_of
 from deepseek.explain.media.previews import pictured
@@ -28,7 +29,6 @@ from deepseek.explain.report import page as report
 from deepseek.explain.report.summary import MAX_CLASSES, importance_of, leading, mean_abs, row_reports
 from deepseek.explain.shapley.partition import Budget
 from deepseek.explain.tabular.additivity import additivity
-from deepseek.explain.trust.sample_faithfulness import Explained, sample_trust
 
 if TYPE_CHECKING:
     from deepseek.data import Table

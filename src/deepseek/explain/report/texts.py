@@ -18,13 +18,13 @@ from deepseek.contracts import Attribution, Prediction
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.text import TextEngine, TextModel, describe
 from deepseek.errors import InputError
+from deepseek.explain.evaluation.text_faithfulness import text_trust
 from deepseek.explain.media.texts import COLUMN, TextExplainer
 from deepseek.explain.report import page as report
 from deepseek.explain.report.summary import importance_of, leading, mean_abs, row_reports
 from deepseek.explain.shapley.partition import Budget
 from deepseek.explain.tabular.additivity import additivity
 from deepseek.explain.tabular.reasons import part_reasons
-from deepseek.explain.trust.text_faithfulness import text_trust
 from deepseek.plugins import did_you_mean
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from deepseek import look
-from deepseek.explain.trust.masking_faithfulness import FEW
+from deepseek.explain.evaluation.masking_faithfulness import FEW
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
 
 MAX_DRAWN = 10  # rows with their curves

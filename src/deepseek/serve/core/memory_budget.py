@@ -16,7 +16,8 @@ class Budget:
     """Bytes of bodies that were received and not answered yet. Small bodies are not counted: connections are."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
+        """`limit_bytes`, or as many steps where these are more: else no body above a small one would fit."""
+        self.limit_bytes = max(limit_bytes, MAX_LARGE_BODIES * STEP_BYTES)
         self.taken_bytes = 0
 
     def share(self) -> Share:
@@ -26,7 +27,7 @@ class Budget:
 class Share:
     """What one body has of it.
 
-    >>> budget = Budget(3 << 20)
+    >>> budget = Budget(1 << 20)  # three steps at the least
     >>> one, other = budget.share(), budget.share()
     >>> one.grow(100_000), one.grow(1_500_000), other.grow(1_500_000), other.grow(200_000)
     (True, True, False, True)

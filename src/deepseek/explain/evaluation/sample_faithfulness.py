@@ -24,11 +24,8 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64, Record, Tensors
 from deepseek.data.samples.preparer import TABLE
-from deepseek.explain.media.modalities import EXACT, NUM_ORDERS, Bools, ModalityExplainer
-from deepseek.explain.media.parts import PartedColumn
-from deepseek.explain.shapley.partition import OwenValues
-from deepseek.explain.trust.masking_curves import Checks, infidelity
-from deepseek.explain.trust.masking_faithfulness import (
+from deepseek.explain.evaluation.masking_curves import Checks, infidelity
+from deepseek.explain.evaluation.masking_faithfulness import (
     AUTO_LIMIT_S,
     FEW,
     LEFT_OUT,
@@ -42,9 +39,12 @@ from deepseek.explain.trust.masking_faithfulness import (
     quickest,
     told_of_plan,
 )
-from deepseek.explain.trust.minimal_evidence import evidence
-from deepseek.explain.trust.perturbation import nearby
-from deepseek.explain.trust.sample_randomization import Shuffled
+from deepseek.explain.evaluation.minimal_evidence import evidence
+from deepseek.explain.evaluation.perturbation import nearby
+from deepseek.explain.evaluation.sample_randomization import Shuffled
+from deepseek.explain.media.modalities import EXACT, NUM_ORDERS, Bools, ModalityExplainer
+from deepseek.explain.media.parts import PartedColumn
+from deepseek.explain.shapley.partition import OwenValues
 
 UNITS = {"text": "tokens", "image": "regions", "series": "stretches", "audio": "cells"}
 NO_NEIGHBOURS = "no sensitivity of parts: each row nearby would have to be explained anew, part by part"

@@ -20,10 +20,8 @@ import numpy as np
 
 from deepseek.contracts import Float64
 from deepseek.errors import ExtraError
-from deepseek.explain.media.texts import COLUMN, MaskedText, TextExplainer
-from deepseek.explain.shapley.partition import Budget
-from deepseek.explain.trust.masking_curves import Checks
-from deepseek.explain.trust.masking_faithfulness import (
+from deepseek.explain.evaluation.masking_curves import Checks
+from deepseek.explain.evaluation.masking_faithfulness import (
     AUTO_LIMIT_S,
     FEW,
     Asked,
@@ -37,8 +35,10 @@ from deepseek.explain.trust.masking_faithfulness import (
     second_name,
     told_of_plan,
 )
-from deepseek.explain.trust.minimal_evidence import evidence
-from deepseek.explain.trust.model_randomization import MAX_BLOCKS, Layer, blocks_of, layers_of_text, shuffled_text
+from deepseek.explain.evaluation.minimal_evidence import evidence
+from deepseek.explain.evaluation.model_randomization import MAX_BLOCKS, Layer, blocks_of, layers_of_text, shuffled_text
+from deepseek.explain.media.texts import COLUMN, MaskedText, TextExplainer
+from deepseek.explain.shapley.partition import Budget
 
 SHUFFLED_ROWS = 3  # texts that are explained for the randomised model
 SHUFFLED_BUDGET = Budget(num_evaluations=128)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
+from deepseek.explain.evaluation.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
 from deepseek.explain.shapley.kernel import kernel_shap
-from deepseek.explain.trust.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
 
 AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits
 ASKED_LIMIT_S = 60.0

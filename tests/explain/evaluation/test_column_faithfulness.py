@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepseek.explain.evaluation.column_faithfulness import randomised_model
 from deepseek.explain.tabular.explainer import ModelExplainer
-from deepseek.explain.trust.column_faithfulness import randomised_model
 
 
 @pytest.mark.parametrize(

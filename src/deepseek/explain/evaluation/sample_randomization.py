@@ -18,11 +18,17 @@ import numpy as np
 
 from deepseek.contracts import Float64, Record, Tensors
 from deepseek.errors import ExtraError, InputError
+from deepseek.explain.evaluation.masking_faithfulness import FEW, likeness
+from deepseek.explain.evaluation.model_randomization import (
+    MAX_BLOCKS,
+    Layer,
+    blocks_of,
+    layers_of_graph,
+    shuffled_graph,
+)
 from deepseek.explain.media.modalities import EXACT, NUM_ORDERS, ModalityExplainer
 from deepseek.explain.media.parts import columns_of
 from deepseek.explain.shapley.partition import Budget
-from deepseek.explain.trust.masking_faithfulness import FEW, likeness
-from deepseek.explain.trust.model_randomization import MAX_BLOCKS, Layer, blocks_of, layers_of_graph, shuffled_graph
 from deepseek.extras import need
 
 MAX_ROWS = 3

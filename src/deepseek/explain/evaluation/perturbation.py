@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Tensors
 from deepseek.data.samples.preparer import TABLE, THERE, SamplePreparer
-from deepseek.explain.trust.masking_curves import Checks
+from deepseek.explain.evaluation.masking_curves import Checks
 
 
 def nearby(preparer: SamplePreparer, sample: Tensors, checks: Checks) -> Tensors | None:

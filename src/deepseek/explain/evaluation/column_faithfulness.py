@@ -25,10 +25,8 @@ from deepseek.contracts import Float32, Float64
 from deepseek.data import Table
 from deepseek.engines import Runtime
 from deepseek.engines.parity import spread
-from deepseek.explain.tabular.explainer import ModelExplainer
-from deepseek.explain.tabular.row_context import beside_rows
-from deepseek.explain.trust.masking_curves import Checks
-from deepseek.explain.trust.masking_faithfulness import (
+from deepseek.explain.evaluation.masking_curves import Checks
+from deepseek.explain.evaluation.masking_faithfulness import (
     AUTO_LIMIT_S,
     FEW,
     likeness,
@@ -39,6 +37,8 @@ from deepseek.explain.trust.masking_faithfulness import (
     second_masks,
     second_name,
 )
+from deepseek.explain.tabular.explainer import ModelExplainer
+from deepseek.explain.tabular.row_context import beside_rows
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Part
 from deepseek.nn.trees import LEAF, TreeTable

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from deepseek.contracts import Attribution, Float64
 from deepseek.errors import InputError
+from deepseek.explain.evaluation.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
 from deepseek.explain.modules.problem import Given, Question, Target, as_tuple, ask
-from deepseek.explain.trust.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
 
 Explain = Callable[[Given], Attribution]
 

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.browser import OpenPage, browser, open_page
 
 from deepseek.contracts import Tensors
 from deepseek.data import read_table
 from deepseek.engines import FusedRuntime
 from deepseek.errors import InputError
 from deepseek.explain import explain_bundle, schema
+from deepseek.explain.evaluation.masking_curves import Checks
+from deepseek.explain.evaluation.perturbation import nearby
+from deepseek.explain.evaluation.sample_faithfulness import sample_trust
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.report.samples import _parted
 from deepseek.explain.shapley.partition import Budget
-from deepseek.explain.trust.masking_curves import Checks
-from deepseek.explain.trust.perturbation import nearby
-from deepseek.explain.trust.sample_faithfulness import sample_trust
 from support.rows.sampled import sampled_bundle
+from support.servers.browser import OpenPage, browser, open_page
 
 __all__ = ["browser", "open_page"]  # fixtures
 
@@ -169,7 +169,7 @@ def test_a_short_time_leaves_out_parts_rows_and_the_shuffled_model(bundle: Path,
 def test_what_nobody_asked_for_is_left_out_where_it_is_dear(
     bundle: Path, visits: Path, told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepseek.explain.trust.sample_faithfulness.quickest", lambda call: 1.0)
+    monkeypatch.setattr("deepseek.explain.evaluation.sample_faithfulness.quickest", lambda call: 1.0)
     with FusedRuntime.open(bundle) as runtime:
         found = sample_trust(ModalityExplainer(runtime), explained(runtime, visits, told))
     assert found["rows"] is None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepseek.explain.trust.masking_curves import Checks
-from deepseek.explain.trust.masking_faithfulness import Asked, Job, second_agreement, second_masks, second_name
+from deepseek.explain.evaluation.masking_curves import Checks
+from deepseek.explain.evaluation.masking_faithfulness import Asked, Job, second_agreement, second_masks, second_name
 
 WEIGHTS = np.linspace(-2.0, 3.0, 600)
 

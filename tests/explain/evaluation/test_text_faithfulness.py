@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.browser import OpenPage, browser, open_page
 
 from deepseek.cli import main
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.errors import InputError
 from deepseek.explain import explain_bundle, schema
+from deepseek.explain.evaluation.masking_curves import agreement
+from deepseek.explain.evaluation.minimal_evidence import evidence
+from deepseek.explain.evaluation.text_faithfulness import text_trust
 from deepseek.explain.media.texts import TextExplainer
-from deepseek.explain.trust.masking_curves import agreement
-from deepseek.explain.trust.minimal_evidence import evidence
-from deepseek.explain.trust.text_faithfulness import text_trust
 from support.nets.textfolders import make_text_folder
 from support.rows.keywords import keyword_folder
+from support.servers.browser import OpenPage, browser, open_page
 
 __all__ = ["browser", "open_page"]  # fixtures
 
@@ -179,7 +179,7 @@ def test_the_graph_of_a_converted_model_is_shuffled_by_module(tmp_path: Path) ->
 def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepseek.explain.trust.masking_faithfulness.MAX_KERNEL", 8)
+    monkeypatch.setattr("deepseek.explain.evaluation.masking_faithfulness.MAX_KERNEL", 8)
     found = explain_bundle(folder, {"text": [LONG, "the cat is good"]}, trust=True)
     assert found["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
     row = found["explanations"][0]
