@@ -13,8 +13,7 @@ from torch import nn
 
 from deepseek.contracts import Attribution, Record
 from deepseek.errors import InputError
-from deepseek.explain import evaluation as trust
-from deepseek.explain import randomised
+from deepseek.explain import randomised, trust
 from deepseek.explain.evaluation.masking_curves import Checks, agreement, rank_correlation
 from deepseek.explain.tabular.neighbors import counterfactual, nearest
 from deepseek.explain.values import explain
