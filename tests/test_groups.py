@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -124,6 +125,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         name: {other for other in others if MODULES[other].name != "__init__.py"} for name, others in IMPORTS.items()
     }
     assert [sorted(each) for each in circles(graph) if each not in KNOWN_CIRCLES] == []
+
+
+@pytest.mark.parametrize("package", [name for name, path in MODULES.items() if path.name == "__init__.py"])
+def test_every_name_that_a_package_hands_out_is_there(package: str) -> None:
+    module = importlib.import_module(package)
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name) is not None
 
 
 def test_a_folder_has_few_files_beside_each_other() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deepseek.engines.tolerance import Tolerance
 from deepseek.extras import lazily
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from deepseek.engines.text.source.detect import Description, describe
     from deepseek.engines.text.source.tokens import Tokens
     from deepseek.engines.text.tuning.tune import Choice, choose
-    from deepseek.engines.tolerance import Tolerance
 
 __all__ = ["Choice", "Description", "TextEngine", "TextModel", "Tokens", "Tolerance", "choose", "describe"]
 
@@ -34,7 +34,6 @@ _MODULES = {
     "TextEngine": "serve.engine",
     "TextModel": "serve.model",
     "Tokens": "source.tokens",
-    "Tolerance": "tolerance",
     "choose": "tuning.tune",
     "describe": "source.detect",
 }
