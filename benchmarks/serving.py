@@ -1,6 +1,6 @@
 """The model server under load: CPU per request, throughput, latency, overload and cold start, alone and beside rivals.
 
-    python benchmarks/support/servers/serving.py [--quick] [--only CLAIM] [--resume]
+    python benchmarks/serving.py [--quick] [--only CLAIM] [--resume]
 
 Ours is `deepseek serve` as shipped: front ends apart from engine processes, API keys, validation, metrics and the
 access log on. Rivals run without logs and keys, each at the best of its settings (serving_rivals.py, .venv-serving).
