@@ -384,11 +384,8 @@ def _weights(net: Any) -> bytes:
 
 def _manifest(work: SampleWork, made: _Made) -> Manifest:
     opened, asked, parity = work.opened, work.asked, made.parity
-    outputs = (
-        (Output("label", "str", ()), Output("probabilities", "float32", (len(opened.labels),)))
-        if opened.labels
-        else (Output("value", "float32", ()),)
-    )
+    classes = (Output("label", "str", ()), Output("probabilities", "float32", (len(opened.labels),)))
+    outputs = classes if opened.labels else (Output("value", "float32", ()),)
     return Manifest(
         name=default_name(asked, opened.source), version="1", created=now(), task=opened.info.task, target=asked.target,
         inputs=tuple(Input(**entry) for entry in work.preparer.inputs()), outputs=outputs, labels=opened.labels,

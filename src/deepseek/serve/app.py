@@ -383,15 +383,9 @@ def create_app(
     `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
     """
     return App(
-        models,
-        settings=settings or Settings(),
-        sinks=sinks,
-        explaining=Explaining(explainer_for, reason_codes, explain_module),
-        pages=pages or Pages(),
-        repository=repository,
-        splits=splits,
-        parent=parent,
-    )
+        models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
+        explaining=Explaining(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
+    )  # fmt: skip
 
 
 async def _finish(work: Awaitable[Answer | Stream], call: Call) -> None:

@@ -26,7 +26,7 @@ from deepseek.serve.core.request import Call
 from deepseek.serve.models import explanations as explanations_module
 from deepseek.serve.models.adapter import face_of
 from deepseek.serve.models.explanations import Explainers, Explaining, Explanations
-from deepseek.serve.models.registry import check_name
+from deepseek.serve.models.names import check_name
 from support.servers.serving import serving
 
 EXPLAIN, PREDICT = "/v1/models/loans:explain", "/v1/models/loans:predict"

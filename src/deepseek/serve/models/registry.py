@@ -23,12 +23,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from deepseek.bundle.manifest import check_name as check_bundle_name
 from deepseek.bundle.read import UNCHECKED
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.data.table.columns import Columns
 from deepseek.engines.checks.finite import are_finite, cause_of, check_answers
-from deepseek.errors import DeepseekError, InputError, MissingError, NonFiniteError
+from deepseek.errors import DeepseekError, MissingError, NonFiniteError
 from deepseek.http_errors import DisconnectedError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.batching.coalesce import Coalescer
@@ -41,6 +40,7 @@ from deepseek.serve.core.config import Settings
 from deepseek.serve.core.request import Call
 from deepseek.serve.models.adapter import Face, Model, Prepared, face_of
 from deepseek.serve.models.explanations import Explainers, Explanations
+from deepseek.serve.models.names import check_name
 from deepseek.serve.models.routing import Slot, Split
 
 Result = TypeVar("Result")
@@ -391,15 +391,3 @@ class Models(Mapping[str, ServedModel]):
             expected=", ".join(self.slots[name].versions),
             fix="name one of these, or leave the version out for the one that is served",
         )
-
-
-def check_name(name: str) -> None:
-    """Raise InputError unless a route can hold the name. Every name that a bundle may have can stand in one."""
-    try:
-        check_bundle_name(name)
-    except InputError as error:
-        raise InputError(
-            f"a model cannot be served as {name[:100]!r}",
-            expected=error.expected,
-            fix="name it otherwise: deepseek serve NAME=BUNDLE",
-        ) from error
