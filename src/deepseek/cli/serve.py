@@ -157,11 +157,22 @@ def command(
         if shared and member is None:
             lead(settings, listener, life)
         else:
-            from deepseek.cli.support.opening import gate_of, open_models
-
-            lazy, gate = settings.workers > 0, gate_of(lossy, lossy_texts, lossy_rows)
-            models = open_models(chosen, key, lazy=lazy, gate=gate, llm_precision=llm_precision or "auto")
+            models = models_of(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
             answer(models, settings, listener, audit_log, membership, life)
+
+
+def models_of(
+    chosen: tuple[str, ...],
+    key: Path | None,
+    settings: Settings,
+    lossy: tuple[str | None, Path | None, Path | None],
+    llm_precision: ModelPrecision | None,
+) -> dict[str, Any]:
+    """Models by name, opened; `lossy`: the limits of less precise engines, and texts and rows to measure them on."""
+    from deepseek.cli.support.opening import gate_of, open_models
+
+    gate = gate_of(*lossy)
+    return open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto")
 
 
 def joined(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -131,38 +132,38 @@ def explain_bundle(
     `files`: the folder that their paths lie below, by default that of the data; `broken`: "mask" one that is not read.
     `layers` adds "layers": of each perceptron in the model the same rows, layer by layer (see layer_path), with a
     ledger; of many classes for the one that is explained, else the first.
-    `trust` adds "trust", how far the rows' explanations hold (column_faithfulness.py, text_faithfulness.py,
-    sample_faithfulness.py): by
-    default where something is written and it takes at most 5 s; True, or where `training` or `fixed` is given, in at
-    most a minute; False never.
+    `trust` adds "trust", how far the rows' explanations hold (evaluation/): by default where something is written and
+    it takes at most 5 s; True, or where `training` or `fixed` is given, in at most a minute; False never.
     `training`: the data that the model was made of, for nearest rows; no counterfactual changes columns in `fixed`.
     `budget`: of the answers for parts of one text or picture. `interactions`: each row's strongest pairs, of trees.
     `bundle_key`: the public key (a PEM file) that must have signed the bundle; IntegrityError when it has not.
     InputError for a row or class that is not there, what cannot be written, and a key with nothing to sign.
     """
-    places = [Path(place) for place in (html, json_file) if place is not None]
-    check_places(places, None if key is None else Path(key))
+    places, private = [Path(each) for each in (html, json_file) if each is not None], None if key is None else Path(key)
+    check_places(places, private)
     began_s = perf_counter()
     table = read_table(data)
     wanted = True if trust is None and (training is not None or fixed) else trust  # only the panel reads them
     seen, chosen = None if training is None else read_table(training), _rows(rows, table.num_rows)
     asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget, interactions)
-    is_text = is_text_model(path)
     public = None if bundle_key is None else Path(bundle_key)
-    if is_text:
-        found = _of_texts(path, table, asked, public)
-    else:
-        found = _of_bundle(path, table, asked, data, files, broken, public)
+    of_bundle = partial(_of_bundle, data=data, files=files, broken=broken)
+    found = (_of_texts if is_text_model(path) else of_bundle)(path, table, asked, public)
     result = _told(path, table, found)
     if places:  # what is only printed is the same each time
         command = command_of(Path(path), data, rows, _options(asked, files, broken, training), html)
-        result["provenance"] = provenance_of(
-            found.model, table, method=found.general["method"], why=found.why, evaluations=found.evaluations,
-            seconds=perf_counter() - began_s, command=command,
-        )  # fmt: skip
+        result["provenance"] = _provenance(found, table, perf_counter() - began_s, command)
         _write(found, result, html, json_file)
-        sign_places(places, None if key is None else Path(key))
+        sign_places(places, private)
     return result
+
+
+def _provenance(found: _Found, table: Table, seconds: float, command: str) -> dict[str, Any]:
+    """Where an explanation comes from, and what it cost."""
+    return provenance_of(
+        found.model, table, method=found.general["method"], why=found.why, evaluations=found.evaluations,
+        seconds=seconds, command=command,
+    )  # fmt: skip
 
 
 def _write(found: _Found, result: dict[str, Any], html: str | Path | None, json_file: str | Path | None) -> None:
@@ -222,10 +223,10 @@ def _of_bundle(
     path: str | Path,
     table: Table,
     asked: _Asked,
+    key: Path | None,
     data: Any,
     files: str | Path | None,
     broken: Broken,
-    key: Path | None,
 ) -> _Found:
     with open_runtime(path, key=key) as runtime:
         if isinstance(runtime, Runtime):
