@@ -283,9 +283,10 @@ def threads_left() -> list[int]:
 def test_a_models_threads_end_with_it(tmp_path: Path) -> None:
     """A thread that outlives its group comes back to an interpreter that is gone, which aborts the process."""
     for counts in run_ranks(2, threads_left, folder=tmp_path):
-        before, during, after = counts[:3]
-        assert during > before == after
-        assert counts[3:] == counts[:3]
+        # how many threads a group has at a moment is gloo's affair: that some come and none stays is ours
+        for before, during, after in (counts[:3], counts[3:]):
+            assert during > before == after
+        assert counts[3] == counts[0]
 
 
 def leave_in_the_middle() -> str:
