@@ -9,19 +9,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
     from deepseek.engines.parallel.cost import Forecast, Job, Split, forecast
-    from deepseek.engines.parallel.devices import DEVICES, Fleet, parse
+    from deepseek.engines.parallel.devices import DEVICES, Fleet, parse_fleet
     from deepseek.engines.parallel.forward import run
     from deepseek.engines.parallel.part import Part, make_mesh, shard
-    from deepseek.engines.parallel.plan import Plan, choose
-    from deepseek.engines.parallel.shape import Shape, read_shape
+    from deepseek.engines.parallel.plan import Plan, choose_split
+    from deepseek.engines.parallel.shape import DecoderShape, read_shape
 
 __all__ = [
-    "DEVICES", "Fleet", "Forecast", "Job", "Part", "Plan", "Shape", "Split", "choose", "forecast", "make_mesh", "parse",
-    "read_shape", "run", "shard",
+    "DEVICES",
+    "DecoderShape",
+    "Fleet",
+    "Forecast",
+    "Job",
+    "Part",
+    "Plan",
+    "Split",
+    "choose_split",
+    "forecast",
+    "make_mesh",
+    "parse_fleet",
+    "read_shape",
+    "run",
+    "shard",
 ]  # fmt: skip
 
 _MODULES = {
@@ -31,15 +44,15 @@ _MODULES = {
     "Job": "cost",
     "Part": "part",
     "Plan": "plan",
-    "Shape": "shape",
+    "DecoderShape": "shape",
     "Split": "cost",
-    "choose": "plan",
+    "choose_split": "plan",
     "forecast": "cost",
     "make_mesh": "part",
-    "parse": "devices",
+    "parse_fleet": "devices",
     "read_shape": "shape",
     "run": "forward",
     "shard": "part",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)

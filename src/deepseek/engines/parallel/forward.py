@@ -37,7 +37,7 @@ def run(part: Part, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         with torch.no_grad():
             return part(tokens, mask) if part.num_stages == 1 else _through_stages(part, tokens, mask)
     except (RuntimeError, dist.DistError) as error:
-        if not ranks.lost(error):
+        if not ranks.is_rank_lost(error):
             raise
         raise CheckError(
             f"process {dist.get_rank()} of {dist.get_world_size()} has lost another, which held a part of the model",

@@ -32,7 +32,7 @@ from deepseek.engines.parallel.blocks import Block, End, blocks_of  # noqa: E402
 from deepseek.engines.parallel.weights import Checkpoint, Slice  # noqa: E402
 from deepseek.train.distributed import ranks  # noqa: E402
 from deepseek.train.distributed.data_parallel import check_group  # noqa: E402
-from deepseek.train.pipeline.split import balance  # noqa: E402
+from deepseek.train.pipeline.split import balance_stages  # noqa: E402
 
 PLANS = {"tp": ("tp",), "pp": ("pp",), "tp+pp": ("pp", "tp")}
 
@@ -93,13 +93,13 @@ def shard(module: nn.Module, mesh: DeviceMesh, folder: str | Path, *, plan: str)
     Raises InputError for a module, mesh or folder that cannot be split so; MissingError for weights that are not there.
     """
     _check_mesh(mesh, plan)
-    ranks.end_quietly()
+    ranks.delay_exit_for_gloo()
     row = blocks_of(module)
     config: Any = module.config
     tp_index, tp_count = _place(mesh, "tp")
     _check_heads(config, tp_count)
     stage, num_stages = _place(mesh, "pp")
-    ends = balance([sum(p.numel() for p in block.parameters()) for block in row], num_stages)
+    ends = balance_stages([sum(p.numel() for p in block.parameters()) for block in row], num_stages)
     mine = row[ends[stage - 1] if stage else 0 : ends[stage]]
     dtype = next(row[1].parameters()).dtype
     checkpoint = Checkpoint(folder)
