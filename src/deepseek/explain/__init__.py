@@ -87,7 +87,10 @@ _MODULES = {
     "write_report": "report.page",
 }
 
-__getattr__ = lazy_attributes(__name__, _MODULES)
+#: Names of the last release.
+_RENAMED = {"randomised": "randomize_layers", "trust": "evaluate_faithfulness"}
+
+__getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)
 
 
 class _CallablePackage(ModuleType):

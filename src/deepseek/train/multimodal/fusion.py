@@ -34,6 +34,7 @@ from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.data.stream.stream import ShardStream
 from deepseek.data.stream.stream_ray import RayStream
 from deepseek.errors import InputError
+from deepseek.extras import renamed_attributes
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import (
     MultimodalNet,
@@ -348,3 +349,6 @@ def _value_loss(found: MultimodalOutput, truth: Tensor, alone: float) -> Tensor:
         return _fused_loss(found, truth) + alone * mean_over_present(each, found.there)
 
     return mixed_label_loss(found, truth, loss)
+
+
+__getattr__ = renamed_attributes(__name__, {"FusionConfig": "MultimodalConfig", "fit_fusion": "fit_multimodal"})

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
+from deepseek.extras import renamed_attributes
 from deepseek.nn.fusion import MultimodalNet, MultimodalOutput, multimodal_loss
 
 Values = tuple[Tensor, ...]
@@ -94,3 +95,8 @@ def _part(net: MultimodalNet, modules: Mapping[str, nn.Module], *, keeps_own: bo
     part._modules = dict(modules)
     part._parameters = dict(net._parameters) if keeps_own else {}
     return part
+
+
+__getattr__ = renamed_attributes(
+    __name__, {"fusion_row": "pipeline_blocks", "row_inputs": "pipeline_inputs", "row_loss": "pipeline_loss"}
+)
