@@ -206,8 +206,8 @@ def _check_launch(target: Callable[..., Any], args: Sequence[Any], num_processes
 
 def _first_final_note(notes: Path) -> dict[str, Any] | None:
     """What ended the training for good, if anything did: what came first."""
-    found = [note for note in _read_notes(notes) if "final" in note]
-    return min(found, key=lambda note: float(note["time"]), default=None)
+    final_notes = [note for note in _read_notes(notes) if "final" in note]
+    return min(final_notes, key=lambda note: float(note["time"]), default=None)
 
 
 def _read_notes(notes: Path) -> list[dict[str, Any]]:

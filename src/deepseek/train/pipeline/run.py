@@ -172,10 +172,12 @@ class Pipe:
         self.plan = plan
         self.group, self.device = group or dist.group.WORLD, torch.device(device)
         self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
-        places = [
+        stages_by_rank = [
             rank_stages(rank, world=self.world, stages=len(cut), schedule=plan.schedule) for rank in range(self.world)
         ]
-        self._owner = {name: rank for rank, held in enumerate(places) for index in held for name, _ in cut[index]}
+        self._owner = {
+            name: rank for rank, indices in enumerate(stages_by_rank) for index in indices for name, _ in cut[index]
+        }
         self._state = {key: (tuple(value.shape), value.dtype) for key, value in model.state_dict().items()}
         self._inputs = _describe_tensors(value_tensors(example[0], "the inputs of the example"))
         self._targets = _describe_tensors(example[1:])
@@ -186,7 +188,7 @@ class Pipe:
         self._inputs_of = {index: by_name[cut[index - 1][-1][0]] for index in range(1, len(cut))}
         self._held = [
             _torch_stage(index, cut, plan, first_rows(example, micro_batches, 1)[0], group, self.device)
-            for index in places[self.rank]
+            for index in stages_by_rank[self.rank]
         ]
         self.stages: list[Stage] = [stage.submod for stage in self._held]
         self.has_first, self.has_last = any(s.is_first for s in self._held), any(s.is_last for s in self._held)
@@ -209,18 +211,18 @@ class Pipe:
             raise InputError(
                 "step() is called without gradients", expected="gradients on", fix="call evaluate(), or leave no_grad()"
             )
-        given, want = self._checked(inputs, targets)
+        local_inputs, local_targets = self._checked(inputs, targets)
         losses: list[Tensor] = []
-        self._schedule.step(*given, target=want, losses=losses, return_outputs=False)
+        self._schedule.step(*local_inputs, target=local_targets, losses=losses, return_outputs=False)
         return torch.stack(losses).detach().sum() if self.has_last else None
 
     def evaluate(self, inputs: Value | None, targets: Tensor | None) -> Tensor | None:
         """The loss of a batch as `step` gives it, without gradients and with all modules in eval mode."""
-        given, want = self._checked(inputs, targets)
+        local_inputs, local_targets = self._checked(inputs, targets)
         parts: list[Value] = []
         if self.has_first:
-            parts = list(zip(*(tensor.chunk(self._micro_batches) for tensor in given), strict=True))
-        sent: list[dist.Work] = []
+            parts = list(zip(*(tensor.chunk(self._micro_batches) for tensor in local_inputs), strict=True))
+        sends: list[dist.Work] = []
         # Not by torch's schedule: those in V form cannot run forward alone (2.13).
         with eval_mode(stage.submod for stage in self._held), torch.no_grad():
             for stage in self._held:  # in order of their indices: all micro-batches through one, then the next
@@ -229,12 +231,14 @@ class Pipe:
                 parts = []
                 for value in values:
                     parts.append(stage.submod(*(value if isinstance(value, tuple) else (value,))))
-                    sent += self._send(stage, parts[-1])
-            for work in sent:
+                    sends += self._send(stage, parts[-1])
+            for work in sends:
                 work.wait()
-            if want is None:
+            if local_targets is None:
                 return None
-            losses = [self._loss(one, two) for one, two in zip(parts, want.chunk(self._micro_batches), strict=True)]
+            losses = [
+                self._loss(one, two) for one, two in zip(parts, local_targets.chunk(self._micro_batches), strict=True)
+            ]
         return torch.stack(losses).sum()
 
     def _receive(self, stage: Any) -> Value:
@@ -287,10 +291,10 @@ class Pipe:
 
     def state_dict(self) -> dict[str, Tensor]:
         """This process's part of the model's state under the model's own names: what a distributed checkpoint takes."""
-        found = {}
+        state = {}
         for name, block in self._blocks():
-            found.update({f"{name}.{key}": value for key, value in block.state_dict().items()})
-        return found
+            state.update({f"{name}.{key}": value for key, value in block.state_dict().items()})
+        return state
 
     def whole_state_dict(self) -> dict[str, Tensor]:
         """The whole model's state, on the CPU of rank 0; nothing elsewhere. The unsplit model loads it."""
@@ -303,17 +307,17 @@ class Pipe:
                 # As bytes: gloo does not know every type.
                 dist.send(mine[key].detach().contiguous().reshape(-1).view(torch.uint8), group=self.group, group_dst=0)
             elif self.rank == 0:
-                got = torch.empty(shape, dtype=dtype, device=self.device)
-                dist.recv(got.reshape(-1).view(torch.uint8), group=self.group, group_src=owner)
-                whole[key] = got.cpu()
+                buffer = torch.empty(shape, dtype=dtype, device=self.device)
+                dist.recv(buffer.reshape(-1).view(torch.uint8), group=self.group, group_src=owner)
+                whole[key] = buffer.cpu()
         return whole
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load this process's part out of a state of the whole model, or of any part that holds it."""
-        strange = [key for key in state if key not in self._state]
-        if strange:
+        unknown = [key for key in state if key not in self._state]
+        if unknown:
             raise InputError(
-                f"the state has {', '.join(strange[:3])}, which this model has not",
+                f"the state has {', '.join(unknown[:3])}, which this model has not",
                 expected=f"names like {next(iter(self._state), 'none')}",
                 fix="load the state of the same model",
             )
@@ -367,10 +371,10 @@ def _check_batch(what: str, tensors: Sequence[Tensor], expected: list[str]) -> N
 
 
 def _stage_costs(costs: Sequence[BlockCost], ends: Sequence[int]) -> list[StageCost]:
-    found = []
+    stage_costs = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         part = costs[start:end]
-        sent = sum(spec.size_bytes for spec in part[-1].outputs)
+        output_bytes = sum(spec.size_bytes for spec in part[-1].outputs)
         keys = ("forward_s", "backward_s", "input_s", "weight_s")
         forward_s, backward_s, input_s, weight_s = (sum(getattr(cost, key) for cost in part) for key in keys)
         if (
@@ -378,5 +382,5 @@ def _stage_costs(costs: Sequence[BlockCost], ends: Sequence[int]) -> list[StageC
         ):  # torch does not part the backward pass of the first stage: nobody waits for its input's gradient
             input_s, weight_s = 0.0, backward_s
         saved = sum(cost.saved_bytes for cost in part)
-        found.append(StageCost(forward_s, backward_s, input_s, weight_s, saved, sent))
-    return found
+        stage_costs.append(StageCost(forward_s, backward_s, input_s, weight_s, saved, output_bytes))
+    return stage_costs
