@@ -1,15 +1,15 @@
-"""Between the processes: how fast the slowest link is, and what rank 0 has found, told to all."""
+"""Between the processes: how fast the slowest link is, and a JSON object from rank 0 for all."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.train.pipeline.plan import Link
 
@@ -46,9 +46,12 @@ def measure_link(group: dist.ProcessGroup | None, device: torch.device, *, num_r
 
 
 def broadcast_json(
-    make: Callable[[], dict[str, Any]] | None, group: dist.ProcessGroup | None, device: torch.device
-) -> dict[str, Any]:
-    """What rank 0 makes, or the error that it meets, on every process. As JSON: nothing is ever unpickled."""
+    make: Callable[[], JsonObject] | None, group: dist.ProcessGroup | None, device: torch.device
+) -> JsonObject:
+    """The object that rank 0 makes, or the InputError that it meets, on every process; the others give `make` as None.
+
+    It travels as JSON: nothing is ever unpickled.
+    """
     text, error = "", None
     if make is not None:
         try:
@@ -64,7 +67,7 @@ def broadcast_json(
     dist.broadcast(data, group=group, group_src=0)
     if error is not None:
         raise error
-    message: dict[str, Any] = json.loads(bytes(data.cpu().tolist()))
+    message: JsonObject = json.loads(bytes(data.cpu().tolist()))
     if "error" in message:
         failure = message["error"]
         raise InputError(failure["message"], expected=failure["expected"], fix=failure["fix"])
