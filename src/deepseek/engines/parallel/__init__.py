@@ -1,8 +1,8 @@
-"""Models larger than one device: what a split would cost, and a run of it. Names are imported when first used.
+"""Models larger than one device: what a split of a decoder would cost. Names are imported when first used.
 
-plan = choose(read_shape("100b"), parse("H100x8"), job)      what a split costs: no torch, no weights
-part = shard(module, make_mesh(2, 2), folder, plan="tp+pp")  this process's part of a model
-output = run(part, tokens)                                   what one process would give
+plan = choose(read_shape("100b"), parse("H100x8"), job)      the split to take, and why not the others
+
+No torch, no weights, and no run: see docs/decisions/0013-tensor-parallel-is-planned-not-run.md.
 """
 
 from __future__ import annotations
@@ -14,32 +14,23 @@ from deepseek.extras import lazily
 if TYPE_CHECKING:
     from deepseek.engines.parallel.cost import Forecast, Job, Split, forecast
     from deepseek.engines.parallel.devices import DEVICES, Fleet, parse
-    from deepseek.engines.parallel.forward import run
-    from deepseek.engines.parallel.part import Part, make_mesh, shard
     from deepseek.engines.parallel.plan import Plan, choose
     from deepseek.engines.parallel.shape import Shape, read_shape
 
-__all__ = [
-    "DEVICES", "Fleet", "Forecast", "Job", "Part", "Plan", "Shape", "Split", "choose", "forecast", "make_mesh", "parse",
-    "read_shape", "run", "shard",
-]  # fmt: skip
+__all__ = ["DEVICES", "Fleet", "Forecast", "Job", "Plan", "Shape", "Split", "choose", "forecast", "parse", "read_shape"]
 
 _MODULES = {
     "DEVICES": "devices",
     "Fleet": "devices",
     "Forecast": "cost",
     "Job": "cost",
-    "Part": "part",
     "Plan": "plan",
     "Shape": "shape",
     "Split": "cost",
     "choose": "plan",
     "forecast": "cost",
-    "make_mesh": "part",
     "parse": "devices",
     "read_shape": "shape",
-    "run": "forward",
-    "shard": "part",
 }
 
 __getattr__ = lazily(__name__, _MODULES)
